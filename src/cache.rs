@@ -1,9 +1,8 @@
 //! Caches secrets in memory, and keeps the cached values fresh.
 //!
-//! [`open`] makes two handles on one cache. [`Cache`] is for readers: it looks up cached values,
-//! and waits for calls to AWS. Only [`Writer`] calls AWS and changes cached values. Several readers
-//! can share one call to AWS. Such a shared call is named a flight. Each submodule imports only
-//! from the submodules that are declared above it.
+//! [`open`] returns two handles on one cache. [`Cache`] looks up cached secrets, and waits for
+//! calls to AWS. [`Writer`] calls AWS, and stores the answers in the cache. Each submodule imports
+//! only from the submodules that are declared above it.
 
 pub mod freshness;
 pub mod policies;
@@ -51,9 +50,9 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Makes an empty cache, and returns two handles on it. Readers use [`Cache`]. Only [`Writer`]
-/// calls AWS. Each call to AWS runs as a task of `tasks`, so that the agent can wait for the call
-/// before it exits. Cancelling `stop` ends all calls.
+/// Makes an empty cache, and returns the two handles on it: [`Cache`] for reads of secrets, and
+/// [`Writer`] for calls to AWS. Each call to AWS runs as a task of `tasks`, so that the agent can
+/// wait for the call before it exits. Cancelling `stop` ends all calls.
 pub fn open(
     config: Config,
     home: Home,

@@ -1,5 +1,5 @@
-//! The trait [`Source`] for services that provide secrets, its errors, and its implementation for
-//! AWS Secrets Manager.
+//! Defines the trait [`Source`] for services that provide secrets, its errors, and its
+//! implementation for AWS Secrets Manager.
 
 pub mod secrets_manager;
 
@@ -10,14 +10,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-/// The boxed future of a call that fetches secrets. Boxing needs one allocation, which is cheap
-/// compared with a network call.
+/// The boxed future of a call that fetches secrets. The box costs one memory allocation, which is
+/// cheap compared with a network call.
 pub type FetchFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, FetchError>> + Send + 'a>>;
 
 /// A service from which the agent fetches secrets, such as AWS Secrets Manager.
 pub trait Source: fmt::Debug + Send + Sync + 'static {
-    /// Returns the maximum duration of one fetch, after which the source itself ends the fetch. If
-    /// a fetch took much longer, Lambda froze the process during the fetch.
+    /// Returns the maximum duration of one fetch. The source itself ends a fetch after this time.
+    /// If a fetch took much longer, Lambda froze the process during the fetch.
     fn deadline(&self) -> Duration;
 
     /// Fetches one version of one secret. The source does not retry failed fetches, because the
@@ -27,8 +27,8 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// Fetches the current versions of several secrets with one call. The results have the same
     /// order as `keys`.
     ///
-    /// `keys` contains at most [`BATCH_MAX`] keys. All keys must be names, or all keys must be
-    /// ARNs.
+    /// `keys` contains at most [`BATCH_MAX`] secret names or ARNs. Names and ARNs must not be
+    /// mixed.
     fn fetch_batch<'a>(
         &'a self,
         keys: &'a [Key],
@@ -42,24 +42,24 @@ pub const BATCH_MAX: usize = 20;
 
 /// An error that occurred when the agent fetched a secret.
 ///
-/// The type does not contain the error of the AWS SDK. The `Debug` output of an SDK error contains
-/// the raw response, which may contain a secret value.
+/// This error does not contain the error of the AWS SDK, because the `Debug` output of an SDK error
+/// contains the raw response. The raw response may contain a secret value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct FetchError {
-    /// The category of this error. It determines whether the agent retries the call, and which
-    /// advice the user gets.
+    /// The category of the error. The category decides whether the agent retries the call, and
+    /// which advice the user gets.
     pub(crate) kind: FetchErrorKind,
-    /// AWS's error code, such as `ResourceNotFoundException`. If AWS sent no code, the agent
+    /// The error code of AWS, such as `ResourceNotFoundException`. If AWS sent no code, the agent
     /// chooses a code in the same style.
     pub(crate) code: Box<str>,
     /// The error message of AWS, or a message of the agent if AWS sent none. The agent never quotes
     /// a response that it could not interpret, because such a response may contain a secret value.
     pub(crate) message: Box<str>,
-    /// The request id that AWS gave to the failed call. AWS support asks for this id.
+    /// The request id of the failed call, which AWS returned. AWS support asks for this id.
     pub(crate) request_id: Option<Box<str>>,
-    /// What the user can do about this error, with the host, the region and the credentials of the
-    /// failed call. `None` if the advice for the kind of error is enough.
+    /// Advice for the user about this error, with the host, the region and the credentials of the
+    /// failed call. `None` if the general advice for the category of the error is enough.
     pub(crate) advice: Option<Box<str>>,
 }
 
@@ -68,21 +68,23 @@ pub struct FetchError {
 pub enum FetchErrorKind {
     /// Error: the secret does not exist, or it does not have the requested version.
     NotFound,
-    /// Error: the IAM permissions of the agent's role do not allow the call.
+    /// Error: IAM does not allow the agent's role to read the secret.
     Denied,
     /// Error: the secret exists, but its value cannot be read. Either its deletion is scheduled, or
     /// no value has been stored yet.
     Unavailable,
     /// Error: AWS cannot decrypt the value with the KMS key of the secret.
     Decryption,
-    /// Error: AWS rejects the request as invalid.
+    /// Error: AWS rejects the agent's call as invalid.
     Invalid,
-    /// Error: the agent's configuration (`SIDEKEY_ALLOW`) does not allow it to serve the secret
-    /// that AWS returned.
+    /// Error: AWS returned a secret that the configuration (`SIDEKEY_ALLOW`) does not allow the
+    /// agent to serve.
     OutOfScope,
-    /// Error: the agent does not make calls to the AWS region of the secret.
+    /// Error: the agent makes no calls to the AWS region in the secret's ARN, or the region is
+    /// invalid.
     OtherRegion,
-    /// Error: the agent made no call to AWS, because too many of its calls are already waiting.
+    /// Error: the agent made no call to AWS, because too many calls of the agent are already
+    /// waiting.
     Overloaded,
     /// Error: AWS throttles the agent. The agent or its AWS account makes too many calls.
     Throttled,
@@ -94,8 +96,7 @@ pub enum FetchErrorKind {
     Connection,
     /// Error: AWS sent a response that the agent cannot interpret.
     Unreadable,
-    /// Error: the answer to the agent's call is another secret, or another version, than the agent
-    /// asked for.
+    /// Error: AWS returned another secret or another version than the agent asked for.
     Mismatched,
     /// Error: AWS returned an older version of the secret than the cached version. The agent serves
     /// the older version only after a second response from AWS has confirmed it.
@@ -109,7 +110,8 @@ pub enum FetchErrorKind {
 }
 
 impl FetchErrorKind {
-    /// All categories of errors, in the order in which the enum defines them.
+    /// All categories of errors that can occur when the agent fetches a secret, in the order of
+    /// their definition.
     pub const ALL: [Self; 18] = [
         Self::NotFound,
         Self::Denied,
@@ -131,8 +133,8 @@ impl FetchErrorKind {
         Self::Internal,
     ];
 
-    /// Returns whether a call to AWS can fail with this category of error. The agent itself detects
-    /// all other errors, so metrics do not count them as failed calls to AWS.
+    /// Returns whether AWS itself can cause this category of error. The agent detects all other
+    /// errors without AWS, so metrics do not count them as failed calls to AWS.
     pub(crate) fn is_call_result(self) -> bool {
         !matches!(
             self,
@@ -145,8 +147,8 @@ impl FetchErrorKind {
         )
     }
 
-    /// Returns whether a retry may succeed even if nobody changes the configuration, the
-    /// permissions or the secret.
+    /// Returns whether a retry may succeed although the configuration, the permissions and the
+    /// secret stay unchanged.
     pub(crate) fn is_transient(self) -> bool {
         match self {
             Self::Overloaded
@@ -170,8 +172,7 @@ impl FetchErrorKind {
         }
     }
 
-    /// Returns the name of this category of error in metric labels and in logs, such as
-    /// `not_found`.
+    /// Returns the name of the error category in metric labels and in logs, such as `not_found`.
     pub fn label(self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
@@ -195,7 +196,6 @@ impl FetchErrorKind {
         }
     }
 
-    /// Returns advice for the user on how to fix this category of error.
     pub(crate) fn hint(self) -> &'static str {
         match self {
             Self::NotFound => {
@@ -218,11 +218,12 @@ impl FetchErrorKind {
             }
             Self::OutOfScope => "add the secret to SIDEKEY_ALLOW",
             Self::OtherRegion => {
-                "copy the ARN from Secrets Manager; if SIDEKEY_REGION_ONLY is set, Sidekey reads \
+                "correct the secret's ARN; if SIDEKEY_REGION_ONLY is set, Sidekey reads \
                  only secrets of the function's own region"
             }
             Self::Overloaded => {
-                "retry; if the error persists, look for a caller that requests made-up secret names"
+                "send the request again; if the error persists, find the client that requests \
+                 secrets that do not exist"
             }
             Self::Throttled => "Secrets Manager throttles Sidekey; Sidekey retries automatically",
             Self::Service => "Secrets Manager failed; Sidekey retries automatically",
@@ -237,11 +238,12 @@ impl FetchErrorKind {
                 "the response is not in the format of Secrets Manager; check the endpoint"
             }
             Self::Mismatched => {
-                "check the endpoint, and proxies between Sidekey and AWS: they may mix up responses"
+                "check SIDEKEY_ENDPOINT and the proxies between Sidekey and AWS, which may mix up \
+                 responses"
             }
             Self::Lagging => {
-                "AWS returned an older version: a replica lags behind a rotation, or AWSCURRENT \
-                 was moved back; Sidekey retries automatically"
+                "AWS returned an older version than the cached one, soon after a rotation or \
+                 because AWSCURRENT was moved back; Sidekey retries automatically"
             }
             Self::Credentials => {
                 "check the role, the profile or the environment variables that provide Sidekey's \
@@ -255,12 +257,13 @@ impl FetchErrorKind {
 }
 
 impl FetchError {
-    /// Returns advice for the user on how to fix this error.
+    /// Returns advice for the user on how to correct this error.
     pub(crate) fn hint(&self) -> &str {
         self.advice.as_deref().unwrap_or_else(|| self.kind.hint())
     }
 
-    /// Creates an error without an AWS request id and without advice of its own.
+    /// Creates an error with a category, an error code and a message, but without an AWS request
+    /// id and without advice for this single error.
     pub fn new(kind: FetchErrorKind, code: &str, message: impl Into<Box<str>>) -> Self {
         Self { kind, code: code.into(), message: message.into(), request_id: None, advice: None }
     }

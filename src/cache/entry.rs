@@ -1,4 +1,4 @@
-//! An entry: one cached version of a secret, with the facts that decide how fresh the entry is.
+//! A cache entry: one cached version of a secret, with the facts that decide how fresh it is.
 
 use super::freshness::{self, Freshness, Policy, Standing, Trouble};
 use super::malformed::Malformed;
@@ -15,37 +15,32 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// One cached version of a secret. The version itself never changes. Sidekey later adds only the
-/// reads, the failed refreshes, and the responses that it renders from the version.
+/// One cached version of a secret. The value in an entry never changes: a refresh makes a new
+/// entry.
 #[derive(Debug)]
 pub struct Entry {
     pub(crate) version: Version,
-    /// The staging label (such as `AWSCURRENT`) or the version id that Sidekey asked AWS for.
+    /// The staging label (such as `AWSCURRENT`) or the version id in the request to AWS that
+    /// fetched this cached version.
     pub(crate) selector: Selector,
-    /// When Sidekey sent the call to AWS that fetched this entry. The age of the entry is the time
-    /// since then.
+    /// When Sidekey sent the call to AWS that fetched this cached version. The age of the cached
+    /// version is the time since then.
     pub(crate) sent: Moment,
-    /// How many times SnapStart had restored the process when Sidekey sent the call for this entry.
-    /// After a further restore, the entry is no longer fresh.
+    /// How many times SnapStart had restored the process when Sidekey sent the call for this cached
+    /// version. After a further restore, the cached version no longer counts as fresh.
     pub(crate) epoch: u64,
-    /// The refresh policy of the secret. It is copied into the entry, so that readers need not look
-    /// it up.
     pub(crate) policy: Policy,
-    /// The version id in double quotes, as an HTTP entity tag.
     pub(crate) etag: Bytes,
-    /// How the value breaks its convention (the rules for the names and values of one kind of
-    /// secret). `None` if the value breaks no rule, or no convention matches the name.
     pub(crate) malformed: Option<Arc<Malformed>>,
-    /// The reads and the failed refreshes of this entry.
     pub(crate) marks: Marks,
     jitter: f64,
     rendered: Rendered,
 }
 
 impl Entry {
-    /// Makes an entry for `version`. Sidekey sent the call to AWS for this version at `sent`, after
-    /// `epoch` SnapStart restores. `draw` is a random number from `[0, 1)`. It decides how early
-    /// the agent refreshes the entry.
+    /// Makes a cache entry for `version`. Sidekey sent the call to AWS for this version at `sent`,
+    /// after `epoch` SnapStart restores. `draw` is a random number from `[0, 1)`. The number
+    /// decides how long before the end of the TTL the agent refreshes the secret.
     pub(crate) fn new(
         version: Version,
         selector: Selector,
@@ -73,15 +68,13 @@ impl Entry {
         Self { malformed, ..self }
     }
 
-    /// Makes the entry notify `grown` whenever the entry takes more memory than before. The cache
+    /// Makes the cache entry notify `grown` whenever it takes more memory than before. The cache
     /// then checks its memory limit.
     #[must_use]
     pub(crate) fn with_grown(self, grown: Arc<Notify>) -> Self {
         Self { rendered: Rendered::notifying(grown), ..self }
     }
 
-    /// Returns the secret as a response in the format `form`. Calls `render` only once for each
-    /// format, and keeps the result for later readers.
     pub(crate) fn answer(
         &self,
         form: Form,
@@ -91,27 +84,27 @@ impl Entry {
     }
 
     /// Returns the fields of the secret's value, such as `password`. The first call parses the
-    /// value. Later calls return the same result.
+    /// value. Later calls return the stored result.
     pub fn fields(&self) -> &Fields {
         self.rendered.fields(&self.version.content)
     }
 
-    /// Returns how many bytes of memory this entry takes: its value, its rendered responses and its
-    /// parsed fields.
+    /// Returns the memory in bytes that the secret's value, the rendered HTTP responses and the
+    /// parsed fields take.
     pub(crate) fn bytes(&self) -> usize {
         self.version.content.len() + self.rendered.bytes()
     }
 
-    /// Returns a sort key for entries: entries whose calls to AWS were sent earlier come first. The
-    /// key begins with the number of SnapStart restores, because a restore may reset the steady
-    /// clock to zero.
+    /// Returns a sort key: cached secrets whose calls to AWS were sent earlier come first. The key
+    /// begins with the number of SnapStart restores, because a restore can reset the steady
+    /// (monotonic) clock to zero.
     pub(crate) fn asked_at(&self) -> (u64, Duration) {
         (self.epoch, self.sent.steady)
     }
 
-    /// Returns how long ago Sidekey sent the call that fetched the entry. `epoch` is the number of
-    /// SnapStart restores until now. Returns `None` if a clock went back across a restore, because
-    /// the age is then unknown.
+    /// Returns how long ago Sidekey sent the call that fetched this cached secret. `epoch` is the
+    /// number of SnapStart restores until now. Returns `None` if a clock went back at a SnapStart
+    /// restore, because the age is then unknown.
     pub(crate) fn age(&self, now: Moment, epoch: u64) -> Option<Duration> {
         match self.epoch == epoch {
             true => now.since(self.sent),
@@ -119,8 +112,6 @@ impl Entry {
         }
     }
 
-    /// Collects the facts that decide how fresh the entry is at `now`. `epoch` is the number of
-    /// SnapStart restores until now.
     pub(crate) fn standing(&self, now: Moment, epoch: u64) -> Standing {
         Standing {
             age: self.age(now, epoch),
@@ -130,13 +121,11 @@ impl Entry {
         }
     }
 
-    /// Returns how fresh the entry is at `now`. `epoch` is the number of SnapStart restores until
-    /// now: an entry that was fetched before the last restore is not fresh.
     pub(crate) fn freshness(&self, now: Moment, epoch: u64) -> Freshness {
         freshness::freshness(&self.policy, &self.standing(now, epoch))
     }
 
-    /// Returns how fresh the entry would be at `now` if its refresh had just failed with a
+    /// Returns how fresh this cached secret would be at `now` if its refresh had just failed with a
     /// transient error. `epoch` is the number of SnapStart restores until now.
     pub(crate) fn freshness_in_trouble(&self, now: Moment, epoch: u64) -> Freshness {
         let mut standing = self.standing(now, epoch);
@@ -145,9 +134,9 @@ impl Entry {
         freshness::freshness(&self.policy, &standing)
     }
 
-    /// Decides whether `answer`, a version that AWS returned, replaces this entry. A version that
-    /// is older than this entry replaces it only after a second call has confirmed the older
-    /// version.
+    /// Decides whether `answer`, a version that AWS returned, replaces this cached version. AWS may
+    /// return an outdated version soon after a rotation. Therefore an older version replaces this
+    /// one only after AWS has returned the older version a second time.
     pub(crate) fn judge(&self, answer: &Version, now: Moment, epoch: u64) -> Verdict {
         let may_serve = self.freshness_in_trouble(now, epoch) != Freshness::Expired;
         self.marks.judge(&self.version, answer, now, may_serve)

@@ -1,32 +1,30 @@
-//! Counts how often SnapStart has restored this process from a snapshot. This count is the epoch.
+//! Counts how often SnapStart has restored this process from a snapshot. The count is named epoch.
 //!
 //! Lambda takes a snapshot of an environment after its initialisation. Lambda then starts many
 //! other environments from this snapshot, perhaps days later, and does not notify extensions. The
 //! agent learns of a restore in two ways. The function's after-restore hook may call the agent. Or
 //! the clocks show the restore: the wall clock counts the time between snapshot and restore, but
-//! the steady clock does not.
+//! the steady (monotonic) clock does not.
 
 use crate::clock::Moment;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// How far the wall clock and the steady clock must drift apart to show a restore from a SnapStart
-/// snapshot. The steady clock does not count the time between snapshot and restore. A freeze causes
-/// no drift, and time synchronisation causes only milliseconds.
+/// How far the wall clock and the steady (monotonic) clock must drift apart to show a SnapStart
+/// restore. The steady clock does not count the time between snapshot and restore. A freeze of the
+/// process causes no drift, and time synchronisation causes only milliseconds.
 pub(super) const DRIFT: Duration = Duration::from_secs(1);
 
-/// Counts how often SnapStart has restored this process from a snapshot.
 #[derive(Debug)]
 pub(super) struct Epoch {
     count: AtomicU64,
-    /// The time of the wall clock minus the time of the steady clock, in milliseconds, at the start
-    /// of the process or at the last restore. `None` if the clocks are not used to detect restores.
+    /// The time of the wall clock minus the time of the steady (monotonic) clock, in milliseconds,
+    /// at the start of the process or at the last SnapStart restore. `None` if the agent does not
+    /// use the clocks to detect restores.
     offset_ms: Option<AtomicI64>,
 }
 
 impl Epoch {
-    /// Makes a counter of restores that starts at zero. If `watches_clocks` is `true`, a drift
-    /// between the wall clock and the steady clock counts as a restore.
     pub(super) fn new(watches_clocks: bool, now: Moment) -> Self {
         let offset_ms = watches_clocks.then(|| AtomicI64::new(offset_ms(now)));
         Self { count: AtomicU64::new(0), offset_ms }
@@ -36,8 +34,8 @@ impl Epoch {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Returns `true` if the clocks show a restore that this function has not reported yet. Only
-    /// one caller gets `true` for each restore. Takes no lock.
+    /// Returns `true` if the clocks show a SnapStart restore that this function has not reported
+    /// yet. Only one caller gets `true` for each restore. Takes no lock.
     pub(super) fn detects_restore(&self, now: Moment) -> bool {
         let Some(known) = &self.offset_ms else { return false };
         let (offset, before) = (offset_ms(now), known.load(Ordering::Relaxed));
@@ -50,8 +48,6 @@ impl Epoch {
     }
 }
 
-/// Returns the time of the wall clock (since 1970) minus the time of the steady clock, in
-/// milliseconds.
 fn offset_ms(now: Moment) -> i64 {
     let wall = now.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     millis(wall).saturating_sub(millis(now.steady))

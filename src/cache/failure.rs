@@ -5,29 +5,28 @@ use crate::clock::Moment;
 use crate::source::{FetchError, FetchErrorKind};
 use std::time::Duration;
 
-/// The last failed attempt to fetch a secret, and how many attempts have failed in a row.
+/// Describes the last failed attempt to fetch a secret, and how many attempts have failed in a row.
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub(crate) error: FetchError,
-    /// How many attempts to fetch the secret have failed in a row.
     pub(crate) count: u32,
-    /// When AWS first refused the secret since the last success, for example denied access to it.
-    /// `None` if AWS has not refused the secret.
+    /// When AWS first refused to return the secret since the last success, for example because IAM
+    /// denied access. `None` if AWS has not refused the secret.
     pub(crate) refused_since: Option<Moment>,
-    /// When the last attempt to fetch the secret ended.
+    /// When the last attempt to fetch the secret failed.
     pub at: Moment,
-    /// The back-off: how long the agent waits after the last failed attempt before it retries by
-    /// itself.
+    /// The back-off: how long the agent waits after the last failed attempt to fetch the secret
+    /// before it retries by itself.
     pub(crate) wait: Duration,
-    /// How long after the last failed attempt a reader gets the error at once. After this time, a
-    /// reader causes a new attempt.
+    /// How long after the last failed attempt the agent answers a request for the secret with the
+    /// same error. After this time, a request causes a new call to AWS.
     memory: Duration,
 }
 
 impl Failure {
-    /// Makes the record of an attempt that has just failed. `previous` is the record of the
-    /// attempts that failed before in a row. `most` is the longest back-off after a transient
-    /// failure. `draw` is a random number from `[0, 1)`. It decides the length of the back-off.
+    /// Describes an attempt to fetch a secret that has just failed. `previous` describes the
+    /// attempts that failed in a row before. `most` is the longest back-off after a transient
+    /// failure. `draw` is a random number from `[0, 1)`, which decides the length of the back-off.
     pub fn after(
         previous: Option<&Self>,
         error: FetchError,
@@ -63,14 +62,13 @@ impl Failure {
         }
     }
 
-    /// Returns whether readers at `now` get this error at once, without a new attempt.
     pub(crate) fn is_remembered(&self, now: Moment) -> bool {
         !self.memory_left(now).is_zero()
     }
 
-    /// Returns how long after `now` the agent must still wait before it retries by itself. Returns
-    /// zero if a SnapStart restore set the steady clock back, because the remaining time is then
-    /// unknown.
+    /// Returns how long after `now` the agent must still wait before it fetches the secret again by
+    /// itself. Returns zero if a SnapStart restore set the steady (monotonic) clock back, because
+    /// the remaining time is then unknown.
     pub fn retry_in(&self, now: Moment) -> Duration {
         self.left(self.wait, now)
     }

@@ -1,4 +1,4 @@
-//! Flights. A flight is one call to AWS that several readers share.
+//! Shares calls to AWS. A call to AWS that several requests for one secret share is named a flight.
 
 use super::entry::Entry;
 use super::slots::{Rank, Slot, Slots};
@@ -10,27 +10,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio::sync::Notify;
 
-/// The maximum number of concurrent calls to AWS. Further calls wait.
+/// The maximum number of concurrent calls to AWS. Further calls wait until a running call ends.
 pub const FLIGHTS_MAX: usize = 32;
 
-/// The maximum number of flights (calls to AWS that several readers share), including those that
-/// wait. `SIDEKEY_SECRETS` lists at most 1,000 secrets, which are fetched at start. The other 1,000
-/// flights are for readers.
+/// The maximum number of running and waiting calls to AWS. `SIDEKEY_SECRETS` names at most 1,000
+/// secrets, which the agent fetches at start. The other 1,000 calls are for HTTP requests.
 pub(crate) const FLIGHTS_KNOWN_MAX: usize = 2000;
 
-/// The maximum number of flights (calls to AWS that several readers share) for secrets that are
-/// neither cached nor listed in `SIDEKEY_SECRETS`. The remaining flights are reserved for cached
-/// and listed secrets.
+/// The maximum number of running and waiting calls for secrets that are neither cached nor in
+/// `SIDEKEY_SECRETS`. The remaining calls are reserved for cached secrets and for
+/// `SIDEKEY_SECRETS`.
 const FIRST_TIME_MAX: usize = FLIGHTS_KNOWN_MAX / 2;
 
 const POISONED: &str = "no thread panics while it holds the lock";
 
-/// The result of a call to AWS: the entry that all waiting readers get, or why the call failed.
 pub(crate) type Outcome = Result<Arc<Entry>, FetchError>;
 
-/// All flights (calls to AWS that several readers share) that have not ended. Each secret has at
-/// most one running flight for each staging label or version id, and at most one flight that waits
-/// for the end of the running flight.
+/// All running and waiting calls to AWS. Each secret has at most one running call for each staging
+/// label or version id, and at most one call that waits for the end of the running call.
 #[derive(Debug)]
 pub(crate) struct Flights {
     under_way: Arc<Mutex<UnderWay>>,
@@ -40,52 +37,56 @@ pub(crate) struct Flights {
 #[derive(Debug, Default)]
 struct UnderWay {
     flights: HashMap<Key, Lane>,
-    /// How many keys have a next flight, in addition to their current flight.
+    /// How many calls wait until an earlier call for the same secret and version has ended.
     next: usize,
     first_time: usize,
 }
 
-/// The flights for one key: the current flight, and the flight that becomes the current flight
-/// afterwards. Only a reader that must not share the answer of an earlier call needs a next flight.
+/// The calls to AWS for one version of a secret: the current call, and the call that follows it. A
+/// following call is needed only by a request that must not get the answer of an earlier call.
 #[derive(Debug)]
 struct Lane {
     current: Flight,
     next: Option<Flight>,
 }
 
-/// A handle on one call to AWS that several readers share. Each reader waits on its own clone of
+/// A handle on one call to AWS that several requests share. Each request waits on its own clone of
 /// the handle.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flight(Arc<Course>);
 
-/// The outcome of one call to AWS, and the readers that wait for it. Readers wake in the order in
-/// which they began to wait.
+/// The result of one call to AWS, and the requests that wait for the result. Waiting requests wake
+/// in the order of their arrival.
 #[derive(Debug, Default)]
 struct Course {
     outcome: OnceLock<Outcome>,
     landed: Notify,
     is_sent: AtomicBool,
-    /// Whether the call is needed at once, and perhaps by the refresh loop, which does not wait.
+    /// Whether the call to AWS must be sent at once, even if no request waits for it. For example,
+    /// the refresh loop starts calls without waiting for them.
     is_hurried: AtomicBool,
     hurried: Notify,
 }
 
-/// The result of joining the next flight for a key.
+/// The result of looking for a call to AWS that is not sent yet, so that a request can share the
+/// call.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// A flight was already registered, and its call is not sent yet.
+    /// A call to AWS for the same secret was already registered and is not sent yet. The request
+    /// shares this call.
     Joined(Flight),
-    /// No such flight was registered. The caller must make the call, and report its outcome with
-    /// the [`Landing`].
+    /// No unsent call to AWS for the same secret was found, so a new call was registered. The code
+    /// that gets this value must make the call, and report the result with the [`Landing`].
     Started(Flight, Landing),
-    /// As [`Started`](Self::Started), but the caller must first wait until the last flight, whose
-    /// call is already sent, has ended.
+    /// The code that gets this value must first wait until `last`, a call for the same secret that
+    /// is already sent, has ended. Then this code must make the new call and report the result with
+    /// `landing`.
     After { last: Flight, flight: Flight, landing: Landing },
 }
 
-/// The handle that ends a flight (a call to AWS that several readers share) with a result. If the
-/// handle is dropped without a result, as in a panic, the flight ends with an error. Otherwise its
-/// readers would wait for ever.
+/// Ends a call to AWS that several requests share, with a result. If this handle is dropped without
+/// a result, for example by a panic, the call ends with an error. Otherwise the requests would wait
+/// for ever.
 #[derive(Debug)]
 pub(crate) struct Landing {
     under_way: Arc<Mutex<UnderWay>>,
@@ -95,17 +96,13 @@ pub(crate) struct Landing {
 }
 
 impl Flights {
-    /// Makes an empty set of flights. At most `calls_max` calls to AWS run at the same time, and
-    /// never more than [`FLIGHTS_MAX`].
     pub(crate) fn new(calls_max: usize) -> Self {
         Self { under_way: Arc::default(), slots: Slots::new(calls_max.min(FLIGHTS_MAX)) }
     }
 
     /// Joins the call to AWS for `key`, or registers a new call if none is running. For a new call,
-    /// also returns a [`Landing`]. The caller must then make the call, and report its outcome with
-    /// this handle.
-    ///
-    /// # Errors
+    /// also returns a [`Landing`]. The caller of this function must then make the call to AWS, and
+    /// report the result with the [`Landing`].
     ///
     /// Returns an error if [`FLIGHTS_KNOWN_MAX`] calls have not ended yet. For calls with
     /// [`Rank::FirstTime`], the limit is half of this number.
@@ -123,12 +120,8 @@ impl Flights {
         Ok((landing.flight.clone(), Some(landing)))
     }
 
-    /// Joins the next call to AWS for `key`: a call that is not sent yet. Registers such a call if
-    /// none is registered.
-    ///
-    /// # Errors
-    ///
-    /// Returns the same errors as [`join_or_start`](Self::join_or_start).
+    /// Joins a call to AWS for `key` that is not sent yet, or registers such a call. Returns an
+    /// error if too many calls have not ended yet.
     pub(crate) fn join_next(&self, key: &Key, rank: Rank) -> Result<Next, FetchError> {
         let mut under_way = self.lock();
         let lane = under_way.flights.get(key);
@@ -148,8 +141,6 @@ impl Flights {
         })
     }
 
-    /// Registers a new flight for `key`: as the current flight, or as the next flight if another
-    /// flight is current.
     fn register(
         &self,
         under_way: &mut UnderWay,
@@ -187,7 +178,7 @@ impl Flights {
         self.slots.acquire(rank).await
     }
 
-    /// Returns how many calls to AWS have not ended, including calls that wait to be sent.
+    /// Returns how many calls to AWS have not ended, including calls that are not sent yet.
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
@@ -207,7 +198,6 @@ impl UnderWay {
         self.flights.len() + self.next
     }
 
-    /// Removes a flight that has ended. The next flight for `key`, if any, becomes the current one.
     fn remove(&mut self, key: &Key, flight: &Flight) {
         let Some(lane) = self.flights.get_mut(key) else { return };
         if lane.current.is_same(flight) {
@@ -225,11 +215,6 @@ impl UnderWay {
 }
 
 impl Flight {
-    /// Waits until the shared call to AWS has ended, and returns its outcome.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the call failed.
     pub(crate) async fn outcome(self) -> Outcome {
         loop {
             // Create this future before the check of the outcome. If the flight ends between the
@@ -253,27 +238,26 @@ impl Flight {
 }
 
 impl Landing {
-    /// Ends the call to AWS with `outcome`, and wakes the readers that wait for it.
     pub(crate) fn land(self, outcome: Outcome) {
         // `drop` runs next, and wakes the readers. It cannot replace this outcome, because only the
         // first `set` takes effect.
         let _ = self.flight.0.outcome.set(outcome);
     }
 
-    /// Records that the call to AWS is sent now. Readers that ask for `refreshNow` cannot join this
-    /// flight afterwards.
+    /// Records that the call to AWS is sent now. After this, a request with `refreshNow=true` can
+    /// no longer share the call, because such a request needs a newer answer.
     pub(crate) fn mark_sent(&self) {
         self.flight.0.is_sent.store(true, Ordering::Relaxed);
     }
 
-    /// Completes when a reader that may share any call, or the refresh loop, has joined this flight.
-    /// Both need the call at once.
+    /// Completes when the call to AWS is needed at once: for a request that accepts the answer of
+    /// any call, or for the refresh loop.
     pub(crate) async fn hurried(&self) {
         self.flight.0.hurried.notified().await;
     }
 
-    /// Returns this handle if a reader still waits for the call, or the call is needed at once.
-    /// Otherwise ends the flight without a call.
+    /// Returns this handle if the call to AWS is still needed. Otherwise ends the call before it is
+    /// sent, because all its requests have stopped waiting.
     pub(crate) fn if_wanted(self) -> Option<Self> {
         let under_way = self.under_way.clone();
         let mut under_way = under_way.lock().expect(POISONED);
@@ -365,7 +349,7 @@ mod tests {
         assert_eq!(refused, Err(FetchErrorKind::Overloaded));
         assert!(
             flights.join_or_start(&key("s7"), Rank::Known).is_ok(),
-            "a reader must be able to join a call that has not ended"
+            "a reader must share a call to AWS that has not ended"
         );
         drop(boarded);
         assert!(flights.join_or_start(&key("one more"), Rank::Known).is_ok());
@@ -377,7 +361,7 @@ mod tests {
         let invented = |n: usize| flights.join_or_start(&key(&format!("x{n}")), Rank::FirstTime);
         let mut landings: Vec<_> = (0..FIRST_TIME_MAX)
             .map(|n| {
-                invented(n).expect("a call for a name that was never read before must start").1
+                invented(n).expect("a call for a secret that was never read before must start").1
             })
             .collect();
         let refused = invented(FIRST_TIME_MAX).map(|_| ()).map_err(|error| error.kind);
@@ -401,12 +385,12 @@ mod tests {
         assert!(matches!(next(), Next::Joined(joined) if joined.is_same(&flight)));
         assert_eq!(flights.len(), 2);
         let (any, none) = flights.join_or_start(&key("a"), Rank::Known).unwrap();
-        assert!(any.is_same(&first) && none.is_none(), "other readers may share the running call");
+        assert!(any.is_same(&first) && none.is_none());
 
         landing.land(Err(error()));
         assert!(last.outcome().await.is_err());
         let (any, none) = flights.join_or_start(&key("a"), Rank::Known).unwrap();
-        assert!(any.is_same(&flight) && none.is_none(), "the next flight must become the current");
+        assert!(any.is_same(&flight) && none.is_none());
         later.hurried().await;
         drop((any, flight));
         let later = later.if_wanted().expect("a call that is needed at once must be made");
@@ -421,7 +405,8 @@ mod tests {
         let flights = Flights::new(FLIGHTS_MAX);
         let next = || flights.join_next(&key("a"), Rank::FirstTime).unwrap();
         let Next::Started(flight, landing) = next() else { panic!("no call was registered") };
-        let landing = landing.if_wanted().expect("a reader waits for the call");
+        let landing =
+            landing.if_wanted().expect("a call must be made while a reader waits for its result");
         drop(flight);
         assert!(landing.if_wanted().is_none() && flights.is_empty());
         assert!(matches!(next(), Next::Started(..)));
@@ -449,8 +434,8 @@ mod tests {
         assert!(flights.is_empty());
     }
 
-    /// One thread ends calls one by one, while readers on other threads wait for these calls in the
-    /// same order. A lost wake-up would leave a reader waiting for ever.
+    /// One thread ends calls to AWS one by one, while readers on other threads wait for these calls
+    /// in the same order. The test hangs if a reader is not woken.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn readers_on_many_threads_all_get_the_outcome() {
         const ROUNDS: u64 = 100;
@@ -480,7 +465,10 @@ mod tests {
             });
             let clock = SystemClock::new();
             let seen = within(&clock, Duration::from_secs(60), readers.join_all()).await;
-            assert!(seen.is_some(), "with seed {seed}, all readers must wake when their calls end");
+            assert!(
+                seen.is_some(),
+                "a reader was not woken after its call had ended (random seed {seed})"
+            );
             lander.join().expect("the thread that ends the calls must not panic");
             assert!(flights.is_empty(), "seed {seed}");
         }

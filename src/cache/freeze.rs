@@ -1,21 +1,22 @@
-//! Decides whether a call failed by itself, or because the process was frozen during the call.
+//! Decides whether a call to AWS failed by itself, or because Lambda froze the process during the
+//! call.
 //!
 //! All functions are pure: the elapsed time is an argument.
 
 use std::time::Duration;
 
-/// If a call ends this much later than its deadline, the process was frozen during the call. The
-/// timers of a running process are never so late.
+/// If a call to AWS ends this much later than its deadline, Lambda froze the process during the
+/// call. The timers of a running process are never so late.
 pub(crate) const FREEZE_SLACK: Duration = Duration::from_secs(1);
 
-/// How many times a call to AWS is repeated if a freeze of the process seems to interrupt it each
-/// time. More interruptions in a row mean that the clock is being adjusted: a real freeze also ends
-/// the invocation of the waiting reader.
+/// How many times the agent repeats a call to AWS that a freeze of the process seems to interrupt.
+/// More interruptions in a row mean that the clock is being adjusted: a real freeze also ends the
+/// Lambda invocation that waits for the call.
 pub(crate) const INTERRUPTIONS_MAX: usize = 8;
 
 /// Returns whether a freeze of the process interrupted an operation. `took` is how long the
-/// operation took, and `deadline` is how long it may take. If `took` is `None` because a SnapStart
-/// restore set the steady clock back, returns `true`.
+/// operation took, and `deadline` is how long the operation may take. If `took` is `None` because a
+/// SnapStart restore set the steady (monotonic) clock back, returns `true`.
 pub fn was_interrupted(took: Option<Duration>, deadline: Duration) -> bool {
     took.is_none_or(|took| took >= deadline + FREEZE_SLACK)
 }

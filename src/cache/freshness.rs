@@ -1,81 +1,85 @@
-//! Decides how fresh a cached entry is.
+//! Decides how fresh a cached secret is: whether the agent may return it, and must refresh it.
 //!
 //! All functions are pure: ages and random numbers are arguments. The terms
 //! `stale-while-revalidate` and `stale-if-error` come from RFC 5861.
 
 use std::time::Duration;
 
-/// How early a refresh starts before the TTL ends, as a share of the TTL: 10 % to 30 %. Each entry
-/// gets a random share. Environments that started together then refresh at different times.
+/// How early a refresh starts before the TTL of a cached secret ends, as a share of the TTL: 10 %
+/// to 30 %. Each cached secret gets a random share, so that Lambda environments that started
+/// together refresh at different times.
 pub(crate) const JITTER: std::ops::Range<f64> = 0.1..0.3;
 
-/// The longest back-off: how long the agent waits after a failed refresh of a cached entry before
+/// The longest back-off: how long the agent waits after a failed refresh of a cached secret before
 /// it tries again by itself.
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 
-/// The longest back-off after transient failures while no cached value can be served.
+/// The longest back-off after transient failures while the cache has no value that the agent may
+/// return.
 ///
 /// Source: the fleet simulation in `docs/fleet.md`. There, ten functions scale out at once and
 /// exceed the quota of AWS. The last environment is ready after 8 s with this back-off, but after
 /// 47 s with [`BACK_OFF_MAX`].
 pub const EMPTY_BACK_OFF_MAX: Duration = Duration::from_secs(5);
 
-/// How long after a failed attempt Sidekey assumes that AWS still fails. This is the longest
-/// back-off, plus 5 s for the next attempt itself.
+/// How long after a failed call the agent assumes that AWS still fails: the longest back-off, plus
+/// 5 s for the next attempt itself.
 pub const FAILING_MAX: Duration = BACK_OFF_MAX.saturating_add(Duration::from_secs(5));
 
-/// The upper bound of the random back-off after the first failure. Each further failure doubles the
-/// bound.
+/// The upper bound of the random back-off after the first failed call. Each further failure doubles
+/// the bound.
 pub(crate) const BACK_OFF_BASE: Duration = Duration::from_millis(200);
 
-/// The shortest back-off after a failure, even if the random number is near zero. It protects AWS
-/// from readers that retry in a loop.
+/// The shortest back-off after a failed call, even if the random number is near zero. It protects
+/// AWS from clients that retry in a loop.
 pub(crate) const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 
-/// How long Sidekey remembers a refusal of AWS (such as denied access). In this time, readers get
-/// the same refusal without a new call.
+/// How long the agent remembers that AWS refused a secret, for example denied access. During this
+/// time, the agent answers requests with the same error, without a new call.
 pub(crate) const REFUSAL_MEMORY: Duration = Duration::from_secs(3);
 
-/// The TTL of a withheld value: a value that is not served because it breaks the rules for its kind
-/// of secret. The TTL is short, so that a corrected value is served soon. A value that stays broken
-/// costs at most one call in this time.
+/// The TTL of a value that the agent does not return, because the value breaks the format rules for
+/// its secret name. The TTL is short, so that a corrected value is served soon. A value that stays
+/// broken costs at most one call in this time.
 pub(crate) const WITHHELD_TTL: Duration = Duration::from_secs(5);
 
-/// The refresh policy of one secret: how old its value may get, and what readers get if AWS fails.
+/// The refresh policy of one secret: how old its cached value may get, and how long the agent
+/// returns an old value while AWS fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The age up to which readers get the cached value as fresh.
+    /// The age up to which the cached value of a secret counts as fresh.
     pub ttl: Duration,
-    /// How long after the TTL readers still get the old value while a refresh runs.
+    /// How long after the TTL the agent still returns the old value of a secret while a refresh
+    /// runs.
     pub stale_while_revalidate: Duration,
-    /// How long after the TTL readers still get the old value while AWS fails transiently.
+    /// How long after the TTL the agent still returns the old value of a secret while calls to AWS
+    /// fail with transient errors.
     pub stale_if_error: Duration,
-    /// How long readers still get the old value after AWS first refused the secret, for example
-    /// denied access.
+    /// How long the agent still returns the cached value after AWS first refused the secret, for
+    /// example denied access.
     pub denied_grace: Duration,
-    /// Whether the agent refreshes the secret even if no reader reads it.
+    /// Whether the agent refreshes the secret even if no request reads it.
     pub refresh: Refresh,
-    /// Whether the agent waits for this secret before it reports that it is ready. Applies only to
-    /// listed secrets (those of `SIDEKEY_SECRETS`).
+    /// Whether the agent fetches this secret before it reports that it is ready. Applies only to
+    /// the secrets in `SIDEKEY_SECRETS`.
     pub is_required: bool,
 }
 
-/// Which cached entries the agent refreshes before the TTL ends.
+/// Which cached secrets the agent refreshes before their TTL ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Refresh {
-    /// The agent refreshes only entries that a reader has read since the last fetch. Unread secrets
-    /// then cost no calls.
+    /// The agent refreshes a secret only if a request has read it since the last fetch. Unread
+    /// secrets then cost no calls to AWS.
     #[default]
     WhenRead,
-    /// The agent refreshes every entry. Even a rarely read secret is then fresh when a reader reads
-    /// it.
+    /// The agent refreshes the secret even if no request reads it. A rarely read secret then
+    /// stays fresh.
     Always,
 }
 
 impl Refresh {
     pub(crate) const ALL: [Self; 2] = [Self::WhenRead, Self::Always];
 
-    /// Returns the name of this setting in the configuration and on the status page.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::WhenRead => "when-read",
@@ -98,10 +102,9 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Returns this refresh policy, changed for a value that readers do not get because it breaks
-    /// the rules for its kind of secret. The TTL becomes at most [`WITHHELD_TTL`]. After the TTL,
-    /// the next reader waits for a new call. The agent refreshes the value only if a reader asks
-    /// for it.
+    /// Returns a copy of this refresh policy for a value that the agent does not return, because
+    /// the value breaks the format rules for its secret name. The TTL becomes at most
+    /// [`WITHHELD_TTL`]. After the TTL, the next request waits for a new call to AWS.
     #[must_use]
     pub(crate) fn of_withheld(self) -> Self {
         Self {
@@ -113,65 +116,71 @@ impl Policy {
     }
 }
 
-/// The facts about a cached entry that decide how fresh the entry is at one moment.
+/// The facts about a cached secret that decide how fresh it is at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Standing {
-    /// How long ago Sidekey sent the call that fetched the cached entry. `None` if a clock went back
-    /// across a SnapStart restore, because the age is then unknown.
+    /// How long ago Sidekey sent the call that fetched the cached secret. `None` if a clock went
+    /// back at a SnapStart restore, because the age is then unknown.
     pub age: Option<Duration>,
-    /// How early the agent refreshes the entry before its TTL ends, as a share of the TTL. The
-    /// share is from 0.1 to 0.3 and differs between entries.
+    /// How early the agent refreshes the cached secret before its TTL ends, as a share of the TTL:
+    /// a random number from 0.1 to 0.3.
     pub jitter: f64,
-    /// Whether SnapStart restored the process from a snapshot after the entry was fetched. If so,
-    /// the entry is not fresh, whatever its age.
+    /// Whether SnapStart restored the process from a snapshot after the secret was fetched. If so,
+    /// the cached secret is not fresh, whatever its age.
     pub is_restored: bool,
     /// For how long AWS has refused the secret, and how long ago the last refresh failed. `None` if
-    /// no refresh has failed since the entry was fetched.
+    /// no refresh has failed since the cached version was fetched.
     pub trouble: Option<Trouble>,
 }
 
 /// For how long AWS has refused a cached secret, and how long ago its last refresh failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// How long AWS has refused the secret, for example denied access to it. `None` if AWS has not
-    /// refused the secret since the entry was fetched.
+    /// For how long AWS has refused the secret, for example denied access. `None` if AWS has not
+    /// refused the secret since the cached version was fetched.
     pub refused: Option<Duration>,
-    /// How long ago the last failed refresh of the entry ended. `None` if a SnapStart restore set the
-    /// steady clock back, because this time is then unknown.
+    /// How long ago the last refresh of the cached secret failed. `None` if a SnapStart restore set
+    /// the steady (monotonic) clock back, because this time is then unknown.
     pub attempted: Option<Duration>,
 }
 
-/// How fresh a cached entry is. The freshness decides what a reader gets.
+/// How fresh a cached secret is. The freshness decides whether the agent returns the cached value,
+/// and whether it calls AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// The entry is well within its TTL. A reader gets it, and no refresh is needed yet.
+    /// The TTL of the cached secret does not end soon. The agent returns the cached value, and
+    /// needs no refresh yet.
     Fresh,
-    /// The TTL of the entry ends soon. A reader gets the entry as fresh, and a refresh starts in
-    /// the background.
+    /// The TTL of the cached secret ends soon. The agent returns the cached value, and starts a
+    /// refresh in the background.
     Due,
-    /// The TTL of the entry is over, or AWS refuses the secret. A reader still gets the entry,
-    /// marked as stale, and a refresh starts in the background.
+    /// The TTL of the cached secret is over, or AWS refuses the secret. The agent still returns the
+    /// cached value, marked as stale, and starts a refresh in the background.
     Stale(Reason),
-    /// The entry may not be served. A reader waits for AWS, and gets the answer of AWS or an error.
+    /// The cached secret is too old to return. A request waits for AWS, and gets the answer of AWS
+    /// or an error.
     Expired,
 }
 
-/// Why a reader gets a stale entry.
+/// Why the agent returns a stale value: a cached value whose TTL is over, or which AWS now refuses
+/// to return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// A stale entry is served because its TTL is over and a refresh is running.
+    /// The agent returns a stale value because the TTL is over and a refresh is running.
     Revalidating,
-    /// A stale entry is served because its TTL is over and AWS fails transiently.
+    /// The agent returns a stale value because the TTL is over and calls to AWS fail with transient
+    /// errors.
     Failing,
-    /// A stale entry is served because AWS refuses the secret, and the grace period is not over.
+    /// The agent returns a stale value because AWS refuses the secret, and the configured grace
+    /// period is not over.
     Refused,
 }
 
 impl Reason {
-    /// All reasons to serve a stale entry.
+    /// All reasons why the agent returns a stale value.
     pub const ALL: [Self; 3] = [Self::Revalidating, Self::Failing, Self::Refused];
 
-    /// Returns the reason's name in the labels of metrics.
+    /// Returns the name of the reason for a stale value, as used in the labels of metrics.
     pub fn label(self) -> &'static str {
         match self {
             Self::Revalidating => "revalidating",
@@ -181,7 +190,7 @@ impl Reason {
     }
 }
 
-/// Decides how fresh an entry is, from its refresh policy and the facts in `standing`.
+/// Decides how fresh a cached secret is, from its refresh policy and the facts in `standing`.
 pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
     // A TTL of 0 turns the cache off for this secret. No entry can be stale, and every reader waits
     // for a call.
@@ -218,23 +227,23 @@ pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
     Freshness::Expired
 }
 
-/// Returns the age at which the agent refreshes an entry: the TTL minus the share `jitter` of the
-/// TTL.
+/// Returns the age at which the agent refreshes a cached secret: the TTL minus the share `jitter`
+/// of the TTL.
 pub(crate) fn due(policy: &Policy, jitter: f64) -> Duration {
     debug_assert!(JITTER.contains(&jitter), "the jitter must be between 0.1 and 0.3");
     policy.ttl.mul_f64(1.0 - jitter)
 }
 
-/// Converts `draw`, a random number from `[0, 1)`, to a jitter: how early an entry is refreshed, as
-/// a share of its TTL.
+/// Converts `draw`, a random number from `[0, 1)`, to the share of a secret's TTL by which a
+/// refresh starts before the TTL ends.
 pub fn jitter(draw: f64) -> f64 {
     debug_assert!((0.0..1.0).contains(&draw), "the random number must lie in the range [0, 1)");
     JITTER.start + draw * (JITTER.end - JITTER.start)
 }
 
-/// Returns how long to wait after `failures` consecutive failures. The wait is a random part of an
-/// upper bound. The upper bound doubles with each failure, but is at most `most`. `draw` is the
-/// random number, from `[0, 1)`.
+/// Returns how long to wait after `failures` consecutive failed calls. The wait is a random part of
+/// an upper bound. The bound doubles with each failure, but is at most `most`. `draw` is the random
+/// number, from `[0, 1)`.
 ///
 /// Source: "Exponential Backoff And Jitter" on AWS's architecture blog.
 pub(crate) fn back_off(failures: u32, most: Duration, draw: f64) -> Duration {

@@ -1,8 +1,8 @@
-//! Finds the versions of a secret to which AWS's own staging labels belong, for the operation
-//! `DescribeSecret`.
+//! Finds the versions of a secret with the staging labels that AWS itself sets, such as
+//! `AWSPREVIOUS`. The agent needs them to answer the operation `DescribeSecret`.
 //!
-//! Sidekey finds each version by a call to `GetSecretValue` with the label, because many roles have
-//! no permission for `DescribeSecret`.
+//! Sidekey finds each version by a call to `GetSecretValue` with the label, because many IAM roles
+//! have no permission for `DescribeSecret`.
 
 use super::entry::Entry;
 use super::freshness::Freshness;
@@ -14,20 +14,19 @@ use crate::secret::selector::Selector;
 use crate::secret::version::AWSCURRENT;
 use std::sync::Arc;
 
-/// The staging labels that AWS itself moves when a secret is rotated, except `AWSCURRENT`.
+/// The staging labels that AWS itself moves when it rotates a secret, except `AWSCURRENT`.
 ///
 /// Source: `VersionStages` of `PutSecretValue` in AWS's API reference.
 const OTHER_LABELS: [&str; 2] = ["AWSPREVIOUS", "AWSPENDING"];
 
 impl Cache {
-    /// Returns the current version of a secret and all other versions that `DescribeSecret` lists.
-    /// `current` is the cached current version, which was read by `key` for a request that began at
-    /// `started`.
+    /// Returns the current version of a secret, and all its versions for the answer to
+    /// `DescribeSecret`. `current` is the cached current version. The request for the secret `key`
+    /// began at `started`.
     ///
-    /// Calls AWS for labels that are not known since `current` was fetched. If such a call shows
-    /// that `AWSCURRENT` has moved, also fetches the new current version. If a call fails, the
-    /// result contains what is cached. If `current` is stale, AWS may be failing, so this function
-    /// makes no call.
+    /// Calls AWS for staging labels that are not cached. If such a call shows that `AWSCURRENT` has
+    /// moved, also fetches the new current version. If a call fails, returns the cached versions.
+    /// Makes no call if `current` is stale, because AWS may be failing.
     pub(crate) async fn labelled_versions(
         &self,
         key: &Key,
@@ -50,8 +49,8 @@ impl Cache {
         (current, versions)
     }
 
-    /// Fetches the versions with the labels that are not known. Also returns the new current
-    /// version if one of these calls shows that `AWSCURRENT` has moved.
+    /// Fetches the versions with the staging labels that are not cached. Also returns the new
+    /// current version if one of these calls shows that `AWSCURRENT` has moved.
     async fn learn(
         &self,
         key: &Key,
@@ -71,8 +70,9 @@ impl Cache {
         (learned, newer.map(|entry| self.serve(entry, How::Miss)))
     }
 
-    /// Returns the version with `label`. Returns `None` if no version has the label, if the call to
-    /// AWS fails, or if a cached entry shows the label. `current` is the current version.
+    /// Calls AWS for the version with the staging label `label`. Returns `None` if no version has
+    /// the label, if the call fails, or if a cached version has the label. `current` is the cached
+    /// current version.
     async fn learn_label(
         &self,
         key: &Key,
@@ -114,7 +114,6 @@ mod tests {
     use crate::source::FetchErrorKind;
     use std::time::Duration;
 
-    /// Describes the secret `app`, and returns the id of each version with its labels.
     async fn describe(fixture: &Fixture) -> (String, Vec<String>) {
         let (cache, key) = (&fixture.cache, key("app"));
         let started = fixture.clock.now();
@@ -201,7 +200,7 @@ mod tests {
         let calls = fixture.calls();
         for _ in 0..2 {
             assert_eq!(describe(&fixture).await, all);
-            assert_eq!(fixture.calls(), calls + 1, "only the current version is asked for");
+            assert_eq!(fixture.calls(), calls + 1, "only the current version must be fetched");
         }
     }
 

@@ -1,6 +1,5 @@
-//! Finds and describes how a secret's value breaks its convention (the rules for the names and
-//! values of one kind of secret). Sidekey checks each cached version once, and reports the result
-//! with each answer.
+//! Finds and describes how a secret's value breaks the format rules for secrets of its name. Such a
+//! set of rules is named a convention. Sidekey checks each cached version once.
 //!
 //! All functions are pure.
 
@@ -10,29 +9,29 @@ use crate::secret::version::Version;
 use bytes::Bytes;
 use std::fmt;
 
-/// The maximum number of problems of one value that an HTTP header or an error message lists.
+/// The maximum number of problems of one secret's value that an HTTP header or an error message
+/// lists.
 const PROBLEMS_SHOWN_MAX: usize = 8;
 
-/// The problems of a malformed value. Such a value breaks its convention (the rules for the names
-/// and values of one kind of secret). The problems contain no part of the value itself.
+/// Describes how a secret's value breaks the format rules for secrets of its name. The description
+/// contains no part of the value itself.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed {
-    /// The name of the secret. The name is safe to log: the name pattern of a convention allows no
-    /// characters that could forge a log line.
+    /// The name of the secret. The name is safe to log, because the format rules apply only to
+    /// names without special characters.
     name: Box<str>,
     kind: Box<str>,
     problems: Vec<Problem>,
     codes: Bytes,
-    /// Whether readers get an error instead of the value, because the value breaks the rules for
-    /// its kind of secret.
+    /// Whether the agent returns an error instead of the value, because the value breaks the format
+    /// rules for its secret name.
     pub(crate) is_withheld: bool,
 }
 
 impl Malformed {
-    /// Checks a version of a secret against its convention (the rules for the names and values of
-    /// one kind of secret). Returns `None` if the value follows the convention, or no convention
-    /// matches the name. If `is_strict` is `true`, readers get an error instead of a malformed
-    /// value.
+    /// Checks a version of a secret against the format rules for its name. Returns `None` if the
+    /// value follows the rules, or if there are no rules for this name. If `is_strict` is `true`,
+    /// the agent returns an error instead of a value that breaks the rules.
     pub(crate) fn find(
         conventions: &Conventions,
         version: &Version,
@@ -52,7 +51,7 @@ impl Malformed {
         })
     }
 
-    /// Returns the kind of secret, such as `sms-twilio`.
+    /// Returns the name of the format rules that apply to the secret, such as `sms-twilio`.
     pub(crate) fn kind(&self) -> &str {
         &self.kind
     }
@@ -61,14 +60,12 @@ impl Malformed {
         &self.problems
     }
 
-    /// Lists the first problems of the value in a short string for HTTP headers and the log. For
-    /// each problem, the string contains a code and, if known, the field. For example: `missing
-    /// auth_token, empty account_sid`.
+    /// Lists the first problems of the secret's value in a short string for HTTP headers and the
+    /// log. For example: `missing auth_token, empty account_sid`.
     pub(crate) fn codes(&self) -> &str {
         std::str::from_utf8(&self.codes).expect("the bytes of a string are valid UTF-8")
     }
 
-    /// Returns [`codes`](Self::codes) as bytes for an HTTP header, without a copy.
     pub(crate) fn header(&self) -> Bytes {
         self.codes.clone()
     }

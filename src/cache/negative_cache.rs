@@ -1,6 +1,6 @@
 //! Remembers failed calls for secrets that are not cached. A client that retries in a loop, or asks
-//! for secrets that do not exist, then cannot flood AWS with calls. It also cannot evict cached
-//! entries.
+//! for secrets that do not exist, then cannot cause many calls to AWS. Such a client also cannot
+//! push other secrets out of the cache.
 
 use super::failure::Failure;
 use super::freshness::EMPTY_BACK_OFF_MAX;
@@ -11,14 +11,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// The maximum number of remembered failures: one for each secret that is not cached.
+/// The maximum number of secrets whose failed calls the agent remembers. It limits the memory that
+/// requests for invented names can take.
 pub(super) const FAILURES_MAX: usize = 1000;
 
-/// The last failed call for each secret that is not cached.
 #[derive(Debug)]
 pub(super) struct NegativeCache {
-    /// The listed secrets (those of `SIDEKEY_SECRETS`). Their failures are never dropped to make
-    /// room, because the agent retries these secrets.
+    /// The secrets in `SIDEKEY_SECRETS`. The agent always remembers their failures, because it
+    /// retries these secrets by itself.
     listed: HashSet<Key>,
     failures: Mutex<HashMap<Key, Failure>>,
 }
@@ -28,8 +28,8 @@ impl NegativeCache {
         Self { listed, failures: Mutex::default() }
     }
 
-    /// Returns the error that readers of the secret `key` get at once, without a new call. Returns
-    /// `None` if the next reader may cause a call to AWS.
+    /// Returns the error with which the agent answers a request for the secret `key` without a new
+    /// call. Returns `None` if the request may cause a call to AWS.
     pub(super) fn error(&self, key: &Key, now: Moment) -> Option<FetchError> {
         let failures = self.failures.lock().expect("no thread panics while it holds the lock");
         let failure = failures.get(key)?;
@@ -43,16 +43,14 @@ impl NegativeCache {
         failures.get(key).map(|failure| (failure.error.clone(), failure.retry_in(now)))
     }
 
-    /// Returns when the last call for the secret `key` failed. Returns `None` if no failure is
-    /// remembered.
     pub(super) fn failed_at(&self, key: &Key) -> Option<Moment> {
         let failures = self.failures.lock().expect("no thread panics while it holds the lock");
         failures.get(key).map(|failure| failure.at)
     }
 
-    /// Records a failed call for the secret `key`. `draw` is a random number from `[0, 1)`. It
-    /// decides the length of the back-off. If too many failures are remembered, drops the oldest
-    /// failure of a secret that `SIDEKEY_SECRETS` does not list.
+    /// Records a failed call for the secret `key`. `draw` is a random number from `[0, 1)`, which
+    /// decides the length of the back-off. If too many failures are remembered, forgets the oldest
+    /// failure of a secret that is not in `SIDEKEY_SECRETS`.
     pub(super) fn record(&self, key: &Key, error: FetchError, now: Moment, draw: f64) {
         let mut failures = self.failures.lock().expect("no thread panics while it holds the lock");
         let failure = Failure::after(failures.get(key), error, now, EMPTY_BACK_OFF_MAX, draw);
@@ -66,8 +64,8 @@ impl NegativeCache {
         }
     }
 
-    /// Drops all remembered failures after a restore (SnapStart resumes the process from a
-    /// snapshot). The snapshot may be days old, so these failures say nothing about AWS now.
+    /// Forgets all failed calls after a SnapStart restore. The failures may be days old, so they
+    /// say nothing about AWS now.
     pub(super) fn forget_all(&self) {
         self.failures.lock().expect("no thread panics while it holds the lock").clear();
     }
@@ -109,7 +107,10 @@ mod tests {
         let remembered = |id, millis| cache.error(&key(id), at(millis)).is_some();
         assert!(remembered("refused", 2999) && !remembered("refused", 3000));
         assert!(remembered("failed", 99) && !remembered("failed", 100));
-        assert!(cache.last(&key("failed"), at(100)).is_some(), "the failure must still be known");
+        assert!(
+            cache.last(&key("failed"), at(100)).is_some(),
+            "the failed call must still be remembered"
+        );
         cache.forget(&key("failed"));
         assert!(cache.last(&key("failed"), at(100)).is_none());
     }
@@ -124,16 +125,17 @@ mod tests {
         // Half of the longest back-off is 2.5 s.
         assert!(cache.error(&key("x"), at(5499)).is_some());
         assert!(cache.error(&key("x"), at(5500)).is_none());
-        let (_, wait) = cache.last(&key("x"), at(3000)).expect("the failure must be remembered");
+        let (_, wait) =
+            cache.last(&key("x"), at(3000)).expect("the failed call must be remembered");
         assert!(
             wait > Duration::from_secs(20),
             "the agent must wait for more than 20 s, but it waits for {wait:?}"
         );
     }
 
-    /// While no value can be served, the agent retries soon after a transient failure, because the
-    /// outage may be over. The agent retries less often after a refusal, because frequent retries
-    /// would only cost calls.
+    /// Without a cached value, the agent retries soon after a transient failure, because AWS may
+    /// work again. The agent retries less often after a refusal such as denied access, because a
+    /// refusal rarely changes.
     #[test]
     fn failures_are_retried_sooner_than_refusals() {
         let cache = NegativeCache::new(HashSet::new());
@@ -145,7 +147,7 @@ mod tests {
             {
                 let now = at(n * 60_000);
                 cache.record(&key(id), error(kind), now, 0.99);
-                *wait = cache.last(&key(id), now).expect("the failure must be remembered").1;
+                *wait = cache.last(&key(id), now).expect("the failed call must be remembered").1;
             }
         }
         let expected = [5.0, 30.0].map(|seconds| Duration::from_secs_f64(seconds * 0.99));
@@ -167,7 +169,7 @@ mod tests {
         assert!(cache.last(&key("x1009"), at(0)).is_some());
         assert!(
             cache.last(&key("listed"), at(0)).is_some(),
-            "the failure of a listed secret must stay remembered"
+            "a failed call for a secret in SIDEKEY_SECRETS must never be forgotten"
         );
     }
 }

@@ -1,29 +1,30 @@
-//! Decides when the agent refreshes a cached entry by itself.
+//! Decides when the agent fetches a cached secret again by itself.
 //!
 //! All functions are pure: ages are arguments.
 
 use super::freshness::{self, Policy, Refresh, Standing};
 use std::time::Duration;
 
-/// The rate limit of `refreshNow`, the request parameter that forces a new call to AWS: one call
-/// for each secret in this time.
+/// The minimum time between two calls to AWS for one secret that requests with `refreshNow=true`
+/// cause. The limit protects AWS from clients that send this parameter with each request.
 pub(crate) const REFRESH_NOW_INTERVAL: Duration = Duration::from_secs(1);
 
-/// When the agent fetches a cached entry again by itself.
+/// When the agent fetches a cached secret again by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// The agent fetches the entry now.
+    /// The agent fetches the cached secret again now.
     Now,
-    /// The agent waits for this time, and then decides again whether to fetch the entry.
+    /// The agent waits for this duration, and then decides again whether to fetch the cached
+    /// secret.
     In(Duration),
-    /// The agent does not fetch the entry by itself. The next reader of the entry starts the
-    /// refresh.
+    /// The agent does not fetch the cached secret by itself. The next request for the secret starts
+    /// the refresh.
     WhenRead,
 }
 
-/// Returns when the agent fetches an entry again by itself. `was_read` says whether a reader has
-/// read the entry since it was fetched. `retry_in` is the remaining back-off if the last refresh
-/// failed.
+/// Returns when the agent fetches a cached secret again by itself. `was_read` says whether a
+/// request has read the secret since its last fetch. `retry_in` is the remaining back-off if the
+/// last refresh failed.
 pub fn next(
     policy: &Policy,
     standing: &Standing,
@@ -47,15 +48,16 @@ pub fn next(
     }
 }
 
-/// Returns whether AWS has refused the secret of an entry, for example denied access, for longer
-/// than the grace period. The agent then stops retrying by itself, and only readers cause calls.
+/// Returns whether AWS has refused a cached secret, for example denied access, for longer than the
+/// grace period. The agent then stops retrying by itself, and only requests cause calls.
 pub(crate) fn is_given_up(policy: &Policy, standing: &Standing) -> bool {
     let refused = standing.trouble.and_then(|trouble| trouble.refused);
     refused.is_some_and(|refused| refused >= policy.denied_grace)
 }
 
-/// Returns how long a call for a reader with `refreshNow` must still wait. `since_last` is how long
-/// ago the last call for the secret was made. `None` means that no call is known.
+/// Returns how long the agent must still wait before it calls AWS for a request with
+/// `refreshNow=true`. `since_last` is the time since the last call for the secret, or `None` if no
+/// call is known.
 pub(crate) fn next_refresh_now(since_last: Option<Duration>) -> Duration {
     since_last.map_or(Duration::ZERO, |since| REFRESH_NOW_INTERVAL.saturating_sub(since))
 }

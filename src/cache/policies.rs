@@ -1,7 +1,7 @@
-//! Finds the refresh policy of a secret: the policy of the first matching rule, else the default
-//! policy.
+//! Finds the refresh policy of a secret. The first matching rule decides, or the default policy if
+//! no rule matches.
 //!
-//! All functions are pure: the name or ARN of the secret, and the region and account of the
+//! All functions are pure: the name or ARN of the secret, and the region and account of the Lambda
 //! function, are arguments.
 
 use super::freshness::{Policy, Refresh};
@@ -26,7 +26,6 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Returns the default policy, changed by this rule.
     pub(crate) fn policy(&self, default: &Policy) -> Policy {
         Policy {
             ttl: self.ttl.unwrap_or(default.ttl),
@@ -41,8 +40,8 @@ impl Rule {
     }
 }
 
-/// All rules, and the refresh policy for secrets that no rule matches. The first matching rule
-/// wins.
+/// All rules for refresh policies, and the policy for secrets that no rule matches. If several
+/// rules match a secret, the first of them applies.
 #[derive(Clone, Debug, Default)]
 pub struct Policies {
     default: Policy,
@@ -50,8 +49,8 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Combines a default policy with the rules that change it. If several rules match a secret,
-    /// the first of them applies.
+    /// Combines a default refresh policy with the rules that change it for some secrets. If several
+    /// rules match a secret, the first of them applies.
     pub fn new(default: Policy, rules: Vec<Rule>) -> Self {
         let resolved = rules.into_iter().map(|rule| {
             let policy = rule.policy(&default);
@@ -60,20 +59,20 @@ impl Policies {
         Self { default, rules: resolved.collect() }
     }
 
-    /// Returns the refresh policy of the secret with this ARN and name, which AWS returned. The
-    /// name or ARN in the reader's request does not matter.
+    /// Returns the refresh policy of the secret with the ARN `arn` and the name `name`, which AWS
+    /// returned. It does not matter whether the request contained the name or the ARN.
     pub(crate) fn of_answer(&self, arn: &Arn, name: &str, home: &Home) -> Policy {
         self.first(|secrets| secrets.admits_answer(arn, name, home))
     }
 
-    /// Returns the refresh policy of each listed secret (of `SIDEKEY_SECRETS`) before AWS has
-    /// answered. Only the listed name or ARN can be matched with the rules yet.
+    /// Returns the refresh policy of each secret in `SIDEKEY_SECRETS` before AWS has answered.
+    /// Until then the agent knows only the name or the ARN of a secret, not both.
     pub(crate) fn of_references(&self, listed: &[Key], home: &Home) -> HashMap<Key, Policy> {
         listed.iter().map(|key| (key.clone(), self.of_reference(&key.id, home))).collect()
     }
 
     /// Returns the refresh policy of the secret `id` (a name or ARN) before AWS has answered. The
-    /// answer may change the policy, because a rule may match only the name or only the ARN.
+    /// answer may change the policy, because a rule can match only the name or only the ARN.
     pub(crate) fn of_reference(&self, id: &SecretId, home: &Home) -> Policy {
         self.first(|secrets| secrets.may_admit(id, home))
     }

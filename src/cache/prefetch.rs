@@ -1,4 +1,4 @@
-//! Fetches the listed secrets (those of `SIDEKEY_SECRETS`) when the agent starts.
+//! Fetches the secrets in `SIDEKEY_SECRETS` when the agent starts.
 
 use super::flight::{Flight, Landing};
 use super::slots::Rank;
@@ -11,28 +11,29 @@ use crate::source::BATCH_MAX;
 use std::time::Duration;
 
 /// The smallest number of secrets in `SIDEKEY_SECRETS` for which [`Mode::Auto`] makes batch calls.
-/// For fewer secrets, parallel single calls are just as fast. Unlike batch calls, they need no
-/// permission on all secrets (`*`).
+/// For fewer secrets, parallel single calls are just as fast. Unlike batch calls, single calls need
+/// no IAM permission on all secrets (`*`).
 pub(crate) const AUTO_BATCH_MIN: usize = 6;
 
-/// How the agent fetches the secrets of `SIDEKEY_SECRETS` at start.
+/// How the agent fetches the secrets in `SIDEKEY_SECRETS` at start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// The prefetch makes one `GetSecretValue` call for each secret, in parallel. AWS allows 10,000
-    /// such calls a second. The function's IAM role needs permission only on the listed secrets.
+    /// The agent makes one `GetSecretValue` call for each secret, in parallel. AWS allows 10,000
+    /// such calls a second. The function's IAM role needs permission only on the secrets in
+    /// `SIDEKEY_SECRETS`.
     #[default]
     Get,
-    /// The prefetch makes one `BatchGetSecretValue` call for each 20 secrets. AWS allows 100 such
+    /// The agent makes one `BatchGetSecretValue` call for every 20 secrets. AWS allows 100 such
     /// calls a second. The function's IAM role needs a permission on all secrets (`*`).
     Batch,
-    /// The prefetch makes batch calls if `SIDEKEY_SECRETS` lists at least [`AUTO_BATCH_MIN`]
+    /// The agent makes batch calls if `SIDEKEY_SECRETS` contains at least [`AUTO_BATCH_MIN`]
     /// secrets. After a failed batch call, it makes one call for each remaining secret.
     Auto,
 }
 
 impl Mode {
-    /// Returns whether the prefetch makes batch calls in this mode. A batch call fetches up to 20
-    /// secrets. `listed` is the number of secrets to fetch.
+    /// Returns whether the agent fetches `listed` secrets at start by batch calls, which fetch up
+    /// to 20 secrets each.
     pub fn tries_batches(self, listed: usize) -> bool {
         match self {
             Self::Get => false,
@@ -41,45 +42,47 @@ impl Mode {
         }
     }
 
-    /// Returns whether the prefetch makes another batch call (for up to 20 secrets) in this mode.
+    /// Returns whether the agent makes another batch call, which fetches up to 20 secrets.
     /// `was_answered` is `false` if the last batch call failed as a whole.
     pub fn goes_on_with_batches(self, was_answered: bool) -> bool {
         was_answered || self == Self::Batch
     }
 }
 
-/// The result of the prefetch. The prefetch fetches the listed secrets (those of `SIDEKEY_SECRETS`)
-/// when the agent starts.
+/// The result of fetching the secrets in `SIDEKEY_SECRETS` when the agent starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// How many secrets `SIDEKEY_SECRETS` lists.
+    /// The number of secrets in `SIDEKEY_SECRETS`.
     pub listed: usize,
-    /// The secrets of `SIDEKEY_SECRETS` that are not cached when the prefetch ends.
+    /// The secrets in `SIDEKEY_SECRETS` that are not cached although the agent has tried to fetch
+    /// them at start.
     pub missing: Vec<Missing>,
-    /// The time that the prefetch took.
+    /// How long the agent took to fetch the secrets in `SIDEKEY_SECRETS` at start.
     pub took: Duration,
     /// Whether the first call for every required secret ended before the deadline, with a value or
-    /// an error. A secret is required if the agent waits for it before it reports that it is ready.
+    /// an error. A secret is required if the agent must fetch it before it reports that it is
+    /// ready.
     pub is_settled: bool,
 }
 
-/// How many calls the prefetch starts before it yields to the async runtime. The runtime then reads
-/// answers while later calls are still being signed. A smaller number costs more in task switches
-/// than it gains.
+/// How many calls to AWS the agent starts before it yields to the async runtime. The runtime then
+/// reads answers while later calls are still being signed. A smaller number costs more in task
+/// switches than it gains.
 const CALLS_PER_YIELD: usize = 4;
 
-/// A prefetch that has started its calls. Some of the calls have not ended yet.
+/// The calls for the secrets in `SIDEKEY_SECRETS` that the agent has started at its own start. Some
+/// of the calls have not ended yet.
 #[derive(Debug)]
 pub(crate) struct Underway {
     started: Moment,
-    /// The calls for required secrets: those that the agent waits for before it reports that it is
-    /// ready.
+    /// The calls for required secrets: the agent must fetch these secrets before it reports that it
+    /// is ready.
     awaited: Vec<Flight>,
 }
 
-/// Starts a call for every listed secret (of `SIDEKEY_SECRETS`). Start the refresh loop only
-/// afterwards: otherwise the loop would fetch these secrets itself, without batch calls. The loop
-/// retries failed calls.
+/// Starts a call for every secret in `SIDEKEY_SECRETS`. Start the refresh loop only after this
+/// function returns: otherwise the loop would fetch these secrets itself, without batch calls. The
+/// loop retries failed calls.
 pub(crate) async fn begin(writer: &Writer, mode: Mode) -> Underway {
     let state = writer.state();
     let started = state.clock.now();
@@ -116,7 +119,8 @@ pub(crate) async fn begin(writer: &Writer, mode: Mode) -> Underway {
 
 impl Underway {
     /// Waits until the first call for every required secret has ended. Stops waiting when
-    /// `deadline` has passed since the prefetch began. Calls that have not ended by then go on.
+    /// `deadline` has passed since the calls were started. Calls that have not ended by then
+    /// continue.
     pub(crate) async fn settle(self, writer: &Writer, deadline: Duration) -> Report {
         let state = writer.state();
         let left = deadline.saturating_sub(self.took(state.clock.now()));
@@ -140,8 +144,8 @@ impl Underway {
     }
 }
 
-/// Returns whether a batch call (for up to 20 secrets) may fetch `key`. A batch call fetches only
-/// current versions, and only from `home`, the region of Sidekey's own configuration.
+/// Returns whether a batch call may fetch `key`. A batch call fetches only current versions, and
+/// only from the region `home` of Sidekey's own configuration.
 fn is_batchable(mode: Mode, listed: usize, key: &Key, home: &str) -> bool {
     let is_at_home = match &key.id {
         SecretId::Name(_) => true,
@@ -170,9 +174,9 @@ async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
     }
 }
 
-/// Makes one batch call for all secrets of `chunk`, and returns whether AWS answered it. If the
-/// call fails as a whole, fetches each secret by its own call. The role may lack the permission on
-/// all secrets (`*`), or one denied secret may have failed the whole call.
+/// Makes one batch call for all secrets of `chunk`, and returns whether AWS answered the call. If
+/// the call fails as a whole, fetches each secret by its own call. For example, the IAM role may
+/// lack the permission on all secrets (`*`), or one denied secret may have failed the whole call.
 async fn run_batch(writer: &Writer, chunk: Vec<Landing>) -> bool {
     let keys: Vec<Key> = chunk.iter().map(|landing| landing.key().clone()).collect();
     let slot = writer.state().flights.slot(Rank::Known).await;

@@ -1,4 +1,4 @@
-//! Replaces the snapshot, the immutable map of all cached entries. No other code replaces it.
+//! Replaces the map of all cached secrets. The map is immutable, and no other code replaces it.
 
 use super::entry::Entry;
 use super::snapshot::Snapshot;
@@ -7,16 +7,15 @@ use crate::secret::key::Key;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-const POISONED: &str = "no thread panics while it replaces the snapshot";
+const POISONED: &str = "no thread panics while it holds the lock";
 
-/// Replaces the map of all cached entries in the shared state, one change at a time.
 #[derive(Debug)]
 pub(super) struct Publisher {
     state: Arc<State>,
-    /// Each change holds this lock while it makes a new map from the old map and stores the new
-    /// map. Otherwise one of two concurrent changes would be lost.
+    /// Each change holds this lock while it makes a new map of cached secrets from the old map and
+    /// stores the new map. Otherwise one of two concurrent changes would be lost.
     replacing: Mutex<()>,
-    /// Whether the cached entries exceeded the memory limit after the last change. Sidekey logs a
+    /// Whether the cached secrets exceeded the memory limit after the last change. Sidekey logs a
     /// warning only when this becomes `true`.
     was_over_limit: AtomicBool,
 }
@@ -26,8 +25,8 @@ impl Publisher {
         Self { state, replacing: Mutex::new(()), was_over_limit: AtomicBool::new(false) }
     }
 
-    /// Caches `entry`, which was fetched for `key`. Returns the entry that is cached afterwards:
-    /// `entry`, or the previous entry if its call to AWS was sent later than the call for `entry`.
+    /// Caches `entry`, which was fetched for `key`. Returns the entry that is cached afterwards.
+    /// This is the previous entry if its call to AWS was sent later than the call for `entry`.
     pub(super) fn publish(&self, key: &Key, entry: Arc<Entry>) -> Arc<Entry> {
         let _replacing = self.replacing.lock().expect(POISONED);
         let snapshot = self.state.snapshot.load();
@@ -38,8 +37,8 @@ impl Publisher {
         cached.unwrap_or(entry)
     }
 
-    /// Evicts entries if the cached entries exceed the memory limit. An entry grows when Sidekey
-    /// renders a further response format or parses the fields.
+    /// Evicts cached secrets if they exceed the memory limit. A cached secret grows when Sidekey
+    /// renders it in a further response format or parses its fields.
     pub(super) fn trim(&self) {
         let _replacing = self.replacing.lock().expect(POISONED);
         let snapshot = self.state.snapshot.load();
@@ -50,9 +49,8 @@ impl Publisher {
         }
     }
 
-    /// Removes the cached entry for the same secret and the same label or version id as `entry`.
-    /// Call this function if the TTL of the secret is 0. An older entry may be cached, because
-    /// another policy seemed to apply before the AWS account was known.
+    /// Removes the cached version of a secret whose TTL is 0. An older version can be cached,
+    /// because another policy seemed to apply before the agent knew its AWS account.
     pub(super) fn remove(&self, entry: &Entry) {
         let _replacing = self.replacing.lock().expect(POISONED);
         let snapshot = self.state.snapshot.load();
@@ -61,7 +59,7 @@ impl Publisher {
         }
     }
 
-    /// Stores `next` as the current map of all entries. The caller must hold the lock `replacing`.
+    /// Stores `next` as the map of all cached secrets. The caller must hold the lock `replacing`.
     fn replace(&self, next: Snapshot) {
         let entries = i64::try_from(next.entries().count()).unwrap_or(i64::MAX);
         self.state.metrics.entries.set(entries);
@@ -69,8 +67,9 @@ impl Publisher {
         self.state.snapshot.store(Arc::new(next));
     }
 
-    /// Logs a warning when listed secrets (those of `SIDEKEY_SECRETS`) begin to exceed the memory
-    /// limit. They are never evicted. `bytes` is the memory of all cached entries.
+    /// Logs a warning when the cached secrets begin to exceed the memory limit. This can happen
+    /// because the secrets in `SIDEKEY_SECRETS` are never evicted. `bytes` is the memory of all
+    /// cached secrets.
     fn warn_if_over_limit(&self, bytes: usize) {
         let limit = self.state.limits.bytes_max;
         let is_over = bytes > limit;
@@ -79,7 +78,8 @@ impl Publisher {
                 bytes,
                 limit,
                 "the secrets of SIDEKEY_SECRETS take more memory than SIDEKEY_CACHE_BYTES allows, \
-                 so Sidekey caches no other secret; raise SIDEKEY_CACHE_BYTES, or list fewer secrets"
+                 so Sidekey caches no other secret; raise SIDEKEY_CACHE_BYTES, \
+                 or remove secrets from SIDEKEY_SECRETS"
             );
         }
         self.was_over_limit.store(is_over, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! The reader's handle on the cache. It looks up entries, waits for calls to AWS, and decides what
-//! a reader gets if a call fails.
+//! Reads secrets from the cache, waits for calls to AWS, and decides what a request gets if a call
+//! fails.
 
 use super::entry::Entry;
 use super::flight::{Flight, Outcome};
@@ -21,12 +21,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The maximum number of calls to AWS that one read waits for. One call is usually enough. The read
-/// needs another call if AWS moved the staging label to another version during a shared call.
+/// The maximum number of calls to AWS that one read waits for. Usually one call is enough. A read
+/// needs another call if AWS moved the staging label to another version during a call that the read
+/// shared.
 const ROUNDS_MAX: usize = 3;
 
-/// The reader's handle on a cache. It never changes entries, and calls AWS only through the
-/// writer's handle. All clones of the handle share one cache.
+/// A handle that reads secrets from a cache. It stores nothing in the cache itself, and calls AWS
+/// only through the [`Writer`]. All clones of the handle share one cache.
 #[derive(Clone, Debug)]
 pub struct Cache {
     pub(super) state: Arc<State>,
@@ -38,9 +39,9 @@ impl Cache {
         Self { state, writer }
     }
 
-    /// Returns the cached entry of the secret `id` (a name or ARN) for `selector` (a staging label
-    /// or version id). Returns `None` if the reader must wait for AWS. Each cached read calls this
-    /// function, so it takes no lock, allocates nothing, and does not copy the value.
+    /// Returns the cached version of the secret `id` (a name or ARN) for `selector` (a staging
+    /// label or version id). Returns `None` if the request must wait for AWS. Each cached read
+    /// calls this function, so it takes no lock, allocates nothing, and does not copy the value.
     pub fn lookup(&self, id: &str, selector: &Selector) -> Option<Served> {
         let now = self.state.clock.now();
         self.state.detect_restore(now);
@@ -68,10 +69,10 @@ impl Cache {
         Some(Served { entry: entry.clone(), how, age: entry.age(now, epoch).unwrap_or_default() })
     }
 
-    /// Returns all cached versions of one secret, the secret of `entry`, that readers may get now
-    /// without waiting. If `is_in_trouble` is `true`, AWS fails, and the list includes versions that
-    /// readers then get. The list omits versions whose label or version id AWS refuses. The list
-    /// always includes `entry` itself.
+    /// Returns all cached versions of the secret of `entry` that the agent may return without a
+    /// call to AWS. If `is_in_trouble` is `true`, AWS fails, and the agent may return older values.
+    /// The list omits versions whose staging label or version id AWS refuses, but always contains
+    /// `entry` itself.
     pub(super) fn servable_entries(
         &self,
         entry: &Arc<Entry>,
@@ -99,7 +100,7 @@ impl Cache {
         &*self.state.clock
     }
 
-    /// Returns all cached entries. Later changes of the cache do not change the result.
+    /// Returns all cached secrets. Later changes of the cache do not change the result.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.state.snapshot.load_full()
     }
@@ -109,15 +110,13 @@ impl Cache {
         self.state.missing()
     }
 
-    /// Returns the required secrets of `SIDEKEY_SECRETS` that are not cached. The agent reports
-    /// that it is ready once this list is empty.
     pub(crate) fn missing_required(&self) -> Vec<Missing> {
         let mut missing = self.state.missing();
         missing.retain(|missing| missing.is_required);
         missing
     }
 
-    /// Returns the age of the oldest cached entry, or zero if no entry is cached.
+    /// Returns the age of the oldest cached secret, or zero if no secret is cached.
     pub(crate) fn oldest_age(&self) -> Duration {
         let now = self.state.clock.now();
         let epoch = self.state.epoch();
@@ -125,43 +124,40 @@ impl Cache {
         snapshot.entries().filter_map(|(_, entry)| entry.age(now, epoch)).max().unwrap_or_default()
     }
 
-    /// Counts the problems of cached values that break the rules for their kind of secret. Returns
-    /// each problem code, such as `missing`, with its count.
     pub(crate) fn problems(&self) -> [(&'static str, usize); Problem::CODES.len()] {
         status::problem_counts(&self.state)
     }
 
-    /// Returns the state of every cached entry for the status page, without the values of secrets.
     pub(crate) fn status(&self) -> Status {
         let now = self.state.clock.now();
         self.state.detect_restore(now);
         Status::of(&self.state, now)
     }
 
-    /// Tells the cache that SnapStart has resumed the process from a snapshot. Afterwards no cached
-    /// entry counts as fresh. The agent at once refreshes the entries that readers have read.
+    /// Informs the cache that SnapStart has restored the process from a snapshot. Afterwards no
+    /// cached secret counts as fresh. The agent at once refreshes the secrets that requests have
+    /// read.
     pub(crate) fn restored(&self) {
         self.state.restore();
     }
 
-    /// Records the AWS account of the Lambda function. It overrides the configured account.
     pub(crate) fn learn_account(&self, account: &str) {
         self.state.learn_account(account);
     }
 
-    /// Returns a future that completes when an entry changes or a call to AWS fails. The future
-    /// also notices changes that happen before it is awaited.
+    /// Returns a future that completes when a cached secret changes or a call to AWS fails. The
+    /// future also notices changes that happen before it is awaited.
     pub(crate) fn changed(&self) -> impl Future<Output = ()> {
         self.state.changed.notified()
     }
 
-    /// Returns whether `SIDEKEY_ALLOW` allows the secret `id`. A cached secret is always allowed.
     pub(crate) fn is_allowed(&self, id: &SecretId) -> bool {
         self.state.is_allowed(id)
     }
 
-    /// Returns the entry for `key` (a secret's name or ARN, with a staging label or version id). If
-    /// no cached entry may be served, waits for AWS, up to the configured maximum wait.
+    /// Returns the secret for `key` (a name or ARN, with a staging label or version id). If the
+    /// cache has no value that the agent may return, waits for AWS, up to the configured maximum
+    /// wait.
     ///
     /// # Errors
     ///
@@ -171,13 +167,9 @@ impl Cache {
         self.read_since(key, self.state.clock.now()).await
     }
 
-    /// Reads `key` as [`read`](Self::read) does, but for a request that began at `started`. Such a
-    /// request may read several secrets. The maximum wait applies to the whole request.
-    ///
-    /// # Errors
-    ///
-    /// Returns the same errors as [`read`](Self::read). If the maximum wait is already over and no
-    /// cached entry may be served, returns an error without a call.
+    /// Reads one secret for a request that began at `started`. A request can read several secrets,
+    /// and the maximum wait applies to the whole request. If this wait is already over and the
+    /// cache has no usable value, returns an error without a call to AWS.
     pub(crate) async fn read_since(&self, key: Key, started: Moment) -> Result<Served, ReadError> {
         if let Some(served) = self.lookup(key.id.as_str(), &key.selector) {
             return Ok(served);
@@ -189,15 +181,10 @@ impl Cache {
         }
     }
 
-    /// Calls AWS for `key` (a secret's name or ARN, with a staging label or version id), even if an
-    /// entry is cached. Returns the answer of a call that is sent after this function was called.
-    /// Readers that ask before this call is sent share the call. If the last call was less than
-    /// [`REFRESH_NOW_INTERVAL`](super::plan::REFRESH_NOW_INTERVAL) ago, the readers wait.
-    ///
-    /// # Errors
-    ///
-    /// Returns the same errors as [`read`](Self::read). If the call fails, the cached entry stays
-    /// in the cache.
+    /// Calls AWS for the secret `key`, even if the secret is cached. All requests that come before
+    /// the call is sent share the call. If the last call for the secret was less than
+    /// [`REFRESH_NOW_INTERVAL`](super::plan::REFRESH_NOW_INTERVAL) ago, the requests wait. If the
+    /// call fails, the cached secret stays in the cache.
     pub(crate) async fn read_now(&self, key: Key) -> Result<Served, ReadError> {
         self.check_scope(&key)?;
         self.within_wait(self.state.clock.now(), async {
@@ -217,8 +204,8 @@ impl Cache {
         self.state.is_allowed(&key.id).then_some(()).ok_or(ReadError::OutOfScope)
     }
 
-    /// Starts a refresh of `entry` that no reader waits for. Does nothing while another refresh
-    /// runs, or while the back-off after a failed refresh lasts.
+    /// Starts a refresh of a cached secret without waiting for the result. Does nothing while
+    /// another refresh runs, or while the back-off after a failed refresh lasts.
     fn refresh_in_background(&self, secret: &CachedSecret, entry: &Entry, now: Moment) {
         let is_paused =
             entry.marks.failure().is_some_and(|failure| !failure.retry_in(now).is_zero());
@@ -230,8 +217,8 @@ impl Cache {
         }
     }
 
-    /// Waits until a call to AWS returns the entry for `key` or fails. Waits for at most
-    /// `ROUNDS_MAX` calls.
+    /// Waits until a call to AWS returns the secret for `key` or fails. Waits for at most
+    /// [`ROUNDS_MAX`] calls.
     async fn wait_for_answer(&self, key: &Key) -> Result<Served, ReadError> {
         for _ in 0..ROUNDS_MAX {
             let wanted = self.flight_key(key);
@@ -247,12 +234,14 @@ impl Cache {
                 Err(error) => return self.serve_despite(error, key),
             }
         }
-        let message = "the secret changed faster than Sidekey could read it";
+        let message = "AWS changed the versions of the secret while Sidekey fetched the secret; \
+                       send the request again";
         Err(FetchError::new(FetchErrorKind::Internal, "InternalFailure", message).into())
     }
 
-    /// Returns whether readers of `key` may get `entry`, which a call for another key fetched.
-    /// During the call, the name may have moved to another secret, or the label to another version.
+    /// Returns whether a request for `key` may get `entry`, which a call for another name or label
+    /// fetched. During this call, the name of `key` may have moved to another secret, or its
+    /// staging label to another version.
     fn answers(&self, entry: &Entry, key: &Key) -> bool {
         let snapshot = self.state.snapshot.load();
         let secret = snapshot.secret(key.id.as_str());
@@ -260,10 +249,10 @@ impl Cache {
             && (entry.selector == key.selector || key.selector.selects(&entry.version))
     }
 
-    /// Chooses the key (a secret's name or ARN, with a staging label or version id) for the call
-    /// that answers readers of `key`. If a cached entry has the wanted label or version id, returns
-    /// the key of this entry, so that all its readers share one call. If there is no such entry, or
-    /// AWS refuses it, returns a key with the label or version id of `key`.
+    /// Chooses the secret name or ARN, and the staging label or version id, for the call that
+    /// answers requests for `key`. If the wanted version is cached under another name or label,
+    /// returns the name and label of the cached version, so that all requests for this version
+    /// share one call.
     fn flight_key(&self, key: &Key) -> Key {
         let snapshot = self.state.snapshot.load();
         let Some(secret) = snapshot.secret(key.id.as_str()) else {
@@ -274,7 +263,8 @@ impl Cache {
         Key { id: secret.fetch_id.clone(), selector: selector.clone() }
     }
 
-    /// Returns the error of a recent failed call for `key`. Readers get it without a new call.
+    /// Returns the error of a recent failed call for the secret `key`. A request gets this error
+    /// without a new call to AWS.
     pub(super) fn remembered_error(&self, key: &Key) -> Option<FetchError> {
         let now = self.state.clock.now();
         match self.state.snapshot.load().exact(key.id.as_str(), &key.selector) {
@@ -287,7 +277,7 @@ impl Cache {
         }
     }
 
-    /// Records that a reader gets `entry`, and returns the result of the read.
+    /// Records that a request gets the cached secret `entry`, and returns the result of the read.
     pub(super) fn serve(&self, entry: Arc<Entry>, how: How) -> Served {
         let now = self.state.clock.now();
         let was_read = entry.marks.was_read();
@@ -301,8 +291,8 @@ impl Cache {
         Served { entry, how, age }
     }
 
-    /// Runs `work`, but stops when the reader's maximum wait since `started` is over. If the
-    /// process was frozen during the wait, gives `work` the maximum wait once more.
+    /// Runs `work`, but stops when the maximum wait for a request that began at `started` is over.
+    /// If Lambda froze the process during the wait, gives `work` the maximum wait once more.
     pub(super) async fn within_wait<T>(
         &self,
         started: Moment,
@@ -328,9 +318,9 @@ impl Cache {
         Err(ReadError::WaitOver(wait))
     }
 
-    /// Returns the cached entry for `key` if readers may get it although a call failed.
-    /// `is_transient` says whether the call failed transiently or took longer than the maximum
-    /// wait.
+    /// Returns the cached secret for `key` if the agent may return it although a call to AWS
+    /// failed. `is_transient` says whether the error is transient, or the call took longer than the
+    /// maximum wait.
     fn serve_in_trouble(&self, key: &Key, is_transient: bool) -> Option<Served> {
         let now = self.state.clock.now();
         // The reader has waited, so the process may have been restored from a snapshot meanwhile.
@@ -350,7 +340,8 @@ impl Cache {
         }
     }
 
-    /// Returns the cached entry for `key` if readers may get it after `error`, and otherwise `error`.
+    /// Returns the cached secret for `key` if the agent may return it although a call to AWS failed
+    /// with `error`. Otherwise returns `error`.
     fn serve_despite(&self, error: FetchError, key: &Key) -> Result<Served, ReadError> {
         let is_transient = error.kind.is_transient();
         self.lookup(key.id.as_str(), &key.selector)
@@ -358,9 +349,9 @@ impl Cache {
             .ok_or_else(|| error.into())
     }
 
-    /// Fetches `key` by a call to AWS that is not sent yet. If the answer is older than the cached
-    /// entry, a second call decides which of the two is current. If the second call does not
-    /// confirm the older version, returns the cached entry if readers may get it.
+    /// Fetches the secret `key` by a call to AWS that is not sent yet. If AWS returns an older
+    /// version than the cached one, makes a second call. If the second call does not confirm the
+    /// older version, returns the cached secret if the agent may return it.
     async fn fetch_next(&self, key: &Key) -> Outcome {
         let first = self.next_outcome(key).await;
         if !is_lagging(&first) {

@@ -1,5 +1,5 @@
-//! The loop that refreshes cached entries before their TTL ends. Each round starts the calls that
-//! are due, and then sleeps.
+//! Runs the loop that refreshes cached secrets before their TTL ends. Each round starts the calls
+//! that are due, and then sleeps.
 
 use super::plan::{self, Next};
 use super::state::Missing;
@@ -7,15 +7,15 @@ use super::writer::Writer;
 use crate::secret::key::Key;
 use std::time::Duration;
 
-/// The longest sleep of the refresh loop. If a clock jumps, a refresh is late by at most this time.
-/// Every change of an entry wakes the loop earlier.
+/// The longest sleep of the loop that refreshes cached secrets. If a clock jumps, a refresh is late
+/// by at most this time. Every change of a cached secret wakes the loop earlier.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
-/// Refreshes cached entries until the agent stops.
+/// Refreshes cached secrets until the agent stops.
 ///
-/// After a freeze of the process, the loop wakes at once. It fetches each due entry once if a
-/// reader has read the entry, or if the policy says `always`. It does not make up for missed
-/// refreshes.
+/// After a freeze of the process, the loop wakes at once. It fetches each secret whose refresh is
+/// due once, and does not make up for missed refreshes. Unread secrets are fetched only if their
+/// policy says `always`.
 pub(crate) async fn run(writer: Writer) {
     loop {
         let changed = writer.state().changed.notified();
@@ -30,8 +30,8 @@ pub(crate) async fn run(writer: Writer) {
     }
 }
 
-/// Starts a call for each entry that is due, and for each listed secret (of `SIDEKEY_SECRETS`) that
-/// is not cached. Returns the time until the next call is due.
+/// Starts a call to AWS for each cached secret whose refresh is due, and for each secret in
+/// `SIDEKEY_SECRETS` that is not cached. Returns the time until the next call is due.
 fn start_due_flights(writer: &Writer) -> Option<Duration> {
     let state = writer.state();
     let now = state.clock.now();
@@ -61,8 +61,8 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
     wake_in
 }
 
-/// Starts a call for `key` if the call is due now. If the call is due later, ensures that the
-/// refresh loop wakes by then: `wake_in` becomes at most the time until then.
+/// Starts a call to AWS for the secret `key` if the call is due now. If the call is due later,
+/// limits `wake_in`, the next sleep of the refresh loop, to the time until then.
 fn start_or_schedule(writer: &Writer, key: &Key, next: Next, wake_in: &mut Option<Duration>) {
     match next {
         Next::Now => drop(writer.join_or_start(key)),

@@ -1,5 +1,5 @@
-//! Data that Sidekey derives from a secret's value for its readers: rendered responses and parsed
-//! fields. Sidekey computes each of them once for each cached version.
+//! Computes data from a secret's value, namely the bodies of HTTP responses and the parsed fields.
+//! Sidekey computes them once for each cached version.
 
 use crate::secret::field::Fields;
 use crate::secret::value::SecretValue;
@@ -7,24 +7,26 @@ use crate::secret::version::Content;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
-/// The format of a response. Different readers may ask for one cached version in different formats.
+/// The format of an HTTP response with a secret. Different clients may ask for one cached version
+/// in different formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// The response has the format of the dialect (the AWS agent whose responses Sidekey imitates).
+    /// The format of the AWS agent or AWS extension that Sidekey replaces.
     Dialect,
-    /// The response has the format of the Secrets Manager API.
+    /// The format of the Secrets Manager API.
     AwsApi,
 }
 
 const FORMS: usize = 2;
 
-/// The rendered responses and the parsed fields of one secret value. Each of them is computed when
-/// a reader first needs it. Later readers share the result.
+/// The bodies of HTTP responses and the parsed fields of one secret value. Each of them is computed
+/// when a request first needs it. Later requests share the result.
 #[derive(Debug, Default)]
 pub(crate) struct Rendered {
     answers: [OnceLock<SecretValue>; FORMS],
     fields: OnceLock<Fields>,
-    /// The signal that a response or the fields were added, so that the entry takes more memory.
+    /// Wakes the task that checks the memory limit of the cache when the cached secret takes more
+    /// memory.
     grown: Option<Arc<Notify>>,
 }
 
@@ -33,8 +35,8 @@ impl Rendered {
         Self { grown: Some(grown), ..Self::default() }
     }
 
-    /// Returns the secret as a response in the format `form`. Calls `render` only once for each
-    /// format, and keeps the result for later readers.
+    /// Returns the secret as the body of an HTTP response in the format `form`. Calls `render` only
+    /// once for each format, and stores the result for later requests.
     pub(crate) fn answer(&self, form: Form, render: impl FnOnce() -> SecretValue) -> &SecretValue {
         self.answers[form as usize].get_or_init(|| {
             let answer = render();
@@ -43,7 +45,6 @@ impl Rendered {
         })
     }
 
-    /// Returns the fields of `content`. Only the first call parses `content`.
     pub(crate) fn fields(&self, content: &Content) -> &Fields {
         self.fields.get_or_init(|| {
             let fields = Fields::of(content);

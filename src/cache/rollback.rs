@@ -1,30 +1,30 @@
-//! Decides whether an answer of AWS replaces a cached version that is newer than the answer.
+//! Decides whether a version that AWS returns replaces a cached version that is newer.
 //!
 //! Secrets Manager is eventually consistent. Right after a rotation, AWS may still answer a call
 //! with the previous version. Such an answer must not undo the rotation. But an operator can also
-//! move a staging label back to an older version. Readers must then get the older version. All
+//! move a staging label back to an older version. The agent must then return the older version. All
 //! functions are pure: times are arguments.
 
 use crate::secret::version::Version;
 use std::time::Duration;
 
-/// If AWS returns a version that is older than the cached one, a second call must confirm the older
-/// version before Sidekey uses it. The second call must come at least this long after the first.
+/// If AWS returns an older version of a secret than the cached one, Sidekey uses the older version
+/// only after a second call has returned it, too. The second call must come at least this long
+/// after the first.
 pub(crate) const AGREE_AFTER: Duration = Duration::from_secs(1);
 
-/// The decision whether an answer of AWS replaces the cached version.
+/// Whether a version of a secret that AWS returned replaces the cached version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The answer of AWS replaces the cached version.
     Accept,
-    /// The answer of AWS is older than the cached version, and is not used until a second call
-    /// confirms it. The cached version and its age stay unchanged.
+    /// The version that AWS returned is older than the cached version. The cached version stays
+    /// until a second call also returns the older version.
     HoldBack,
 }
 
-/// Decides whether `answer` from AWS replaces the `cached` version. `seen` is how long ago AWS
-/// first returned the same older version, or `None` if it has not done so before. If readers may
-/// not get the cached version (`may_serve` is `false`), every answer replaces it.
+/// Decides whether `answer`, a version that AWS returned, replaces the `cached` version. `seen` is
+/// how long ago AWS first returned the same older version, or `None` if it never did. If the agent
+/// may not return the cached version (`may_serve` is `false`), every answer replaces it.
 pub(crate) fn judge(
     cached: &Version,
     answer: &Version,

@@ -1,4 +1,4 @@
-//! The result of a read from the cache: a value and how the cache obtained it, or an error.
+//! The result of a read from the cache: a secret and how the cache obtained it, or an error.
 
 use super::entry::Entry;
 use super::freshness::Reason;
@@ -9,36 +9,33 @@ use std::time::Duration;
 /// The result of a successful read from the cache.
 #[derive(Clone, Debug)]
 pub struct Served {
-    /// The version of the secret that the reader gets.
+    /// The version of the secret that a request gets.
     pub entry: Arc<Entry>,
-    /// Whether the value came from the cache, was stale, or was fetched for this read.
     pub(crate) how: How,
-    /// How long ago Sidekey sent the call to AWS that fetched the value.
     pub(crate) age: Duration,
 }
 
-/// How the cache answered a read.
+/// How the cache obtained the secret for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
-    /// The cache answered the read with a cached value whose TTL was not over.
     Hit,
-    /// The cache answered the read after the reader had waited for AWS.
+    /// The request had to wait until AWS returned the secret.
     Miss,
-    /// The cache answered the read with an old value. The TTL of the value was over, or AWS had
-    /// refused to return the secret again.
+    /// The secret was in the cache, but its TTL was over, or AWS had refused to return the secret
+    /// again.
     Stale(Reason),
-    /// The reader asked for `refreshNow`, and got the answer of a new call to AWS.
+    /// The request contained `refreshNow=true`, so a new call to AWS fetched the secret.
     Refreshed,
 }
 
-/// Why a read from the cache failed.
+/// Why the agent could not return a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     #[error("Sidekey refused this read: SIDEKEY_ALLOW does not cover the secret")]
     OutOfScope,
     #[error("AWS did not answer within {0:?}")]
     WaitOver(Duration),
-    /// The call to AWS failed, or AWS refused the call.
+    /// The call to AWS failed, or AWS refused to return the secret.
     #[error(transparent)]
     Upstream(#[from] FetchError),
 }

@@ -1,34 +1,31 @@
-//! Limits the number of concurrent calls to AWS, and decides which waiting call goes first. A call
-//! to AWS needs a slot while it runs.
+//! Limits the number of concurrent calls to AWS, and decides which waiting call starts next.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
-/// The priority of a call to AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rank {
-    /// High priority: the call is for a secret that is cached or listed in `SIDEKEY_SECRETS`.
+    /// High priority: the call is for a secret that is cached or in `SIDEKEY_SECRETS`.
     Known,
-    /// Low priority: the call is for a secret that is neither cached nor listed. A caller could
-    /// otherwise block all other calls by requests for secrets that do not exist.
+    /// Low priority: the call is for a secret that is neither cached nor in `SIDEKEY_SECRETS`.
+    /// Otherwise a client could delay all other calls by requests for secrets that do not exist.
     FirstTime,
 }
 
-/// Limits how many calls to AWS run at the same time. Each call takes one slot while it runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Slots(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     free: usize,
-    /// How many more slots the calls with low priority may take.
+    /// How many more calls to AWS with low priority may start now.
     free_for_first_time: usize,
     known: VecDeque<oneshot::Sender<Slot>>,
     first_time: VecDeque<oneshot::Sender<Slot>>,
 }
 
-/// The right to make one call to AWS. Dropping the slot lets the next waiting call start.
+/// The right to make one call to AWS. Dropping this value lets the next waiting call start.
 #[derive(Debug)]
 pub(crate) struct Slot {
     slots: Slots,
@@ -36,8 +33,8 @@ pub(crate) struct Slot {
 }
 
 impl Slots {
-    /// Allows `calls_max` concurrent calls to AWS. Calls with low priority (for secrets that are
-    /// neither cached nor listed) can take at most three quarters of the slots.
+    /// Allows `calls_max` concurrent calls to AWS. At most three quarters of them can be for
+    /// secrets that are neither cached nor in `SIDEKEY_SECRETS`.
     pub(crate) fn new(calls_max: usize) -> Self {
         Self(Arc::new(Mutex::new(State {
             free: calls_max,
@@ -47,7 +44,6 @@ impl Slots {
         })))
     }
 
-    /// Waits until a call with priority `rank` may start, and takes a slot for this call.
     pub(crate) async fn acquire(&self, rank: Rank) -> Slot {
         let granted = {
             let mut state = self.0.lock().expect("no thread panics while it holds the lock");
@@ -61,7 +57,9 @@ impl Slots {
         };
         match granted {
             None => Slot { slots: self.clone(), rank },
-            Some(granted) => granted.await.expect("every waiting call must get a slot"),
+            Some(granted) => {
+                granted.await.expect("every waiting call to AWS must be allowed to start at last")
+            }
         }
     }
 
@@ -77,7 +75,8 @@ impl Slots {
 }
 
 impl State {
-    /// Takes a slot if a call with priority `rank` may start. Returns whether it took a slot.
+    /// Takes the right to make a call to AWS with priority `rank`. Returns `false` if such a call
+    /// may not start yet.
     fn take(&mut self, rank: Rank) -> bool {
         let is_free = match rank {
             Rank::Known => self.free > 0,
@@ -97,8 +96,8 @@ impl State {
         }
     }
 
-    /// Takes a slot for the next waiting call, and removes the call from its queue. Returns `None`
-    /// if no waiting call may start yet.
+    /// Chooses the next waiting call to AWS that may start, and removes it from its queue. Returns
+    /// `None` if no waiting call may start yet.
     fn next(&mut self) -> Option<(Rank, oneshot::Sender<Slot>)> {
         [Rank::Known, Rank::FirstTime].into_iter().find_map(|rank| {
             self.waiting(rank).retain(|grant| !grant.is_closed());
@@ -147,7 +146,7 @@ mod tests {
         drop(known);
         assert!(
             poll(seventh.as_mut()).is_none(),
-            "calls for new names must not take more than their share of the slots"
+            "calls for unknown secrets must not use the slots for known secrets"
         );
         drop(taken);
         assert!(poll(seventh.as_mut()).is_some());
@@ -163,7 +162,7 @@ mod tests {
         assert!(poll(known.as_mut()).is_none());
         drop(only);
         assert!(poll(first_time.as_mut()).is_none());
-        let slot = poll(known.as_mut()).expect("the call for the known secret must get the slot");
+        let slot = poll(known.as_mut()).expect("the call for the known secret must start first");
         drop(slot);
         assert!(poll(first_time.as_mut()).is_some());
     }

@@ -1,6 +1,6 @@
-//! A snapshot: the immutable map of all cached entries.
+//! The immutable map of all cached secrets, named snapshot.
 //!
-//! All functions are pure: a change returns a new snapshot and leaves the old snapshot unchanged.
+//! All functions are pure: a change returns a new map and leaves the old map unchanged.
 
 use super::entry::Entry;
 use crate::secret::key::Key;
@@ -9,26 +9,26 @@ use crate::secret::selector::Selector;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The maximum number of cached versions of one secret.
+/// The maximum number of cached versions of one secret. It limits the memory that one secret can
+/// take.
 pub(crate) const VERSIONS_MAX: usize = 8;
 
 /// The maximum number of names and ARNs (full or partial) by which one cached secret can be looked
-/// up.
+/// up. It limits the memory that one secret can take.
 pub(crate) const IDS_MAX: usize = 8;
 
-/// The size limits of the cache. Listed secrets (those of `SIDEKEY_SECRETS`) are cached even above
-/// the limits, and are never evicted.
+/// The size limits of the cache. The secrets in `SIDEKEY_SECRETS` are cached even above the limits,
+/// and are never evicted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Limits {
     pub(crate) entries_max: usize,
-    /// The maximum number of bytes for cached values, their rendered answers and their parsed
-    /// fields.
+    /// The maximum memory for cached values, the HTTP responses rendered from them and their parsed
+    /// fields, in bytes.
     pub(crate) bytes_max: usize,
     pub(crate) listed: Listed,
 }
 
-/// The listed secrets (those of `SIDEKEY_SECRETS`): the staging labels and version ids that are
-/// listed for each name or ARN.
+/// The secrets in `SIDEKEY_SECRETS`: the staging labels and version ids for each name or ARN.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Listed(HashMap<Box<str>, Vec<Selector>>);
 
@@ -53,21 +53,20 @@ impl Limits {
         count <= self.entries_max && bytes <= self.bytes_max
     }
 
-    /// Returns whether `SIDEKEY_SECRETS` lists `secret` (by any of its names or ARNs) with this
-    /// staging label or version id.
+    /// Returns whether `SIDEKEY_SECRETS` contains the cached secret `secret`, by any of its names
+    /// or ARNs, with this staging label or version id.
     pub(super) fn is_listed(&self, secret: &CachedSecret, selector: &Selector) -> bool {
         secret.ids.iter().any(|id| self.listed.contains(id, selector))
     }
 }
 
-/// All cached entries at one moment. An entry can be looked up by each known name and ARN of its
-/// secret.
+/// All cached secrets at one moment. A secret can be looked up by its name and by its ARN.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     by_id: HashMap<Arc<str>, Arc<CachedSecret>>,
 }
 
-/// All cached entries of one secret, and the names and ARNs by which the secret can be looked up.
+/// All cached versions of one secret, and the names and ARNs by which the secret can be looked up.
 #[derive(Clone, Debug)]
 pub(crate) struct CachedSecret {
     pub(crate) arn: Arc<str>,
@@ -75,21 +74,22 @@ pub(crate) struct CachedSecret {
     /// secret was deleted and created again, the name finds the new secret, but the old ARN does
     /// not.
     pub(crate) fetch_id: SecretId,
-    /// The names and ARNs for which AWS answered with this secret.
+    /// The names and ARNs for which AWS returned this secret.
     ids: Vec<Arc<str>>,
     entries: Vec<Arc<Entry>>,
 }
 
 impl CachedSecret {
-    /// Returns the entry for `selector`, a staging label or version id. Prefers the entry that was
-    /// fetched for `selector`. Otherwise returns an entry whose version has this label or id.
+    /// Returns the cached version for `selector`, a staging label or version id. Prefers the
+    /// version that was fetched for `selector`. Otherwise returns another cached version that has
+    /// this label or id.
     pub(crate) fn select(&self, selector: &Selector) -> Option<&Arc<Entry>> {
         self.exact(selector)
             .or_else(|| self.entries.iter().find(|entry| selector.selects(&entry.version)))
     }
 
-    /// Returns the entry that was fetched for exactly this staging label or version id. Ignores an
-    /// entry that has this label or id but was fetched for another one.
+    /// Returns the cached version that was fetched for exactly this staging label or version id.
+    /// Ignores a version that has this label or id but was fetched for another one.
     pub(crate) fn exact(&self, selector: &Selector) -> Option<&Arc<Entry>> {
         self.entries.iter().find(|entry| entry.selector == *selector)
     }
@@ -98,27 +98,22 @@ impl CachedSecret {
         &self.entries
     }
 
-    /// Returns the key (a name or ARN, with a staging label or version id) by which `entry` is
-    /// fetched again.
+    /// Returns the secret name or ARN, and the staging label or version id, with which Sidekey
+    /// fetches the cached version `entry` again.
     pub(crate) fn fetch_key(&self, entry: &Entry) -> Key {
         Key { id: self.fetch_id.clone(), selector: entry.selector.clone() }
     }
 }
 
 impl Snapshot {
-    /// Looks up a cached secret by `id`, a name or ARN.
     pub(crate) fn secret(&self, id: &str) -> Option<&Arc<CachedSecret>> {
         self.by_id.get(id)
     }
 
-    /// Looks up a secret by `id`, a name or ARN. Returns its entry for `selector`, a staging label
-    /// or version id.
     pub(crate) fn entry(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
         self.secret(id)?.select(selector)
     }
 
-    /// Looks up a secret by `id`, a name or ARN. Returns the entry that was fetched for exactly
-    /// this staging label or version id.
     pub(crate) fn exact(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
         self.secret(id)?.exact(selector)
     }
@@ -128,7 +123,7 @@ impl Snapshot {
         secrets.flat_map(|(_, secret)| secret.entries.iter().map(move |entry| (&**secret, entry)))
     }
 
-    /// Returns every cached entry with its secret, sorted by ARN. Use this function if the random
+    /// Returns every cached version with its secret, sorted by ARN. Use this function if the random
     /// order of a hash map must not influence the result.
     pub(crate) fn entries_by_arn(&self) -> impl Iterator<Item = (&CachedSecret, &Arc<Entry>)> {
         let mut entries: Vec<_> = self.entries().collect();
@@ -136,12 +131,12 @@ impl Snapshot {
         entries.into_iter()
     }
 
-    /// Returns a new snapshot that also contains `entry`, and how many entries were evicted to make
-    /// room.
+    /// Returns a new map of cached secrets that also contains `entry`, and how many cached versions
+    /// were evicted to make room.
     ///
-    /// The entry can be looked up by the name or ARN in `asked`, and by the ARN in the answer of
-    /// AWS. It cannot be looked up by the *name* in the answer, because a call by ARN may have
-    /// fetched a secret of another account or region, where the same name belongs to another
+    /// The new version can be looked up by the name or ARN in `asked`, and by the ARN that AWS
+    /// returned. It cannot be looked up by the *name* that AWS returned, because a call by ARN may
+    /// have fetched a secret of another account or region, where the same name belongs to another
     /// secret.
     #[must_use]
     pub(crate) fn publish(&self, asked: &Key, entry: Arc<Entry>, limits: &Limits) -> (Self, usize) {
@@ -164,8 +159,8 @@ impl Snapshot {
         (next, dropped + evicted)
     }
 
-    /// Returns a new snapshot from which entries were evicted until it meets the limits, and the
-    /// number of evicted entries.
+    /// Returns a new map of cached secrets that meets the size limits, and the number of evicted
+    /// versions.
     #[must_use]
     pub(crate) fn trimmed(&self, limits: &Limits) -> (Self, usize) {
         let mut next = self.clone();
@@ -173,14 +168,12 @@ impl Snapshot {
         (next, evicted)
     }
 
-    /// Returns the memory of all cached entries in bytes: values, rendered answers and parsed
-    /// fields.
+    /// Returns the memory of all cached values, rendered HTTP responses and parsed fields, in
+    /// bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.entries().map(|(_, entry)| entry.bytes()).sum()
     }
 
-    /// Returns a new snapshot without the entry that was fetched for `selector` (a staging label or
-    /// version id) of the secret `arn`.
     #[must_use]
     pub(crate) fn without(&self, arn: &str, selector: &Selector) -> Self {
         let mut next = self.clone();
@@ -190,8 +183,9 @@ impl Snapshot {
         next
     }
 
-    /// Ensures that `id` (a name or ARN) no longer finds a cached secret with another ARN than
-    /// `arn`. For example, a secret that was deleted and created again has a new ARN.
+    /// Ensures that the name or ARN `id` no longer finds a cached secret with another ARN than
+    /// `arn`. This happens if a secret was deleted and created again, because the new secret has a
+    /// new ARN.
     fn unlink_other(&mut self, id: &SecretId, arn: &str) {
         let Some(old) = self.by_id.get(id.as_str()).filter(|secret| *secret.arn != *arn) else {
             return;
@@ -213,10 +207,9 @@ impl Snapshot {
         }
     }
 
-    /// Evicts the least recently read entries until the size limits of the cache are met. Evicts
-    /// `newest`, the entry that was just added, only after all others. The secrets of
-    /// `SIDEKEY_SECRETS` are never evicted, so the limits may stay exceeded. Returns the number of
-    /// evicted entries.
+    /// Evicts the least recently read secrets until the size limits of the cache are met. Evicts
+    /// `newest`, which was just added, only after all others. The secrets in `SIDEKEY_SECRETS` are
+    /// never evicted, so the limits may stay exceeded. Returns the number of evicted versions.
     fn evict(&mut self, newest: Option<&Arc<Entry>>, limits: &Limits) -> usize {
         let (mut count, mut bytes) = (self.entries().count(), self.bytes());
         if limits.are_met(count, bytes) {
@@ -244,7 +237,6 @@ impl Snapshot {
         before - count
     }
 
-    /// Removes one entry of the secret `arn`. Removes the secret, too, if it has no other entry.
     fn remove(&mut self, arn: &str, entry: &Arc<Entry>) {
         let Some(old) = self.by_id.get(arn) else { return };
         let mut secret = CachedSecret::clone(old);
@@ -260,8 +252,8 @@ impl Snapshot {
 }
 
 impl CachedSecret {
-    /// Lets this secret be looked up by `id` (a name or ARN), too, unless the secret already has
-    /// [`IDS_MAX`] names and ARNs.
+    /// Lets this cached secret be looked up by the name or ARN `id`, too, unless the secret already
+    /// has [`IDS_MAX`] names and ARNs.
     fn link(&mut self, id: &SecretId) {
         let is_new = self.ids.iter().all(|own| **own != *id.as_str());
         if is_new && self.ids.len() < IDS_MAX {
@@ -272,13 +264,13 @@ impl CachedSecret {
         }
     }
 
-    /// Adds `entry`, or replaces the entry for the same staging label or version id. If the secret
-    /// already has [`VERSIONS_MAX`] entries, one of them is removed before `entry` is added.
-    /// Returns the number of removed entries.
+    /// Adds the version `entry` to this cached secret, or replaces the version for the same staging
+    /// label or version id. If the secret already has [`VERSIONS_MAX`] versions, first removes one
+    /// of them. Returns the number of removed versions.
     ///
-    /// An entry is not replaced if its call was sent later than the call for `entry`. Two calls may
-    /// fetch one secret at once, one by name and one by ARN. The slower call must not bring an old
-    /// value back.
+    /// Does not replace a version whose call to AWS was sent later than the call for `entry`. Two
+    /// calls may fetch one secret at once, one by name and one by ARN. The slower call must not
+    /// bring an old value back.
     fn replace(&mut self, entry: Arc<Entry>, limits: &Limits) -> usize {
         if let Some(own) = self.entries.iter_mut().find(|own| own.selector == entry.selector) {
             if own.asked_at() <= entry.asked_at() {
@@ -298,8 +290,8 @@ impl CachedSecret {
         dropped
     }
 
-    /// Returns the least recently read entry that may be removed to make room for another version.
-    /// The current version and the versions that `SIDEKEY_SECRETS` lists must stay.
+    /// Returns the least recently read version of this secret that may be removed to make room for
+    /// another version. The current version and the versions in `SIDEKEY_SECRETS` must stay.
     fn least_recently_read(&self, limits: &Limits) -> Option<Arc<Entry>> {
         self.entries
             .iter()
@@ -477,7 +469,7 @@ mod tests {
         assert_eq!(
             (evicted, snapshot.bytes()),
             (2, 250),
-            "only the entry of the listed secret must stay in the cache"
+            "only the secret in SIDEKEY_SECRETS must stay in the cache"
         );
     }
 

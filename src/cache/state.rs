@@ -1,5 +1,5 @@
-//! The state that is shared by the two handles on a cache: the readers' handle and the writer's
-//! handle.
+//! The state that the two handles on a cache share: [`Cache`](super::Cache), which reads secrets,
+//! and [`Writer`](super::Writer), which calls AWS.
 
 use super::epoch::Epoch;
 use super::flight::Flights;
@@ -22,69 +22,69 @@ use tokio::sync::Notify;
 
 const POISONED: &str = "no thread panics while it holds the lock";
 
-/// The configuration of a cache.
+/// The configuration of the cache for secrets.
 #[derive(Debug)]
 pub struct Config {
-    /// How old the value of each secret may get, and when the agent refreshes it.
+    /// How old the cached value of each secret may get, and when the agent refreshes it.
     pub policies: Policies,
-    /// The maximum time that a reader waits for AWS.
+    /// The maximum time that a request waits for AWS.
     pub reader_wait: Duration,
-    /// The maximum number of cached entries. The secrets of `SIDEKEY_SECRETS` are cached even if
-    /// this maximum is exceeded.
+    /// The maximum number of cached versions of secrets. The secrets in `SIDEKEY_SECRETS` are
+    /// cached even if this maximum is exceeded.
     pub entries_max: usize,
-    /// The maximum number of bytes for cached values and the answers rendered from them. The
-    /// secrets of `SIDEKEY_SECRETS` are cached even if this maximum is exceeded.
+    /// The maximum memory for cached values and the HTTP responses rendered from them, in bytes.
+    /// The secrets in `SIDEKEY_SECRETS` are cached even if this maximum is exceeded.
     pub bytes_max: usize,
     /// The maximum number of concurrent calls to AWS. Values above
     /// [`FLIGHTS_MAX`](super::flight::FLIGHTS_MAX) have no effect.
     pub calls_max: usize,
-    /// The secrets of `SIDEKEY_SECRETS`. The cache fetches them at start, and never evicts them.
+    /// The secrets in `SIDEKEY_SECRETS`. The agent fetches them at start, and never evicts them.
     pub listed: Vec<Key>,
-    /// The secrets that callers may read (`SIDEKEY_ALLOW`).
+    /// The secrets that clients may read, from `SIDEKEY_ALLOW`.
     pub scope: Scope,
-    /// The rules for the names and values of each kind of secret (such as `sms-twilio`).
+    /// The format rules for values of secrets: each set of rules applies to the secrets whose names
+    /// match a pattern.
     pub conventions: Arc<Conventions>,
-    /// Whether readers get an error instead of a value that breaks the rules for its kind of
-    /// secret.
+    /// Whether the agent returns an error instead of a value that breaks the format rules for its
+    /// secret name.
     pub is_strict: bool,
     /// Whether SnapStart may restore the process from a snapshot. If so, the agent detects a
-    /// restore by a drift between the wall clock and the steady clock.
+    /// restore by a drift between the wall clock and the steady (monotonic) clock.
     pub is_snapshot: bool,
     /// The seed of the random numbers that spread refreshes and retries over time. `None` gives
     /// different numbers in each run.
     pub seed: Option<u64>,
 }
 
-/// A secret of `SIDEKEY_SECRETS` that is not cached.
+/// A secret in `SIDEKEY_SECRETS` that is not cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// The name or ARN of the secret in `SIDEKEY_SECRETS`, with its staging label or version id.
     pub key: Key,
-    /// Whether the agent waits for this secret before it reports that it is ready.
+    /// Whether the agent must fetch this secret before it reports that it is ready.
     pub is_required: bool,
     /// Why the last attempt to fetch the secret failed. `None` if no attempt has failed.
     pub failure: Option<FetchError>,
 }
 
-/// The state that is shared by [`Cache`](super::Cache), the readers' handle, and
-/// [`Writer`](super::Writer), the handle that calls AWS.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) config: Config,
     pub(super) limits: Limits,
-    /// All cached entries. Only [`Publisher`](super::publisher::Publisher) replaces this map.
+    /// All cached secrets. Only [`Publisher`](super::publisher::Publisher) replaces this map.
     pub(super) snapshot: ArcSwap<Snapshot>,
     pub(super) negative: NegativeCache,
     pub(super) flights: Flights,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) home: ArcSwap<Home>,
     pub(super) metrics: Arc<Metrics>,
-    /// The signal that an entry has changed or a call to AWS has failed. It wakes the refresh loop
-    /// and long polls.
+    /// Wakes the refresh loop and waiting HTTP requests when a cached secret has changed or a call
+    /// to AWS has failed.
     pub(super) changed: Notify,
     epoch: Epoch,
-    /// The refresh policy of each secret of `SIDEKEY_SECRETS`. Until AWS has answered, the listed
-    /// name or ARN decides which policy applies. Afterwards, the name and ARN in the answer decide.
+    /// The refresh policy of each secret in `SIDEKEY_SECRETS`. Until AWS has answered, the
+    /// configured name or ARN decides which policy applies. Afterwards, the name and ARN that AWS
+    /// returned decide.
     listed: Mutex<HashMap<Key, Policy>>,
     draws: Mutex<fastrand::Rng>,
 }
@@ -119,12 +119,11 @@ impl State {
         }
     }
 
-    /// Returns how many SnapStart restores Sidekey has noticed so far.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch.count()
     }
 
-    /// Counts a restore if the clocks show that SnapStart has resumed the process from a snapshot.
+    /// Counts a restore if the clocks show that SnapStart has restored the process from a snapshot.
     /// Call this function before [`epoch`](Self::epoch), so that the number is up to date. Takes no
     /// lock unless there was a restore.
     pub(super) fn detect_restore(&self, now: Moment) {
@@ -133,9 +132,9 @@ impl State {
         }
     }
 
-    /// Handles a restore (SnapStart resumed the process from a snapshot). Afterwards no cached
-    /// entry counts as fresh, and failed calls are forgotten. The agent then refreshes the entries
-    /// that readers have read.
+    /// Handles a restore of the process by SnapStart. Afterwards no cached secret counts as fresh,
+    /// and failed calls are forgotten. The agent then refreshes the secrets that requests have
+    /// read.
     pub(super) fn restore(&self) {
         self.epoch.increment();
         self.negative.forget_all();
@@ -151,12 +150,12 @@ impl State {
         self.changed.notify_waiters();
     }
 
-    /// Returns a random number from `[0, 1)`.
     pub(super) fn draw(&self) -> f64 {
         self.draws.lock().expect(POISONED).f64()
     }
 
-    /// Returns whether `SIDEKEY_ALLOW` allows the secret `id`. A cached secret is always allowed.
+    /// Returns whether `SIDEKEY_ALLOW` allows the secret `id`. A cached secret is always allowed,
+    /// because the agent checked it before caching it.
     pub(super) fn is_allowed(&self, id: &SecretId) -> bool {
         // For a cached secret, `SIDEKEY_ALLOW` was checked against the name and ARN in the answer
         // of AWS.
@@ -164,7 +163,7 @@ impl State {
         is_cached || self.config.scope.admits(id, &self.home.load())
     }
 
-    /// Returns the secrets of `SIDEKEY_SECRETS` that are not cached. A secret with a TTL of 0 is
+    /// Returns the secrets in `SIDEKEY_SECRETS` that are not cached. A secret with a TTL of 0 is
     /// never cached, so it counts as missing only while calls for it fail.
     pub(super) fn missing(&self) -> Vec<Missing> {
         let now = self.clock.now();
@@ -183,14 +182,14 @@ impl State {
         missing
     }
 
-    /// Returns whether the agent waits for the secret `key` before it reports that it is ready.
+    /// Returns whether the agent must fetch the secret `key` before it reports that it is ready.
     pub(super) fn is_required(&self, key: &Key) -> bool {
         let policies = self.listed.lock().expect(POISONED);
         policies.get(key).is_some_and(|policy| policy.is_required)
     }
 
-    /// Records the AWS account in which the Lambda function runs. Lambda or AWS has stated this
-    /// account, so it overrides the configured account.
+    /// Stores the id of the AWS account in which the Lambda function runs. Lambda or AWS has
+    /// reported this account, so it overrides the configured account.
     pub(super) fn learn_account(&self, account: &str) {
         if self.home.load().account.as_deref() != Some(account) {
             let region = self.home.load().region.clone();
@@ -201,7 +200,7 @@ impl State {
         }
     }
 
-    /// Records the refresh policy of `key`, a secret of `SIDEKEY_SECRETS`, after AWS has answered.
+    /// Stores the refresh policy of `key`, a secret in `SIDEKEY_SECRETS`, after AWS has answered.
     /// The answer contains the full ARN, so rules that match by ARN can now apply. Without this
     /// step, a secret with a TTL of 0 could count as missing for ever.
     pub(super) fn learn_policy(&self, key: &Key, policy: Policy) {

@@ -1,4 +1,4 @@
-//! The state of the cache for the status page: every cached entry, without the secret's value.
+//! Describes the state of the cache for the status page: every cached secret, without its value.
 
 use super::entry::Entry;
 use super::freshness::{Freshness, Reason};
@@ -16,12 +16,11 @@ pub(super) const PROBLEM_KINDS: usize = problem::Problem::CODES.len();
 /// The state of the cache at one moment, for the status page.
 #[derive(Debug, Serialize)]
 pub struct Status {
-    /// The state of every cached entry, sorted by ARN and version id.
+    /// The state of every cached version of a secret, sorted by ARN and version id.
     pub entries: Vec<EntryStatus>,
-    /// The secrets of `SIDEKEY_SECRETS` that are not cached.
     pub(crate) missing: Vec<MissingStatus>,
     /// How many calls to AWS have not ended, including calls that wait to be sent. A call that
-    /// several readers share counts once.
+    /// several requests share counts once.
     pub flights: usize,
 }
 
@@ -30,69 +29,64 @@ pub struct Status {
 pub struct EntryStatus {
     pub(crate) name: Box<str>,
     pub(crate) arn: Box<str>,
-    /// The staging label (such as AWSCURRENT) that the call to AWS asked for. `None` if the call
-    /// asked for a version id.
+    /// The staging label (such as AWSCURRENT) in the call to AWS that fetched this version. `None`
+    /// if the call contained a version id.
     pub(crate) stage: Option<Box<str>>,
     pub(crate) version_id: Box<str>,
-    /// The staging labels (such as AWSCURRENT) of the cached version when it was fetched.
     pub(crate) version_stages: Vec<Box<str>>,
     /// When AWS created the cached version, in the format of RFC 3339. `None` if AWS did not say
     /// when.
     pub(crate) created: Option<String>,
-    /// How many seconds ago Sidekey sent the call that fetched the cached entry. `None` if a clock
-    /// went back across a SnapStart restore, because the age is then unknown.
+    /// How many seconds ago Sidekey sent the call that fetched the cached version. `None` if a
+    /// clock went back at a SnapStart restore, because the age is then unknown.
     pub(crate) age_seconds: Option<u64>,
-    /// How fresh the cached entry is: `fresh`, `due`, `stale` or `expired`.
+    /// How fresh the cached version is: `fresh`, `due` (the TTL ends soon), `stale` or `expired`.
     pub(crate) freshness: &'static str,
     pub(crate) ttl_seconds: f64,
-    /// When the agent refreshes the cached entry: `always`, or `when-read` (only after a reader has
-    /// read it).
+    /// When the agent refreshes the cached secret: `always`, or `when-read` (only after a request
+    /// has read it).
     pub(crate) refresh: &'static str,
-    /// Why the last refresh of the cached entry failed. `None` if no refresh has failed since the
-    /// entry was fetched.
+    /// Why the last refresh of the cached secret failed. `None` if no refresh has failed since the
+    /// last successful fetch.
     pub problem: Option<Problem>,
-    /// The kind of secret, such as `sms-twilio`. `None` if no convention (the rules for one kind of
-    /// secret) matches the secret's name.
+    /// The name of the format rules that apply to the secret, such as `sms-twilio`. `None` if there
+    /// are no rules for the secret's name.
     pub(crate) convention: Option<Box<str>>,
-    /// How the value breaks the rules for its kind of secret. Empty if the value breaks no rule.
     pub(crate) problems: Vec<ValueProblem>,
-    /// Whether readers get an error instead of the value, because the value breaks the rules for
-    /// its kind of secret.
+    /// Whether the agent returns an error instead of the value, because the value breaks the format
+    /// rules for its secret name.
     pub(crate) withheld: bool,
 }
 
-/// One way in which a secret's value breaks the rules for its kind of secret.
+/// One way in which a secret's value breaks the format rules for its name.
 #[derive(Debug, Serialize)]
 pub(crate) struct ValueProblem {
-    /// The code of the problem, such as `missing`.
     pub(crate) code: &'static str,
-    /// The field of the value that has the problem. `None` if the problem concerns the whole value.
+    /// The field of the secret's value that has the problem. `None` if the problem concerns the
+    /// whole value.
     pub(crate) field: Option<Box<str>>,
     pub(crate) message: String,
 }
 
-/// A secret of `SIDEKEY_SECRETS` that is not cached, as shown on the status page.
 #[derive(Debug, Serialize)]
 pub(crate) struct MissingStatus {
-    /// The name or ARN by which `SIDEKEY_SECRETS` lists the secret.
+    /// The name or ARN of the secret, as written in `SIDEKEY_SECRETS`.
     pub(crate) reference: Box<str>,
-    /// Whether the agent waits for this secret before it reports that it is ready.
+    /// Whether the agent must fetch this secret before it reports that it is ready.
     pub(crate) required: bool,
-    /// Why the last attempt to fetch the secret failed. `None` before the first attempt has ended.
     pub(crate) problem: Option<Problem>,
 }
 
 /// Why an attempt to fetch a secret failed, as shown on the status page.
 #[derive(Debug, Serialize)]
 pub struct Problem {
-    /// The kind of error (such as `throttled`), as in the labels of metrics.
+    /// The category of the error, such as `throttled`. Metrics use the same name.
     pub(crate) kind: &'static str,
-    /// The AWS error code of the failed attempt.
+    /// The AWS error code of the failed attempt to fetch a secret.
     pub code: Box<str>,
     pub(crate) message: Box<str>,
-    /// What the operator can do about the error.
     pub(crate) hint: Box<str>,
-    /// How many refreshes of a cached entry have failed in a row. `None` for a secret that is not
+    /// How many refreshes of a cached secret have failed in a row. `None` for a secret that is not
     /// cached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) failures: Option<u32>,
@@ -175,7 +169,7 @@ impl MissingStatus {
     }
 }
 
-/// Counts the problems of cached values that break the rules for their kind of secret. Returns each
+/// Counts how often cached values break the format rules for their secret names. Returns each
 /// problem code, such as `missing`, with its count.
 pub(super) fn problem_counts(state: &State) -> [(&'static str, usize); PROBLEM_KINDS] {
     let snapshot = state.snapshot.load();

@@ -1,4 +1,5 @@
-//! Calls AWS and counts the calls. A call that a freeze of the process interrupted is repeated.
+//! Calls AWS and counts the calls. If a freeze of the process interrupts a call, the agent repeats
+//! the call.
 
 use super::freeze::{INTERRUPTIONS_MAX, was_interrupted};
 use super::state::State;
@@ -9,19 +10,17 @@ use crate::source::{FetchError, FetchErrorKind, Source};
 use crate::telemetry::metrics::{Ended, Operation};
 use std::sync::Arc;
 
-/// When a call to AWS was sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub(super) moment: Moment,
-    /// How many SnapStart restores Sidekey had noticed when it sent the call.
+    /// How many SnapStart restores Sidekey had noticed when it sent the call to AWS.
     pub(super) epoch: u64,
 }
 
-/// The answer to a call for several secrets: one result for each secret, or why the whole call
-/// failed.
+/// The answer to a call for several secrets: one result for each secret, or the error if the whole
+/// call failed.
 pub(super) type BatchAnswer = Result<Vec<Result<Version, FetchError>>, FetchError>;
 
-/// Calls AWS (or a test's source of secrets), and counts the calls in the metrics.
 #[derive(Debug)]
 pub(super) struct Upstream {
     state: Arc<State>,
@@ -33,8 +32,8 @@ impl Upstream {
         Self { state, source }
     }
 
-    /// Returns the send time of a call that is sent now: the current time, and the number of
-    /// SnapStart restores so far.
+    /// Returns the current time and the number of SnapStart restores so far, for a call to AWS that
+    /// is sent now.
     pub(super) fn sending(&self) -> Sent {
         let moment = self.state.clock.now();
         self.state.detect_restore(moment);
@@ -51,7 +50,7 @@ impl Upstream {
                 return (sent, answer);
             }
         }
-        let message = "the process of Sidekey was frozen during each attempt to call AWS";
+        let message = "Lambda froze the process of Sidekey during each attempt to call AWS";
         (self.sending(), Err(FetchError::new(FetchErrorKind::Timeout, "TimeoutError", message)))
     }
 
@@ -66,8 +65,8 @@ impl Upstream {
     }
 
     /// Counts a call to AWS that has just ended. Returns whether a freeze of the process or a
-    /// SnapStart restore interrupted the call. If the attempt failed before a call was sent, counts
-    /// nothing and returns `false`.
+    /// SnapStart restore interrupted the call. Does not count an attempt that failed before the
+    /// call was sent.
     fn count(&self, operation: Operation, sent: Sent, failed: Option<&FetchError>) -> bool {
         if failed.is_some_and(|error| !error.kind.is_call_result()) {
             return false;

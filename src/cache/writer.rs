@@ -1,5 +1,4 @@
-//! The writer's handle on the cache. It starts calls to AWS, and decides what happens to their
-//! answers.
+//! Starts calls to AWS, and stores their answers in the cache.
 
 use super::entry::Entry;
 use super::flight::{Flight, Landing, Next, Outcome};
@@ -28,12 +27,11 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The hint in log lines about a value that breaks the rules for its kind of secret.
-const HINT: &str =
-    "put a complete value into the secret; docs/configuration.md explains the conventions";
+/// Advice in log lines about a secret whose value breaks the format rules for its name.
+const HINT: &str = "correct the value of the secret; docs/configuration.md lists the rules \
+                    (conventions) for values";
 
-/// The writer's handle on a cache. Only this handle calls AWS and changes entries. All clones of
-/// the handle share one cache.
+/// A handle that calls AWS and changes cached secrets. All clones of the handle share one cache.
 #[derive(Clone, Debug)]
 pub struct Writer(Arc<Inner>);
 
@@ -42,12 +40,12 @@ struct Inner {
     state: Arc<State>,
     upstream: Upstream,
     publisher: Publisher,
-    /// The signal that an entry takes more memory than before, so that other entries may have to be
-    /// evicted.
+    /// Wakes the task that checks the memory limit of the cache when a cached secret takes more
+    /// memory.
     grown: Arc<Notify>,
     logged_versions: LoggedVersions,
-    /// Limits the log lines about failed calls for unknown names. A caller could otherwise flood
-    /// the log by requests for secrets that do not exist.
+    /// Limits the log lines about failed calls for unknown secret names. Otherwise a client could
+    /// flood the log by requests for secrets that do not exist.
     failures_logged: LogLimiter,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -82,13 +80,12 @@ impl Writer {
         &self.0.upstream
     }
 
-    /// Waits until an entry takes more memory than before. Completes at once if an entry has grown
-    /// since this function last completed.
+    /// Waits until a cached secret takes more memory than before. Completes at once if a cached
+    /// secret has grown since this function last completed.
     pub(super) async fn grown(&self) {
         self.0.grown.notified().await;
     }
 
-    /// Completes when the agent begins to stop.
     pub(super) fn stopped(&self) -> impl Future<Output = ()> {
         self.0.stop.cancelled()
     }
@@ -97,14 +94,14 @@ impl Writer {
         self.0.publisher.trim();
     }
 
-    /// Runs `work` as a task. The agent does not stop before the task ends.
+    /// Runs `work` as a task. The agent waits for the end of the task before it exits.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.0.tasks.spawn(work);
     }
 
-    /// Joins the running call for `key`, or starts a call. Returns a handle on the call, and
-    /// whether it was already running. The call goes on even if its first reader goes away, because
-    /// it runs as its own task.
+    /// Joins the running call for the secret `key`, or starts a call. Returns a handle on the call,
+    /// and whether the call was already running. The call is a task of its own, so it goes on even
+    /// if the first request that waits for it is cancelled.
     pub(super) fn join_or_start(&self, key: &Key) -> Result<(Flight, bool), FetchError> {
         let (flight, landing) = self.0.state.flights.join_or_start(key, self.rank(key))?;
         let is_joined = landing.is_none();
@@ -114,10 +111,9 @@ impl Writer {
         Ok((flight, is_joined))
     }
 
-    /// Joins the next call for `key`: a call that is not sent yet. Registers such a call if none is
-    /// registered. The call is sent after the running call for `key` has ended, and at least
-    /// [`REFRESH_NOW_INTERVAL`](plan::REFRESH_NOW_INTERVAL) after the last call. Returns a handle on
-    /// the call, and whether the call was already registered.
+    /// Joins a call for the secret `key` that is not sent yet, or registers such a call. Returns a
+    /// handle on the call, and whether it was already registered. The call is sent at least
+    /// [`REFRESH_NOW_INTERVAL`](plan::REFRESH_NOW_INTERVAL) after the last call for `key`.
     pub(super) fn join_next(&self, key: &Key) -> Result<(Flight, bool), FetchError> {
         let (flight, last, landing) = match self.0.state.flights.join_next(key, self.rank(key))? {
             Next::Joined(flight) => return Ok((flight, true)),
@@ -128,8 +124,8 @@ impl Writer {
         Ok((flight, false))
     }
 
-    /// Waits until the call of `landing` may be sent, and makes the call if a reader still waits for
-    /// it. `last` is the running call for the same key.
+    /// Waits until the call to AWS of `landing` may be sent, and makes the call if a request still
+    /// waits for it. `last` is the running call for the same secret.
     async fn run_next_flight(self, last: Option<Flight>, landing: Landing) {
         if let Some(last) = last {
             drop(last.outcome().await);
@@ -149,8 +145,8 @@ impl Writer {
         }
     }
 
-    /// Returns how long ago the last call for `key` was sent, or ended with an error. Returns `None`
-    /// if the cache does not know.
+    /// Returns how long ago the last call for the secret `key` was sent, or ended with an error.
+    /// Returns `None` if the cache does not know.
     fn since_last_call(&self, key: &Key) -> Option<Duration> {
         let state = &self.0.state;
         let now = state.clock.now();
@@ -161,9 +157,9 @@ impl Writer {
         now.since(last)
     }
 
-    /// Returns the priority of a call to AWS for `key`. The priority is high only if the secret is
-    /// cached or listed with the same staging label or version id. Requests for secrets that do not
-    /// exist must not delay the calls for known secrets.
+    /// Returns the priority of a call to AWS for the secret `key`. The priority is high only if the
+    /// secret is cached or in `SIDEKEY_SECRETS` with the same staging label or version id. Requests
+    /// for secrets that do not exist must not delay the calls for known secrets.
     fn rank(&self, key: &Key) -> Rank {
         let (id, selector) = (key.id.as_str(), &key.selector);
         let is_cached = self.0.state.snapshot.load().exact(id, selector).is_some();
@@ -173,8 +169,8 @@ impl Writer {
         }
     }
 
-    /// Calls AWS for the secret of `landing`, the handle that ends a call with a result. Gives the
-    /// result to the readers that wait for the call.
+    /// Makes the call to AWS of `landing`, and gives the result to the requests that wait for the
+    /// call.
     pub(super) async fn run_flight(self, landing: Landing) {
         let (key, upstream) = (landing.key(), &self.0.upstream);
         let (sent, answer) = if self.0.state.is_allowed(&key.id) {
@@ -194,8 +190,8 @@ impl Writer {
         landing.land(outcome);
     }
 
-    /// Caches the answer of a call, or records that the call failed. Returns the outcome for the
-    /// readers that share the call.
+    /// Caches the secret that a call to AWS has returned, or records that the call failed. Returns
+    /// the result for the requests that share the call.
     pub(super) fn settle(
         &self,
         key: &Key,
@@ -232,9 +228,9 @@ impl Writer {
         outcome
     }
 
-    /// Makes an entry from `version`, which AWS returned, and caches the entry unless its TTL is 0.
-    /// Returns an error if AWS returned another secret or version than `key` asks for, if
-    /// `SIDEKEY_ALLOW` does not allow the secret, or if the cache keeps a newer version.
+    /// Caches `version`, which AWS returned for `key`, unless the TTL of the secret is 0. Returns
+    /// an error if AWS returned another secret or version than `key` asks for, if `SIDEKEY_ALLOW`
+    /// does not allow the secret, or if the cache keeps a newer version.
     fn accept(&self, key: &Key, sent: Sent, version: Version) -> Outcome {
         let state = &self.0.state;
         let arn = Arn::parse(&version.arn).map_err(|_| {
@@ -276,8 +272,6 @@ impl Writer {
         Ok(self.0.publisher.publish(key, entry))
     }
 
-    /// Makes an entry from `version`, which AWS returned. Checks the value against its convention
-    /// (the rules for the names and values of one kind of secret).
     fn entry(
         &self,
         key: &Key,
@@ -295,8 +289,8 @@ impl Writer {
             .with_grown(self.0.grown.clone())
     }
 
-    /// Returns how the value of `version` breaks the rules for its kind of secret. A version that
-    /// is cached is not checked again. A version that breaks the rules is logged once.
+    /// Returns how the value of `version` breaks the format rules for its secret name. Checks each
+    /// cached version only once. Logs each version that breaks the rules only once.
     fn check_convention(&self, snapshot: &Snapshot, version: &Version) -> Option<Arc<Malformed>> {
         let cached = snapshot.secret(&version.arn).map_or(&[][..], |secret| secret.entries());
         if let Some(known) = cached.iter().find(|entry| entry.version.id == version.id) {
@@ -312,15 +306,15 @@ impl Writer {
                 problems = found.codes(),
                 withheld = found.is_withheld,
                 hint = HINT,
-                "the value of a secret breaks the convention for secrets of this name"
+                "the value of a secret breaks the convention (the rules) for secrets of this name"
             );
         }
         Some(Arc::new(found))
     }
 
-    /// Records a failed attempt to fetch `key`. If the cache has an entry for `key`, records the
-    /// failure on this entry, `older`. Otherwise records it in the negative cache (failed calls for
-    /// secrets that are not cached).
+    /// Records a failed attempt to fetch the secret `key`. Stores the failure with `older`, the
+    /// cached version of the secret. If no version is cached, stores the failure in the negative
+    /// cache, which contains failed calls for secrets that are not cached.
     fn record_failure(&self, key: &Key, older: Option<&Entry>, error: &FetchError) {
         let state = &self.0.state;
         let (now, draw) = (state.clock.now(), state.draw());

@@ -57,26 +57,24 @@ use std::time::Duration;
 /// the same default.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 
-/// The configuration of [`SecretsManager`].
+/// The configuration of the client for AWS Secrets Manager.
 ///
 /// The `Debug` output contains the names of the environment variables but not their values, because
 /// the values include keys and session tokens.
 pub struct Config {
-    /// The AWS region that the user configured for Sidekey. If `None`, the AWS SDK determines the
-    /// region.
+    /// The AWS region in Sidekey's configuration. If `None`, the AWS SDK determines the region.
     pub(crate) region: Option<String>,
-    /// The custom endpoint URL that the agent calls instead of AWS's own endpoints.
+    /// The URL that the agent calls instead of AWS's own endpoints, from `SIDEKEY_ENDPOINT`.
     pub(crate) endpoint: Option<Endpoint>,
-    /// Whether the agent refuses to read secrets in other regions than its own region.
+    /// Whether the agent refuses to read secrets of other AWS regions than its own region.
     pub(crate) region_only: bool,
     /// The maximum time for one attempt to call AWS, including the time to open a connection.
     pub(crate) attempt_timeout: Duration,
-    /// The maximum time that the `credential_process` of an AWS profile may run.
     pub(crate) credential_process_timeout: Duration,
     pub(crate) trust: Trust,
     pub(crate) environment: BTreeMap<String, String>,
-    /// Whether SnapStart (a feature of AWS Lambda) may resume the process from a snapshot. If so,
-    /// the agent gets new credentials for each call and does not reuse connections.
+    /// Whether Lambda SnapStart may restore the process from a snapshot. If so, the agent gets new
+    /// credentials for each call and does not reuse connections.
     pub is_snapshot: bool,
 }
 
@@ -95,14 +93,14 @@ impl fmt::Debug for Config {
     }
 }
 
-/// Error: the agent cannot call AWS, because it knows no valid AWS region.
+/// Why the agent knows no valid AWS region, so that it cannot call AWS.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegionError {
-    /// Error: neither the configuration nor the AWS SDK provides an AWS region.
+    /// Error: neither Sidekey's configuration nor the AWS SDK provides an AWS region.
     #[error("no AWS region is configured: set SIDEKEY_REGION or AWS_REGION")]
     Missing,
-    /// Error: the AWS SDK found a region that has not the form of an AWS region. The region comes
-    /// from an AWS profile or from the instance metadata service.
+    /// Error: the AWS SDK found a region that does not look like an AWS region, such as
+    /// `eu-north-1`. The region comes from an AWS profile or from the instance metadata service.
     #[error(
         "the AWS profile has the region {0:?}, which is not a region like eu-north-1: correct the \
          profile, or set SIDEKEY_REGION"
@@ -110,12 +108,12 @@ pub enum RegionError {
     Malformed(Box<str>),
 }
 
-/// A client that reads secrets from Secrets Manager, in any AWS region. The `Debug` output omits
-/// the objects of the AWS SDK, which would print environment variables.
+/// A client that reads secrets from AWS Secrets Manager, in any AWS region. The `Debug` output
+/// omits the objects of the AWS SDK, which would print environment variables.
 pub struct SecretsManager {
     clients: Clients,
     session: Arc<Session>,
-    /// Where the credentials come from, for error messages.
+    /// Where the AWS credentials come from, for error messages.
     credentials_source: String,
     deadline: Duration,
 }
@@ -131,7 +129,7 @@ impl SecretsManager {
     /// Lambda, the AWS SDK may call the instance metadata service to find the region.
     ///
     /// `own_ports` are the loopback ports on which the agent itself listens. The client refuses to
-    /// call these ports.
+    /// call these ports, because the agent would call itself.
     ///
     /// `tokens` are the tokens that the agent accepts in requests. When the client gets AWS
     /// credentials, it adds their session token to `tokens`.
@@ -193,22 +191,17 @@ impl SecretsManager {
         self.clients.region()
     }
 
-    /// Returns the known region with the most similar name if AWS has no region with the name of the
-    /// agent's own region. Returns `None` if the region is known, or if a custom endpoint is set,
-    /// because a custom endpoint may have regions of its own.
+    /// Returns the AWS region with the most similar name if the configured region does not exist.
+    /// Returns `None` if the configured region exists, or if a custom endpoint is set, because a
+    /// custom endpoint may have regions of its own.
     pub(crate) fn nearest_region_if_unknown(&self) -> Option<&'static str> {
         nearest_if_unknown(self.region()).filter(|_| !self.clients.has_custom_endpoint())
     }
 
     /// Calls `DescribeSecret` to find out whether and when AWS rotates a secret automatically.
     ///
-    /// Only commands such as `sidekey check` make this call. The agent itself never makes it, so
-    /// the agent's role does not need the permission.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the call to AWS fails. For example, many roles have the permission to
-    /// read a secret but not the permission to describe it.
+    /// Only commands such as `sidekey check` call this function. The agent never calls it, so the
+    /// agent's IAM role does not need the permission for `DescribeSecret`.
     pub(crate) async fn rotation(&self, id: &SecretId) -> Result<Rotation, FetchError> {
         let request = self.clients.for_secret(id)?.describe_secret().secret_id(id.as_str());
         self.signed(region_of(id), pin!(request.send())).await.map(Rotation::from)
@@ -233,9 +226,9 @@ impl SecretsManager {
         Ok(keys.iter().map(|key| batch.result_for(&key.id)).collect())
     }
 
-    /// Makes a call to AWS, which the AWS SDK signs with the agent's credentials. Gets new
-    /// credentials first if the cached credentials are not usable. `region` is the region of the
-    /// called endpoint, or `None` for the agent's own region.
+    /// Makes a call to AWS, which the AWS SDK signs with the agent's AWS credentials. Gets new
+    /// credentials first if the cached credentials cannot be used. `region` is the AWS region of
+    /// the called endpoint, or `None` for the agent's own region.
     ///
     /// If AWS rejects the credentials, marks them as rejected, so that a later call gets new
     /// credentials.
@@ -297,8 +290,8 @@ impl Source for SecretsManager {
     }
 }
 
-/// Returns the region of a secret that is given by its ARN. Returns `None` for a name, because a name
-/// belongs to the agent's own region.
+/// Returns the AWS region in the ARN of a secret. Returns `None` if `id` is a name, because Sidekey
+/// looks up names in its own region.
 fn region_of(id: &SecretId) -> Option<&str> {
     match id {
         SecretId::Arn(arn) => Some(arn.region()),
@@ -306,8 +299,8 @@ fn region_of(id: &SecretId) -> Option<&str> {
     }
 }
 
-/// Returns the staging label for a request, such as `AWSPREVIOUS`. Returns `None` for the current
-/// version, because AWS returns this version by default.
+/// Returns the staging label for a call to AWS, such as `AWSPREVIOUS`. Returns `None` for the
+/// current version, because AWS returns this version by default.
 fn requested_stage(key: &Key) -> Option<String> {
     key.selector.stage().filter(|_| !key.selector.is_current()).map(str::to_owned)
 }

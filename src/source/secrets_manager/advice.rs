@@ -1,22 +1,22 @@
-//! Advice for the user after a failed call to AWS: what Sidekey called, with which credentials, and
-//! which command to run next.
+//! Writes advice for the user after a failed call to AWS. The advice says which endpoint Sidekey
+//! called, where its AWS credentials come from, and which command to run next.
 
 use crate::secret::region::nearest_if_unknown;
 use crate::source::{FetchError, FetchErrorKind};
 use std::collections::BTreeMap;
 
-/// The circumstances of a call to AWS, which advice names.
+/// The endpoint and the source of the AWS credentials of a failed call, which the advice names.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallSite<'a> {
     /// The URL that Sidekey called, such as `https://secretsmanager.eu-north-1.amazonaws.com`.
     pub(super) url: &'a str,
     pub(super) region: &'a str,
-    /// Where the credentials come from, such as `the profile dev`.
+    /// Where the AWS credentials of the call come from, such as `the profile dev`.
     pub(super) credentials: &'a str,
 }
 
-/// Returns advice for a call that failed because of the network, the credentials or the clock.
-/// Returns `None` for any other error, whose kind has advice of its own.
+/// Returns advice for a call to AWS that failed because of the network, the credentials or the
+/// clock. Returns `None` for other errors, because general advice is enough for them.
 pub(super) fn of(error: &FetchError, site: CallSite<'_>) -> Option<String> {
     let CallSite { url, region, credentials } = site;
     let misspelt = match nearest_if_unknown(region) {
@@ -48,15 +48,15 @@ pub(super) fn of(error: &FetchError, site: CallSite<'_>) -> Option<String> {
     }
 }
 
-/// Returns whether AWS refused a signature because of its time. The clock of this machine is then
-/// wrong.
+/// Returns whether AWS rejected a call because of the time in its signature. The clock of this
+/// machine is then wrong.
 fn is_about_the_clock(error: &FetchError) -> bool {
     matches!(&*error.code, "RequestExpired" | "RequestTimeTooSkewed")
         || error.message.starts_with("Signature expired")
         || error.message.starts_with("Signature not yet current")
 }
 
-/// Returns where the AWS SDK looks for credentials first, according to the environment variables.
+/// Returns where the AWS SDK looks for credentials first. The environment variables decide this.
 pub(super) fn credentials_source(environment: &BTreeMap<String, String>) -> String {
     let value = |name: &str| environment.get(name).filter(|value| !value.trim().is_empty());
     let has = |name: &str| value(name).is_some();
@@ -111,7 +111,7 @@ mod tests {
         let refused = FetchError::new(FetchErrorKind::Credentials, "ExpiredTokenException", "m");
         assert!(of(&refused, known).is_some_and(|advice| !advice.contains("did you mean")));
         let missing = FetchError::new(FetchErrorKind::NotFound, "C", "m");
-        assert_eq!(of(&missing, SITE), None, "this kind of error has advice of its own");
+        assert_eq!(of(&missing, SITE), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The clients of the AWS SDK, one for each region.
+//! Creates and caches the clients of the AWS SDK, one for each AWS region.
 
 use super::endpoint::Endpoint;
 use crate::secret::arn::{Arn, is_region, partition_of};
@@ -11,7 +11,7 @@ use aws_types::sdk_ua_metadata::FrameworkMetadata;
 use std::sync::Mutex;
 
 /// The maximum number of cached AWS SDK clients for regions other than the agent's own region.
-/// Without a limit, callers could fill the memory with ARNs of invented regions.
+/// Without a limit, requests for ARNs of invented regions could fill the memory.
 pub(crate) const REGIONS_MAX: usize = 8;
 
 pub(super) struct Clients {
@@ -20,14 +20,14 @@ pub(super) struct Clients {
     endpoint: Option<Endpoint>,
     sdk_config: SdkConfig,
     home: Client,
-    /// The clients for regions other than the agent's own region, each with the name of its region.
-    /// The least recently used client is first.
+    /// The AWS SDK clients for regions other than the agent's own region, each with the name of its
+    /// region. The least recently used client is first.
     other_regions: Mutex<Vec<(Box<str>, Client)>>,
 }
 
 impl Clients {
-    /// Creates the AWS SDK client for `region`, the region of Sidekey's own configuration. Clients
-    /// for other regions are created when a call first needs them.
+    /// Creates the AWS SDK client for `region`, the region in Sidekey's configuration. Clients for
+    /// other regions are created when a call first needs them.
     pub(super) fn new(
         region: Box<str>,
         is_home_region_only: bool,
@@ -48,8 +48,8 @@ impl Clients {
         self.endpoint.is_some()
     }
 
-    /// Returns the URL that a call to `region` uses, for messages. If no custom endpoint is set, this
-    /// is the URL of AWS's public endpoint.
+    /// Returns the URL that a call to the AWS region `region` uses, for error messages. If no
+    /// custom endpoint is set, this is the URL of AWS's public endpoint.
     pub(super) fn url(&self, region: &str) -> String {
         let custom = self.endpoint.as_ref().and_then(|endpoint| match *region == *self.region {
             true => Some(endpoint.for_home_region(region)),
@@ -65,18 +65,14 @@ impl Clients {
         })
     }
 
-    /// Returns the AWS SDK client for the region of Sidekey's own configuration.
+    /// Returns the AWS SDK client for the region in Sidekey's configuration.
     pub(super) fn home(&self) -> &Client {
         &self.home
     }
 
-    /// Returns the AWS SDK client for the region of a secret. If `id` is a name and not an ARN, the
-    /// secret belongs to the region of Sidekey's own configuration.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the configuration does not allow other regions, or if the region in the
-    /// ARN is invalid.
+    /// Returns the AWS SDK client for the region of the secret `id`. If `id` is a name and not an
+    /// ARN, this is the region in Sidekey's configuration. Returns an error if the configuration
+    /// does not allow other regions, or if the region in the ARN is invalid.
     pub(super) fn for_secret(&self, id: &SecretId) -> Result<Client, FetchError> {
         let arn = match id {
             SecretId::Arn(arn) if arn.region() != &*self.region => arn,

@@ -3,17 +3,17 @@
 
 use std::net::IpAddr;
 
-/// The part of an endpoint URL that the agent replaces with the AWS region of the secret.
+/// The part of the URL in `SIDEKEY_ENDPOINT` that the agent replaces with the AWS region of the
+/// secret.
 const REGION: &str = "{region}";
 
-/// The URL of a custom endpoint for Secrets Manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     url: Box<str>,
     is_exposed: bool,
 }
 
-/// Error: the text is not an http or https URL with a host.
+/// Error: the text in `SIDEKEY_ENDPOINT` is not an http or https URL with a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the endpoint must be a URL such as \
@@ -22,15 +22,9 @@ pub(crate) struct Endpoint {
 pub(crate) struct BadEndpoint;
 
 impl Endpoint {
-    /// Parses an endpoint URL. The string `{region}` in the URL stands for the AWS region of the
-    /// secret.
-    ///
-    /// An endpoint without `{region}` serves only secrets in the region of Sidekey's own
-    /// configuration.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if `text` is not an http or https URL with a host.
+    /// Parses the URL in `SIDEKEY_ENDPOINT`. The string `{region}` in the URL stands for the AWS
+    /// region of the secret. An endpoint without `{region}` serves only secrets in the region of
+    /// Sidekey's configuration.
     pub(crate) fn parse(text: &str) -> Result<Self, BadEndpoint> {
         let uri: hyper::Uri = text.replace(REGION, "region").parse().map_err(|_| BadEndpoint)?;
         let host = uri.host().filter(|host| !host.is_empty()).ok_or(BadEndpoint)?;
@@ -42,20 +36,20 @@ impl Endpoint {
         Ok(Self { url: text.into(), is_exposed })
     }
 
-    /// Returns whether calls to the endpoint cross a network without encryption: the URL uses http,
-    /// and its host is not a loopback address.
+    /// Returns whether calls to the endpoint URL cross a network without encryption: the URL uses
+    /// http, and its host is not a loopback address.
     pub(crate) fn is_exposed(&self) -> bool {
         self.is_exposed
     }
 
-    /// Returns the endpoint URL for `region`, the region of Sidekey's own configuration.
+    /// Returns the endpoint URL for `region`, the region in Sidekey's configuration.
     pub(crate) fn for_home_region(&self, region: &str) -> String {
         self.url.replace(REGION, region)
     }
 
-    /// Returns the endpoint URL for `region`, a region other than that of Sidekey's own
-    /// configuration. Returns `None` if the URL has no part `{region}`, because the endpoint then
-    /// serves only one region.
+    /// Returns the endpoint URL for `region`, which is not the region in Sidekey's configuration.
+    /// Returns `None` if the URL does not contain `{region}`, because the endpoint then serves only
+    /// one region.
     pub(crate) fn for_other_region(&self, region: &str) -> Option<String> {
         self.url.contains(REGION).then(|| self.for_home_region(region))
     }
@@ -76,7 +70,7 @@ fn is_loopback(host: &str) -> bool {
         || parse_ip(host).is_some_and(|address| address.is_loopback())
 }
 
-/// Parses the host of a URL as an IP address. URLs contain IPv6 addresses in square brackets.
+/// Parses the host of a URL as an IP address. IPv6 addresses in URLs are in square brackets.
 fn parse_ip(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }

@@ -1,5 +1,5 @@
-//! The HTTP/1.1 client that all clients of the AWS SDK use. The client reuses connections for calls
-//! in quick succession, and refuses to call the agent itself.
+//! The HTTP/1.1 client that all clients of the AWS SDK use. The HTTP client reuses connections for
+//! calls in quick succession, and refuses to call the agent itself.
 
 mod pool;
 mod dialer;
@@ -63,7 +63,7 @@ impl HttpClient for Client {
     }
 }
 
-/// The HTTP client for calls to AWS, with the timeouts that the AWS SDK has set.
+/// Sends HTTP requests to AWS, with the timeouts that the AWS SDK has set.
 #[derive(Debug)]
 struct Connector {
     transport: Arc<Transport>,
@@ -99,8 +99,9 @@ impl Transport {
     ) -> Result<Response<Bytes>, ConnectorError> {
         let sdk_request = request.try_into_http1x().map_err(|error| unsendable(error.into()))?;
         let uri = sdk_request.uri().clone();
-        let origin = Origin::of(&uri)
-            .ok_or_else(|| unsendable("the URL is not an http or https URL with a host".into()))?;
+        let origin = Origin::of(&uri).ok_or_else(|| {
+            unsendable("the URL of the AWS endpoint is not an http or https URL with a host".into())
+        })?;
         let mut request = to_wire(sdk_request)?;
         if let Some(reused) = self.pool.take(&origin).await {
             match self.exchange(reused, &origin, request).await {
@@ -150,13 +151,13 @@ impl Transport {
     }
 }
 
-/// Converts a request of the AWS SDK to the form in which the agent sends it. The converted request
-/// has a path instead of a full URL, a `Host` header, and a body in memory.
+/// Converts a request of the AWS SDK to the form in which the agent sends the request: with a path
+/// instead of a full URL, a `Host` header, and a body in memory.
 fn to_wire(request: Request<SdkBody>) -> Result<Request<Bytes>, ConnectorError> {
     let (mut head, sdk_body) = request.into_parts();
-    let body = sdk_body
-        .bytes()
-        .ok_or_else(|| unsendable("the request body is a stream, but must be in memory".into()))?;
+    let body = sdk_body.bytes().ok_or_else(|| {
+        unsendable("the AWS SDK must send the request body as a whole, not as a stream".into())
+    })?;
     if !head.headers.contains_key(HOST) {
         let host = HeaderValue::from_str(signed_host(&head.uri));
         head.headers.insert(HOST, host.map_err(|error| unsendable(error.into()))?);
@@ -165,10 +166,9 @@ fn to_wire(request: Request<SdkBody>) -> Result<Request<Bytes>, ConnectorError> 
     Ok(Request::from_parts(head, Bytes::copy_from_slice(body)))
 }
 
-/// Returns the value of the header `Host` for a request to `uri`. The AWS SDK has signed this
-/// value, so the agent must send exactly the same value.
-///
-/// The value contains the port, unless the port is the default port of http or https.
+/// Returns the value of the HTTP header `Host` for a request to `uri`. The AWS SDK has signed this
+/// value, so the agent must send exactly the same value. The value contains the port, unless the
+/// port is the default port of http or https.
 fn signed_host(uri: &Uri) -> &str {
     let host = match (uri.scheme_str(), uri.port_u16()) {
         (Some("https"), Some(443)) | (Some("http"), Some(80)) => uri.host(),
@@ -181,8 +181,9 @@ fn unsendable(reason: Box<dyn Error + Send + Sync>) -> ConnectorError {
     ConnectorError::io(reason)
 }
 
-/// Returns why a connection to AWS could not be opened, for example because the host name is unknown.
-/// Returns `None` if the connection was open, because an error in a response may quote the response.
+/// Returns why a connection to AWS could not be opened, for example because the host name is
+/// unknown. Returns `None` if the connection was open: a later error may quote the response of AWS,
+/// which may contain secret values.
 pub(super) fn connect_failure(error: &ConnectorError) -> Option<String> {
     let CallError::Connect(cause) = error.source()?.downcast_ref()? else { return None };
     let mut root: &dyn Error = &**cause;
@@ -198,7 +199,7 @@ fn to_connector_error(error: CallError) -> ConnectorError {
         CallError::Exchange(ExchangeError::Body(_)) => ConnectorError::other(error.into(), None),
         // The original error is dropped, because it contains the request with AWS credentials.
         CallError::Exchange(ExchangeError::NotSent { .. }) => {
-            ConnectorError::io("the connection was closed before the request was sent".into())
+            ConnectorError::io("AWS closed the connection before Sidekey sent the request".into())
         }
         _ => ConnectorError::io(error.into()),
     }

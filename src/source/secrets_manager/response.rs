@@ -13,11 +13,10 @@ use aws_sdk_secretsmanager::types::{ApiErrorType, SecretValueEntry};
 use aws_smithy_types::{Blob, DateTime};
 use std::time::{Duration, SystemTime};
 
-/// Whether and when AWS Secrets Manager rotates a secret automatically.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rotation {
     pub(crate) is_enabled: bool,
-    /// The time when the secret was last rotated, or `None` if AWS reports no time.
+    /// When AWS last rotated the secret, or `None` if AWS reports no time.
     pub(crate) last: Option<SystemTime>,
 }
 
@@ -67,7 +66,7 @@ fn batch_version(entry: SecretValueEntry) -> Result<Version, FetchError> {
     })
 }
 
-/// The converted response of `BatchGetSecretValue`. Its order can differ from the order of the
+/// The converted response of `BatchGetSecretValue`. Its order can differ from the order in the
 /// request, because AWS does not promise to keep that order.
 pub(super) struct Batch {
     versions: Vec<Version>,
@@ -105,7 +104,9 @@ fn to_version(parts: VersionParts) -> Result<Version, FetchError> {
     let content = match (parts.text, parts.binary) {
         (Some(text), _) => Content::Text(SecretValue::from(text)),
         (None, Some(binary)) => Content::Binary(SecretValue::new(binary.into_inner())),
-        (None, None) => return Err(sdk_error::unreadable("the response contains no secret value")),
+        (None, None) => {
+            return Err(sdk_error::unreadable("the response of AWS contains no secret value"));
+        }
     };
     Ok(Version {
         arn: required(parts.arn, "ARN")?,
@@ -119,7 +120,7 @@ fn to_version(parts: VersionParts) -> Result<Version, FetchError> {
 
 fn required(part: Option<String>, name: &str) -> Result<Box<str>, FetchError> {
     part.map(String::into_boxed_str)
-        .ok_or_else(|| sdk_error::unreadable(&format!("the response contains no {name}")))
+        .ok_or_else(|| sdk_error::unreadable(&format!("the response of AWS contains no {name}")))
 }
 
 /// Converts a time of the AWS SDK and rounds it to milliseconds. AWS sends times as floating-point

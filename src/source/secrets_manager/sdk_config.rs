@@ -25,23 +25,24 @@ pub(super) use settings::{Loaded, Settings};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use std::time::Duration;
 
-/// Loads the configuration of the AWS SDK, including AWS profile files if this build supports them.
+/// Loads the configuration of the AWS SDK. The AWS SDK reads profile files only if the crate
+/// feature `host` is enabled.
 ///
-/// If no region is configured, the SDK may ask the instance metadata service for the region. The
-/// function makes no other network call.
+/// If no region is configured, the AWS SDK may ask the instance metadata service for the region.
+/// The function makes no other network call.
 pub(super) async fn load(settings: &Settings) -> Loaded {
     loader::load(settings).await
 }
 
-/// A chain of credential providers: the AWS SDK asks each provider in turn for credentials.
+/// A chain of AWS credential providers: the AWS SDK asks each provider in turn for credentials.
 pub(super) struct ProviderChain {
     pub(super) provider: SharedCredentialsProvider,
-    /// The maximum time for getting credentials from the chain.
+    /// The maximum time for getting AWS credentials from all providers of this chain together.
     pub(super) timeout: Duration,
 }
 
 impl ProviderChain {
-    /// Creates a chain that has not called an endpoint and has run no program yet.
+    /// Creates a chain of AWS credential providers. Makes no network call and runs no program yet.
     pub(super) async fn load(settings: &Settings) -> Self {
         Self::of(&load(settings).await)
     }
@@ -50,7 +51,7 @@ impl ProviderChain {
         let provider = loaded
             .config
             .credentials_provider()
-            .expect("both loaders of the configuration must set a credentials provider");
+            .expect("the AWS SDK configuration must contain a provider of credentials");
         Self { provider, timeout: loaded.credentials_timeout }
     }
 }

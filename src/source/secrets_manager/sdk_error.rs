@@ -1,5 +1,5 @@
-//! Converts errors of the AWS SDK to [`FetchError`]. The SDK errors are dropped after the
-//! conversion, because their `Debug` output contains raw responses with secret values.
+//! Converts errors of the AWS SDK to [`FetchError`]. The conversion drops the errors of the AWS
+//! SDK, because their `Debug` output contains raw responses with secret values.
 
 use super::http::connect_failure;
 use crate::source::{FetchError, FetchErrorKind};
@@ -94,8 +94,8 @@ pub(super) fn from_code(
     }
 }
 
-/// Creates the error for a response that the agent cannot interpret. `message` must not quote the
-/// response, because the response may contain a secret value.
+/// Creates the error for a response of AWS that the agent cannot interpret. `message` must not
+/// quote the response, because the response may contain a secret value.
 pub(super) fn unreadable(message: &str) -> FetchError {
     FetchError::new(FetchErrorKind::Unreadable, "ConnectionError", message)
 }
@@ -129,9 +129,9 @@ pub(super) enum ProcessFailure {
     NotStarted,
 }
 
-/// Converts the error that occurred when the AWS SDK looked for credentials. The new message does
-/// not quote the SDK's error, which may contain parts of a file or the output of a credential
-/// process.
+/// Converts the error of a failed attempt to get AWS credentials. The new message does not quote
+/// the error of the AWS SDK, which may contain parts of a file or the output of a
+/// `credential_process`.
 pub(super) fn from_credentials_error(error: &CredentialsError) -> FetchError {
     #[cfg(feature = "host")]
     if let Some(failure) = error.source().and_then(|cause| cause.downcast_ref::<ProcessFailure>()) {
@@ -165,7 +165,7 @@ fn no_credentials(message: &str) -> FetchError {
     FetchError::new(FetchErrorKind::Credentials, "InternalFailure", message)
 }
 
-/// Returns the category of error for an AWS error code.
+/// Returns the category of a failed call to AWS from its error code.
 ///
 /// Sources: the errors of `GetSecretValue` and the common errors in AWS's API reference, and the
 /// error codes that the AWS SDKs treat as throttling.

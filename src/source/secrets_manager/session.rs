@@ -1,9 +1,9 @@
 //! Caches the agent's own AWS credentials. The agent gets credentials from the AWS SDK's provider
-//! chain, and replaces them before their expiry or after AWS has rejected a call. Callers of the
-//! agent may use the session token of these credentials as their token.
+//! chain, and replaces them before their expiry or after AWS has rejected a call. Clients may
+//! authenticate to the agent with the session token of these credentials.
 //!
-//! The cache of the AWS SDK is not used. It would keep credentials until their expiry even if AWS
-//! rejects them, and it would read the files of an AWS profile only once.
+//! The agent does not use the cache of the AWS SDK. That cache would keep credentials until their
+//! expiry even if AWS rejects them, and would read the AWS profile files only once.
 
 use super::sdk_config::{ProfileFiles, ProviderChain, Settings, profile_files};
 use super::sdk_error;
@@ -24,8 +24,8 @@ use tokio::sync::Mutex;
 /// calls could overload STS.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// How long before their expiry the agent replaces its AWS credentials. In this time, calls in
-/// progress can finish, and the agent can try again if it fails to get new credentials.
+/// How long before their expiry the agent replaces its AWS credentials. In this time, running calls
+/// can finish, and the agent can try again if it fails to get new credentials.
 const REFRESH_AHEAD: Duration = Duration::from_secs(60);
 
 /// How long the agent caches AWS credentials that have no expiry. The cache of the AWS SDK uses the
@@ -50,18 +50,19 @@ pub(super) struct Session {
 pub(super) struct CachedCredentials {
     credentials: Credentials,
     obtained: Moment,
-    /// Which attempt to get AWS credentials returned these credentials. The first attempt is 1.
+    /// The number of the attempt that got these AWS credentials. The first attempt has the number
+    /// 1.
     attempt: u64,
-    /// The state of the profile files before the credentials were read from these files.
+    /// The state of the AWS profile files before the credentials were read from these files.
     profile_files: ProfileFiles,
     is_rejected: AtomicBool,
 }
 
 struct AttemptState {
-    /// The chain of credential providers for the next attempt to get AWS credentials. If `None`,
+    /// The chain of AWS credential providers for the next attempt to get credentials. If `None`,
     /// the next attempt creates a new chain.
     provider: Option<ProviderChain>,
-    /// The last attempt to get AWS credentials if it failed. `None` if it succeeded.
+    /// The last attempt to get AWS credentials, if it failed. `None` if the last attempt succeeded.
     failed: Option<FailedAttempt>,
 }
 
@@ -77,11 +78,11 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// Creates a session that has no AWS credentials yet. The first attempt to get credentials uses
-    /// the chain `first`.
+    /// Creates a cache for AWS credentials that is still empty. The first attempt to get
+    /// credentials uses the provider chain `first`.
     ///
-    /// `is_snapshot` tells whether SnapStart may resume the process from a snapshot. If so, the
-    /// session gets new credentials for each call.
+    /// `is_snapshot` tells whether SnapStart may restore the process from a snapshot. If so, each
+    /// call to AWS uses new credentials.
     pub(super) fn new(
         settings: Settings,
         first: ProviderChain,
@@ -102,13 +103,9 @@ impl Session {
     }
 
     /// Returns AWS credentials with which the agent can sign a call. Gets new credentials first if
-    /// the cached credentials are missing, are about to expire, or were rejected by AWS, or if a
-    /// profile file has changed.
-    ///
-    /// If several tasks call this function at the same time, they share one attempt to get
-    /// credentials.
-    ///
-    /// # Errors
+    /// the cached credentials are missing, are about to expire, or were rejected by AWS, or if an
+    /// AWS profile file has changed. Tasks that call this function at the same time share one
+    /// attempt to get credentials.
     ///
     /// Returns an error if the agent cannot get new credentials and the cached credentials are
     /// missing, expired or rejected.
@@ -197,11 +194,12 @@ impl Session {
         cached
     }
 
-    /// Returns whether the current call must not try to get AWS credentials itself, because an
-    /// earlier attempt has failed. The current call then uses the error of that attempt.
+    /// Returns whether the current call must use the error of an earlier attempt to get AWS
+    /// credentials, instead of making its own attempt.
     ///
-    /// Returns `true` if an attempt has failed since the call began, or if `failed` began less than
-    /// [`RETRY_DELAY`] ago. `failures_before` is the number of failed attempts when the call began.
+    /// Returns `true` if an attempt has failed since the call began, or if the attempt `failed`
+    /// began less than [`RETRY_DELAY`] ago. `failures_before` is the number of failed attempts when
+    /// the call began.
     fn is_shared_failure(&self, failed: &FailedAttempt, failures_before: u64) -> bool {
         // The delay is measured from the beginning of the attempt. If Lambda froze the process
         // during the attempt, the next attempt can therefore start at once.
@@ -213,9 +211,9 @@ impl Session {
     /// Returns the cached AWS credentials if a call can use them. Returns `None` if the agent must
     /// get new credentials first.
     ///
-    /// Under SnapStart, the cached credentials may be old, because they may come from a snapshot.
-    /// Only credentials from an attempt that started after the current call are then usable.
-    /// `attempts_before` is the number of attempts that had started before the current call.
+    /// Under SnapStart, the cached credentials may come from an old snapshot. Only credentials from
+    /// an attempt that started after the current call are then usable. `attempts_before` is the
+    /// number of attempts that had started before the current call.
     fn usable(&self, attempts_before: u64) -> Option<Arc<CachedCredentials>> {
         let cached = self.cached.load_full()?;
         let is_usable = match self.is_snapshot {
@@ -257,8 +255,8 @@ impl CachedCredentials {
 }
 
 /// Provides the cached AWS credentials to the AWS SDK, which signs calls with them. Before each
-/// call, the agent must await [`ready`](Session::ready), which replaces credentials that are not
-/// usable.
+/// call, the agent must await [`ready`](Session::ready), which replaces credentials that cannot be
+/// used.
 #[derive(Debug)]
 pub(super) struct CachedProvider(pub(super) Arc<Session>);
 
@@ -276,20 +274,20 @@ impl ProvideCredentials for CachedProvider {
     }
 }
 
-/// The properties that determine whether the agent can sign calls with its cached AWS credentials.
+/// The properties that decide whether the agent can sign calls with its cached AWS credentials.
 #[derive(Clone, Copy, Debug)]
 struct Validity {
-    /// How long ago the agent got the credentials. `None` if this time is unknown because the steady
-    /// clock went back.
+    /// How long ago the agent got the AWS credentials. `None` if this time is unknown because the
+    /// steady (monotonic) clock went back.
     age: Option<Duration>,
-    /// The time until the credentials expire, or `None` if the credentials never expire.
+    /// The time until the AWS credentials expire, or `None` if the credentials never expire.
     remaining: Option<Duration>,
     is_rejected: bool,
 }
 
 impl Validity {
-    /// Returns whether the agent can sign a call with these credentials, and need not get new
-    /// credentials first.
+    /// Returns whether the agent can sign a call with the cached AWS credentials without getting
+    /// new credentials first.
     fn is_usable(self) -> bool {
         let Some(age) = self.age else { return false };
         let is_fresh = match self.remaining {
@@ -300,8 +298,8 @@ impl Validity {
         age < RETRY_DELAY || (is_fresh && !self.is_rejected)
     }
 
-    /// Returns whether a call can still use these credentials if the agent fails to get new
-    /// credentials.
+    /// Returns whether a call can still use the cached AWS credentials if the agent fails to get
+    /// new credentials.
     fn is_unexpired(self) -> bool {
         !self.is_rejected && self.remaining != Some(Duration::ZERO)
     }
@@ -311,8 +309,8 @@ impl Validity {
 mod tests {
     use super::*;
 
-    /// Checks whether credentials are usable, and whether they are unexpired. `expected` contains
-    /// both results in this order. `age` and `remaining` are in seconds.
+    /// Checks whether AWS credentials are usable, and whether they are unexpired. `expected`
+    /// contains both results in this order. `age` and `remaining` are in seconds.
     #[track_caller]
     fn check(age: Option<u64>, remaining: Option<u64>, is_rejected: bool, expected: (bool, bool)) {
         let seconds = |span: Option<u64>| span.map(Duration::from_secs);

@@ -1,10 +1,10 @@
-//! The reasons why a call to AWS got no usable response.
+//! Describes why a call to AWS got no usable response.
 
 use crate::http1::ExchangeError;
 use std::error::Error;
 
-/// The reason why a call to AWS got no usable response. The error messages quote nothing from a
-/// response, because a response may contain secret values.
+/// Why a call to AWS got no usable response. The error messages quote nothing from a response,
+/// because a response may contain secret values.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
     #[error("the AWS endpoint is an address of Sidekey itself")]

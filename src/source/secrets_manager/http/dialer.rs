@@ -17,9 +17,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-/// The maximum size of a response body in bytes, about twice the size of the largest possible
-/// response. The largest response has about 8 MiB: it contains 20 secrets of 64 KiB, and JSON
-/// escapes make each byte up to six times as long.
+/// The maximum size of a response body from AWS in bytes, about twice the size of the largest
+/// possible response. The largest response has about 8 MiB: it contains 20 secrets of 64 KiB, and
+/// JSON escapes make each byte up to six times as long.
 const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 pub(super) struct Dialer {
@@ -27,8 +27,8 @@ pub(super) struct Dialer {
     /// ports, because it would call itself.
     own_ports: Vec<u16>,
     trust: Trust,
-    /// The TLS configuration. The first https call creates it, so that an agent with only an http
-    /// endpoint never needs it.
+    /// The TLS configuration for calls to AWS. The first https call creates it, so that an agent
+    /// with only an http endpoint never needs it.
     tls: OnceLock<Arc<ClientConfig>>,
     tcp: HttpConnector,
 }
@@ -54,12 +54,9 @@ impl Dialer {
 
     /// Opens a connection to `origin`: the scheme, host and port of `uri`.
     ///
-    /// # Errors
-    ///
-    /// Returns an error if the server is unreachable, or if its certificate is not trusted.
-    ///
-    /// Returns an error if the server is the agent itself. This can happen if an AWS profile
-    /// contains the agent's address as `endpoint_url`.
+    /// Returns an error if the server is unreachable, if its certificate is not trusted, or if the
+    /// server is the agent itself. The agent can be the server if an AWS profile contains the
+    /// agent's address as `endpoint_url`.
     pub(super) async fn dial(&self, origin: &Origin, uri: &Uri) -> Result<Connection, CallError> {
         if origin.is_own(&self.own_ports) {
             return Err(CallError::OwnAddress);
@@ -90,7 +87,7 @@ fn connect_error(error: impl Into<Box<dyn Error + Send + Sync>>) -> CallError {
     CallError::Connect(error.into())
 }
 
-/// Returns the host name or IP address for which the server must present a certificate.
+/// Returns the host name or IP address that the server's TLS certificate must contain.
 fn server_name(origin: &Origin) -> Result<ServerName<'static>, CallError> {
     let host = origin.host.trim_start_matches('[').trim_end_matches(']');
     ServerName::try_from(host.to_owned()).map_err(connect_error)
@@ -100,10 +97,10 @@ fn addresses(socket: &TcpStream) -> io::Result<(SocketAddr, SocketAddr)> {
     Ok((socket.local_addr()?, socket.peer_addr()?))
 }
 
-/// Returns whether a connection leads to the agent itself: the peer is on this machine, and its
-/// port is in `own_ports`.
+/// Returns whether a connection leads to the agent itself: the peer is on this machine, and the
+/// peer's port is in `own_ports`.
 ///
-/// The peer is on this machine if its IP address is a loopback address or equal to the local IP
+/// The peer is on this machine if its IP address is a loopback address or equals the local IP
 /// address.
 fn is_own_address(local: SocketAddr, peer: SocketAddr, own_ports: &[u16]) -> bool {
     let is_this_machine = peer.ip() == local.ip() || peer.ip().to_canonical().is_loopback();
@@ -131,7 +128,7 @@ mod tests {
             assert_eq!(
                 is_own_address(from, to, &[2773]),
                 expected,
-                "the connection goes from {local} to {peer}"
+                "the check of a connection from {local} to {peer} is wrong"
             );
         }
     }

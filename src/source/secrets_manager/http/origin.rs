@@ -1,4 +1,4 @@
-//! The origin of a URL, which consists of scheme, host and port.
+//! The scheme, host and port of a URL, which together are named origin.
 
 use crate::source::secrets_manager::endpoint::is_this_machine;
 use hyper::Uri;
@@ -8,7 +8,6 @@ use hyper::Uri;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     pub(super) is_secure: bool,
-    /// The host of the URL. An IPv6 address is in square brackets.
     pub(super) host: Box<str>,
     port: u16,
 }
@@ -28,10 +27,8 @@ impl Origin {
     }
 
     /// Returns whether the URL refers to the agent itself. `own_ports` are the ports on which the
-    /// agent listens.
-    ///
-    /// The function compares strings only, so it does not recognise other host names of this
-    /// machine.
+    /// agent listens. The function compares only strings, so it does not recognise other host names
+    /// of this machine.
     pub(super) fn is_own(&self, own_ports: &[u16]) -> bool {
         is_this_machine(&self.host) && own_ports.contains(&self.port)
     }

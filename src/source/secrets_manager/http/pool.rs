@@ -1,4 +1,4 @@
-//! A pool of idle connections to AWS. Later calls reuse these connections.
+//! Stores idle connections to AWS, so that later calls reuse these connections.
 
 use super::origin::Origin;
 use crate::clock::{Clock, Moment};
@@ -17,11 +17,11 @@ const IDLE_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum IdlePolicy {
-    /// An idle connection stays open for [`IDLE_MAX`]. The next call to the same scheme, host and
-    /// port reuses the connection.
+    /// The agent keeps an idle connection to AWS open for [`IDLE_MAX`]. The next call to the same
+    /// scheme, host and port reuses the connection.
     Reuse,
-    /// The agent closes each connection after one call. Otherwise connections would break when
-    /// Lambda SnapStart restores the process from a snapshot.
+    /// The agent closes each connection to AWS after one call. Otherwise connections would break
+    /// when Lambda SnapStart restores the process from a snapshot.
     Close,
 }
 
@@ -33,12 +33,12 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Idle {
-    /// The idle connections, in the order in which they became idle. Each entry contains the time
-    /// when the connection became idle, its scheme, host and port, and the connection.
+    /// The idle connections to AWS: when each connection became idle, its scheme, host and port,
+    /// and the connection itself. The connection that became idle first is first in the list.
     connections: Vec<(Moment, Origin, Connection)>,
-    /// Whether a task is running that closes connections after [`IDLE_MAX`].
+    /// Whether a task is running that closes idle connections after [`IDLE_MAX`].
     is_swept: bool,
-    /// The task that closes connections after [`IDLE_MAX`]. Dropping this set aborts the task.
+    /// The task that closes idle connections after [`IDLE_MAX`]. Dropping this set aborts the task.
     sweeper: JoinSet<()>,
 }
 
@@ -53,9 +53,9 @@ impl Pool {
         Self { policy, clock, idle: Mutex::default() }
     }
 
-    /// Removes the most recently used connection to `origin` (scheme, host and port) from the pool
-    /// and returns it. Skips connections that AWS has closed, and connections on which bytes arrived
-    /// without a request. Returns `None` if no connection is left.
+    /// Removes the most recently used idle connection to `origin` (scheme, host and port) from the
+    /// pool and returns it. Skips connections that AWS has closed, and connections on which bytes
+    /// arrived without a request. Returns `None` if no connection is left.
     pub(super) async fn take(&self, origin: &Origin) -> Option<Connection> {
         loop {
             let mut connection = self.take_newest(origin)?;
@@ -74,8 +74,8 @@ impl Pool {
         Some(connections.remove(index).2)
     }
 
-    /// Puts a connection into the pool, so that later calls can reuse it. The function closes a
-    /// connection that cannot be reused.
+    /// Puts a connection to AWS into the pool, so that later calls can reuse the connection. Closes
+    /// a connection that cannot be reused.
     pub(super) async fn put(self: &Arc<Self>, origin: Origin, mut connection: Connection) {
         if self.policy == IdlePolicy::Close || !connection.is_open().await {
             return;
@@ -119,10 +119,8 @@ async fn sweep(pool: Weak<Pool>, clock: Arc<dyn Clock>) {
 }
 
 /// Returns how much longer a connection can be reused if it has been idle for `age`. Returns `None`
-/// if the connection must be closed.
-///
-/// `age` is `None` if the idle time is unknown because the steady clock went back. The connection
-/// must then be closed.
+/// if the connection must be closed. `age` is `None` if the idle time is unknown because the steady
+/// (monotonic) clock went back. The connection must then be closed.
 fn remaining(age: Option<Duration>) -> Option<Duration> {
     IDLE_MAX.checked_sub(age?).filter(|remaining| !remaining.is_zero())
 }
@@ -137,7 +135,7 @@ mod tests {
         assert_eq!(
             found,
             expected_ms.map(Duration::from_millis),
-            "the connection has been idle for {age_ms:?} ms"
+            "the result for an idle time of {age_ms:?} ms is wrong"
         );
     }
 

@@ -7,8 +7,8 @@ use rustls::sign::SigningKey;
 use rustls::{ClientConfig, Error, RootCertStore};
 use std::sync::Arc;
 
-/// The root certificates that the agent trusts: Mozilla's root certificates, which are compiled in,
-/// and certificates from the user's configuration.
+/// The root certificates that the agent trusts: Mozilla's root certificates, which are compiled
+/// into the program, and certificates from the user's configuration.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trust {
     configured: Vec<CertificateDer<'static>>,
@@ -18,19 +18,16 @@ pub(crate) struct Trust {
 pub(crate) enum BadTrust {
     #[error("the file contains no certificate in PEM format")]
     Empty,
-    /// Error: a certificate in the file of root certificates is invalid. The number is the position
-    /// of the certificate in the file, counted from 1.
+    /// Error: a certificate in the user's file of root certificates is invalid. The number is the
+    /// position of this certificate in the file, counted from 1.
     #[error("the certificate at position {0} in the file is invalid")]
     Certificate(usize),
 }
 
 impl Trust {
-    /// Trusts the certificates in `pem` in addition to the compiled-in root certificates. `pem` is
-    /// the content of a PEM file.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the file contains no certificate or an invalid certificate.
+    /// Trusts the certificates in `pem`, the content of a PEM file, in addition to Mozilla's root
+    /// certificates. Returns an error if the file contains no certificate or an invalid
+    /// certificate.
     pub(crate) fn with_bundle(pem: &[u8]) -> Result<Self, BadTrust> {
         let mut store = RootCertStore::empty();
         let mut configured = Vec::new();
@@ -50,7 +47,7 @@ impl Trust {
     }
 
     /// Returns the TLS configuration for connections to AWS. It prefers a post-quantum key
-    /// exchange, and allows only HTTP/1.1. The library aws-lc does the cryptography.
+    /// exchange, and allows only HTTP/1.1.
     pub(super) fn tls(&self) -> Arc<ClientConfig> {
         let provider =
             CryptoProvider { key_provider: &NoPrivateKeys, ..aws_lc_rs::default_provider() };
@@ -64,8 +61,8 @@ impl Trust {
     }
 }
 
-/// A key provider that rejects all private keys, because the agent uses no client certificates.
-/// Without the code that loads private keys, the Lambda layer is smaller.
+/// Rejects all private keys, because the agent uses no TLS client certificates. Without the code
+/// that loads private keys, the Lambda layer is smaller.
 #[derive(Debug)]
 struct NoPrivateKeys;
 
@@ -84,7 +81,10 @@ mod tests {
     #[test]
     fn custom_roots_are_trusted_in_addition_to_compiled_in_roots() {
         let compiled_in = Trust::default().roots().len();
-        assert!(compiled_in > 100, "only {compiled_in} root certificates are compiled in");
+        assert!(
+            compiled_in > 100,
+            "Sidekey must contain over 100 root certificates, but contains {compiled_in}"
+        );
         let own = rcgen::generate_simple_self_signed(["sidekey".to_owned()])
             .expect("the test must be able to create a self-signed certificate");
         let pem = format!(

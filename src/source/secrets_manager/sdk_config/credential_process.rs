@@ -17,12 +17,12 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-/// The maximum number of bytes that Sidekey reads of a program's output. Credentials have about two
-/// kilobytes.
+/// The maximum number of bytes that Sidekey reads from the output of a `credential_process`. AWS
+/// credentials have about two kilobytes.
 const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
 
-/// The keys of a profile that name another source of credentials. The AWS SDK prefers each of them
-/// to `credential_process`.
+/// The keys of an AWS profile that name another source of credentials. The AWS SDK prefers each of
+/// these sources to a `credential_process`.
 const PRECEDING: [&str; 8] = [
     "credential_source",
     "web_identity_token_file",
@@ -34,20 +34,20 @@ const PRECEDING: [&str; 8] = [
     "sso_region",
 ];
 
-/// How long after the end of a program a caller still gets its output, if no caller waited for the
-/// program until its end. Later, the credentials may be outdated.
+/// How long Sidekey keeps the output of a `credential_process` if no call waited for the end of the
+/// program. The next call then gets this output. Later, the credentials in the output may be
+/// outdated.
 const RESULT_KEPT: Duration = Duration::from_secs(60);
 
-/// The `credential_process` that provides the credentials of an AWS profile.
 pub(super) struct CredentialProcess {
     pub(super) command: String,
-    /// The profile whose role the AWS SDK assumes with the credentials of the program. `None` if the
-    /// credentials of the program are used directly.
+    /// The AWS profile whose role the AWS SDK assumes with the credentials from the
+    /// `credential_process`. `None` if these credentials are used directly.
     pub(super) role_profile: Option<String>,
 }
 
-/// Returns the `credential_process` that provides the credentials of the selected profile, or
-/// `None` if they have another source.
+/// Returns the `credential_process` that provides the credentials of the selected AWS profile, or
+/// `None` if the credentials have another source.
 ///
 /// Follows the same rules as the AWS SDK: a profile with `role_arn` gets its credentials from its
 /// `source_profile`, and other sources of a profile precede its `credential_process`.
@@ -82,9 +82,10 @@ pub(super) fn find(profiles: &ProfileSet) -> Option<CredentialProcess> {
     }
 }
 
-/// Runs credential programs, one at a time. Callers that ask for the same program share its result.
+/// Runs the `credential_process` of AWS profiles, one program at a time. Calls that need the same
+/// program share its result.
 ///
-/// If a caller stops waiting, the program goes on until its deadline, and the next caller gets its
+/// If all calls stop waiting, the program goes on until its deadline, and the next call gets its
 /// result. Dropping the `Runner` kills the program.
 pub(in super::super) struct Runner {
     timeout: Duration,
@@ -95,11 +96,11 @@ pub(in super::super) struct Runner {
 #[derive(Default)]
 struct Running {
     command: String,
-    /// The task of the program. Empty if no program runs, and a caller received the last result.
+    /// The task that runs the `credential_process`. The task stays in the set until a call has
+    /// received the result of the program.
     task: JoinSet<Ended>,
 }
 
-/// The result of a program that has ended.
 struct Ended {
     at: Moment,
     output: Result<Vec<u8>, ProcessFailure>,
@@ -110,13 +111,12 @@ impl Runner {
         Self { timeout, clock, running: Mutex::default() }
     }
 
-    /// The maximum time that a program may run. After this time, Sidekey kills the program.
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
 
     /// Runs a command with the shell, and returns the AWS credentials that the command prints. If
-    /// the command is already running, waits for it instead of starting it again.
+    /// the command is already running, waits for its result instead of starting it again.
     pub(super) async fn run(&self, command: &str) -> Result<Credentials, ProcessFailure> {
         let mut running = self.running.lock().await;
         if running.command != command {
@@ -144,7 +144,7 @@ impl Runner {
 }
 
 /// Runs a command with the shell, and returns its output. If the returned future is dropped, the
-/// command and the processes that it started are killed.
+/// command and the processes that the command started are killed.
 async fn output(command: &str) -> Result<Vec<u8>, ProcessFailure> {
     let mut shell = Command::new("sh");
     shell.args(["-c", command]).process_group(0);
@@ -171,7 +171,8 @@ async fn read(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     bytes
 }
 
-/// The process group of a running program. Dropping the value kills all processes of the group.
+/// The process group of a running `credential_process`. Dropping this value kills all processes of
+/// the group.
 struct Group(Option<Pid>);
 
 impl Group {
@@ -189,11 +190,11 @@ impl Drop for Group {
     }
 }
 
-/// Parses the JSON that a `credential_process` prints. Returns `None` if it contains no valid
+/// Parses the JSON that a `credential_process` prints. Returns `None` if the JSON contains no valid
 /// credentials.
 ///
 /// Source: "Sourcing credentials with an external process" in AWS's reference of SDKs and tools.
-/// Like the AWS SDK, ignores the case of the keys.
+/// Like the AWS SDK, ignores the case of the JSON keys.
 fn parse(output: &[u8]) -> Option<Credentials> {
     let object: Map<String, Value> = serde_json::from_slice(output).ok()?;
     let value = |name: &str| {
@@ -230,7 +231,7 @@ mod tests {
             EnvConfigFiles::builder().with_contents(EnvConfigFileKind::Config, config).build();
         let env = Env::from_slice(&[("AWS_PROFILE", "app")]);
         let profiles = profile::load(&Fs::from_slice(&[]), &env, &files, None).await;
-        let found = find(&profiles.expect("the profiles must be valid"));
+        let found = find(&profiles.expect("the AWS profiles in the test must be valid"));
         found.map(|process| (process.command, process.role_profile))
     }
 
@@ -298,7 +299,7 @@ mod tests {
     #[tokio::test]
     async fn next_caller_gets_the_result_of_a_running_program() {
         let folder = std::env::temp_dir().join(format!("sidekey-process-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("the folder can be created");
+        std::fs::create_dir_all(&folder).expect("the test must be able to create its folder");
         let (gate, runs) = (folder.join("gate"), folder.join("runs"));
         let command = format!(
             "echo $$ >> {runs}; while [ ! -e {gate} ]; do sleep 0.002; done; \
@@ -309,7 +310,7 @@ mod tests {
         let runner = Runner::new(Duration::from_secs(30), Arc::new(SystemClock::new()));
         tokio::select! {
             biased;
-            _ = runner.run(&command) => panic!("the program must wait for the gate"),
+            _ = runner.run(&command) => panic!("the program must wait for the file `gate`"),
             () = tokio::task::yield_now() => {}
         }
         std::fs::write(&gate, "").expect("the file can be written");
@@ -318,6 +319,6 @@ mod tests {
             let credentials = runner.run(&command).await.expect("the program must succeed");
             assert_eq!((credentials.access_key_id(), count()), ("a", expected));
         }
-        std::fs::remove_dir_all(&folder).expect("the folder can be removed");
+        std::fs::remove_dir_all(&folder).expect("the test must be able to remove its folder");
     }
 }

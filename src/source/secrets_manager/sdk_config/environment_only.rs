@@ -1,7 +1,7 @@
 //! Loads the configuration of the AWS SDK from environment variables and the container credentials
 //! endpoint only.
 //!
-//! Builds for the Lambda layer use this loader. A Lambda function has no AWS profiles, no instance
+//! The Lambda layer is built with this loader. A Lambda function has no AWS profiles, no instance
 //! metadata and no need for STS. Without the code for these sources, the layer is smaller and
 //! starts faster.
 
@@ -17,7 +17,7 @@ use aws_sdk_secretsmanager::config::{IdentityCache, StalledStreamProtectionConfi
 /// access key, the credentials come from the container credentials endpoint.
 #[expect(
     clippy::unused_async,
-    reason = "this function must be async like the loader that reads files"
+    reason = "the loader in sdk_default.rs is async, and both loaders have the same signature"
 )]
 pub(super) async fn load(settings: &Settings) -> Loaded {
     let value = |name: &str| settings.environment.get(name).filter(|value| !value.is_empty());
@@ -52,7 +52,8 @@ pub(super) async fn load(settings: &Settings) -> Loaded {
     Loaded { config, credentials_timeout: settings.attempt_timeout }
 }
 
-/// The state of the files with AWS profiles. Builds for the Lambda layer read no such files.
+/// An empty type in place of the state of the AWS profile files. The Lambda layer reads no such
+/// files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct ProfileFiles;
 

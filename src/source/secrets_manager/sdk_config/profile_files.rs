@@ -1,17 +1,17 @@
-//! Detects changes of the files with AWS profiles.
+//! Detects changes of the AWS profile files, such as `~/.aws/credentials`.
 
 use super::settings::{Settings, environment_credentials};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The environment variables with the paths of the files with AWS profiles, and the default paths
-/// below the home folder.
+/// The environment variables with the paths of the AWS profile files, and the default paths below
+/// the home folder.
 const FILES: [(&str, &str); 2] =
     [("AWS_CONFIG_FILE", ".aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials")];
 
-/// The state of the files with AWS profiles. If two states differ, a file was changed, replaced,
-/// created or deleted.
+/// The state of the AWS profile files, such as `~/.aws/credentials`. If two states differ, a file
+/// was changed, replaced, created or deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) struct ProfileFiles([Option<FileState>; FILES.len()]);
 

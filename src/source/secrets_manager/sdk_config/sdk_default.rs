@@ -1,4 +1,4 @@
-//! Loads the configuration of the AWS SDK from all default sources of the SDK.
+//! Loads the configuration of the AWS SDK from all default sources of the AWS SDK.
 //!
 //! The sources are environment variables, profile files, web identity, container endpoint, instance
 //! metadata and credential processes.
@@ -16,16 +16,17 @@ use aws_sdk_secretsmanager::config::{IdentityCache, StalledStreamProtectionConfi
 use aws_types::os_shim_internal::{Env, Fs};
 use std::fmt;
 
-/// Environment variables that make the AWS SDK of an application call Sidekey. The SDK of the agent
-/// must ignore these variables. Otherwise the agent would call itself.
+/// Environment variables that make the AWS SDK of an application call Sidekey. The AWS SDK in the
+/// agent must ignore these variables. Otherwise the agent would call itself.
 const IGNORED_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"];
 
-/// The name of a profile that exists only in memory. The profile has the credentials that a
-/// `credential_process` printed, so that the AWS SDK can assume a role with these credentials.
+/// The name of an AWS profile that exists only in memory. The profile contains the credentials that
+/// a `credential_process` printed, so that the AWS SDK can assume a role with these credentials.
 const PROCESS_PROFILE: &str = "sidekey-credential-process";
 
-/// Loads the configuration of the AWS SDK from all default sources of the SDK, such as environment
-/// variables and profile files. Only a `credential_process` is run by Sidekey instead of the SDK.
+/// Loads the configuration of the AWS SDK from all default sources of the AWS SDK, such as
+/// environment variables and profile files. Sidekey runs a `credential_process` itself, because the
+/// AWS SDK never ends a program that hangs.
 pub(super) async fn load(settings: &Settings) -> Loaded {
     let loader = loader(settings);
     let Some(process) = credential_process(settings).await else {
@@ -39,8 +40,9 @@ pub(super) async fn load(settings: &Settings) -> Loaded {
     Loaded { config: loader.load().await, credentials_timeout }
 }
 
-/// Returns the `credential_process` that provides the credentials, or `None` if they have another
-/// source. The profile files are read if the environment variables contain no credentials.
+/// Returns the `credential_process` that provides the AWS credentials, or `None` if the credentials
+/// have another source. Reads the profile files only if the environment variables contain no
+/// credentials.
 async fn credential_process(settings: &Settings) -> Option<CredentialProcess> {
     if environment_credentials(&settings.environment).is_some() {
         return None;
@@ -84,13 +86,14 @@ fn loader(settings: &Settings) -> ConfigLoader {
 }
 
 /// Provides the AWS credentials that a `credential_process` prints, or the credentials of a role
-/// that is assumed with them.
+/// that the AWS SDK assumes with the printed credentials.
 struct ProcessProvider {
     process: CredentialProcess,
     settings: Settings,
 }
 
-/// Prints neither the command nor the settings, because both may contain keys.
+/// Prints neither the command of the `credential_process` nor the settings, because both may
+/// contain keys.
 impl fmt::Debug for ProcessProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessProvider").finish_non_exhaustive()
@@ -107,7 +110,7 @@ impl ProcessProvider {
         let config = loader(&self.settings).profile_files(files).load().await;
         let role = config
             .credentials_provider()
-            .expect("the loader of the configuration must set a credentials provider");
+            .expect("the AWS SDK must set a provider of credentials in the loaded configuration");
         role.provide_credentials().await
     }
 }
@@ -121,9 +124,9 @@ impl ProvideCredentials for ProcessProvider {
     }
 }
 
-/// Returns the profile files, with a change in memory: the role of the profile `role_profile` is
-/// assumed with `printed`, the credentials of the program. Returns `None` if a part of the
-/// credentials contains a character that a profile file cannot contain.
+/// Returns the AWS profile files, with a change in memory: the AWS SDK assumes the role of the
+/// profile `role_profile` with the credentials `printed` by a `credential_process`. Returns `None`
+/// if these credentials contain a character that is invalid in a profile file.
 fn with_process_profile(role_profile: &str, printed: &Credentials) -> Option<EnvConfigFiles> {
     let mut text =
         format!("[{role_profile}]\nsource_profile = {PROCESS_PROFILE}\n[{PROCESS_PROFILE}]\n");

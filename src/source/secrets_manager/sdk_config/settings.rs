@@ -1,4 +1,5 @@
-//! The settings for loading the configuration of the AWS SDK, and the code that both loaders share.
+//! The settings for loading the configuration of the AWS SDK, and code that the Lambda layer and
+//! other builds share.
 
 #[cfg(feature = "host")]
 use super::credential_process::Runner;
@@ -19,33 +20,30 @@ pub(in super::super) struct Settings {
     pub(in super::super) region: Option<String>,
     pub(in super::super) http: SharedHttpClient,
     pub(in super::super) timeouts: TimeoutConfig,
-    /// The maximum time for one attempt to call AWS.
     pub(in super::super) attempt_timeout: Duration,
     #[cfg(feature = "host")]
     pub(in super::super) process_runner: Arc<Runner>,
 }
 
-/// The configuration of the AWS SDK.
 pub(in super::super) struct Loaded {
     pub(in super::super) config: SdkConfig,
-    /// The maximum time for getting credentials from their source.
     pub(in super::super) credentials_timeout: Duration,
 }
 
 /// Returns the version of the AWS SDK's default settings. The version is fixed, so that an update
-/// of the SDK does not change the defaults.
+/// of the AWS SDK does not change the defaults.
 pub(super) fn behavior() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
 }
 
 pub(super) fn app_name() -> AppName {
-    AppName::new("sidekey").expect("the app name `sidekey` contains only letters")
+    AppName::new("sidekey").expect("the AWS SDK must accept the app name `sidekey`")
 }
 
-/// Returns the AWS credentials in `environment`, or `None` if it contains no complete access key.
-/// On Lambda, these are the credentials of the Lambda function.
+/// Returns the AWS credentials in `environment`, or `None` if `environment` contains no complete
+/// access key. On Lambda, these are the credentials of the Lambda function.
 ///
-/// The SDK's default chain of credential providers reads these variables first as well. This
+/// The AWS SDK's default chain of credential providers reads these variables first as well. This
 /// function exists because building that chain would cost 5 % more CPU instructions when the agent
 /// starts.
 pub(super) fn environment_credentials(
