@@ -45,8 +45,8 @@ impl AwsApiCall<'_> {
         Ok((response, read_result(&served, &self.context.metrics)))
     }
 
-    /// Answers `DescribeSecret`, even for a secret whose value Sidekey refuses to serve. The answer
-    /// does not contain the value.
+    /// Answers `DescribeSecret`. The answer does not contain the secret's value, so Sidekey also
+    /// describes secrets whose value it refuses to serve.
     async fn describe(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {
         let cache = &self.context.cache;
         let started = cache.clock().now();
@@ -110,17 +110,18 @@ impl AwsApiCall<'_> {
 }
 
 /// One secret that `BatchGetSecretValue` has read: the requested field (`None` for the full value),
-/// the secret, and its JSON for the answer.
+/// the cached secret, and the JSON for the answer.
 type BatchRead<'a> = (Option<&'a str>, Served, SecretValue);
 
-/// Returns whether two reads of one call returned the same version of the same secret. This happens
-/// if the call names a secret by its name and by its ARN.
+/// Returns whether two reads returned the same version of the same secret. This happens if a call
+/// contains both the name and the ARN of a secret.
 fn is_same(a: &Served, b: &Served) -> bool {
     let (a, b) = (&a.entry.version, &b.entry.version);
     a.arn == b.arn && a.id == b.id
 }
 
-/// Returns the worse of two read results. From best to worst, they are: hit, stale, miss.
+/// Returns the worse of two results of reads. A miss is worse than a stale read, and a stale read
+/// is worse than a hit.
 ///
 /// If a call reads several secrets, the metrics count the call once, under its worst result.
 fn worse(a: ReadResult, b: ReadResult) -> ReadResult {

@@ -170,19 +170,19 @@ mod tests {
                 let copied = capacity.min(bytes);
                 assert!(
                     2 * copied <= bytes + 4 * 1024 * 1024,
-                    "growth to {bytes} bytes must not copy {copied} bytes"
+                    "a buffer with {copied} bytes must not be copied to make room for {bytes} bytes"
                 );
                 capacity = grown_capacity(bytes, MESSAGES_BYTES_MAX);
             }
             assert!(
                 (bytes..=MESSAGES_BYTES_MAX).contains(&capacity),
-                "a body of {bytes} bytes must fit, but the capacity is {capacity}"
+                "the buffer must have room for {bytes} bytes, but its capacity is {capacity} bytes"
             );
             // The test checks the capacity, not the length, because the full capacity is
             // overwritten when a buffer is freed.
             assert!(
                 capacity <= bytes + 4 * 1024 * 1024,
-                "a capacity of {capacity} is too large for {bytes} bytes"
+                "a buffer for {bytes} bytes must not have a capacity of {capacity} bytes"
             );
         }
     }
@@ -198,7 +198,9 @@ mod tests {
             match (read, expected) {
                 (Ok(read), Ok(expected)) => assert_eq!(read, expected),
                 (Err(problem), Err(expected)) => assert!(problem.starts_with(expected)),
-                (read, expected) => panic!("the result must be {expected:?}, but is {read:?}"),
+                (read, expected) => {
+                    panic!("reading the body must return {expected:?}, but returned {read:?}")
+                }
             }
         }
         let stalled = read(&mut Pieces { left: 1, breaks: false }, BODY_BYTES_MAX, &clock()).await;

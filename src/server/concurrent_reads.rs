@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(
             clock.now().steady,
             Duration::from_secs(9),
-            "seven reads of one second must run at a time while the slow read runs"
+            "while the slow read runs, seven short reads must run concurrently"
         );
         reads.finish().await;
         assert_eq!(done, 71);

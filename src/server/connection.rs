@@ -130,11 +130,12 @@ pub(super) async fn serve<S>(
     }
 }
 
-/// Returns what is too large in a request that hyper (the HTTP library) refused. `head` is the part
-/// of the request line and headers that has arrived, and `headers_max` is the number of headers that
-/// hyper allowed.
+/// Returns the error for a request that hyper (the HTTP library) refused as too large. `head` is
+/// the part of the request line and headers that has arrived. `headers_max` is the number of
+/// headers that hyper allowed.
 ///
-/// Returns `None` if hyper must parse the request again, and allow [`HEADERS_MAX`] headers.
+/// Returns `None` if the server must let hyper parse the request again, and allow [`HEADERS_MAX`]
+/// headers.
 fn problem_of_large_head(head: &[u8], headers_max: usize) -> Option<Problem> {
     // The request line is a line too, so a head with more lines has at least `headers_max` headers.
     let lines = head.iter().filter(|byte| **byte == b'\n').count();
@@ -145,7 +146,7 @@ fn problem_of_large_head(head: &[u8], headers_max: usize) -> Option<Problem> {
     }
 }
 
-/// Polls once, and does not wait until the result is ready. Returns `Pending` if it is not ready.
+/// Calls `poll` once, instead of waiting until its result is ready.
 async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
     poll_fn(|cx| Poll::Ready(poll(cx))).await
 }

@@ -2,8 +2,8 @@
 //!
 //! A new connection is untrusted. The first request with a valid token makes the connection
 //! trusted. Trusted and untrusted connections have separate limits, so untrusted connections never
-//! take the slot of a trusted connection. A new connection is always accepted. If too many
-//! untrusted connections are open, the oldest untrusted connection is closed.
+//! use up the limit of trusted connections. A new connection is always accepted. If too many
+//! untrusted connections are open, the oldest of them is closed.
 
 use super::wire::Exchange;
 use std::collections::BTreeMap;
@@ -13,18 +13,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::task::TaskTracker;
 
-/// Limits the number of open connections. Several listeners may share one limit.
 #[derive(Debug)]
 pub(super) struct ConnectionSlots {
     untrusted_max: usize,
     trusted_max: usize,
-    /// Counts the events of all connections. An event is an accepted connection or an answer.
+    /// The number of events on all connections. An event is an accepted connection or an answer.
     ///
-    /// Each connection stores the count at its own last event. The connection with the smallest
-    /// stored count has been idle longest.
+    /// Each connection stores this number at its own last event. The connection with the smallest
+    /// stored number has been idle longest.
     events: AtomicU64,
-    /// The open connections. Most requests do not lock the mutex. It is locked when a connection is
-    /// accepted, sends its first valid token, or is closed.
+    /// The open connections. The mutex is locked only when a connection is accepted, sends its
+    /// first valid token, or is closed. So most requests need no lock.
     open: Mutex<OpenConnections>,
 }
 
@@ -39,21 +38,17 @@ struct OpenConnections {
 #[derive(Debug)]
 struct Connection {
     exchange: Arc<Exchange>,
-    /// The handle that cancels the task of the connection. This is `None` until the task is
-    /// spawned.
     task: Option<AbortHandle>,
 }
 
 impl ConnectionSlots {
-    /// Creates the limits. `trusted_max` is the maximum number of connections that have sent a
-    /// valid token. `untrusted_max` is the maximum number of all other connections.
     pub(super) fn new(untrusted_max: usize, trusted_max: usize) -> Arc<Self> {
         let open = Mutex::default();
         Arc::new(Self { untrusted_max, trusted_max, events: AtomicU64::new(0), open })
     }
 
-    /// Serves a new connection in a task of `tasks`. If too many untrusted connections (those
-    /// without a valid token) are then open, closes the oldest of them.
+    /// Serves a new connection in a task of `tasks`. If too many connections without a valid token
+    /// are then open, closes the oldest of them.
     pub(super) fn admit<F>(
         self: &Arc<Self>,
         tasks: &TaskTracker,
@@ -75,8 +70,8 @@ impl ConnectionSlots {
         task
     }
 
-    /// Closes the oldest untrusted connection (one that has not sent a valid token). Returns
-    /// `false` if there is no such connection.
+    /// Closes the oldest connection that has not sent a valid token. Returns `false` if there is no
+    /// such connection.
     pub(super) fn close_untrusted(&self) -> bool {
         self.lock().close_untrusted()
     }
@@ -94,8 +89,8 @@ impl ConnectionSlots {
         ConnectionSlot { slots: self.clone(), id, exchange, is_trusted: AtomicBool::new(false) }
     }
 
-    /// Makes a connection trusted after its first valid token. If too many connections are trusted,
-    /// closes the trusted connection that has been idle longest.
+    /// Makes a connection trusted after its first valid token. If too many connections are then
+    /// trusted, closes the trusted connection that has been idle longest.
     ///
     /// Returns `false` if all trusted connections are busy, or if this connection was closed in the
     /// meantime.
@@ -109,8 +104,8 @@ impl ConnectionSlots {
         connection.is_some_and(|connection| open.trusted.insert(id, connection).is_none())
     }
 
-    /// Returns the sequence number of a new event. The numbers show which connection has been idle
-    /// longest.
+    /// Returns the sequence number of a new event on any connection. The server compares these
+    /// numbers to find the connection that has been idle longest.
     ///
     /// Two threads may get the same number, because the increment is not atomic. Their connections
     /// then count as idle for the same time, which does no harm. An atomic increment would make
@@ -122,7 +117,7 @@ impl ConnectionSlots {
     }
 
     fn lock(&self) -> MutexGuard<'_, OpenConnections> {
-        self.open.lock().expect("no thread panics while it holds the lock of the slots")
+        self.open.lock().expect("no thread panics while it holds the lock of the connections")
     }
 }
 
@@ -132,7 +127,6 @@ impl OpenConnections {
     }
 }
 
-/// Closes the connection that `choose` selects. Returns `false` if `choose` selects no connection.
 fn close(
     connections: &mut BTreeMap<u64, Connection>,
     choose: fn(&[Candidate]) -> Option<u64>,
@@ -155,25 +149,24 @@ impl Connection {
     }
 }
 
-/// The facts about an open connection by which the server decides which connection to close.
+/// An open connection that the server may close if too many connections are open.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     id: u64,
-    /// Whether the server is handling a request of the connection.
     is_busy: bool,
     /// The sequence number of the connection's last event: its last answer, or its acceptance. The
     /// connection with the smallest number has been idle longest.
     idle_since: u64,
 }
 
-/// Returns the id of the connection that has been idle longest. Busy connections are ignored.
-/// Returns `None` if all connections are busy.
+/// Returns the id of the connection that has been idle longest. Ignores connections with a running
+/// request. Returns `None` if all connections have a running request.
 fn longest_idle(open: &[Candidate]) -> Option<u64> {
     let idle = open.iter().filter(|candidate| !candidate.is_busy);
     idle.min_by_key(|candidate| candidate.idle_since).map(|candidate| candidate.id)
 }
 
-/// Returns the id of the oldest connection, even if this connection is busy.
+/// Returns the id of the oldest connection, even if this connection has a running request.
 ///
 /// A caller without a valid token can keep its connections busy for as long as it likes. If busy
 /// connections were never closed, such a caller could block all new connections.
@@ -181,8 +174,7 @@ fn oldest(open: &[Candidate]) -> Option<u64> {
     open.iter().map(|candidate| candidate.id).min()
 }
 
-/// An open connection, which counts toward the limit of connections. When this value is dropped,
-/// the connection counts no longer.
+/// An open connection, which counts toward the limit of connections until this value is dropped.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
@@ -196,14 +188,14 @@ impl ConnectionSlot {
         &self.exchange
     }
 
-    /// Returns whether the connection has sent a valid token. Such a connection stays open between
+    /// Returns whether the connection has sent a valid token. If so, it stays open between
     /// requests.
     pub(super) fn is_trusted(&self) -> bool {
         self.is_trusted.load(Ordering::Relaxed)
     }
 
-    /// Makes the connection trusted after a request with a valid token. Returns `false` if too many
-    /// connections are trusted already, and all these connections are busy.
+    /// Makes the connection trusted after a request with a valid token. Returns `false` if the
+    /// maximum number of trusted connections is open, and all of them are busy.
     pub(super) fn make_trusted(&self) -> bool {
         self.is_trusted() || {
             let is_trusted = self.slots.make_trusted(self.id);
@@ -212,7 +204,6 @@ impl ConnectionSlot {
         }
     }
 
-    /// Records that a request of this connection was answered. The connection is idle from now on.
     pub(super) fn note_answered(&self) {
         self.exchange.note_answer(self.slots.next_event());
     }
@@ -260,8 +251,8 @@ mod tests {
         check(&[(BUSY, 2), (BUSY, 1)], None, Some(0));
     }
 
-    /// A listener for tests. Each of its connections stays open until the server closes it because
-    /// too many connections are open.
+    /// A listener for tests. The connections stay open until the server closes them because too
+    /// many are open.
     struct Listener {
         slots: Arc<ConnectionSlots>,
         tasks: TaskTracker,
@@ -313,7 +304,10 @@ mod tests {
         assert!(third.is_closed().await);
         assert!(listener.slots.close_untrusted());
         assert!(fourth.is_closed().await);
-        assert!(!listener.slots.close_untrusted(), "no untrusted connection must be left to close");
+        assert!(
+            !listener.slots.close_untrusted(),
+            "no connection without a valid token must be left"
+        );
         assert!(!second.is_closed().await);
     }
 
@@ -324,7 +318,7 @@ mod tests {
         for busy in [&first, &second] {
             busy.slot.exchange().note_request();
             assert!(busy.slot.make_trusted());
-            assert!(busy.slot.make_trusted(), "a second valid token must not take a second slot");
+            assert!(busy.slot.make_trusted(), "a second valid token must change nothing");
         }
         assert!(!third.slot.make_trusted() && !third.slot.is_trusted());
         second.slot.note_answered();

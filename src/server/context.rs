@@ -1,4 +1,4 @@
-//! The parts of the agent that all request handlers share.
+//! The parts of the agent that all handlers of HTTP requests share.
 
 use super::dialect::Dialect;
 use crate::cache::Cache;
@@ -10,25 +10,24 @@ use tokio_util::sync::CancellationToken;
 
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// Which of AWS's two agents Sidekey imitates in its responses.
     pub(crate) dialect: Dialect,
     pub(crate) cache: Cache,
     pub(crate) metrics: Arc<Metrics>,
-    /// Whether the prefetch of the listed secrets (those of `SIDEKEY_SECRETS`) is over.
+    /// Whether the agent's first fetch of the secrets in `SIDEKEY_SECRETS` is over.
     ///
-    /// The prefetch is over when each required secret was fetched or has failed, or when the
-    /// prefetch has timed out.
+    /// The fetch is over when each required secret was fetched or has failed, or when a time limit
+    /// has passed.
     pub(crate) is_settled: AtomicBool,
     /// Whether the configuration has mistakes. If so, every read of a secret fails with a
     /// description of the mistakes.
     pub(crate) is_misconfigured: bool,
-    /// Whether the agent has received a stop signal and still serves during `SIDEKEY_DRAIN_DELAY`.
-    /// If so, `/ready` answers with status 503.
+    /// Whether the agent has received a stop signal, and still answers requests for the time
+    /// `SIDEKEY_DRAIN_DELAY`. Meanwhile `/ready` answers with status 503.
     pub(crate) is_stopping: AtomicBool,
     /// Limits the rate of log lines about refused requests. Without this limit, a caller that
     /// repeats a refused request could fill the log.
     pub(crate) refusals_logged: LogLimiter,
-    /// A token that is cancelled when the agent stops. Requests that are waiting for a new version
-    /// of a secret (long polls) are then answered at once.
+    /// A token that is cancelled when the agent stops. The agent then answers long polls (requests
+    /// that wait until a secret changes) at once.
     pub(crate) stop: CancellationToken,
 }

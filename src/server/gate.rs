@@ -51,14 +51,15 @@ pub(crate) enum Refusal {
     /// Refused: a signed AWS API call has no session token, because its caller uses static access
     /// keys.
     NoSessionToken,
-    /// Refused: a signed AWS API call, while the agent itself knows no session token. So the call
-    /// needs the agent's configured token.
+    /// Refused: a signed AWS API call, while the agent itself has no session token to compare with.
+    /// The caller must send the token that is configured for the agent instead.
     NoSessionKnown,
 }
 
 impl Refusal {
-    /// Returns the reason to tell the caller. If the agent itself knows no session token, no session
-    /// token can be right, so this is the reason.
+    /// Returns the reason that the caller receives. If the agent itself has no session token, this
+    /// is [`NoSessionKnown`](Self::NoSessionKnown), because then no session token of a caller can
+    /// be right.
     pub(crate) fn explained(self, tokens: &Tokens) -> Self {
         match self {
             Self::WrongSessionToken | Self::NoSessionToken if !tokens.has_session() => {

@@ -20,47 +20,47 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The maximum number of untrusted connections (those that have not sent a valid token). When one
-/// more connection arrives, the server closes the oldest untrusted connection.
+/// The maximum number of untrusted connections (connections that have not sent a valid token). When
+/// one more such connection arrives, the server closes the oldest of them.
 const UNTRUSTED_MAX: usize = 128;
 
 /// The maximum number of connections to the metrics port. When one more connection arrives, the
-/// server closes the oldest connection.
+/// server closes the oldest of them.
 ///
-/// Usually only one or two metrics scrapers and some probes connect to this port.
+/// Usually only a few metrics scrapers and probes connect to this port.
 const METRICS_MAX: usize = 32;
 
-/// How long the server pauses after it failed to accept a connection. The server does not pause if
-/// it could free a file descriptor by closing a connection.
+/// How long the server pauses if it could not accept a connection. If the reason was a lack of file
+/// descriptors, and the server could close a connection, it continues without a pause.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The number of file descriptors that connections of callers cannot use.
+/// The number of file descriptors that are reserved, so that connections of callers cannot use
+/// them.
 ///
 /// Each concurrent call to AWS may need a socket. In addition, listeners, polling, log output and
 /// credential files need up to 32 descriptors.
 const RESERVED_DESCRIPTORS: usize = FLIGHTS_MAX + 32;
 
-/// The maximum numbers of open connections: trusted connections, untrusted connections, and
-/// connections to the metrics port.
+/// The maximum numbers of open connections. Connections that have sent a valid token (trusted),
+/// other connections (untrusted), and connections to the metrics port have separate limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionLimits {
-    /// The maximum number of trusted connections (those that have sent a valid token). Trusted
-    /// connections stay open between requests.
+    /// The maximum number of trusted connections (connections that have sent a valid token).
+    /// Trusted connections stay open between requests.
     pub(crate) trusted: usize,
-    /// The maximum number of untrusted connections (those that have not sent a valid token).
     pub(crate) untrusted: usize,
     pub(crate) metrics: usize,
 }
 
 impl ConnectionLimits {
-    /// Returns the default limits, but with `trusted` as the maximum number of trusted connections
-    /// (those that have sent a valid token).
+    /// Returns the default limits, but with `trusted` as the maximum number of connections that
+    /// have sent a valid token.
     pub(crate) fn new(trusted: usize) -> Self {
         Self { trusted, untrusted: UNTRUSTED_MAX, metrics: METRICS_MAX }
     }
 
     /// Lowers the limits if the process may open only few files. `descriptors` is the maximum
-    /// number of its open file descriptors.
+    /// number of file descriptors that the process may have open.
     ///
     /// Some descriptors are reserved for calls to AWS, but never more than half of all descriptors.
     #[must_use]
@@ -73,21 +73,20 @@ impl ConnectionLimits {
     }
 }
 
-/// The addresses on which the server listens, and the limits of its connections.
+/// The addresses on which the server listens, and the limits on its connections.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The TCP port on 127.0.0.1 and ::1. If the port is 0, the system chooses a free port.
+    /// The TCP port on which the server listens at 127.0.0.1 and ::1. If the port is 0, the system
+    /// chooses a free port.
     pub(crate) port: u16,
-    /// The path of the Unix socket on which the server listens. `None` means that there is no Unix
-    /// socket.
     pub(crate) socket: Option<PathBuf>,
-    /// The address of the metrics port, which other hosts can reach. `None` means that there is no
+    /// The address of the metrics port, which other hosts can reach. If this is `None`, there is no
     /// metrics port.
     pub(crate) metrics: Option<SocketAddr>,
     pub(crate) limits: ConnectionLimits,
 }
 
-/// The reason why the server cannot listen on an address.
+/// Why the server cannot listen on an address.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Error: another process listens on the address. The fields are the address, and the name of
@@ -118,7 +117,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Listens on all configured addresses.
+    /// Listens on all configured addresses of the server.
     ///
     /// # Errors
     ///
@@ -165,7 +164,7 @@ impl Listeners {
         (bound, errors)
     }
 
-    /// Adds the listener on 127.0.0.1, and also listens on ::1 at the same port if possible.
+    /// Adds the listener on 127.0.0.1. Also listens on ::1 at the same port if possible.
     async fn add_loopback(&mut self, v4: TcpListener, configured_port: u16) {
         // If the configured port is 0, the system has chosen the port.
         let port = v4.local_addr().map_or(configured_port, |address| address.port());
@@ -185,17 +184,18 @@ impl Listeners {
         !self.loopback.is_empty() || self.socket.is_some()
     }
 
-    /// Returns the loopback addresses on which the server listens.
+    /// Returns the loopback addresses (127.0.0.1 and ::1) on which the server listens.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.loopback.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
-    /// Returns the address of the metrics port, if the server listens on a metrics port.
+    /// Returns the address of the metrics port, or `None` if the server does not listen on a
+    /// metrics port.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Starts to accept connections, in tasks that are spawned on `tasks`.
+    /// Starts to accept connections, in tasks of `tasks`.
     ///
     /// When `stop` is cancelled, the server accepts no more connections. Each open connection ends
     /// after the answer to its current request.
@@ -268,7 +268,7 @@ impl Acceptor {
     }
 
     /// Logs why the server could not accept a connection. If no file descriptor is free, also
-    /// closes an untrusted connection (one that has not sent a valid token).
+    /// closes a connection that has not sent a valid token.
     ///
     /// Returns `true` if a connection was closed. The server can then accept again without a pause.
     fn recover(&self, error: &io::Error) -> bool {
@@ -280,13 +280,13 @@ impl Acceptor {
     }
 }
 
-/// Returns whether the error means that no file descriptor is free. The server can then close a
-/// connection to free a descriptor.
+/// Returns whether the error means that no file descriptor is free. The server can then free a
+/// descriptor by closing a connection.
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// A source of new connections: a TCP listener, a Unix listener, or a listener of a test.
+/// Accepts new connections. Implemented for TCP listeners, Unix listeners and listeners of tests.
 trait Accept: Send + 'static {
     type Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
@@ -320,8 +320,8 @@ async fn bind_tcp(address: SocketAddr, variable: &'static str) -> Result<TcpList
     })
 }
 
-/// The file of the Unix socket. When this value is dropped, the file is removed, and clients cannot
-/// connect any more.
+/// The path of the Unix socket's file. When this value is dropped, the file is removed, and clients
+/// cannot connect any more.
 struct SocketFile(PathBuf);
 
 impl fmt::Debug for SocketFile {
@@ -338,7 +338,7 @@ impl Drop for SocketFile {
 
 /// Listens on a Unix socket with mode 0600 in a folder with mode 0700.
 ///
-/// The function creates a missing folder, and removes a socket of an earlier process. It fails if
+/// Creates the folder if it is missing, and removes the socket of an earlier process. Fails if
 /// another process listens on the socket.
 fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
     let io_error = |error| BindError::Io(path.display().to_string(), error);
@@ -390,15 +390,15 @@ mod tests {
             assert_eq!(
                 limits.within(descriptors),
                 expected,
-                "the limits are wrong for {descriptors} descriptors"
+                "a process with {descriptors} file descriptors must have these limits"
             );
         }
         let most = ConnectionLimits::new(10_000).within(1024);
         assert_eq!(most.trusted + most.untrusted + most.metrics + RESERVED_DESCRIPTORS, 1024);
     }
 
-    /// A test listener. It first accepts the prepared sockets, then fails with the prepared errors,
-    /// and then waits forever.
+    /// A test listener. It first accepts the connections in `sockets`, then returns the errors in
+    /// `failures`, and then waits forever.
     struct Scarce {
         sockets: Mutex<Vec<DuplexStream>>,
         failures: Mutex<Vec<Errno>>,
@@ -420,10 +420,10 @@ mod tests {
         }
     }
 
-    /// Opens two untrusted connections (those without a valid token). Then makes the listener fail
-    /// with each of `failures`.
+    /// Opens two connections without a valid token. Then makes the listener fail with each of
+    /// `failures`.
     ///
-    /// Returns how long it took until the listener had reported all failures, and how many of the
+    /// Returns how long it took until the listener had returned all failures, and how many of the
     /// two connections the server closed.
     async fn failing(failures: &[Errno]) -> (Duration, usize) {
         let test = TestServer::new(1);
@@ -443,7 +443,7 @@ mod tests {
         while !listener.failures.lock().expect("no test thread panics").is_empty() {
             clock.sleep(Duration::from_millis(1)).await;
         }
-        let took = clock.now().since(started).expect("time does not run backwards");
+        let took = clock.now().since(started).expect("the test's clock must not run backwards");
         let mut closed = 0;
         for peer in &mut peers {
             let read = peer.read_u8();
@@ -469,7 +469,7 @@ mod tests {
         let (took, closed) = failing(&[Errno::NOMEM; 2]).await;
         assert!(
             took >= ACCEPT_PAUSE && closed == 0,
-            "without memory, no connection must be closed, because closing a socket does not free memory"
+            "if memory runs out, no connection must be closed, because this frees too little memory"
         );
     }
 }

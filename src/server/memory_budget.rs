@@ -22,8 +22,8 @@ const SMALL_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// for other data.
 const LARGE_BYTES_MAX: usize = 12 * 1024 * 1024;
 
-/// The memory of a large `/resolve` request in addition to its body, in bytes. The request needs
-/// this memory first for the names and ARNs of secrets, then for one parsed message, and then for
+/// The memory of a large `/resolve` request in addition to its body, in bytes. At different times,
+/// the request needs this memory for the names and ARNs of secrets, for one parsed message, or for
 /// the answer.
 const LARGE_EXTRA_BYTES: usize = 4 * 1024 * 1024;
 
@@ -48,7 +48,7 @@ pub(crate) struct MemoryBudget {
 /// to the budget.
 #[derive(Debug)]
 pub(crate) struct Reservation(
-    #[expect(dead_code, reason = "dropping the permit returns the memory to the budget")]
+    #[expect(dead_code, reason = "when the permit is dropped, other requests can use the memory")]
     OwnedSemaphorePermit,
 );
 
@@ -62,7 +62,7 @@ impl MemoryBudget {
     /// Reserves memory for a `/resolve` request whose body has `declared` bytes. Waits until enough
     /// memory is free.
     ///
-    /// If the length of the body is unknown, the largest possible body is assumed.
+    /// If the length of the body is unknown, reserves memory for the largest possible body.
     ///
     /// # Errors
     ///
@@ -121,8 +121,10 @@ mod tests {
     async fn large_requests_take_turns_and_do_not_delay_small_ones() {
         let clock = VirtualClock::starting_at(SystemTime::UNIX_EPOCH);
         let memory = MemoryBudget::default();
-        let largest =
-            memory.reserve(None, &clock).await.expect("an unused budget must have enough memory");
+        let largest = memory
+            .reserve(None, &clock)
+            .await
+            .expect("unused memory must be enough for the largest request");
         let late = memory.reserve(Some(MESSAGES_BYTES_MAX), &clock).await;
         assert_eq!(late.map(|_| ()), Err(Problem::Overloaded));
         assert_eq!(clock.now().steady, BODY_TIME_MAX);
@@ -130,13 +132,13 @@ mod tests {
             memory
                 .reserve(Some(2000), &clock)
                 .await
-                .expect("large requests must not use the memory of small requests");
+                .expect("small requests must have memory of their own");
         }
         drop(largest);
         memory
             .reserve(Some(MESSAGES_BYTES_MAX), &clock)
             .await
-            .expect("a dropped reservation must return its memory");
+            .expect("the memory of a finished request must be free again");
         assert_eq!(clock.now().steady, BODY_TIME_MAX);
     }
 }

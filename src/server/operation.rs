@@ -1,5 +1,5 @@
 //! Parses a call of the AWS API. A header names the operation, and the JSON body contains the
-//! members (AWS's term for the parameters of the operation).
+//! members (AWS's word for parameters).
 //!
 //! The module has no side effects. It takes headers and bytes, and returns an [`Operation`] or a
 //! [`Call`].
@@ -17,40 +17,35 @@ use serde_json::error::Category;
 /// The HTTP header in which a call of the AWS API names its operation.
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
-/// The operations of the AWS API that Sidekey serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// The AWS operation that reads one version of one secret.
     GetSecretValue,
-    /// The AWS operation that reads the current versions of up to [`BATCH_MAX`] secrets.
     BatchGetSecretValue,
-    /// The AWS operation that describes a secret without its value.
     DescribeSecret,
 }
 
-/// A call of the AWS API, with its parsed and checked body.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     Get(RequestedSecret),
-    /// A call that reads the current versions of the secrets with these names or ARNs.
+    /// A call that reads the current versions of several secrets. The strings are their names or
+    /// ARNs.
     Batch(Vec<String>),
     Describe(RequestedSecret),
 }
 
-/// The secret and the version that a call of the AWS API requests.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct RequestedSecret {
-    /// The name or ARN of a secret. The string may also contain a field, a staging label (such as
+    /// The name or ARN of a secret. The text may also contain a field, a staging label (such as
     /// AWSCURRENT) and a version id.
     reference: String,
     stage: Option<String>,
     version: Option<String>,
 }
 
-/// The reason why a call of the AWS API is not valid.
+/// Why a call of the AWS API is not valid.
 ///
-/// If AWS has a text for an error, Sidekey sends the same text. The text never quotes the caller's
-/// body, because the body may contain a secret value.
+/// If AWS has a text for an error, Sidekey sends the same text. No text quotes the body of the
+/// call, because the body may contain a secret value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadCall {
     #[error(
@@ -69,34 +64,32 @@ pub(crate) enum BadCall {
          must not be null"
     )]
     Missing(&'static str),
-    /// Error: this member of the call's body is empty.
+    /// Error: this member (parameter) of the call's body is empty.
     #[error(
         "1 validation error detected: Value at '{0}' failed to satisfy constraint: Member must \
          have length greater than or equal to 1"
     )]
     Empty(&'static str),
-    /// Error: a member of the call's body is longer than AWS allows.
+    /// Error: a member (parameter) of the call's body is longer than AWS allows.
     #[error(
         "1 validation error detected: Value at '{member}' failed to satisfy constraint: Member \
          must have length less than or equal to {max}"
     )]
     TooLong {
         member: &'static str,
-        /// The maximum length of the member: in characters if the member is a string, or in items
-        /// if it is a list.
+        /// The maximum length of the parameter: in characters for a string, or in items for a list.
         max: usize,
     },
     #[error("Either 'SecretIdList' or 'Filters' must be provided, but not both.")]
     ListOrFilters,
     #[error(
-        "'Filters' is not served, because Sidekey cannot search for secrets; it knows only the secrets that it has read"
+        "'Filters' is not served, because Sidekey cannot search for secrets: Sidekey knows only the secrets that were read"
     )]
     Filters,
 }
 
 impl BadCall {
-    /// Returns the type of this error, under the name that AWS uses for it, such as
-    /// `ValidationException`.
+    /// Returns the type of the error by the name that AWS uses, such as `ValidationException`.
     pub(crate) fn kind(self) -> &'static str {
         match self {
             Self::Unsupported => "UnsupportedOperationException",
@@ -106,26 +99,27 @@ impl BadCall {
         }
     }
 
-    /// Returns advice for the caller: how to correct the call.
     pub(crate) fn hint(self) -> &'static str {
         match self {
             Self::Unsupported => {
-                "for other operations reach AWS directly: use a separate client without \
+                "for other operations, reach AWS directly: use a separate client without \
                  AWS_ENDPOINT_URL_SECRETS_MANAGER, or a client with AWS's own endpoint"
             }
             Self::NotJson { .. } | Self::Shape { .. } => {
                 "send the JSON object that AWS's SDKs send for this operation"
             }
             Self::Missing(_) | Self::Empty(_) | Self::TooLong { .. } | Self::ListOrFilters => {
-                "correct the call as AWS's API reference describes"
+                "correct the parameters of the call as AWS's API reference describes"
             }
-            Self::Filters => "name the secrets in SecretIdList, or send the call to AWS directly",
+            Self::Filters => {
+                "name the secrets in SecretIdList instead, or send the call to AWS directly"
+            }
         }
     }
 }
 
 impl Operation {
-    /// Returns the operation that a call names in its header `X-Amz-Target`.
+    /// Returns the operation that a call of the AWS API names in its header `X-Amz-Target`.
     ///
     /// # Errors
     ///
@@ -140,7 +134,7 @@ impl Operation {
         }
     }
 
-    /// Parses the JSON body of a call of this operation, and checks it.
+    /// Parses and checks the JSON body of a call of this AWS operation.
     ///
     /// # Errors
     ///
@@ -185,12 +179,12 @@ impl RequestedSecret {
         Ok(Self { reference, stage: members.version_stage, version: members.version_id })
     }
 
-    /// Returns the secret, version and field that the call asks for.
+    /// Returns the secret, version and field that a call of the AWS API asks for.
     ///
     /// # Errors
     ///
-    /// Fails if the name or ARN of the secret is not valid. Also fails if the call gives a version
-    /// twice: together with the name or ARN, and in a separate member.
+    /// Fails if the name or ARN of the secret is not valid. Also fails if the call gives the
+    /// version twice: together with the name or ARN, and in a separate parameter.
     pub(crate) fn parse_reference(&self) -> Result<BorrowedReference<'_>, BadReference> {
         let separate = SeparateParts {
             stage: self.stage.as_deref(),
@@ -222,7 +216,7 @@ fn check_length(member: &'static str, value: &str, max: usize) -> Result<(), Bad
     }
 }
 
-/// Parses the JSON body of a call. An empty body counts as an object without members.
+/// Parses the JSON body of a call of the AWS API. An empty body counts as the empty object `{}`.
 fn members<'a, T: Default + Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadCall> {
     if body.is_empty() {
         return Ok(T::default());

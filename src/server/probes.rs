@@ -8,7 +8,6 @@ use hyper::StatusCode;
 use serde::Serialize;
 use std::sync::atomic::Ordering;
 
-/// The `Content-Type` of metrics in Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 #[derive(Serialize)]
@@ -38,15 +37,15 @@ struct StatusPage {
 pub(super) struct Probes<'a>(pub(super) &'a Context);
 
 impl Probes<'_> {
-    /// Answers `/ping` with status 200, which shows that the process is alive.
     pub(super) fn ping(self) -> Response {
         response::with_body(StatusCode::OK, PLAIN_TEXT, "healthy".into())
     }
 
-    /// Answers `/ready`. The status is 200 if the prefetch is over, all required secrets are cached,
-    /// and the agent has received no stop signal. Otherwise the status is 503.
+    /// Answers `/ready` with status 200 if the agent is ready for callers, and otherwise with 503.
+    /// See `is_ready` for the conditions.
     ///
-    /// If the request has a valid token (`is_trusted`), the answer names the missing secrets.
+    /// If the request has a valid token (`is_trusted`), the answer names the required secrets that
+    /// are not cached.
     pub(super) fn ready(self, is_trusted: bool) -> Response {
         let missing = self.0.cache.missing_required();
         let names = missing.iter().map(|missing| missing.key.id.as_str().to_owned()).collect();
@@ -76,17 +75,15 @@ impl Probes<'_> {
     /// Answers `/restore`, which the Lambda function calls after SnapStart has resumed the process
     /// from a snapshot.
     ///
-    /// Marks all cached secrets as outdated, so that the cache fetches them again before they are
-    /// served.
+    /// Marks all cached secrets as outdated, so that the cache fetches them again.
     pub(super) fn restored(self) -> Response {
         tracing::info!(
-            "the Lambda function was restored from a snapshot, so all cached secrets count as outdated"
+            "the Lambda function was restored from a snapshot, so Sidekey marked all cached secrets as outdated"
         );
         self.0.cache.restored();
         without_body(StatusCode::NO_CONTENT)
     }
 
-    /// Answers `/status` with a list of all cached secrets, without their values.
     pub(super) fn status(self) -> Response {
         let cache = &self.0.cache;
         let page = StatusPage {
@@ -98,11 +95,12 @@ impl Probes<'_> {
         json(StatusCode::OK, &page)
     }
 
-    /// Returns whether the agent is ready for new callers. `missing` is the number of required
-    /// secrets that are not cached.
+    /// Returns whether the agent is ready for callers. `missing` is the number of secrets that the
+    /// agent requires, but that are not cached.
     ///
-    /// The agent is not ready before the prefetch is over, with mistakes in its configuration, and
-    /// after a stop signal.
+    /// The agent is not ready if a required secret is missing, before the first fetch of the
+    /// secrets in `SIDEKEY_SECRETS` is over, if the configuration has mistakes, and after a stop
+    /// signal.
     fn is_ready(self, missing: usize) -> bool {
         let Context { is_settled, is_misconfigured, is_stopping, .. } = self.0;
         missing == 0

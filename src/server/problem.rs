@@ -1,6 +1,6 @@
 //! All errors with which the server answers a request. Each error has a type, a message and a hint.
 //!
-//! The same errors apply whether Sidekey imitates AWS's agent or AWS's extension. The `dialect`
+//! The errors are the same whether Sidekey imitates AWS's agent or AWS's extension. The `dialect`
 //! module chooses the status and the format of the answer.
 
 use super::gate::Refusal;
@@ -13,40 +13,37 @@ use crate::secret::field::FieldError;
 use crate::secret::reference::BadReference;
 use std::sync::Arc;
 
-/// Why a request fails. The caller receives the text of the error.
+/// Why a request fails. The caller receives the text of this error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Problem {
-    /// Error: the request is refused because of its headers, its token, or the number of
+    /// Error: Sidekey refuses the request because of its headers, its token, or the number of open
     /// connections.
     #[error("{}", refusal(*.0))]
     Refused(Refusal),
-    #[error("this path serves only GET requests")]
+    #[error("Sidekey accepts only GET requests at the path of this request")]
     MethodNotGet,
-    #[error("this path serves only POST requests")]
+    #[error("Sidekey accepts only POST requests at the path of this request")]
     MethodNotPost,
-    #[error("Sidekey serves nothing at this path")]
+    #[error("Sidekey serves nothing at the path of this request")]
     UnknownPath,
-    /// Error: the query of the request is not valid.
     #[error(transparent)]
     Query(#[from] BadQuery),
-    /// Error: the reference in the request (the name or ARN of a secret) is not valid.
+    /// Error: the text in the request is not a valid name or ARN of a secret.
     #[error("secretId: {0}")]
     Reference(#[from] BadReference),
     /// Error: the body of a GET request is larger than this number of bytes. Smaller bodies of GET
     /// requests are ignored.
     #[error("the body of this GET request is larger than {0} bytes")]
     IgnoredBodyTooLarge(u64),
-    /// Error: a call of the AWS API is not valid, or Sidekey does not serve its operation.
     #[error(transparent)]
     Call(#[from] BadCall),
-    /// Error: the body of a `/resolve` request is not valid, or exceeds a limit.
     #[error(transparent)]
     Messages(#[from] BadBody),
     #[error("the request refers to more than {0} secrets")]
     TooManySecrets(usize),
-    #[error("the answer would be larger than {0} bytes")]
+    #[error("the secrets in the answer would take more than {0} bytes")]
     AnswerTooLarge(usize),
-    #[error("other /resolve requests use all the memory that Sidekey allows for them")]
+    #[error("other /resolve requests already use all the memory that Sidekey allows for /resolve")]
     Overloaded,
     #[error("the request's body is larger than {0} bytes")]
     BodyTooLarge(usize),
@@ -68,16 +65,14 @@ pub(crate) enum Problem {
     /// Error: neither the cache nor AWS could provide the secret.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// Error: the secret's value is malformed (it breaks the rules for its kind of secret), and
-    /// Sidekey is configured to refuse such values.
+    /// Error: the secret's value breaks the rules that the configuration sets for secrets with such
+    /// names, and Sidekey is configured to refuse such values.
     #[error("Sidekey refused this read: {0}")]
     Malformed(Arc<Malformed>),
-    /// Error: the value of the secret has no field with the requested name.
     #[error(transparent)]
     Field(#[from] FieldError),
 }
 
-/// A feature of AWS's agents that Sidekey does not have yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotServed {
     #[error("reading with an assumed role (roleArn) is not supported yet")]
@@ -124,8 +119,8 @@ impl Problem {
         }
     }
 
-    /// Returns the text of the error that the caller receives. If AWS answered with an error, this
-    /// is AWS's own text.
+    /// Returns the text of the error that the caller receives. If AWS sent the error, this is AWS's
+    /// own text.
     pub(crate) fn message(&self) -> String {
         match self {
             Self::Read(ReadError::Upstream(error)) => error.message.to_string(),
@@ -133,7 +128,6 @@ impl Problem {
         }
     }
 
-    /// Returns advice for the caller or the operator: what to do about the error.
     pub(crate) fn hint(&self) -> &str {
         match self {
             Self::Refused(Refusal::Token) => {
@@ -141,17 +135,17 @@ impl Problem {
                  X-Aws-Parameters-Secrets-Token"
             }
             Self::Refused(Refusal::WrongSessionToken) => {
-                "sign with the credentials that Sidekey runs with, or set AWS_SESSION_TOKEN of this \
-                 client to the agent's SIDEKEY_TOKEN"
+                "sign the call with the AWS credentials of the Sidekey agent, or set \
+                 AWS_SESSION_TOKEN of this client to the agent's SIDEKEY_TOKEN"
             }
             Self::Refused(Refusal::NoSessionToken) => {
-                "static keys have no session token: sign with the temporary credentials that \
-                 Sidekey runs with, or set AWS_SESSION_TOKEN of this client to the agent's \
-                 SIDEKEY_TOKEN"
+                "static access keys have no session token: sign the call with the temporary AWS \
+                 credentials of the Sidekey agent, or set AWS_SESSION_TOKEN of this client to the \
+                 agent's SIDEKEY_TOKEN"
             }
             Self::Refused(Refusal::NoSessionKnown) => {
-                "static keys have no session token: set AWS_SESSION_TOKEN of this client to the \
-                 agent's SIDEKEY_TOKEN, or to the token in the agent's token file"
+                "static access keys have no session token: set AWS_SESSION_TOKEN of this client to \
+                 the agent's SIDEKEY_TOKEN, or to the token in the agent's token file"
             }
             Self::Refused(Refusal::TooManyConnections) => {
                 "reuse connections, close unused connections, or raise SIDEKEY_MAX_CONNECTIONS"
@@ -178,15 +172,17 @@ impl Problem {
                 | BadBody::ReferenceNotString(_)
                 | BadBody::InvalidRecord(_),
             ) => {
-                "send {\"references\": [\"NAME\"]}, a Context Object, or an event of SQS or SNS as the \
-                 function received it"
+                "send {\"references\": [\"NAME\"]}, a message that is a JSON object, or a complete \
+                 event of SQS or SNS as the Lambda function received it"
             }
             Self::Messages(BadBody::MessageTooLarge | BadBody::LimitExceeded(_)) => {
-                "send only the part of the message that has references"
+                "send only the part of the message that contains names or ARNs of secrets"
             }
             Self::Messages(BadBody::TooManyRecords | BadBody::TooManyReferences)
             | Self::TooManySecrets(_)
-            | Self::AnswerTooLarge(_) => "send the messages in several requests",
+            | Self::AnswerTooLarge(_) => {
+                "split the messages (or the list of secrets) into several requests"
+            }
             Self::Overloaded => {
                 "send the request again later, or send fewer messages in one request"
             }
@@ -209,21 +205,21 @@ impl Problem {
             Self::NotServed(NotServed::Parameters) => "read the parameter with an AWS SDK",
             Self::Read(ReadError::OutOfScope) => "add the secret to SIDEKEY_ALLOW",
             Self::Read(ReadError::WaitOver(_)) => {
-                "check the network, or raise SIDEKEY_READER_WAIT; the call to AWS continues, so a \
-                 later read may find the secret in the cache"
+                "check the network to AWS, or raise SIDEKEY_READER_WAIT; the call to AWS continues, \
+                 so a later read may find the secret in the cache"
             }
             Self::Read(ReadError::Upstream(error)) => error.hint(),
             Self::Malformed(_) => {
-                "store a complete value in the secret, and Sidekey fetches the value within seconds; \
-                 to serve malformed values, set SIDEKEY_STRICT=false"
+                "store a complete value in the secret; Sidekey then fetches the value within \
+                 seconds; to serve malformed values too, set SIDEKEY_STRICT=false"
             }
             Self::Field(FieldError::Null(_)) => "store a value in this field of the secret",
             Self::Field(_) => "check the name of the field and the secret's value",
         }
     }
 
-    /// Returns `true` if Sidekey refused the request. Returns `false` if the request was allowed,
-    /// but reading the secret failed.
+    /// Returns whether Sidekey refused the request. Returns `false` if the request was allowed, but
+    /// the secret could not be read.
     pub(crate) fn is_refusal(&self) -> bool {
         !matches!(
             self,
@@ -240,7 +236,7 @@ fn refusal(refusal: Refusal) -> &'static str {
         Refusal::ForwardedFor | Refusal::Forwarded => "the request came through a proxy",
         Refusal::Origin => "the request came from a browser",
         Refusal::Host => "the request names a host that is not this machine",
-        Refusal::Token => "the token is missing or wrong",
+        Refusal::Token => "the request's token is missing or wrong",
         Refusal::WrongSessionToken => "Sidekey does not accept the session token of this request",
         Refusal::NoSessionKnown => {
             "Sidekey knows no session token, because it has static keys or no credentials"

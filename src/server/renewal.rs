@@ -18,8 +18,6 @@ const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 /// credentials.
 const RENEWAL_MAX: Duration = Duration::from_secs(2);
 
-/// Refreshes the agent's AWS credentials if a request has an unknown session token. The token may
-/// belong to new credentials. The rate of refreshes is limited.
 #[derive(Debug)]
 pub(crate) struct Renewal {
     source: Option<Arc<dyn Renew>>,
@@ -53,7 +51,7 @@ impl Renewal {
         *last = Some(clock.now());
         if within(clock, RENEWAL_MAX, source.renew()).await.is_none() {
             tracing::warn!(
-                "Sidekey's AWS credentials were not refreshed in time: check the source of the credentials"
+                "Sidekey could not refresh its AWS credentials within {RENEWAL_MAX:?}: check the source of the credentials"
             );
         }
         *last = Some(clock.now());
@@ -69,8 +67,6 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::SystemTime;
 
-    /// A test source of credentials. A refresh takes the time `takes`. The source counts its
-    /// refreshes in `refreshes`.
     #[derive(Debug)]
     struct SlowSource {
         clock: VirtualClock,

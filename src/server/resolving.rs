@@ -48,15 +48,14 @@ use std::sync::Arc;
 /// of secrets that the cache can hold.
 const SECRETS_MAX: usize = 1000;
 
-/// The maximum memory for all references (names or ARNs of secrets) of one `/resolve` request, in
-/// bytes. This is enough for 10,000 references of 200 bytes each.
+/// The maximum memory for the names and ARNs of secrets in one `/resolve` request, in bytes. This
+/// is enough for 10,000 names or ARNs of 200 bytes each.
 const REFERENCES_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// The maximum size of the answer to a `/resolve` request, in bytes. If the body of the request is
-/// larger than this, the answer may be as large as the body.
+/// larger, the answer may be as large as this body.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Handles `POST /resolve`, which reads all secrets that a message or an SQS event refers to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Resolve<'a> {
     pub(super) context: &'a Context,
@@ -66,15 +65,13 @@ pub(super) struct Resolve<'a> {
 
 struct ParsedRequest {
     messages: Vec<MessageRequest>,
-    /// Whether the body of the request is a list of references (names or ARNs of secrets). If a
-    /// list exceeds a limit, the whole request fails.
+    /// Whether the body of the request is a list of names and ARNs of secrets, and not a message or
+    /// an SQS event. If a list exceeds a limit, the whole request fails.
     is_list: bool,
     answer_max: usize,
 }
 
 impl Resolve<'_> {
-    /// Reads the body of the request, reads all secrets that the body refers to, and builds the
-    /// answer.
     pub(super) async fn answer(self, body: &mut impl RequestBody) -> Result<Response, Problem> {
         let clock = self.context.cache.clock();
         let _reservation = self.memory.reserve(body::declared_length(body), clock).await?;
@@ -100,8 +97,8 @@ impl Resolve<'_> {
         Ok(response::secret_pieces(answer.into_body()))
     }
 
-    /// Parses the body of the request. Also checks each reference (the name or ARN of a secret)
-    /// before any secret is read.
+    /// Parses the body of a `/resolve` request. Also checks each name or ARN of a secret in the
+    /// body before any secret is read.
     async fn parse(self, body: &[u8]) -> Result<ParsedRequest, Problem> {
         let search = Search::new(&self.config.paths, self.config.tenant_check.paths());
         let is_allowed = |id: &SecretId| self.context.cache.is_allowed(id);
@@ -129,10 +126,10 @@ impl Resolve<'_> {
         Ok(ParsedRequest { messages, is_list, answer_max })
     }
 
-    /// Reads the secrets of all references (names or ARNs).
+    /// Reads the secrets with these names or ARNs (`references`).
     ///
-    /// All reads together have the same time limit as a read of one secret. The values take at most
-    /// `bytes_max` bytes in total.
+    /// All reads together have the same time limit as a read of one secret. The values of the
+    /// secrets take at most `bytes_max` bytes in total.
     async fn read_all(self, references: Vec<Arc<str>>, bytes_max: usize) -> Credentials {
         let started = self.context.cache.clock().now();
         let mut findings = Findings::new(references.len(), bytes_max);
@@ -154,10 +151,11 @@ impl Resolve<'_> {
         Ok((wanted.field, served))
     }
 
-    /// Refuses each secret that does not belong to the tenant of the message that refers to it.
+    /// Refuses each secret that belongs to another tenant (a customer, for example) than the
+    /// message that refers to the secret.
     ///
-    /// Another message with the same reference may receive the secret, because it may belong to
-    /// another tenant.
+    /// If several messages refer to the same secret, each message is checked, because the messages
+    /// may belong to different tenants.
     async fn refuse_other_tenants(
         self,
         messages: &mut [MessageRequest],
@@ -175,7 +173,6 @@ impl Resolve<'_> {
         }
     }
 
-    /// Counts each read of each message in the metrics.
     fn count_reads(self, answer: &Answer) {
         let metrics = &self.context.metrics;
         for (_, outcome) in answer.results().flat_map(MessageResult::outcomes) {
@@ -186,9 +183,8 @@ impl Resolve<'_> {
         }
     }
 
-    /// Logs one line if Sidekey refused references (names or ARNs of secrets) in a request. The
-    /// line contains the first refused reference, and how many were refused. The rate of these log
-    /// lines is limited.
+    /// Logs one line if Sidekey refused to read secrets for a request. The line contains the first
+    /// refused name or ARN, and how many were refused. The rate of these log lines is limited.
     fn log_refusals(self, answer: &Answer) {
         let Context { cache, metrics, refusals_logged, .. } = self.context;
         let mut refused = answer
@@ -204,7 +200,7 @@ impl Resolve<'_> {
                 reason = %LogExcerpt(&why.message()),
                 refused = 1 + refused.count(),
                 left_out,
-                "Sidekey refused to resolve a reference"
+                "Sidekey refused to read a secret for a /resolve request"
             ),
             None => metrics.log_lines_dropped.inc(),
         }
@@ -213,7 +209,7 @@ impl Resolve<'_> {
 
 /// Parses the messages in the records of an SQS event.
 ///
-/// If all their references (names or ARNs of secrets) together exceed a limit, the largest messages
+/// If the names and ARNs of secrets in all messages together exceed a limit, the largest messages
 /// fail.
 async fn parse_event(
     checker: &ReferenceChecker<'_>,
@@ -233,10 +229,10 @@ async fn parse_event(
     Ok(messages)
 }
 
-/// Returns each reference (the name or ARN of a secret) that must be read once, even if several
-/// messages contain the reference.
+/// Returns the names and ARNs of all secrets that must be read. A name that several messages
+/// contain is returned once.
 ///
-/// The references of small messages come first, so that a large message does not delay them.
+/// The names from small messages come first, so that a large message does not delay small messages.
 fn distinct_references(messages: &[MessageRequest]) -> Vec<Arc<str>> {
     let mut smallest_first: Vec<&MessageRequest> = messages.iter().collect();
     smallest_first.sort_by_key(|message| message.references.len());
@@ -245,7 +241,7 @@ fn distinct_references(messages: &[MessageRequest]) -> Vec<Arc<str>> {
     references.filter(|reference| seen.insert(*reference)).cloned().collect()
 }
 
-/// Returns the size of each message's result as JSON, in bytes.
+/// Returns the size in bytes of each message's result, as the answer contains it in JSON.
 async fn measure(messages: &[MessageRequest], credentials: &Credentials) -> Vec<usize> {
     let mut sizes = Vec::with_capacity(messages.len());
     let mut turn = Turn::default();

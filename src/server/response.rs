@@ -29,8 +29,8 @@ pub(super) const AWS_JSON: &str = "application/x-amz-json-1.1";
 /// The header that says how the cache answered: `hit`, `miss`, `stale` or `refreshed`.
 const CACHE: HeaderName = HeaderName::from_static("x-sidekey-cache");
 
-/// The header that lists problem codes if the secret's value is malformed (it breaks the rules for
-/// its kind of secret).
+/// The header with problem codes. Sidekey sends it if the secret's value breaks the rules that the
+/// configuration sets for secrets with such names.
 const PROBLEM: HeaderName = HeaderName::from_static("x-sidekey-problem");
 
 /// Builds a response with a body that contains no secret.

@@ -25,7 +25,8 @@ pub(crate) enum Route<'a> {
     Ping,
     /// The request asks whether all required secrets are cached.
     Ready {
-        /// Whether the request has a valid token. If so, the answer names the missing secrets.
+        /// Whether the request has a valid token. If so, the answer names the required secrets that
+        /// are not cached.
         is_trusted: bool,
     },
     /// The request asks for the metrics.

@@ -1,4 +1,4 @@
-//! Answers a request that reads one secret, except in the AWS API.
+//! Answers requests to `/secretsmanager/get` and `/v1/{id}`, which read one secret.
 
 use super::context::Context;
 use super::lookup::{find, read_result, refuse_withheld};

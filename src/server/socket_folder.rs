@@ -37,20 +37,18 @@ pub enum BadFolder {
     Writable(PathBuf),
 }
 
-/// The owner and the mode of a folder.
 #[derive(Clone, Copy, Debug)]
 struct Access {
-    /// The id of the user to whom the folder belongs.
     uid: u32,
     mode: u32,
 }
 
-/// Checks the folder of the Unix socket and all folders above it. Symbolic links in the path are
-/// followed first.
+/// Checks the folder of the Unix socket and all folders above it, after resolving symbolic links in
+/// the path. The inner result says whether the folders are safe.
 ///
 /// # Errors
 ///
-/// The outer error means that the system could not provide the owner and the mode of a folder.
+/// The outer result is an error if the system could not provide the owner and the mode of a folder.
 pub(super) fn check(folder: &Path) -> io::Result<Result<(), BadFolder>> {
     let folder = folder.canonicalize()?;
     let mut folders = Vec::new();
@@ -61,8 +59,8 @@ pub(super) fn check(folder: &Path) -> io::Result<Result<(), BadFolder>> {
     Ok(judge(&folders, geteuid().as_raw()))
 }
 
-/// Decides whether a folder is safe. `folders` has the folder of the socket first, and then each
-/// folder above. `own` is the id of the agent's own user.
+/// Decides whether the folder of the Unix socket is safe. `folders` contains this folder first, and
+/// then each folder above it. `own` is the id of the agent's own user.
 fn judge(folders: &[(&Path, Access)], own: u32) -> Result<(), BadFolder> {
     for (above, (path, Access { uid, mode })) in folders.iter().enumerate() {
         let path = || path.to_path_buf();
@@ -87,8 +85,9 @@ mod tests {
     const OWN: u32 = 1000;
     const OTHER: u32 = 1001;
 
-    /// Checks the verdict on a socket's folder and the folders above it. Each folder has an owner
-    /// and a mode. The expected text is the error, or empty if the folder is safe.
+    /// Checks the result of `judge` for a socket's folder and the folders above it. Each pair is
+    /// the id of the folder's owner and the folder's mode. `expected` is the error's text, or empty
+    /// if the folder is safe.
     #[track_caller]
     fn check(own: u32, folders: &[(u32, u32)], expected: &str) {
         let paths = ["/a/b", "/a", "/"].map(Path::new);

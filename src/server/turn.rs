@@ -4,7 +4,6 @@
 /// about one millisecond.
 const TURN_BYTES: usize = 64 * 1024;
 
-/// Counts the bytes that a task has processed since it last let other tasks run.
 #[derive(Debug, Default)]
 pub(super) struct Turn(usize);
 

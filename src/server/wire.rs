@@ -27,10 +27,11 @@ const HYPER_ANSWERS: [&[u8]; 3] = [b"HTTP/1.1 400 ", b"HTTP/1.1 414 ", b"HTTP/1.
 /// body.
 const NO_BODY: &[u8] = b"content-length: 0\r\n";
 
-/// What is happening on one connection.
+/// The state of one connection: whether a request is arriving, is being handled, or is being
+/// answered.
 ///
-/// The server needs this to enforce the deadlines of the connection. It also needs this to choose
-/// which connection to close if too many are open.
+/// The server needs this state for the deadlines of the connection. If too many connections are
+/// open, the server also uses this state to choose which one to close.
 #[derive(Debug, Default)]
 pub(crate) struct Exchange {
     /// Whether a request's head (the request line and headers) has begun to arrive, and is not

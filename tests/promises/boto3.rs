@@ -129,7 +129,11 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
             &get,
             vec![("UnrecognizedClientException", "set AWS_SESSION_TOKEN of this client")],
         ),
-        (None, &get, vec![("UnrecognizedClientException", "static keys have no session token")]),
+        (
+            None,
+            &get,
+            vec![("UnrecognizedClientException", "static access keys have no session token")],
+        ),
         (
             Some(TOKEN),
             &others,

@@ -172,7 +172,7 @@ async fn bad_message_fails_alone() {
     for (number, kind, words) in [
         (3, "SerializationException", "line 1, column 1"),
         (5, "ValidationException", WHATSAPP),
-        (7, "NoReferenceFound", "no reference"),
+        (7, "NoReferenceFound", "no name or ARN"),
     ] {
         let error = &results[number]["error"];
         assert_eq!(error["__type"], kind);

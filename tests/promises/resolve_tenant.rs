@@ -194,7 +194,7 @@ async fn refused_references_are_logged_escaped() {
     for body in [event.to_string(), forged.to_string(), body.to_owned(), "{\"canary-".to_owned()] {
         connection.exchange(request("POST", "/resolve", &[TOKEN_HEADER], &body)).await;
     }
-    let line = program.line("refused to resolve a reference").await;
+    let line = program.line("refused to read a secret for a /resolve request").await;
     let line: Value = serde_json::from_str(&line).expect("the text is JSON");
     let logged = line.pointer("/fields/reference").or_else(|| line.get("reference"));
     let logged = logged.and_then(Value::as_str).expect("the log line has the reference");
@@ -204,7 +204,7 @@ async fn refused_references_are_logged_escaped() {
     let (_, log) = program.ended().await;
     assert!(!log.contains("canary"), "{log}");
     assert_eq!(
-        log.matches("refused to resolve a reference").count(),
+        log.matches("refused to read a secret for a /resolve request").count(),
         1,
         "at most one line is logged per second"
     );

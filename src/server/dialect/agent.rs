@@ -32,7 +32,6 @@ struct Body<'a> {
     created_date: Option<String>,
 }
 
-/// Renders a version of a secret as the JSON body of an answer, in the format of AWS's agent.
 pub(super) fn body(version: &Version) -> SecretValue {
     let value = JsonValue::of(&version.content);
     render(&Body {
@@ -47,7 +46,7 @@ pub(super) fn body(version: &Version) -> SecretValue {
 }
 
 /// Returns the seconds since 1970 as a string, such as `1569534789.046`. The fraction has up to
-/// three digits, without trailing zeros.
+/// three digits, without zeros at its end.
 fn epoch_seconds(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     match since.subsec_millis() {
@@ -59,8 +58,8 @@ fn epoch_seconds(time: SystemTime) -> String {
     }
 }
 
-/// Builds the response to a failed request. The response is plain text for errors that AWS's agent
-/// sends as plain text, and JSON for all other errors.
+/// Builds the response to a failed request, in the format of AWS's Secrets Manager Agent. Errors
+/// that AWS's agent sends as plain text are plain text. All other errors are JSON.
 pub(super) fn problem(problem: &Problem) -> Response {
     match problem {
         Problem::Refused(Refusal::TooManyConnections) => {

@@ -1,5 +1,5 @@
-//! Answers in the format of the AWS API, for SDKs that use Sidekey as their endpoint through
-//! `AWS_ENDPOINT_URL_SECRETS_MANAGER`.
+//! Builds answers in the format of the AWS API, for SDKs whose variable
+//! `AWS_ENDPOINT_URL_SECRETS_MANAGER` names Sidekey.
 
 mod batch;
 mod description;

@@ -1,7 +1,7 @@
 //! Answers in the format of AWS's Parameters and Secrets Lambda Extension.
 //!
-//! AWS's extension is a Go program. Its bodies are answers of the AWS SDK for Go v2, written by
-//! Go's `encoding/json`. So this module imitates the way in which Go writes JSON.
+//! AWS's extension is a Go program, and sends the answers of the AWS SDK for Go v2 as JSON from
+//! Go's `encoding/json`. So this module writes JSON as Go does.
 
 use super::error_body::json_error;
 use super::json::{JsonValue, render_with};
@@ -21,11 +21,11 @@ use time::format_description::well_known::Rfc3339;
 /// The HTTP header in which AWS's servers name the type of an error.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
-/// The beginning of all error texts of AWS's extension, except the text about a wrong token.
+/// The beginning of each error text of AWS's extension, except the text about a wrong token.
 const ERROR_START: &str = "an unexpected error occurred while executing request";
 
 /// The JSON body of the answer to a read of a secret. The keys have the order of the structure in
-/// AWS's SDK for Go, and missing values are `null`.
+/// AWS's SDK for Go. Missing values are `null`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body<'a> {
@@ -40,11 +40,10 @@ struct Body<'a> {
     result_metadata: Metadata,
 }
 
-/// The JSON member `ResultMetadata` of the answer. It is always an empty object.
+/// The empty object that AWS's extension sends as the JSON member `ResultMetadata`.
 #[derive(Serialize)]
 struct Metadata {}
 
-/// Renders a version of a secret as the JSON body of an answer, in the format of AWS's extension.
 pub(super) fn body(version: &Version) -> SecretValue {
     let value = JsonValue::of(&version.content);
     let body = Body {
@@ -64,7 +63,7 @@ pub(super) fn body(version: &Version) -> SecretValue {
     render_with(&body, GoFormatter)
 }
 
-/// Escapes JSON strings as Go does. Characters that are special in HTML or JavaScript are escaped
+/// Writes JSON strings as Go does: characters that are special in HTML or JavaScript are escaped
 /// too.
 ///
 /// Source: `Marshal` in the documentation of Go's `encoding/json`.
@@ -94,11 +93,11 @@ impl Formatter for GoFormatter {
     }
 }
 
-/// Builds the response to a failed request. It is usually plain text, with the type of the error in
-/// a header.
+/// Builds the response to a failed request, in the format of AWS's extension. The response is
+/// usually plain text, with the type of the error in a header.
 ///
-/// Errors that may be temporary have status 400, because the clients of AWS's extension retry after
-/// this status.
+/// The status is 400 for errors that may be temporary, because the clients of AWS's extension retry
+/// after this status.
 pub(super) fn problem(problem: &Problem) -> Response {
     let (status, text) = match problem {
         Problem::Refused(Refusal::Token) => {
@@ -118,8 +117,8 @@ pub(super) fn problem(problem: &Problem) -> Response {
     response
 }
 
-/// Returns the text of an error. It starts with the words that clients of AWS's extension expect.
-/// The type, message and hint of the error follow.
+/// Returns the text of an error: the words with which AWS's extension begins its errors, and then
+/// the type, message and hint of the error.
 fn text_of(problem: &Problem) -> String {
     format!("{ERROR_START}: {}: {} ({})", problem.kind(), problem.message(), problem.hint())
 }

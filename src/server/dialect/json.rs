@@ -1,4 +1,4 @@
-//! Renders secrets as JSON, without leaving copies of a secret value in memory.
+//! Converts secrets to JSON, without leaving copies of a secret value in memory.
 
 use crate::secret::value::SecretValue;
 use crate::secret::version::Content;
@@ -9,12 +9,11 @@ use serde_json::ser::{CompactFormatter, Formatter};
 use std::io::{self, Write};
 use zeroize::Zeroizing;
 
-/// A secret value in a form that JSON can contain: a string unchanged, or binary data as base64.
+/// A secret value in a form that JSON can contain: text unchanged, or binary data as base64.
 pub(in crate::server) enum JsonValue<'a> {
-    /// The secret value is a string, which JSON contains unchanged.
     Text(&'a str),
-    /// The secret value is binary, and encoded as base64. When it is dropped, the encoded string is
-    /// overwritten in memory.
+    /// A binary secret value, encoded as base64. The encoded string is overwritten in memory when
+    /// it is dropped.
     Base64(Zeroizing<String>),
 }
 
@@ -26,14 +25,14 @@ impl<'a> JsonValue<'a> {
         }
     }
 
-    /// Converts a secret value that is known to be a UTF-8 string.
+    /// Converts a secret value that must be a UTF-8 string.
     ///
     /// # Panics
     ///
     /// Panics if the value is not UTF-8.
     pub(in crate::server) fn of_text(text: &'a SecretValue) -> Self {
         let text = std::str::from_utf8(text.expose());
-        Self::Text(text.expect("a text value is UTF-8, because it was made from a `String`"))
+        Self::Text(text.expect("a text value must be UTF-8, because it was made from a `String`"))
     }
 
     pub(in crate::server) fn text(&self) -> Option<&str> {
@@ -51,26 +50,27 @@ impl<'a> JsonValue<'a> {
     }
 }
 
-/// Renders compact JSON that contains a secret, in a buffer of exactly the right size.
+/// Converts a structure that contains a secret to compact JSON, in a buffer of exactly the right
+/// size.
 ///
 /// A buffer that grows would leave copies of the secret in freed memory, which is not overwritten.
 pub(in crate::server) fn render(body: &impl Serialize) -> SecretValue {
     render_with(body, CompactFormatter)
 }
 
-/// Renders JSON that contains a secret, in a buffer of exactly the right size. `formatter` decides
-/// how the JSON is written.
+/// Converts a structure that contains a secret to JSON, in a buffer of exactly the right size.
+/// `formatter` writes the JSON.
 pub(super) fn render_with<F>(body: &impl Serialize, formatter: F) -> SecretValue
 where
     F: Formatter + Clone,
 {
     let mut rendered = Vec::with_capacity(size(body, formatter.clone()));
     let mut serializer = serde_json::Serializer::with_formatter(&mut rendered, formatter);
-    body.serialize(&mut serializer).expect("writing to a vector never fails");
+    body.serialize(&mut serializer).expect("JSON can always be written to a vector");
     SecretValue::new(rendered)
 }
 
-/// Returns the size of a body as compact JSON, in bytes, without storing the JSON.
+/// Returns the size of a structure as compact JSON, in bytes. Stores no JSON.
 pub(in crate::server) fn compact_size(body: &impl Serialize) -> usize {
     size(body, CompactFormatter)
 }
@@ -82,7 +82,6 @@ fn size(body: &impl Serialize, formatter: impl Formatter) -> usize {
     size.0
 }
 
-/// A writer that counts the written bytes and discards them.
 struct ByteCounter(usize);
 
 impl Write for ByteCounter {

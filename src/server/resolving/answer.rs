@@ -1,4 +1,5 @@
-//! The answer to a `/resolve` request. It is rendered in pieces, while the caller reads it.
+//! The answer to a `/resolve` request. The JSON is created in pieces, while the caller reads the
+//! answer.
 //!
 //! The answer has one result for each message. It also has the list of failed messages. A Lambda
 //! function with an SQS trigger can return this list to Lambda.
@@ -18,28 +19,28 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// The maximum size of the result of one message in the answer to `/resolve`, in bytes. A secret
+/// The maximum size of the result of one message in the answer to `/resolve`, in bytes. One secret
 /// has at most 64 KiB, so a message can refer to several large secrets.
 const MESSAGE_ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// The size at which a piece of the answer is passed to hyper (the HTTP library), in bytes. An
-/// answer in one piece could take more memory than the request.
+/// The approximate size of one piece of the answer, in bytes. An answer in a single piece could
+/// take more memory than the body of the request.
 const PIECE_BYTES: usize = 64 * 1024;
 
 const START: &str = r#"{"results":["#;
 const BETWEEN: &str = r#"],"batchItemFailures":"#;
 const END: &str = "}";
 
-/// All messages of a request, with the credentials that were read for them.
+/// The answer to a `/resolve` request, before it is converted to JSON. It contains all messages,
+/// and the secrets that were read for these messages.
 pub(super) struct Answer {
     messages: Vec<MessageRequest>,
     credentials: Credentials,
-    /// The size of each message's result as JSON, in bytes.
+    /// The size in bytes of each message's result in the JSON answer.
     sizes: Vec<usize>,
 }
 
 impl Answer {
-    /// Creates the answer. `sizes` has the size of each message's result as JSON, in bytes.
     pub(super) fn new(
         messages: Vec<MessageRequest>,
         credentials: Credentials,
@@ -56,15 +57,14 @@ impl Answer {
         MessageResult { message, credentials: &self.credentials }
     }
 
-    /// Returns the total size of all results as JSON, in bytes.
     pub(super) fn size(&self) -> usize {
         self.sizes.iter().sum()
     }
 
-    /// Fails each message whose result is larger than [`MESSAGE_ANSWER_BYTES_MAX`].
+    /// Makes each message fail whose result is larger than [`MESSAGE_ANSWER_BYTES_MAX`].
     ///
-    /// If the other results together are larger than `answer_max` bytes, the messages with the
-    /// largest results fail too.
+    /// If the results of the other messages together are larger than `answer_max` bytes, the
+    /// messages with the largest results fail too.
     pub(super) fn fail_too_large(&mut self, answer_max: usize) {
         let mut limit = SharedLimit::new(answer_max);
         for index in 0..self.messages.len() {
@@ -80,7 +80,7 @@ impl Answer {
         }
     }
 
-    /// Skips each SQS message if an earlier message of the same FIFO group failed.
+    /// Skips each SQS message for which an earlier message of the same FIFO group failed.
     pub(super) fn skip_after_failure(&mut self) {
         let outcomes =
             self.results().map(|result| (result.message.group.as_deref(), result.is_ok()));
@@ -91,15 +91,14 @@ impl Answer {
         }
     }
 
-    /// Changes a message, and measures its result again. The second argument of `change` is whether
-    /// the message was successful.
+    /// Calls `change` with a message and whether the message was successful. Then measures the
+    /// message's result again.
     fn change(&mut self, index: usize, change: impl FnOnce(&mut MessageRequest, bool)) {
         let was_ok = self.result(&self.messages[index]).is_ok();
         change(&mut self.messages[index], was_ok);
         self.sizes[index] = self.result(&self.messages[index]).size();
     }
 
-    /// Returns the HTTP body that renders the answer.
     pub(super) fn into_body(self) -> AnswerBody {
         let commas = self.messages.len().saturating_sub(1);
         let failures = compact_size(&BatchItemFailures(&self));
@@ -109,18 +108,18 @@ impl Answer {
     }
 }
 
-/// The HTTP body of an answer. Each piece is rendered when the caller has read the pieces before it.
+/// The HTTP body of the answer to `/resolve`. The next piece of JSON is created only when the
+/// caller has read the earlier pieces.
 pub(super) struct AnswerBody {
     answer: Answer,
-    /// The index of the next message to render.
     next: usize,
-    /// The number of bytes that are not rendered yet.
+    /// The number of bytes of the answer that have not been converted to JSON yet.
     remaining: usize,
 }
 
 impl AnswerBody {
-    /// Renders the next piece, in a buffer of exactly the right size. A buffer that grows would
-    /// leave copies of secrets in freed memory.
+    /// Creates the next piece of the JSON answer, in a buffer of exactly the right size. A buffer
+    /// that grows would leave copies of secrets in freed memory.
     fn next_piece(&mut self) -> SecretValue {
         let Answer { messages, sizes, .. } = &self.answer;
         let start = if self.next == 0 { START } else { "," };
@@ -154,7 +153,7 @@ impl AnswerBody {
 }
 
 fn render(body: &impl Serialize, piece: &mut Vec<u8>) {
-    serde_json::to_writer(piece, body).expect("writing to a vector never fails");
+    serde_json::to_writer(piece, body).expect("JSON can always be written to a vector");
 }
 
 impl Body for AnswerBody {
@@ -183,8 +182,8 @@ impl Body for AnswerBody {
     }
 }
 
-/// The list of failed messages. It has the format in which a Lambda function with an SQS trigger
-/// reports failed messages to Lambda.
+/// The list of failed messages, as JSON. A Lambda function with an SQS trigger can return this list
+/// to Lambda, in this format.
 struct BatchItemFailures<'a>(&'a Answer);
 
 impl Serialize for BatchItemFailures<'_> {
@@ -265,22 +264,27 @@ mod tests {
         Answer::new(messages, credentials, sizes)
     }
 
-    /// Renders the answer. Returns its pieces, and checks that the announced size is right.
+    /// Returns the pieces of the JSON answer. Checks that together they have the size that the HTTP
+    /// body has announced.
     async fn pieces(answer: Answer) -> Vec<Bytes> {
         let mut body = answer.into_body();
         let announced = body.size_hint().exact();
         let mut pieces = Vec::new();
         while let Some(Ok(frame)) = body.frame().await {
-            pieces.push(frame.into_data().expect("the body has no trailers"));
+            pieces.push(frame.into_data().expect("the body must have no trailers"));
         }
         let size: usize = pieces.iter().map(Bytes::len).sum();
-        assert_eq!(announced, Some(size as u64), "the announced size must be the rendered size");
+        assert_eq!(
+            announced,
+            Some(size as u64),
+            "the size that the body announces must be the size of its pieces"
+        );
         pieces
     }
 
     async fn rendered(answer: Answer) -> Value {
         let pieces = pieces(answer).await;
-        serde_json::from_slice(&pieces.concat()).expect("the answer is JSON")
+        serde_json::from_slice(&pieces.concat()).expect("the answer must be JSON")
     }
 
     #[tokio::test]
@@ -288,10 +292,10 @@ mod tests {
         let references = ["json", "number", "field", "absent", "text", "binary"];
         let messages = references.map(|reference| message(reference, reference));
         let pieces = pieces(answer(messages.into())).await.concat();
-        let rendered = std::str::from_utf8(&pieces).expect("the answer is UTF-8");
+        let rendered = std::str::from_utf8(&pieces).expect("the answer must be UTF-8");
         assert!(rendered.contains(r#""value":{"a": 1.50, "b": "é"}"#), "{rendered}");
         assert!(rendered.contains(r#""reference":"number","value":1.50"#), "{rendered}");
-        let json: Value = serde_json::from_str(rendered).expect("the answer is JSON");
+        let json: Value = serde_json::from_str(rendered).expect("the answer must be JSON");
         let value = |at: usize, key| &json["results"][at]["credentials"]["a.b"][key];
         assert_eq!(value(2, "value"), "é");
         assert_eq!(value(3, "error")["__type"], "FieldNotFoundException");
@@ -312,8 +316,9 @@ mod tests {
             (0..3000).map(|of| message(&of.to_string(), ["json", "absent"][of % 2])).collect();
         let pieces = pieces(answer(messages)).await;
         assert!(pieces.len() > 3 && pieces.iter().all(|piece| piece.len() < 2 * PIECE_BYTES));
-        let json: Value = serde_json::from_slice(&pieces.concat()).expect("the answer is JSON");
-        let results = json["results"].as_array().expect("the value is a JSON array");
+        let json: Value =
+            serde_json::from_slice(&pieces.concat()).expect("the answer must be JSON");
+        let results = json["results"].as_array().expect("`results` must be a JSON array");
         let in_order = |(at, result): (usize, &Value)| result["messageId"] == json!(at.to_string());
         assert!(results.len() == 3000 && results.iter().enumerate().all(in_order));
         assert_eq!(json["batchItemFailures"].as_array().map(Vec::len), Some(1500));

@@ -1,4 +1,4 @@
-//! The credentials that were read for one `/resolve` request, and their JSON in the answer.
+//! The values of secrets that were read for one `/resolve` request, and their JSON in the answer.
 
 use super::unresolved::Unresolved;
 use crate::cache::Served;
@@ -16,14 +16,15 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The outcome of reading each distinct reference (the name or ARN of a secret) of a request.
+/// The outcomes of reading all secrets for one `/resolve` request. The keys are the secrets' names
+/// or ARNs, as the request contains them.
 #[derive(Default)]
 pub(in crate::server) struct Credentials(HashMap<Arc<str>, Result<ReadSecret, Unresolved>>);
 
-/// A secret that was read, and the credential from its value.
+/// A secret that was read. `credential` is its value, or the field that the request asks for.
 ///
-/// If the credential has an error, the error may describe the value. So only a message that may
-/// read the secret receives this error.
+/// If `credential` is an error, the error may describe the value. So only a message that may read
+/// the secret receives the error.
 struct ReadSecret {
     served: Served,
     credential: Result<Credential, Unresolved>,
@@ -34,24 +35,25 @@ struct ReadSecret {
 pub(in crate::server) struct Credential {
     served: Served,
     value: CredentialValue,
-    /// The size of the credential as JSON, in bytes.
+    /// The size in bytes of the JSON object that contains this value in the answer.
     size: usize,
 }
 
-/// The value of a credential. It shares the bytes of the cached secret.
+/// The full value of a secret, or one field of the value. It shares memory with the cached secret.
 enum CredentialValue {
-    /// A part of the secret that is JSON. The answer contains this JSON byte for byte, so that no
-    /// number in it is rounded.
-    Json { text: SecretValue, range: Range<usize> },
-    /// Text that is not JSON.
+    /// The secret value (or its field) is valid JSON. The answer contains this JSON byte for byte,
+    /// so that no number is rounded.
+    Json {
+        text: SecretValue,
+        range: Range<usize>,
+    },
     Text(SecretValue),
-    /// A binary secret.
     Binary(Content),
 }
 
 impl Credentials {
-    /// Stores the outcome of reading the secret of `reference` (its name or ARN). `field` is the
-    /// field that the reference asks for. It is `None` if the reference asks for the full value.
+    /// Stores the outcome of reading the secret with the name or ARN `reference`. `found` contains
+    /// the requested field, or `None` if the full value is requested.
     pub(in crate::server) fn insert(
         &mut self,
         reference: Arc<str>,
@@ -64,21 +66,18 @@ impl Credentials {
         self.0.insert(reference, read);
     }
 
-    /// Returns the secret that was read for `reference` (its name or ARN). Returns `None` if the
-    /// read failed.
     pub(in crate::server) fn served(&self, reference: &str) -> Option<&Served> {
         Some(&self.0.get(reference)?.as_ref().ok()?.served)
     }
 
-    /// Returns the credential for a reference (the name or ARN of a secret), or the error of the
-    /// read.
+    /// Returns the value for the name or ARN `reference`, or the error of the read.
     ///
     /// # Panics
     ///
-    /// Panics if no secret was read for the reference.
+    /// Panics if Sidekey has not tried to read this secret.
     pub(in crate::server) fn get(&self, reference: &str) -> Result<&Credential, &Unresolved> {
         let read = self.0.get(reference);
-        read.expect("each reference that was not refused must have been read")
+        read.expect("each secret that was not refused must have been read")
             .as_ref()
             .and_then(|read| read.credential.as_ref())
     }
@@ -119,15 +118,15 @@ impl Credential {
     }
 }
 
-/// Returns where `part` lies in `text`. `part` must be a slice of `text`.
+/// Returns the byte range of `part` in `text`. `part` must be a slice of `text`.
 fn range_in(text: &SecretValue, part: &str) -> Range<usize> {
     let start = part.as_ptr().addr() - text.expose().as_ptr().addr();
     start..start + part.len()
 }
 
-/// The JSON of one reference in the answer: the credential, or the error if it was not read.
+/// The JSON object for one name or ARN in the answer to `/resolve`. It contains the secret value,
+/// or the error if the secret was not read.
 pub(in crate::server) struct CredentialBody<'a> {
-    /// The name or ARN of a secret, as the message contains it.
     pub(in crate::server) reference: &'a str,
     pub(in crate::server) outcome: Result<&'a Credential, &'a Unresolved>,
 }
@@ -170,8 +169,8 @@ struct FailureJson<'a> {
     error: ErrorJson<'a>,
 }
 
-/// A value in the JSON answer. A value that is JSON is copied unchanged. Any other value becomes a
-/// JSON string.
+/// A secret value in the JSON answer. A value that is JSON is copied unchanged. Any other text
+/// becomes a JSON string.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum JsonOrText<'a> {
@@ -184,11 +183,13 @@ impl CredentialValue {
         match self {
             Self::Json { text, range } => {
                 let json = serde_json::from_slice(&text.expose()[range.clone()]);
-                Some(JsonOrText::Json(json.expect("this part of the secret was parsed before")))
+                Some(JsonOrText::Json(json.expect("the text must be JSON: it was parsed before")))
             }
             Self::Text(text) => {
                 let text = std::str::from_utf8(text.expose());
-                Some(JsonOrText::Text(text.expect("the text was made from a `String`")))
+                Some(JsonOrText::Text(
+                    text.expect("the text must be UTF-8, because it was made from a `String`"),
+                ))
             }
             Self::Binary(_) => None,
         }
@@ -202,7 +203,6 @@ impl CredentialValue {
     }
 }
 
-/// The type, message and hint of an error, as JSON.
 pub(in crate::server) struct ErrorJson<'a>(pub(in crate::server) &'a Unresolved);
 
 impl Serialize for ErrorJson<'_> {

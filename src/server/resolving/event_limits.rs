@@ -1,37 +1,35 @@
-//! The limits on the references (names or ARNs of secrets) in all messages of one SQS event.
+//! Limits the names and ARNs of secrets in all messages of one SQS event.
 //!
-//! If the messages together exceed a limit, the largest messages fail. So a forged large message
-//! fails, and ordinary messages do not. The limits apply while the event is parsed, because 10,000
-//! messages with a secret each would take too much memory.
+//! If the messages together exceed a limit, the largest messages fail. So one large forged message
+//! fails, and ordinary messages do not.
+//!
+//! The limits apply while the event is parsed, because an event may have 10,000 messages. Parsing
+//! them all first could take too much memory.
 
 use super::message_request::MessageRequest;
 use super::unresolved::Unresolved;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-/// Limits how much memory the references (names or ARNs of secrets) of an event take, and how many
-/// distinct secrets they name.
 #[derive(Debug)]
 pub(crate) struct EventLimits {
     bytes_max: usize,
     secrets_max: usize,
-    /// The memory of all references (names or ARNs of secrets) of the messages that did not fail,
-    /// in bytes.
+    /// The memory in bytes for the names and ARNs of secrets in all messages that have not failed.
     bytes: usize,
-    /// Each distinct reference that must be read, with the number of times that messages contain
-    /// it. The messages that failed do not count.
+    /// The names and ARNs of the secrets to read, each with the number of its occurrences in
+    /// messages. Messages that failed do not count.
     secrets: HashMap<Arc<str>, usize>,
-    /// The memory of the references in each message, and the index of the message. A message that
-    /// failed may still be here.
+    /// For each message, the memory of its names and ARNs of secrets in bytes, and the message's
+    /// index. The message with the most memory is on top. Messages that failed may still be in this
+    /// heap.
     by_bytes: BinaryHeap<(u32, u32)>,
-    /// The number of references to read for each message, and the index of the message. A message
-    /// that failed may still be here.
+    /// For each message, the number of secrets to read, and the message's index. The message with
+    /// the most secrets is on top. Messages that failed may still be in this heap.
     by_references: BinaryHeap<(u32, u32)>,
 }
 
 impl EventLimits {
-    /// Creates the limits for an event without messages: at most `bytes_max` bytes of memory for
-    /// all references (names or ARNs of secrets), and at most `secrets_max` distinct secrets.
     pub(crate) fn new(bytes_max: usize, secrets_max: usize) -> Self {
         Self {
             bytes_max,
@@ -43,10 +41,10 @@ impl EventLimits {
         }
     }
 
-    /// Counts the last message of `messages`. If all messages together then exceed a limit, fails
-    /// the largest messages.
+    /// Counts the last message in `messages`. If all messages together then exceed a limit, makes
+    /// the largest messages fail.
     ///
-    /// `messages` must contain the messages that were counted before, at the same indexes. Of
+    /// `messages` must also contain all messages that were counted before, at the same indexes. Of
     /// several messages with the same size, the last message fails first.
     pub(crate) fn add_last(&mut self, messages: &mut [MessageRequest]) {
         let Some(message) = messages.last().filter(|message| !message.references.is_empty()) else {
@@ -91,8 +89,9 @@ impl EventLimits {
     }
 }
 
-/// A heap entry of two `u32` takes half the memory of two `usize`. An event has at most 10,000
-/// messages, and a message takes less than 4 GiB.
+/// Converts a size or an index for a heap. A pair of `u32` takes half the memory of a pair of
+/// `usize`, and all values fit: a message takes less than 4 GiB, and an event has at most 10,000
+/// messages.
 fn as_u32(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
@@ -116,7 +115,8 @@ mod tests {
         MessageRequest { references, ..MessageRequest::empty() }
     }
 
-    /// Parses the messages one after another. Returns the error type of each message that failed.
+    /// Adds the messages to the limits one after another. Returns the error of each message, or
+    /// `None` if the message did not fail.
     fn failures(
         limits: &mut EventLimits,
         messages: impl IntoIterator<Item = MessageRequest>,
@@ -166,8 +166,8 @@ mod tests {
     }
 
     proptest! {
-        /// The messages that do not fail are within both limits. A message whose number of secrets
-        /// is at most its even share of the limit does not fail.
+        /// Property: the messages that do not fail are within both limits. A message does not fail
+        /// if its number of secrets is at most the limit divided by the number of messages.
         #[test]
         fn for_any_messages_the_rest_is_within_the_limits(
             messages in prop::collection::vec(prop::collection::vec(0u8..40, 0..12), 1..12),

@@ -1,4 +1,4 @@
-//! Collects the secrets that were read for one `/resolve` request, within a memory limit.
+//! Collects the outcomes of reading secrets for one `/resolve` request, within a memory limit.
 
 use super::shared_limit::SharedLimit;
 use crate::cache::Served;
@@ -10,30 +10,29 @@ use std::sync::Arc;
 /// `None` if the full value is requested.
 pub(crate) type Finding<'r> = Result<(Option<&'r str>, Served), Problem>;
 
-/// The outcomes of reading all secrets that one request refers to.
+/// The outcomes of reading all secrets for one `/resolve` request.
 ///
-/// If all values together exceed the limit, an error replaces the largest values. So if a forged
-/// message names large secrets, messages with small secrets do not fail.
+/// If the values of all secrets exceed the memory limit, an error replaces the largest values. So a
+/// forged message that refers to large secrets does not affect messages with small secrets.
 #[derive(Debug)]
 pub(crate) struct Findings<'r> {
     found: Vec<Option<Finding<'r>>>,
     bytes_max: usize,
     limit: SharedLimit,
-    /// The memory addresses of the cache entries whose values count toward the limit. An entry
-    /// counts once, even if the request asks for several fields of its value.
+    /// The memory addresses of the cached secrets whose values count toward the memory limit. A
+    /// secret counts once, even if the request asks for several fields of its value.
     counted: HashSet<usize>,
 }
 
 impl<'r> Findings<'r> {
-    /// Creates an empty collection for `references` outcomes. The values of the secrets may take
-    /// `bytes_max` bytes in total.
     pub(crate) fn new(references: usize, bytes_max: usize) -> Self {
         let found = std::iter::repeat_with(|| None).take(references).collect();
         Self { found, bytes_max, limit: SharedLimit::new(bytes_max), counted: HashSet::new() }
     }
 
-    /// Stores the outcome of the read with the index `number`. If all values together then take too
-    /// much memory, replaces the largest values by an error.
+    /// Stores the outcome of one read. The reads of a request have the numbers 0, 1 and so on. If
+    /// the values of all secrets then take too much memory, replaces the largest values by an
+    /// error.
     pub(crate) fn set(&mut self, number: usize, finding: Finding<'r>) {
         let bytes = match &finding {
             Ok((_, served)) if self.counted.insert(Arc::as_ptr(&served.entry).addr()) => {

@@ -1,7 +1,7 @@
-//! Checks the references (the names or ARNs of secrets) in a message before any secret is read.
+//! Checks the names and ARNs of secrets in a message before any secret is read.
 //!
-//! The module has no side effects. It takes the references that were found in a list, a message or
-//! an SQS record. It returns which secrets must be read, and which references are refused.
+//! The module has no side effects. It takes the names and ARNs that were found in a list, a message
+//! or an SQS record. It returns which secrets must be read, and which names and ARNs are refused.
 
 use super::config::Config;
 use super::unresolved::Unresolved;
@@ -16,54 +16,51 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-/// The maximum number of characters that the answer quotes from a reference (the name or ARN of a
-/// secret) that is too long to be valid.
+/// The maximum number of characters that the answer quotes from a text that is too long to be a
+/// secret's name or ARN.
 const QUOTED_CHARS_MAX: usize = 256;
 
-/// The estimated memory, in bytes, that a reference (the name or ARN of a secret) takes in addition
-/// to its two strings. The estimate includes the outcome of the read.
+/// The estimated memory, in bytes, that a secret's name or ARN takes in addition to the two strings
+/// of [`RequestedReference`]. The estimate includes the outcome of the read.
 const REFERENCE_BYTES: usize = 2 * size_of::<RequestedReference>() + 64;
 
-/// The references to secrets in one message, or in the list of references of a `/resolve` request.
+/// The names and ARNs of secrets in one message, or in the list of a `/resolve` request.
 #[derive(Debug)]
 pub(crate) struct MessageRequest {
-    /// The id that SQS gave the message. This is `None` if the message did not come in an SQS
-    /// event.
     pub(crate) message_id: Option<Box<str>>,
-    /// The FIFO group of the SQS message, if there is one. The caller must process the messages of
-    /// a group in order.
+    /// The FIFO group of a message in an SQS FIFO queue. This is `None` for any other message. The
+    /// caller must process the messages of a group in order.
     pub(crate) group: Option<Box<str>>,
-    /// The tenant to which the message belongs. The message may only read the secrets of this
-    /// tenant.
+    /// The tenant (a customer, for example) to which the message belongs. The message may only read
+    /// the secrets of its own tenant.
     pub(crate) tenant: Tenant,
     pub(crate) references: Box<[RequestedReference]>,
     /// The error with which the whole message fails, even if all its secrets can be read. This is
-    /// `None` if there is no such error.
+    /// `None` if the message itself has no error.
     pub(crate) problem: Option<Unresolved>,
     /// Whether the message is skipped, because an earlier message of its FIFO group failed. The
-    /// answer then has no credentials for this message.
+    /// answer then contains no secrets for this message.
     ///
     /// The caller must not process this message until the earlier message has succeeded.
     pub(crate) is_skipped: bool,
 }
 
-/// One reference to a secret: a secret's name or ARN in a message or in a list.
+/// A secret's name or ARN in a message or in a list, and whether Sidekey refuses to read this
+/// secret.
 #[derive(Debug)]
 pub(crate) struct RequestedReference {
-    /// The key under which the answer contains the credential. This is the path in the message at
-    /// which the reference was found. For a list, it is the reference itself.
+    /// The key under which the answer contains the secret. This is the path in the message at which
+    /// the secret's name or ARN was found. For a list, the key is the name or ARN itself.
     pub(crate) key: Box<str>,
-    /// The reference (the name or ARN of a secret) as the message contains it. A reference that is
-    /// too long to be valid is truncated.
+    /// The name or ARN of a secret, as the message contains it. A text that is too long for a name
+    /// or ARN is truncated.
     ///
     /// The text is shared with [`EventLimits`](super::event_limits::EventLimits).
     pub(crate) text: Arc<str>,
-    /// Why Sidekey refuses the reference (the name or ARN of a secret). This is `None` if the
-    /// secret must be read.
+    /// Why Sidekey refuses to read the secret. This is `None` if the secret must be read.
     pub(crate) refused: Option<Unresolved>,
 }
 
-/// Checks references (the names or ARNs of secrets) before any secret is read.
 pub(crate) struct ReferenceChecker<'a> {
     pub(crate) config: &'a Config,
     /// A function that returns whether the setting `SIDEKEY_ALLOW` allows a secret.
@@ -77,10 +74,10 @@ impl fmt::Debug for ReferenceChecker<'_> {
 }
 
 impl ReferenceChecker<'_> {
-    /// Checks a list of references (the names or ARNs of secrets). The list belongs to no tenant,
-    /// because it is not a message.
+    /// Checks the names and ARNs in a list. The list belongs to no tenant, because it is not a
+    /// message.
     ///
-    /// A reference that occurs twice is answered once.
+    /// If a name or ARN occurs twice in the list, the answer contains it once.
     pub(crate) fn list(&self, references: &[Cow<'_, str>]) -> MessageRequest {
         let tenant = Tenant::without_message();
         let mut seen = HashSet::new();
@@ -96,8 +93,6 @@ impl ReferenceChecker<'_> {
         MessageRequest { tenant, references, problem, ..MessageRequest::empty() }
     }
 
-    /// Checks the references (the names or ARNs of secrets) that were found in a message. Returns
-    /// the references together with the message's tenant.
     pub(crate) fn message(&self, found: Found) -> MessageRequest {
         let tenant = Tenant::from_texts(found.texts);
         let mut problem = found.references.is_empty().then_some(Unresolved::NoReference);
@@ -114,8 +109,8 @@ impl ReferenceChecker<'_> {
         MessageRequest { tenant, references: references.into(), problem, ..MessageRequest::empty() }
     }
 
-    /// Checks the references (the names or ARNs of secrets) in the message of an SQS record. If the
-    /// record has no valid message, the returned request has an error and no references.
+    /// Checks the names and ARNs of secrets in the message of an SQS record. If the record has no
+    /// valid message, the result has an error instead of names and ARNs.
     pub(crate) fn record(
         &self,
         record: Record<'_>,
@@ -128,8 +123,8 @@ impl ReferenceChecker<'_> {
         MessageRequest { message_id: record.message_id, group: record.group, ..message }
     }
 
-    /// Checks whether a reference (the name or ARN of a secret) is valid. Also checks whether a
-    /// message of `tenant` may read the secret.
+    /// Checks whether a text is a valid name or ARN of a secret, and whether a message of `tenant`
+    /// may read this secret.
     fn check(&self, tenant: &Tenant, reference: &str, key: Box<str>) -> RequestedReference {
         let refused = self.refusal(tenant, reference).err();
         let text = match &refused {
@@ -152,8 +147,6 @@ impl ReferenceChecker<'_> {
 }
 
 impl MessageRequest {
-    /// Creates the entry for a message that failed with the error `why`. It has no references to
-    /// secrets.
     pub(crate) fn failed(why: Unresolved) -> Self {
         Self { problem: Some(why), ..Self::empty() }
     }
@@ -169,14 +162,13 @@ impl MessageRequest {
         }
     }
 
-    /// Fails the whole message with the error `why`, and removes its references to secrets.
     pub(crate) fn fail(&mut self, why: Unresolved) {
         self.references = Box::default();
         self.problem = Some(why);
     }
 
     /// Skips the message, because an earlier message of the same FIFO group failed. The answer then
-    /// has the errors of this message, but no credentials for it.
+    /// contains the errors of this message, but no secrets.
     pub(crate) fn skip(&mut self, was_ok: bool) {
         self.is_skipped = true;
         if was_ok {
@@ -184,8 +176,8 @@ impl MessageRequest {
         }
     }
 
-    /// Refuses the references (the names or ARNs of secrets) for which `mismatch` returns an error.
-    /// The arguments of `mismatch` are a reference and the tenant of the message.
+    /// Refuses each secret for which `mismatch` returns an error. The arguments of `mismatch` are
+    /// the secret's name or ARN, and the tenant of the message.
     pub(crate) fn refuse(
         &mut self,
         mismatch: impl Fn(&str, &Tenant) -> Result<(), TenantMismatch>,
@@ -195,14 +187,12 @@ impl MessageRequest {
         }
     }
 
-    /// Returns the references (the names or ARNs of secrets) that were not refused. Their secrets
-    /// must be read.
     pub(crate) fn references_to_read(&self) -> impl Iterator<Item = &Arc<str>> {
         let to_read = self.references.iter().filter(|reference| reference.refused.is_none());
         to_read.map(|reference| &reference.text)
     }
 
-    /// Returns the approximate memory of all references to secrets in the message, in bytes.
+    /// Returns the approximate memory of all names and ARNs of secrets in the message, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.references
             .iter()
@@ -268,7 +258,7 @@ mod tests {
     fn of_message(config: &Config, message: &Value) -> MessageRequest {
         let search = Search::new(&config.paths, config.tenant_check.paths());
         let Ok(found) = search.run(message) else {
-            panic!("the message must be within the limits")
+            panic!("the message must be within the limits of the search")
         };
         let is_allowed = |id: &SecretId| id.as_str() != "forbidden";
         ReferenceChecker { config, is_allowed: &is_allowed }.message(found)
@@ -338,7 +328,7 @@ mod tests {
     fn record_without_valid_message_requests_nothing() {
         let event = br#"{"Records": [{"messageId": "m", "body": "hello"}]}"#;
         let Ok(Body::Event(records)) = Body::recognise(event) else {
-            panic!("the body must be recognised as an event")
+            panic!("the body must be recognised as an SQS event")
         };
         let record = records[0].read(0).expect("the record has an id");
         let config = config(&[]);

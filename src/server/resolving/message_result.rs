@@ -1,4 +1,4 @@
-//! The outcome of one message of a `/resolve` request, and its JSON in the answer.
+//! The result of one message in the answer to `/resolve`, and its JSON.
 
 use super::credential::{Credential, CredentialBody, Credentials, ErrorJson};
 use super::message_request::{MessageRequest, RequestedReference};
@@ -6,41 +6,37 @@ use super::unresolved::Unresolved;
 use crate::server::dialect::json::compact_size;
 use serde::{Serialize, Serializer};
 
-/// The outcome of one message: a credential or an error for each secret that the message refers to.
+/// The result of one message: a value or an error for each secret that the message refers to.
 #[derive(Clone, Copy)]
 pub(in crate::server) struct MessageResult<'a> {
     pub(in crate::server) message: &'a MessageRequest,
     pub(in crate::server) credentials: &'a Credentials,
 }
 
-/// The outcome of one reference (the name or ARN of a secret).
 type Outcome<'a> = Result<&'a Credential, &'a Unresolved>;
 
 impl<'a> MessageResult<'a> {
-    /// Returns whether all secrets that the message refers to were read, and the message has no
-    /// other error.
+    /// Returns whether all secrets of the message were read, and the message itself has no error.
     pub(in crate::server) fn is_ok(self) -> bool {
         self.message.problem.is_none()
             && self.message.references.iter().all(|reference| self.outcome(reference).is_ok())
     }
 
-    /// Returns the size of the result as JSON, in bytes.
+    /// Returns the size in bytes of the message's result in the JSON answer.
     pub(in crate::server) fn size(self) -> usize {
         let credentials = self.displayed_outcomes().filter_map(|(_, outcome)| outcome.ok());
         let values: usize = credentials.map(|credential| credential.size() - NULL_BYTES).sum();
         compact_size(&self.body(WithoutValues(self))) + values
     }
 
-    /// Returns the references (the names or ARNs of secrets) of the message. Each one has its
-    /// credential or its error.
     pub(in crate::server) fn outcomes(
         self,
     ) -> impl Iterator<Item = (&'a RequestedReference, Outcome<'a>)> {
         self.message.references.iter().map(move |reference| (reference, self.outcome(reference)))
     }
 
-    /// Returns the references (the names or ARNs of secrets) that appear in the answer, each with
-    /// its credential or error. For a skipped message, only references with errors appear.
+    /// Returns the names and ARNs of secrets that appear in the answer, each with the secret's
+    /// value or an error. For a skipped message, only those with an error appear.
     fn displayed_outcomes(self) -> impl Iterator<Item = (&'a RequestedReference, Outcome<'a>)> {
         let is_skipped = self.message.is_skipped;
         self.outcomes().filter(move |(_, outcome)| outcome.is_err() || !is_skipped)
@@ -80,8 +76,8 @@ impl Serialize for MessageResult<'_> {
     }
 }
 
-/// The JSON object with all credentials of a message. Each key is the path of a reference (a
-/// secret's name or ARN) in the message. For a list, the key is the reference itself.
+/// The JSON object with the values of all secrets of a message. Each key is the path in the message
+/// at which the secret's name or ARN was found. For a list, the key is the name or ARN itself.
 struct WithValues<'a>(MessageResult<'a>);
 
 impl Serialize for WithValues<'_> {
@@ -92,11 +88,10 @@ impl Serialize for WithValues<'_> {
     }
 }
 
-/// The same JSON object as [`WithValues`], but with `null` in place of each credential. It measures
-/// the rest of the object, because the size of each credential is already known.
+/// The same JSON object as [`WithValues`], but with `null` instead of each value. Only its size is
+/// measured, because the size of each value is already known.
 struct WithoutValues<'a>(MessageResult<'a>);
 
-/// The size of `null`, in bytes.
 const NULL_BYTES: usize = 4;
 
 impl Serialize for WithoutValues<'_> {

@@ -5,25 +5,23 @@
 
 use std::collections::BinaryHeap;
 
-/// A limit on the total size of the messages of one request. If the limit is exceeded, the largest
-/// messages are dropped.
 #[derive(Debug)]
 pub(crate) struct SharedLimit {
     max: usize,
-    /// The total size of all messages that were not dropped. It never exceeds the limit.
+    /// The total size of all messages that were not dropped. The total never exceeds the limit.
     total: usize,
-    /// The size and the index of each message that was not dropped. The largest message is on top.
+    /// The size and the index of each message that was not dropped. The largest message is on top
+    /// of the heap.
     messages: BinaryHeap<(usize, usize)>,
 }
 
 impl SharedLimit {
-    /// Creates a limit without messages. `max` is the maximum total size of the messages.
     pub(crate) fn new(max: usize) -> Self {
         Self { max, total: 0, messages: BinaryHeap::new() }
     }
 
-    /// Adds the message with the index `index`. If the total size exceeds the limit, drops the
-    /// largest messages. Returns the indexes of the dropped messages.
+    /// Adds the size of the message with this index. If the total size then exceeds the limit,
+    /// drops the largest messages. Returns the indexes of the dropped messages.
     ///
     /// Of several messages with the same size, the last message is dropped first.
     pub(crate) fn add(&mut self, index: usize, size: usize) -> Vec<usize> {
@@ -57,14 +55,14 @@ mod tests {
         assert_eq!(
             limit.add(6, 3),
             [6],
-            "the last of several messages with the same size must be dropped"
+            "if several messages have the same size, the last of them must be dropped"
         );
         assert_eq!(SharedLimit::new(0).add(0, 1), [0]);
     }
 
     proptest! {
-        /// A message is never dropped if its size is at most its even share. The even share is the
-        /// limit divided by the number of messages.
+        /// Property: a message is never dropped if its size is at most the limit divided by the
+        /// number of messages.
         #[test]
         fn for_any_sizes_a_message_within_its_even_part_is_kept(sizes in prop::collection::vec(0usize..50, 1..30), max in 0usize..500) {
             let mut limit = SharedLimit::new(max);

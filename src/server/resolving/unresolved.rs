@@ -1,7 +1,7 @@
-//! The errors of a message, and of one reference (a secret's name or ARN) in a message.
+//! The errors of a message in a `/resolve` request, and of one secret's name or ARN in the message.
 //!
-//! The text of an error contains no secret value. It contains nothing from the caller's message
-//! except the path of a value.
+//! The text of an error contains no secret value. From the caller's message, the text quotes only
+//! the path of a value.
 
 use crate::message::body::BadMessage;
 use crate::message::tenant::TenantMismatch;
@@ -10,39 +10,39 @@ use crate::server::problem::Problem;
 use crate::telemetry::metrics::ReadResult;
 use std::sync::Arc;
 
-/// Why Sidekey cannot provide the secrets of a message, or the secret of one reference (a secret's
-/// name or ARN) in it.
+/// Why Sidekey cannot provide one secret of a message, or all secrets of the message.
 ///
-/// Large variants are boxed or shared, because an event can have 10,000 messages that fail.
+/// Large variants are boxed or shared, because an event may have 10,000 messages that fail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unresolved {
-    /// Error: the message is not valid or exceeds a limit, so Sidekey could not find the secrets
-    /// that it refers to.
+    /// Error: the message is not valid or exceeds a limit, so Sidekey could not find the names and
+    /// ARNs of secrets in the message.
     #[error(transparent)]
     Message(Box<BadMessage>),
-    #[error("the messages of this request have too many references in total")]
+    #[error("the messages of this request contain too many names or ARNs of secrets in total")]
     TooManyReferences,
-    #[error("the messages of this request name more than {0} secrets in total")]
+    #[error("the messages of this request refer to more than {0} secrets in total")]
     TooManySecrets(usize),
-    #[error("the credentials of this message take more than {0} bytes")]
+    #[error("the secrets of this message take more than {0} bytes in the answer")]
     TooLarge(usize),
     #[error(
-        "the credentials of this request take more than {0} bytes in total, and this message has some of the largest credentials"
+        "the secrets of this request take more than {0} bytes in total, and this message has some of the largest secrets"
     )]
     AnswerTooLarge(usize),
     #[error("the value at {0} in the message is not a string, so it cannot name a secret")]
     NotAString(Box<str>),
-    #[error("no reference to a secret was found")]
+    #[error("no name or ARN of a secret was found in the message or list")]
     NoReference,
     #[error("this message was skipped: an earlier message of its FIFO group failed")]
     EarlierMessageFailed,
-    /// Error: a reference in the message is not a valid name or ARN of a secret.
+    /// Error: a text in the message is not a valid name or ARN of a secret.
     #[error(transparent)]
     Reference(Box<BadReference>),
-    /// Error: the message refers to a secret that does not belong to the tenant of the message.
+    /// Error: the message refers to a secret that belongs to another tenant than the message.
     #[error(transparent)]
     TenantMismatch(#[from] TenantMismatch),
-    /// Error: Sidekey could not read a secret that the message refers to, or refused to read it.
+    /// Error: Sidekey could not read a secret that the message refers to, or refused to read the
+    /// secret.
     #[error("{}", .0.message())]
     Read(Arc<Problem>),
 }
@@ -88,44 +88,47 @@ impl Unresolved {
         self.to_string()
     }
 
-    /// Returns advice for the caller or the operator: what to do about the error.
     pub(crate) fn hint(&self) -> &str {
         match self {
             Self::Message(bad) => match **bad {
                 BadMessage::LimitExceeded(_) => {
-                    "narrow the paths in SIDEKEY_RESOLVE_PATHS, or send a message with fewer references"
+                    "set fewer or more exact paths in SIDEKEY_RESOLVE_PATHS, or refer to fewer secrets in the message"
                 }
                 BadMessage::NotificationNotAnObject => {
-                    "publish a JSON object (a Context Object) to the SNS topic"
+                    "publish a message that is a JSON object to the SNS topic"
                 }
-                _ => "send a JSON object (a Context Object) as the record's body",
+                _ => "send SQS messages whose body is a JSON object",
             },
             Self::TooManyReferences | Self::TooManySecrets(_) | Self::AnswerTooLarge(_) => {
-                "let SQS deliver the message again, or send fewer messages at once"
+                "let SQS deliver the message again, or send fewer messages in one request"
             }
             Self::TooLarge(_) => {
                 "refer to fewer secrets in one message, or only to those fields of the secrets that are needed"
             }
             Self::NotAString(_) => "put a secret's name or ARN at this path, or remove the value",
-            Self::NoReference => "check the message and SIDEKEY_RESOLVE_PATHS",
-            Self::EarlierMessageFailed => "let SQS deliver this message again",
-            Self::Reference(_) => "use the secret's name or its ARN as the reference",
+            Self::NoReference => {
+                "put a secret's name or ARN into the message, at one of the paths in SIDEKEY_RESOLVE_PATHS"
+            }
+            Self::EarlierMessageFailed => {
+                "let SQS deliver this message again, after the earlier message"
+            }
+            Self::Reference(_) => "refer to the secret by its name or by its ARN",
             Self::TenantMismatch(mismatch) => match mismatch {
                 TenantMismatch::NoMessage(_) => {
-                    "send the complete message instead of a list of references"
+                    "send the complete message to /resolve, not only a list of names and ARNs"
                 }
                 TenantMismatch::NoConvention => {
-                    "add a naming convention for secrets with such names, or read the secret without a message"
+                    "add a [convention] for secrets with such names to the configuration, or read the secret by its name"
                 }
                 TenantMismatch::Different(_) | TenantMismatch::NotInMessage(_) => {
-                    "check the sender of the message, and [resolve.tenant] in the configuration"
+                    "check that the message comes from a trusted sender, and check [resolve.tenant] in the configuration"
                 }
             },
             Self::Read(problem) => problem.hint(),
         }
     }
 
-    /// Returns how the metrics count a reference with this error: as a refused read, or as a failed
+    /// Returns how the metrics count a read with this error: as a refused read, or as a failed
     /// read.
     pub(crate) fn result(&self) -> ReadResult {
         match self {

@@ -1,5 +1,5 @@
-//! Builds the answer to `BatchGetSecretValue`: the values of secrets, and an error for each secret
-//! that could not be read.
+//! Builds the answer to the AWS operation `BatchGetSecretValue`: the values of secrets, and an
+//! error for each secret that could not be read.
 
 use super::failure;
 use crate::secret::value::SecretValue;
@@ -10,14 +10,14 @@ const VALUES: &[u8] = br#"{"SecretValues":["#;
 const ERRORS: &[u8] = br#"],"Errors":"#;
 const END: &[u8] = b"}";
 
-/// An incomplete answer to `BatchGetSecretValue`, to which secrets and errors are added.
+/// The answer to `BatchGetSecretValue` while secrets and errors are still added to it.
 #[derive(Debug, Default)]
 pub(in crate::server) struct Batch {
     values: Vec<SecretValue>,
     errors: Vec<Failed>,
 }
 
-/// The error for one of the secrets that a call of `BatchGetSecretValue` names.
+/// The error for one of the secrets in the answer to `BatchGetSecretValue`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Failed {
@@ -27,13 +27,12 @@ struct Failed {
 }
 
 impl Batch {
-    /// Adds a secret to the answer. The secret is rendered as in an answer to `GetSecretValue`.
     pub(in crate::server) fn add(&mut self, value: SecretValue) {
         self.values.push(value);
     }
 
     /// Adds the error for a secret that could not be read. `id` is the name or ARN of this secret
-    /// in the call.
+    /// in the call of `BatchGetSecretValue`.
     pub(in crate::server) fn fail(&mut self, id: &str, problem: &Problem) {
         self.errors.push(Failed {
             secret_id: id.to_owned(),
@@ -42,13 +41,12 @@ impl Batch {
         });
     }
 
-    /// Returns whether the answer contains no secret. It may still contain errors.
     pub(in crate::server) fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// Returns the JSON body of the answer, in a buffer of exactly the right size. A buffer that
-    /// grows would leave copies of secrets in freed memory.
+    /// Returns the JSON body of the answer to `BatchGetSecretValue`, in a buffer of exactly the
+    /// right size. A buffer that grows would leave copies of secrets in freed memory.
     pub(in crate::server) fn body(&self) -> SecretValue {
         let errors =
             serde_json::to_vec(&self.errors).expect("structs of strings serialise to JSON");

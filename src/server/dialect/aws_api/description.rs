@@ -1,4 +1,4 @@
-//! Renders the answer to `DescribeSecret`. The answer contains only what Sidekey knows from the
+//! Builds the answer to `DescribeSecret`. The answer contains only what Sidekey knows from the
 //! versions of the secret that it has fetched.
 
 use super::value::epoch_seconds;
@@ -22,8 +22,8 @@ struct Body<'a> {
     version_ids_to_stages: BTreeMap<&'a str, Vec<&'a str>>,
 }
 
-/// Renders the answer to `DescribeSecret` from the current version of the secret and from its
-/// `versions`.
+/// Builds the answer to `DescribeSecret` from the current version of the secret and from all its
+/// cached `versions`.
 pub(in crate::server) fn description(current: &Entry, versions: &[Arc<Entry>]) -> Bytes {
     let Version { arn, name, created, .. } = &current.version;
     let body = Body {
@@ -37,13 +37,13 @@ pub(in crate::server) fn description(current: &Entry, versions: &[Arc<Entry>]) -
         .into()
 }
 
-/// Returns the staging labels (such as AWSCURRENT) of each version. The key is the id of the
-/// version.
+/// Returns the staging labels (such as AWSCURRENT) of each version of a secret. The key is the id
+/// of the version.
 ///
-/// A label may move to another version between two calls to AWS. If two versions then have the same
-/// label, the `current` version gets the label, or else the version from the later call. So a read
-/// of AWSCURRENT always returns the version that has this label here. Versions without a label are
-/// omitted, as in AWS's answer.
+/// A label may move to another version between two calls to AWS. If two cached versions have the
+/// same label, the `current` version gets the label, or else the version that was fetched later. So
+/// a read of AWSCURRENT always returns the version that has this label here. Versions without a
+/// label are omitted, as in AWS's answer.
 fn stages<'a>(current: &'a Entry, versions: &'a [Arc<Entry>]) -> BTreeMap<&'a str, Vec<&'a str>> {
     let mut newest_first: Vec<&Entry> = versions.iter().map(|entry| &**entry).collect();
     newest_first.sort_by_key(|entry| std::cmp::Reverse(entry.asked_at()));

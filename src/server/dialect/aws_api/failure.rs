@@ -1,4 +1,4 @@
-//! Renders errors of the AWS API, so that an SDK raises its own typed error.
+//! Builds error responses of the AWS API, from which an AWS SDK raises its own typed error.
 //!
 //! The body is always JSON, because SDKs cannot parse plain text. If a retry may help, the status
 //! is 500, because SDKs retry after this status. Otherwise the status is 400.
@@ -11,7 +11,7 @@ use crate::server::response::{AWS_JSON, Response};
 use crate::source::{FetchError, FetchErrorKind};
 use hyper::StatusCode;
 
-/// The error type that AWS uses for failures of its own servers.
+/// The error type that AWS sends for failures of its own servers.
 const INTERNAL: &str = "InternalServiceError";
 
 pub(in crate::server) fn problem(problem: &Problem) -> Response {
@@ -20,7 +20,7 @@ pub(in crate::server) fn problem(problem: &Problem) -> Response {
     error_response(status, AWS_JSON, &body)
 }
 
-/// Returns the HTTP status of an error, and the type of the error by the name that AWS uses.
+/// Returns the HTTP status and the error type that an AWS SDK receives for this error.
 pub(super) fn status_and_kind(problem: &Problem) -> (StatusCode, &str) {
     const CALLER: StatusCode = StatusCode::BAD_REQUEST;
     const SERVER: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
@@ -40,9 +40,10 @@ pub(super) fn status_and_kind(problem: &Problem) -> (StatusCode, &str) {
     }
 }
 
-/// Returns the text of an error for an SDK. If AWS sent the error, this is AWS's own text.
+/// Returns the text of an error for an AWS SDK. If AWS sent the error, this is AWS's own text.
 ///
-/// Any other text ends with the hint (what to do about the error), because SDKs show only the text.
+/// Any other text ends with the hint (what to do about the error), because SDKs display only the
+/// text.
 pub(super) fn message(problem: &Problem) -> String {
     match problem {
         Problem::Read(ReadError::Upstream(error)) if is_answer_of_aws(error) => {
@@ -52,7 +53,7 @@ pub(super) fn message(problem: &Problem) -> String {
     }
 }
 
-/// Returns whether AWS itself answered with this error, so that its type and text are AWS's own.
+/// Returns whether AWS itself sent this error, so that the error's type and text are AWS's own.
 fn is_answer_of_aws(error: &FetchError) -> bool {
     match error.kind {
         FetchErrorKind::NotFound
@@ -93,7 +94,7 @@ mod tests {
         assert_eq!(response.headers()[CONTENT_TYPE], "application/x-amz-json-1.1");
         assert!(
             !response.headers().contains_key("x-amzn-errortype"),
-            "the headers must not contain the error type, because SDKs would prefer it to the type in the body"
+            "no header must contain the error type, because SDKs would then ignore the type in the body"
         );
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.expect("the body is in memory").to_bytes();

@@ -1,4 +1,4 @@
-//! Renders one version of a secret as JSON for `GetSecretValue` and `BatchGetSecretValue`.
+//! Converts one version of a secret to JSON for `GetSecretValue` and `BatchGetSecretValue`.
 
 use crate::cache::entry::Entry;
 use crate::cache::rendered::Form;
@@ -9,7 +9,7 @@ use crate::server::dialect::json::{JsonValue, render};
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The JSON of a version of a secret. The keys have the order that AWS uses, and missing values are
+/// The JSON of one version of a secret. The keys have the order that AWS uses. Missing values are
 /// omitted.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -28,10 +28,10 @@ struct Body<'a> {
     version_stages: &'a [Box<str>],
 }
 
-/// Renders a cached secret as JSON. If `field` is set, the JSON contains this field of the secret's
+/// Returns a cached secret as JSON. If `field` is set, the JSON contains this field of the secret's
 /// value instead of the full value.
 ///
-/// The JSON with the full value is kept for later reads. The JSON with a field is rendered again
+/// The JSON with the full value is stored for later reads. The JSON with a field is created again
 /// for each read.
 ///
 /// # Errors
@@ -64,7 +64,7 @@ fn body(version: &Version, value: &JsonValue<'_>) -> SecretValue {
     })
 }
 
-/// Returns the seconds since 1970 as a number. The fraction has up to three digits.
+/// Returns the seconds since 1970 as a number, with up to three digits after the decimal point.
 pub(super) fn epoch_seconds(time: SystemTime) -> f64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_secs() as f64 + f64::from(since.subsec_millis()) / 1000.0
