@@ -30,6 +30,7 @@ pub mod prefetch;
 pub(crate) mod refresh;
 mod served;
 pub(crate) mod reader;
+mod labels;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]

@@ -5,17 +5,16 @@
 //! readings of two clocks.
 //!
 //! The wall clock can be set by an operator or by time synchronisation. The steady clock cannot be
-//! set, but it may not count the time between a snapshot and the resumption.
+//! set, but it may not count the time between a snapshot and the resumption. So the steady clock
+//! decides after the wall clock was set back, except across a resumption.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How far the wall clock may go back before Sidekey treats the ages of cached values as unknown.
-///
-/// Time synchronisation moves the clock by milliseconds only. If the clock goes back further, an
-/// operator has set it, and the ages cannot be computed.
+/// How far the wall clock may go back across a SnapStart restore before the elapsed time is unknown.
+/// Time synchronisation moves the wall clock by milliseconds only.
 pub(crate) const WALL_STEP_BACK_MAX: Duration = Duration::from_secs(1);
 
 /// A point in time, as the readings of the wall clock and of the steady clock.
@@ -32,16 +31,27 @@ impl Moment {
     /// Returns how much time passed from `earlier` to this moment.
     ///
     /// If the two clocks disagree, the longer time counts: one clock may have stood still, and a
-    /// cached value must not look younger than it is.
+    /// cached value must not look younger than it is. If the wall clock was set back, the steady
+    /// clock alone decides.
+    ///
+    /// Returns `None` if the steady clock went back, because the passed time is then unknown. Only a
+    /// SnapStart restore sets the steady clock back.
+    pub fn since(self, earlier: Self) -> Option<Duration> {
+        let steady = self.steady.checked_sub(earlier.steady)?;
+        let wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
+        Some(wall.max(steady))
+    }
+
+    /// Returns how much time passed from `earlier` to this moment if SnapStart restored the process
+    /// in between. The steady clock may not have counted the time until the restore, so the wall
+    /// clock must show that time.
     ///
     /// Returns `None` if the wall clock went back by more than [`WALL_STEP_BACK_MAX`], or if the
     /// steady clock went back at all. The passed time is then unknown.
-    pub fn since(self, earlier: Self) -> Option<Duration> {
-        let steady = self.steady.checked_sub(earlier.steady)?;
+    pub(crate) fn since_before_restore(self, earlier: Self) -> Option<Duration> {
         match self.wall.duration_since(earlier.wall) {
-            Ok(wall) => Some(wall.max(steady)),
-            Err(back) if back.duration() <= WALL_STEP_BACK_MAX => Some(steady),
-            Err(_) => None,
+            Err(back) if back.duration() > WALL_STEP_BACK_MAX => None,
+            _ => self.since(earlier),
         }
     }
 
@@ -172,34 +182,44 @@ impl Clock for VirtualClock {
 mod tests {
     use super::*;
 
+    const HOUR: f64 = 3600.0;
+
     /// Advances the wall clock by `wall` seconds and the steady clock by `steady` seconds. The time
-    /// that passed must then be `expected`.
+    /// that passed must then be `expected`, or `across_restore` if SnapStart restored the process
+    /// meanwhile.
     #[track_caller]
-    fn check(wall: f64, steady: f64, expected: Option<f64>) {
-        let hour = Duration::from_secs(3600);
-        let earlier = Moment { wall: SystemTime::UNIX_EPOCH + hour, steady: hour };
-        let now = Moment {
-            wall: SystemTime::UNIX_EPOCH + Duration::from_secs_f64(3600.0 + wall),
-            steady: Duration::from_secs_f64(3600.0 + steady),
+    fn check(wall: f64, steady: f64, expected: Option<f64>, across_restore: Option<f64>) {
+        let at = |wall, steady| Moment {
+            wall: SystemTime::UNIX_EPOCH + Duration::from_secs_f64(wall),
+            steady: Duration::from_secs_f64(steady),
         };
+        let (earlier, now) = (at(2.0 * HOUR, HOUR), at(2.0 * HOUR + wall, HOUR + steady));
         assert_eq!(now.since(earlier), expected.map(Duration::from_secs_f64));
+        let found = now.since_before_restore(earlier);
+        assert_eq!(found, across_restore.map(Duration::from_secs_f64));
     }
 
     #[test]
     fn larger_elapsed_time_counts() {
-        check(5.0, 5.0, Some(5.0));
-        check(60.0, 5.0, Some(60.0));
-        check(5.0, 60.0, Some(60.0));
+        check(5.0, 5.0, Some(5.0), Some(5.0));
+        check(60.0, 5.0, Some(60.0), Some(60.0));
+        check(5.0, 60.0, Some(60.0), Some(60.0));
     }
 
     #[test]
     fn small_step_back_of_the_wall_clock_is_ignored() {
-        check(-1.0, 5.0, Some(5.0));
+        check(-1.0, 5.0, Some(5.0), Some(5.0));
     }
 
     #[test]
-    fn clock_that_went_back_makes_the_age_unknown() {
-        check(-1.5, 5.0, None);
-        check(5.0, -0.5, None);
+    fn steady_clock_decides_if_the_wall_clock_was_set_back() {
+        check(-1.5, 5.0, Some(5.0), None);
+        check(-HOUR, 0.0, Some(0.0), None);
+        check(-HOUR, HOUR / 2.0, Some(HOUR / 2.0), None);
+    }
+
+    #[test]
+    fn steady_clock_that_went_back_makes_the_age_unknown() {
+        check(5.0, -0.5, None, None);
     }
 }

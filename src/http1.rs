@@ -107,6 +107,9 @@ impl Connection {
 
     /// Returns whether the connection can send a request now. Sending may still fail, because the
     /// server may close the connection at any time.
+    ///
+    /// Bytes that arrived without a request close the connection. Otherwise they would count as the
+    /// response to the next request.
     pub(crate) async fn is_open(&mut self) -> bool {
         let Self { sender, driver, .. } = self;
         poll_fn(|context| {
@@ -114,6 +117,14 @@ impl Connection {
             Poll::Ready(driver.is_some() && sender.is_ready())
         })
         .await
+    }
+
+    /// Returns the same as [`is_open`](Self::is_open) for a connection that was idle. Also sees
+    /// bytes that have just arrived: the async runtime looks for arrived bytes only between tasks,
+    /// so this function first lets the runtime look.
+    pub(crate) async fn is_still_open(&mut self) -> bool {
+        tokio::task::yield_now().await;
+        self.is_open().await
     }
 
     /// Sends a request, and returns the complete response.
@@ -169,6 +180,7 @@ fn drive(driver: &mut Driving, context: &mut Context<'_>) {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::net::{TcpListener, TcpStream};
 
     const BODY_BYTES_MAX: usize = 8;
 
@@ -178,7 +190,7 @@ mod tests {
         (connection.expect("the connection starts"), server)
     }
 
-    async fn respond(server: &mut DuplexStream, response: &str) {
+    async fn respond(server: &mut (impl AsyncRead + AsyncWrite + Unpin), response: &str) {
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
             server.read_buf(&mut request).await.expect("the client sends a request");
@@ -220,6 +232,47 @@ mod tests {
             drop(server);
         });
         assert!(matches!(exchanged, Err(ExchangeError::NoResponse(_))), "{exchanged:?}");
+    }
+
+    #[tokio::test]
+    async fn bytes_that_arrive_unasked_close_the_connection() {
+        for is_delayed in [false, true] {
+            let (mut connection, mut server) = connected().await;
+            let (response, unasked) =
+                ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\none", "HTTP/1.1 200 OK\r\n");
+            let first =
+                if is_delayed { response.to_owned() } else { format!("{response}{unasked}") };
+            let (exchanged, ()) =
+                tokio::join!(connection.exchange(request()), respond(&mut server, &first));
+            assert_eq!(exchanged.expect("the server responds").body(), "one");
+            if is_delayed {
+                server.write_all(unasked.as_bytes()).await.expect("the connection is open");
+            }
+            assert!(!connection.is_open().await, "the delay is {is_delayed}");
+            let unsent = connection.exchange(request()).await;
+            assert!(matches!(unsent, Err(ExchangeError::NotSent { .. })), "{unsent:?}");
+        }
+    }
+
+    /// The bytes arrive after the runtime has last looked for arrived bytes.
+    #[tokio::test]
+    async fn bytes_that_have_just_arrived_close_the_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
+        let address = listener.local_addr().expect("the socket is bound");
+        let client = TcpStream::connect(address).await.expect("the listener accepts");
+        let (mut server, _) = listener.accept().await.expect("the connection opens");
+        let connection = Connection::new(Box::new(client), BODY_BYTES_MAX).await;
+        let mut connection = connection.expect("the connection starts");
+        let exchange = async {
+            let response = connection.exchange(request()).await.expect("the server responds");
+            assert_eq!(response.body(), "one");
+        };
+        let response = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\none";
+        tokio::join!(exchange, respond(&mut server, response));
+        assert!(connection.is_open().await);
+        let written = server.try_write(response.as_bytes());
+        assert_eq!(written.expect("the connection is open"), response.len());
+        assert!(!connection.is_still_open().await);
     }
 
     #[tokio::test]

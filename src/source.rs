@@ -91,6 +91,9 @@ pub enum FetchErrorKind {
     Connection,
     /// Error: AWS sent a response that the agent cannot interpret.
     Unreadable,
+    /// Error: the answer to the agent's call is another secret, or another version, than the agent
+    /// asked for.
+    Mismatched,
     /// Error: AWS returned an older version of the secret than the cached version. The agent serves
     /// the older version only after a second response from AWS has confirmed it.
     Lagging,
@@ -104,7 +107,7 @@ pub enum FetchErrorKind {
 
 impl FetchErrorKind {
     /// All categories of errors, in the order in which the enum defines them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NotFound,
         Self::Denied,
         Self::Unavailable,
@@ -118,6 +121,7 @@ impl FetchErrorKind {
         Self::Timeout,
         Self::Connection,
         Self::Unreadable,
+        Self::Mismatched,
         Self::Lagging,
         Self::Credentials,
         Self::Misconfigured,
@@ -132,6 +136,7 @@ impl FetchErrorKind {
             Self::OutOfScope
                 | Self::OtherRegion
                 | Self::Overloaded
+                | Self::Mismatched
                 | Self::Lagging
                 | Self::Misconfigured
         )
@@ -147,6 +152,7 @@ impl FetchErrorKind {
             | Self::Timeout
             | Self::Connection
             | Self::Unreadable
+            | Self::Mismatched
             | Self::Lagging
             | Self::Credentials
             | Self::Internal => true,
@@ -178,6 +184,7 @@ impl FetchErrorKind {
             Self::Timeout => "timeout",
             Self::Connection => "connection",
             Self::Unreadable => "unreadable",
+            Self::Mismatched => "mismatched",
             Self::Lagging => "lagging",
             Self::Credentials => "credentials",
             Self::Misconfigured => "misconfigured",
@@ -225,6 +232,9 @@ impl FetchErrorKind {
             }
             Self::Unreadable => {
                 "the response is not in the format of Secrets Manager; check the endpoint"
+            }
+            Self::Mismatched => {
+                "check the endpoint, and proxies between Sidekey and AWS: they may mix up responses"
             }
             Self::Lagging => {
                 "AWS returned an older version: a replica lags behind a rotation, or AWSCURRENT \

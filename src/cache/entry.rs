@@ -109,17 +109,21 @@ impl Entry {
         (self.epoch, self.sent.steady)
     }
 
-    /// Returns how long ago Sidekey sent the call that fetched the entry. Returns `None` if a clock
-    /// was set back, because the age is then unknown.
-    pub(crate) fn age(&self, now: Moment) -> Option<Duration> {
-        now.since(self.sent)
+    /// Returns how long ago Sidekey sent the call that fetched the entry. `epoch` is the number of
+    /// SnapStart restores until now. Returns `None` if a clock went back across a restore, because
+    /// the age is then unknown.
+    pub(crate) fn age(&self, now: Moment, epoch: u64) -> Option<Duration> {
+        match self.epoch == epoch {
+            true => now.since(self.sent),
+            false => now.since_before_restore(self.sent),
+        }
     }
 
     /// Collects the facts that decide how fresh the entry is at `now`. `epoch` is the number of
     /// SnapStart restores until now.
     pub(crate) fn standing(&self, now: Moment, epoch: u64) -> Standing {
         Standing {
-            age: self.age(now),
+            age: self.age(now, epoch),
             jitter: self.jitter,
             is_restored: self.epoch != epoch,
             trouble: self.marks.trouble(now),

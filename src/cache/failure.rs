@@ -69,7 +69,8 @@ impl Failure {
     }
 
     /// Returns how long after `now` the agent must still wait before it retries by itself. Returns
-    /// zero if a clock was set back, because the remaining time is then unknown.
+    /// zero if a SnapStart restore set the steady clock back, because the remaining time is then
+    /// unknown.
     pub fn retry_in(&self, now: Moment) -> Duration {
         self.left(self.wait, now)
     }

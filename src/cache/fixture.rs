@@ -41,6 +41,9 @@ pub(super) enum Answer {
     /// The secret has one version: a version number, and its staging labels. A call for the id of
     /// this version or for one of the labels gets this version. Other calls fail with `NotFound`.
     Labelled(u32, &'static [&'static str]),
+    /// The secret has these versions: version numbers with their staging labels. Each call gets the
+    /// version with the label or id that it asks for, or fails with `NotFound`.
+    Stages(&'static [(u32, &'static [&'static str])]),
     Fail(FetchErrorKind),
     Hang,
     /// The test's source of secrets fails with a timeout after 2 s.
@@ -78,12 +81,8 @@ impl ScriptedSource {
                 let value = format!(r#"{{"ai_api_key":"value {n}"}}"#);
                 Ok(Version { content: Content::Text(value.into()), ..version(name, *n, key) })
             }
-            Answer::Labelled(n, labels) => {
-                let mut version = version(name, *n, key);
-                version.labels = labels.iter().map(|label| (*label).into()).collect();
-                let is_wanted = key.selector.selects(&version);
-                is_wanted.then_some(version).ok_or_else(|| error(FetchErrorKind::NotFound))
-            }
+            Answer::Labelled(n, labels) => labelled(name, &[(*n, *labels)], key),
+            Answer::Stages(versions) => labelled(name, versions, key),
             Answer::Fail(kind) => Err(error(*kind)),
             Answer::Hang | Answer::TimeOut | Answer::Panic => {
                 unreachable!(
@@ -137,6 +136,17 @@ impl Source for ScriptedSource {
             }
         })
     }
+}
+
+/// Returns the version for which `key` asks. `versions` are the version numbers of the secret
+/// `name`, with their staging labels.
+fn labelled(name: &str, versions: &[(u32, &[&str])], key: &Key) -> Result<Version, FetchError> {
+    let mut versions = versions.iter().map(|(n, labels)| Version {
+        labels: labels.iter().map(|label| (*label).into()).collect(),
+        ..version(name, *n, key)
+    });
+    let wanted = versions.find(|version| key.selector.selects(version));
+    wanted.ok_or_else(|| error(FetchErrorKind::NotFound))
 }
 
 fn error(kind: FetchErrorKind) -> FetchError {

@@ -5,7 +5,9 @@ use super::slots::{Rank, Slot, Slots};
 use crate::secret::key::Key;
 use crate::source::{FetchError, FetchErrorKind};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::collections::hash_map::Entry as Place;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio::sync::Notify;
 
 /// The maximum number of concurrent calls to AWS. Further calls wait.
@@ -21,11 +23,14 @@ pub(crate) const FLIGHTS_KNOWN_MAX: usize = 2000;
 /// and listed secrets.
 const FIRST_TIME_MAX: usize = FLIGHTS_KNOWN_MAX / 2;
 
+const POISONED: &str = "no thread panics while it holds the lock";
+
 /// The result of a call to AWS: the entry that all waiting readers get, or why the call failed.
 pub(crate) type Outcome = Result<Arc<Entry>, FetchError>;
 
 /// All flights (calls to AWS that several readers share) that have not ended. Each secret has at
-/// most one flight for each staging label or version id.
+/// most one running flight for each staging label or version id, and at most one flight that waits
+/// for the end of the running flight.
 #[derive(Debug)]
 pub(crate) struct Flights {
     under_way: Arc<Mutex<UnderWay>>,
@@ -34,8 +39,18 @@ pub(crate) struct Flights {
 
 #[derive(Debug, Default)]
 struct UnderWay {
-    flights: HashMap<Key, Flight>,
+    flights: HashMap<Key, Lane>,
+    /// How many keys have a next flight, in addition to their current flight.
+    next: usize,
     first_time: usize,
+}
+
+/// The flights for one key: the current flight, and the flight that becomes the current flight
+/// afterwards. Only a reader that must not share the answer of an earlier call needs a next flight.
+#[derive(Debug)]
+struct Lane {
+    current: Flight,
+    next: Option<Flight>,
 }
 
 /// A handle on one call to AWS that several readers share. Each reader waits on its own clone of
@@ -49,6 +64,23 @@ pub(crate) struct Flight(Arc<Course>);
 struct Course {
     outcome: OnceLock<Outcome>,
     landed: Notify,
+    is_sent: AtomicBool,
+    /// Whether the call is needed at once, and perhaps by the refresh loop, which does not wait.
+    is_hurried: AtomicBool,
+    hurried: Notify,
+}
+
+/// The result of joining the next flight for a key.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// A flight was already registered, and its call is not sent yet.
+    Joined(Flight),
+    /// No such flight was registered. The caller must make the call, and report its outcome with
+    /// the [`Landing`].
+    Started(Flight, Landing),
+    /// As [`Started`](Self::Started), but the caller must first wait until the last flight, whose
+    /// call is already sent, has ended.
+    After { last: Flight, flight: Flight, landing: Landing },
 }
 
 /// The handle that ends a flight (a call to AWS that several readers share) with a result. If the
@@ -82,13 +114,50 @@ impl Flights {
         key: &Key,
         rank: Rank,
     ) -> Result<(Flight, Option<Landing>), FetchError> {
-        let mut under_way =
-            self.under_way.lock().expect("no thread panics while it holds the lock");
-        if let Some(flight) = under_way.flights.get(key) {
-            return Ok((flight.clone(), None));
+        let mut under_way = self.lock();
+        if let Some(lane) = under_way.flights.get(key) {
+            lane.current.hurry();
+            return Ok((lane.current.clone(), None));
         }
+        let landing = self.register(&mut under_way, key, rank)?;
+        Ok((landing.flight.clone(), Some(landing)))
+    }
+
+    /// Joins the next call to AWS for `key`: a call that is not sent yet. Registers such a call if
+    /// none is registered.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`join_or_start`](Self::join_or_start).
+    pub(crate) fn join_next(&self, key: &Key, rank: Rank) -> Result<Next, FetchError> {
+        let mut under_way = self.lock();
+        let lane = under_way.flights.get(key);
+        let last = match lane {
+            None => None,
+            Some(Lane { next: Some(next), .. }) => return Ok(Next::Joined(next.clone())),
+            Some(Lane { current, .. }) if !current.0.is_sent.load(Ordering::Relaxed) => {
+                return Ok(Next::Joined(current.clone()));
+            }
+            Some(Lane { current, .. }) => Some(current.clone()),
+        };
+        let landing = self.register(&mut under_way, key, rank)?;
+        let flight = landing.flight.clone();
+        Ok(match last {
+            None => Next::Started(flight, landing),
+            Some(last) => Next::After { last, flight, landing },
+        })
+    }
+
+    /// Registers a new flight for `key`: as the current flight, or as the next flight if another
+    /// flight is current.
+    fn register(
+        &self,
+        under_way: &mut UnderWay,
+        key: &Key,
+        rank: Rank,
+    ) -> Result<Landing, FetchError> {
         let is_first_time = rank == Rank::FirstTime;
-        let is_full = under_way.flights.len() >= FLIGHTS_KNOWN_MAX
+        let is_full = under_way.len() >= FLIGHTS_KNOWN_MAX
             || (is_first_time && under_way.first_time >= FIRST_TIME_MAX);
         if is_full {
             let message = "too many calls to Secrets Manager are already waiting";
@@ -99,11 +168,17 @@ impl Flights {
             ));
         }
         let flight = Flight::default();
-        under_way.flights.insert(key.clone(), flight.clone());
+        match under_way.flights.entry(key.clone()) {
+            Place::Vacant(place) => {
+                place.insert(Lane { current: flight.clone(), next: None });
+            }
+            Place::Occupied(mut place) => {
+                place.get_mut().next = Some(flight.clone());
+                under_way.next += 1;
+            }
+        }
         under_way.first_time += usize::from(is_first_time);
-        let (key, flight_of_landing) = (key.clone(), flight.clone());
-        let under_way = self.under_way.clone();
-        Ok((flight, Some(Landing { under_way, key, rank, flight: flight_of_landing })))
+        Ok(Landing { under_way: self.under_way.clone(), key: key.clone(), rank, flight })
     }
 
     /// Waits until the number of running calls permits one more call to AWS. The call counts as
@@ -114,12 +189,38 @@ impl Flights {
 
     /// Returns how many calls to AWS have not ended, including calls that wait to be sent.
     pub(crate) fn len(&self) -> usize {
-        self.under_way.lock().expect("no thread panics while it holds the lock").flights.len()
+        self.lock().len()
     }
 
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, UnderWay> {
+        self.under_way.lock().expect(POISONED)
+    }
+}
+
+impl UnderWay {
+    fn len(&self) -> usize {
+        self.flights.len() + self.next
+    }
+
+    /// Removes a flight that has ended. The next flight for `key`, if any, becomes the current one.
+    fn remove(&mut self, key: &Key, flight: &Flight) {
+        let Some(lane) = self.flights.get_mut(key) else { return };
+        if lane.current.is_same(flight) {
+            match lane.next.take() {
+                None => drop(self.flights.remove(key)),
+                Some(next) => {
+                    lane.current = next;
+                    self.next -= 1;
+                }
+            }
+        } else if lane.next.take_if(|next| next.is_same(flight)).is_some() {
+            self.next -= 1;
+        }
     }
 }
 
@@ -140,6 +241,15 @@ impl Flight {
             landed.await;
         }
     }
+
+    fn hurry(&self) {
+        self.0.is_hurried.store(true, Ordering::Relaxed);
+        self.0.hurried.notify_one();
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl Landing {
@@ -148,6 +258,33 @@ impl Landing {
         // `drop` runs next, and wakes the readers. It cannot replace this outcome, because only the
         // first `set` takes effect.
         let _ = self.flight.0.outcome.set(outcome);
+    }
+
+    /// Records that the call to AWS is sent now. Readers that ask for `refreshNow` cannot join this
+    /// flight afterwards.
+    pub(crate) fn mark_sent(&self) {
+        self.flight.0.is_sent.store(true, Ordering::Relaxed);
+    }
+
+    /// Completes when a reader that may share any call, or the refresh loop, has joined this flight.
+    /// Both need the call at once.
+    pub(crate) async fn hurried(&self) {
+        self.flight.0.hurried.notified().await;
+    }
+
+    /// Returns this handle if a reader still waits for the call, or the call is needed at once.
+    /// Otherwise ends the flight without a call.
+    pub(crate) fn if_wanted(self) -> Option<Self> {
+        let under_way = self.under_way.clone();
+        let mut under_way = under_way.lock().expect(POISONED);
+        // This handle and the set of flights refer to the flight, too.
+        let has_readers = Arc::strong_count(&self.flight.0) > 2;
+        if has_readers || self.flight.0.is_hurried.load(Ordering::Relaxed) {
+            drop(under_way);
+            return Some(self);
+        }
+        under_way.remove(&self.key, &self.flight);
+        None
     }
 
     pub(crate) fn key(&self) -> &Key {
@@ -164,9 +301,8 @@ impl Drop for Landing {
         // Remove the flight before its readers wake: a reader that needs another outcome may start
         // the next flight at once.
         {
-            let mut under_way =
-                self.under_way.lock().expect("no thread panics while it holds the lock");
-            under_way.flights.remove(&self.key);
+            let mut under_way = self.under_way.lock().expect(POISONED);
+            under_way.remove(&self.key, &self.flight);
             under_way.first_time -= usize::from(self.rank == Rank::FirstTime);
         }
         self.flight.0.outcome.get_or_init(|| {
@@ -249,6 +385,58 @@ mod tests {
         assert!(flights.join_or_start(&key("known"), Rank::Known).is_ok());
         landings.pop();
         assert!(invented(FIRST_TIME_MAX).is_ok());
+    }
+
+    #[tokio::test]
+    async fn next_flight_is_shared_until_its_call_is_sent() {
+        let flights = Flights::new(FLIGHTS_MAX);
+        let next = || flights.join_next(&key("a"), Rank::Known).unwrap();
+        let Next::Started(first, landing) = next() else { panic!("no call was registered") };
+        assert!(matches!(next(), Next::Joined(joined) if joined.is_same(&first)));
+        landing.mark_sent();
+        let Next::After { last, flight, landing: later } = next() else {
+            panic!("a reader must not share a call that is already sent")
+        };
+        assert!(last.is_same(&first));
+        assert!(matches!(next(), Next::Joined(joined) if joined.is_same(&flight)));
+        assert_eq!(flights.len(), 2);
+        let (any, none) = flights.join_or_start(&key("a"), Rank::Known).unwrap();
+        assert!(any.is_same(&first) && none.is_none(), "other readers may share the running call");
+
+        landing.land(Err(error()));
+        assert!(last.outcome().await.is_err());
+        let (any, none) = flights.join_or_start(&key("a"), Rank::Known).unwrap();
+        assert!(any.is_same(&flight) && none.is_none(), "the next flight must become the current");
+        later.hurried().await;
+        drop((any, flight));
+        let later = later.if_wanted().expect("a call that is needed at once must be made");
+        later.mark_sent();
+        assert!(matches!(next(), Next::After { .. }));
+        drop(later);
+        assert!(flights.is_empty());
+    }
+
+    #[test]
+    fn next_flight_without_readers_ends_without_a_call() {
+        let flights = Flights::new(FLIGHTS_MAX);
+        let next = || flights.join_next(&key("a"), Rank::FirstTime).unwrap();
+        let Next::Started(flight, landing) = next() else { panic!("no call was registered") };
+        let landing = landing.if_wanted().expect("a reader waits for the call");
+        drop(flight);
+        assert!(landing.if_wanted().is_none() && flights.is_empty());
+        assert!(matches!(next(), Next::Started(..)));
+    }
+
+    #[test]
+    fn next_flight_that_is_dropped_leaves_the_current_flight() {
+        let flights = Flights::new(FLIGHTS_MAX);
+        let (first, landing) = flights.join_or_start(&key("a"), Rank::FirstTime).unwrap();
+        landing.as_ref().expect("the first reader must start the call").mark_sent();
+        drop(flights.join_next(&key("a"), Rank::FirstTime));
+        let (joined, none) = flights.join_or_start(&key("a"), Rank::FirstTime).unwrap();
+        assert!(joined.is_same(&first) && none.is_none());
+        drop(landing);
+        assert!(flights.is_empty());
     }
 
     #[tokio::test]

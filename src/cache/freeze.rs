@@ -14,8 +14,8 @@ pub(crate) const FREEZE_SLACK: Duration = Duration::from_secs(1);
 pub(crate) const INTERRUPTIONS_MAX: usize = 8;
 
 /// Returns whether a freeze of the process interrupted an operation. `took` is how long the
-/// operation took, and `deadline` is how long it may take. If `took` is `None` because a clock was
-/// set back, returns `true`.
+/// operation took, and `deadline` is how long it may take. If `took` is `None` because a SnapStart
+/// restore set the steady clock back, returns `true`.
 pub fn was_interrupted(took: Option<Duration>, deadline: Duration) -> bool {
     took.is_none_or(|took| took >= deadline + FREEZE_SLACK)
 }

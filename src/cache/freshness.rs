@@ -116,8 +116,8 @@ impl Policy {
 /// The facts about a cached entry that decide how fresh the entry is at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Standing {
-    /// How long ago Sidekey sent the call that fetched the cached entry. `None` if a clock was set
-    /// back, because the age is then unknown.
+    /// How long ago Sidekey sent the call that fetched the cached entry. `None` if a clock went back
+    /// across a SnapStart restore, because the age is then unknown.
     pub age: Option<Duration>,
     /// How early the agent refreshes the entry before its TTL ends, as a share of the TTL. The
     /// share is from 0.1 to 0.3 and differs between entries.
@@ -136,8 +136,8 @@ pub struct Trouble {
     /// How long AWS has refused the secret, for example denied access to it. `None` if AWS has not
     /// refused the secret since the entry was fetched.
     pub refused: Option<Duration>,
-    /// How long ago the last failed refresh of the entry ended. `None` if a clock was set back,
-    /// because this time is then unknown.
+    /// How long ago the last failed refresh of the entry ended. `None` if a SnapStart restore set the
+    /// steady clock back, because this time is then unknown.
     pub attempted: Option<Duration>,
 }
 
@@ -188,13 +188,13 @@ pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
     if policy.ttl.is_zero() {
         return Freshness::Expired;
     }
+    let Some(age) = standing.age else {
+        return Freshness::Expired;
+    };
     if let Some(refused) = standing.trouble.and_then(|trouble| trouble.refused) {
         let in_grace = refused < policy.denied_grace;
         return if in_grace { Freshness::Stale(Reason::Refused) } else { Freshness::Expired };
     }
-    let Some(age) = standing.age else {
-        return Freshness::Expired;
-    };
     if !standing.is_restored {
         if age < due(policy, standing.jitter) {
             return Freshness::Fresh;
@@ -343,6 +343,7 @@ mod tests {
         check(Some(1.0), refused(0.0), Freshness::Stale(Reason::Refused));
         check(Some(1.0), refused(59.999), Freshness::Stale(Reason::Refused));
         check(Some(1.0), refused(60.0), Freshness::Expired);
+        check(None, refused(0.0), Freshness::Expired);
     }
 
     #[test]

@@ -18,6 +18,9 @@ use std::time::Duration;
 pub(crate) struct Marks {
     failure: ArcSwapOption<Failure>,
     held_back: Mutex<Option<HeldBack>>,
+    /// The staging labels, such as `AWSPENDING`, that no version of the secret had when AWS was
+    /// last asked.
+    lacking: Mutex<Vec<&'static str>>,
     is_refreshing: AtomicBool,
     was_read: AtomicBool,
     /// When a reader last read the entry, in milliseconds of the steady clock.
@@ -41,6 +44,7 @@ impl Marks {
         Self {
             failure: ArcSwapOption::empty(),
             held_back: Mutex::new(None),
+            lacking: Mutex::default(),
             is_refreshing: AtomicBool::new(false),
             was_read: AtomicBool::new(false),
             // The reader that waits for the entry has not read it yet. Until then the time of the
@@ -101,6 +105,18 @@ impl Marks {
             *held_back = Some(HeldBack { version: answer.id.clone(), since: now });
         }
         verdict
+    }
+
+    /// Records that AWS refuses `label` (such as `AWSPENDING`), because no version of the secret has
+    /// the label.
+    pub(crate) fn add_lacking(&self, label: &'static str) {
+        self.lacking.lock().expect("no thread panics while it holds the lock").push(label);
+    }
+
+    /// Returns whether no version of the secret had `label` (such as `AWSPENDING`) when AWS was last
+    /// asked, since the entry was fetched.
+    pub(crate) fn lacks(&self, label: &str) -> bool {
+        self.lacking.lock().expect("no thread panics while it holds the lock").contains(&label)
     }
 
     pub(crate) fn touch(&self, now: Moment) {

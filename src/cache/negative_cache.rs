@@ -43,6 +43,13 @@ impl NegativeCache {
         failures.get(key).map(|failure| (failure.error.clone(), failure.retry_in(now)))
     }
 
+    /// Returns when the last call for the secret `key` failed. Returns `None` if no failure is
+    /// remembered.
+    pub(super) fn failed_at(&self, key: &Key) -> Option<Moment> {
+        let failures = self.failures.lock().expect("no thread panics while it holds the lock");
+        failures.get(key).map(|failure| failure.at)
+    }
+
     /// Records a failed call for the secret `key`. `draw` is a random number from `[0, 1)`. It
     /// decides the length of the back-off. If too many failures are remembered, drops the oldest
     /// failure of a secret that `SIDEKEY_SECRETS` does not list.

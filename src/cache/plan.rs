@@ -5,6 +5,10 @@
 use super::freshness::{self, Policy, Refresh, Standing};
 use std::time::Duration;
 
+/// The rate limit of `refreshNow`, the request parameter that forces a new call to AWS: one call
+/// for each secret in this time.
+pub(crate) const REFRESH_NOW_INTERVAL: Duration = Duration::from_secs(1);
+
 /// When the agent fetches a cached entry again by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -50,6 +54,12 @@ pub(crate) fn is_given_up(policy: &Policy, standing: &Standing) -> bool {
     refused.is_some_and(|refused| refused >= policy.denied_grace)
 }
 
+/// Returns how long a call for a reader with `refreshNow` must still wait. `since_last` is how long
+/// ago the last call for the secret was made. `None` means that no call is known.
+pub(crate) fn next_refresh_now(since_last: Option<Duration>) -> Duration {
+    since_last.map_or(Duration::ZERO, |since| REFRESH_NOW_INTERVAL.saturating_sub(since))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +74,16 @@ mod tests {
             let age = Some(Duration::ZERO);
             let standing = Standing { age, jitter: 0.2, is_restored: false, trouble };
             assert_eq!(is_given_up(&policy, &standing), expected, "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn calls_of_refresh_now_are_a_second_apart() {
+        for (since_ms, expected_ms) in
+            [(None, 0), (Some(0), 1000), (Some(999), 1), (Some(1000), 0), (Some(5000), 0)]
+        {
+            let wait = next_refresh_now(since_ms.map(Duration::from_millis));
+            assert_eq!(wait, Duration::from_millis(expected_ms), "{since_ms:?}");
         }
     }
 

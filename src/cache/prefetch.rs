@@ -176,6 +176,7 @@ async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
 async fn run_batch(writer: &Writer, chunk: Vec<Landing>) -> bool {
     let keys: Vec<Key> = chunk.iter().map(|landing| landing.key().clone()).collect();
     let slot = writer.state().flights.slot(Rank::Known).await;
+    chunk.iter().for_each(Landing::mark_sent);
     let fetched = writer.upstream().fetch_batch(&keys).await;
     drop(slot);
     match fetched {

@@ -2,7 +2,7 @@
 //! a reader gets if a call fails.
 
 use super::entry::Entry;
-use super::flight::Outcome;
+use super::flight::{Flight, Outcome};
 use super::freeze::was_interrupted;
 use super::freshness::{Freshness, Reason};
 use super::served::{How, ReadError, Served};
@@ -21,10 +21,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The rate limit of `refreshNow`, the request parameter that forces a new call to AWS: one call
-/// for each secret in this time.
-pub(crate) const REFRESH_NOW_INTERVAL: Duration = Duration::from_secs(1);
-
 /// The maximum number of calls to AWS that one read waits for. One call is usually enough. The read
 /// needs another call if AWS moved the staging label to another version during a shared call.
 const ROUNDS_MAX: usize = 3;
@@ -33,7 +29,7 @@ const ROUNDS_MAX: usize = 3;
 /// writer's handle. All clones of the handle share one cache.
 #[derive(Clone, Debug)]
 pub struct Cache {
-    state: Arc<State>,
+    pub(super) state: Arc<State>,
     writer: Writer,
 }
 
@@ -51,7 +47,8 @@ impl Cache {
         let snapshot = self.state.snapshot.load();
         let secret = snapshot.secret(id)?;
         let entry = secret.select(selector)?;
-        let how = match entry.freshness(now, self.state.epoch()) {
+        let epoch = self.state.epoch();
+        let how = match entry.freshness(now, epoch) {
             Freshness::Fresh => How::Hit,
             Freshness::Due => {
                 self.refresh_in_background(secret, entry, now);
@@ -68,12 +65,18 @@ impl Cache {
             Freshness::Expired => return None,
         };
         entry.marks.touch(now);
-        Some(Served { entry: entry.clone(), how, age: entry.age(now).unwrap_or_default() })
+        Some(Served { entry: entry.clone(), how, age: entry.age(now, epoch).unwrap_or_default() })
     }
 
     /// Returns all cached versions of one secret, the secret of `entry`, that readers may get now
-    /// without waiting. The list always includes `entry` itself.
-    pub(crate) fn servable_entries(&self, entry: &Arc<Entry>) -> Vec<Arc<Entry>> {
+    /// without waiting. If `is_in_trouble` is `true`, AWS fails, and the list includes versions that
+    /// readers then get. The list omits versions whose label or version id AWS refuses. The list
+    /// always includes `entry` itself.
+    pub(super) fn servable_entries(
+        &self,
+        entry: &Arc<Entry>,
+        is_in_trouble: bool,
+    ) -> Vec<Arc<Entry>> {
         let now = self.state.clock.now();
         self.state.detect_restore(now);
         let epoch = self.state.epoch();
@@ -82,7 +85,11 @@ impl Cache {
         cached
             .iter()
             .filter(|own| !Arc::ptr_eq(own, entry))
-            .filter(|own| own.freshness(now, epoch) != Freshness::Expired)
+            .filter(|own| !own.marks.is_refused())
+            .filter(|own| match is_in_trouble {
+                true => own.freshness_in_trouble(now, epoch) != Freshness::Expired,
+                false => own.freshness(now, epoch) != Freshness::Expired,
+            })
             .chain([entry])
             .cloned()
             .collect()
@@ -113,8 +120,9 @@ impl Cache {
     /// Returns the age of the oldest cached entry, or zero if no entry is cached.
     pub(crate) fn oldest_age(&self) -> Duration {
         let now = self.state.clock.now();
+        let epoch = self.state.epoch();
         let snapshot = self.state.snapshot.load();
-        snapshot.entries().filter_map(|(_, entry)| entry.age(now)).max().unwrap_or_default()
+        snapshot.entries().filter_map(|(_, entry)| entry.age(now, epoch)).max().unwrap_or_default()
     }
 
     /// Counts the problems of cached values that break the rules for their kind of secret. Returns
@@ -182,9 +190,9 @@ impl Cache {
     }
 
     /// Calls AWS for `key` (a secret's name or ARN, with a staging label or version id), even if an
-    /// entry is cached. Returns the answer. If the last call was less than [`REFRESH_NOW_INTERVAL`]
-    /// ago, returns the outcome of that call. If the secret is not cached and its last call has
-    /// just failed, returns that error.
+    /// entry is cached. Returns the answer of a call that is sent after this function was called.
+    /// Readers that ask before this call is sent share the call. If the last call was less than
+    /// [`REFRESH_NOW_INTERVAL`](super::plan::REFRESH_NOW_INTERVAL) ago, the readers wait.
     ///
     /// # Errors
     ///
@@ -192,17 +200,14 @@ impl Cache {
     /// in the cache.
     pub(crate) async fn read_now(&self, key: Key) -> Result<Served, ReadError> {
         self.check_scope(&key)?;
-        if let Some(recent) = self.recent_outcome(&key) {
-            return recent;
-        }
         self.within_wait(self.state.clock.now(), async {
             let wanted = self.flight_key(&key);
-            let fetched = self.fetch_or_keep(&wanted).await;
+            let fetched = self.fetch_next(&wanted).await;
             let is_answer = match &fetched {
                 Ok(entry) => wanted == key || self.answers(entry, &key),
                 Err(error) => !is_refusal_of_another(error, &wanted, &key),
             };
-            let entry = if is_answer { fetched? } else { self.fetch_or_keep(&key).await? };
+            let entry = if is_answer { fetched? } else { self.fetch_next(&key).await? };
             Ok(self.serve(entry, How::Refreshed))
         })
         .await
@@ -270,7 +275,7 @@ impl Cache {
     }
 
     /// Returns the error of a recent failed call for `key`. Readers get it without a new call.
-    fn remembered_error(&self, key: &Key) -> Option<FetchError> {
+    pub(super) fn remembered_error(&self, key: &Key) -> Option<FetchError> {
         let now = self.state.clock.now();
         match self.state.snapshot.load().exact(key.id.as_str(), &key.selector) {
             Some(entry) => entry
@@ -282,23 +287,8 @@ impl Cache {
         }
     }
 
-    /// Returns the outcome of the last call for `key` if the call was less than
-    /// [`REFRESH_NOW_INTERVAL`] ago. A reader that asks for `refreshNow` then causes no new call.
-    /// If the secret is not cached, returns the error of a recent failed call.
-    fn recent_outcome(&self, key: &Key) -> Option<Result<Served, ReadError>> {
-        let now = self.state.clock.now();
-        let snapshot = self.state.snapshot.load();
-        let Some(entry) = snapshot.entry(key.id.as_str(), &key.selector) else {
-            return self.state.negative.error(key, now).map(|error| Err(error.into()));
-        };
-        if let Some(failure) = entry.marks.failure().filter(|failure| is_recent(failure.at, now)) {
-            return Some(Err(failure.error.clone().into()));
-        }
-        is_recent(entry.sent, now).then(|| Ok(self.serve(entry.clone(), How::RefreshLimited)))
-    }
-
     /// Records that a reader gets `entry`, and returns the result of the read.
-    fn serve(&self, entry: Arc<Entry>, how: How) -> Served {
+    pub(super) fn serve(&self, entry: Arc<Entry>, how: How) -> Served {
         let now = self.state.clock.now();
         let was_read = entry.marks.was_read();
         entry.marks.touch(now);
@@ -307,13 +297,13 @@ impl Cache {
             // loop, because this is the first read of the entry.
             self.state.changed.notify_waiters();
         }
-        let age = entry.age(now).unwrap_or_default();
+        let age = entry.age(now, self.state.epoch()).unwrap_or_default();
         Served { entry, how, age }
     }
 
     /// Runs `work`, but stops when the reader's maximum wait since `started` is over. If the
     /// process was frozen during the wait, gives `work` the maximum wait once more.
-    async fn within_wait<T>(
+    pub(super) async fn within_wait<T>(
         &self,
         started: Moment,
         work: impl Future<Output = Result<T, ReadError>>,
@@ -368,10 +358,15 @@ impl Cache {
             .ok_or_else(|| error.into())
     }
 
-    /// Fetches `key` from AWS. If the answer is older than the cached entry and no second call has
-    /// confirmed it, returns the cached entry if readers may get it.
-    async fn fetch_or_keep(&self, key: &Key) -> Outcome {
-        match self.fetch(key).await {
+    /// Fetches `key` by a call to AWS that is not sent yet. If the answer is older than the cached
+    /// entry, a second call decides which of the two is current. If the second call does not
+    /// confirm the older version, returns the cached entry if readers may get it.
+    async fn fetch_next(&self, key: &Key) -> Outcome {
+        let first = self.next_outcome(key).await;
+        if !is_lagging(&first) {
+            return first;
+        }
+        match self.next_outcome(key).await {
             Err(error) if error.kind == FetchErrorKind::Lagging => {
                 self.serve_in_trouble(key, true).map(|served| served.entry).ok_or(error)
             }
@@ -379,8 +374,15 @@ impl Cache {
         }
     }
 
-    async fn fetch(&self, key: &Key) -> Outcome {
-        let (flight, is_joined) = self.writer.join_or_start(key)?;
+    async fn next_outcome(&self, key: &Key) -> Outcome {
+        self.outcome(self.writer.join_next(key)?).await
+    }
+
+    pub(super) async fn fetch(&self, key: &Key) -> Outcome {
+        self.outcome(self.writer.join_or_start(key)?).await
+    }
+
+    async fn outcome(&self, (flight, is_joined): (Flight, bool)) -> Outcome {
         if is_joined {
             self.state.metrics.flights_joined.inc();
         }
@@ -388,8 +390,8 @@ impl Cache {
     }
 }
 
-fn is_recent(then: Moment, now: Moment) -> bool {
-    now.since(then).is_some_and(|ago| ago < REFRESH_NOW_INTERVAL)
+fn is_lagging(outcome: &Outcome) -> bool {
+    outcome.as_ref().is_err_and(|error| error.kind == FetchErrorKind::Lagging)
 }
 
 /// Returns `true` if AWS refused the call for `wanted`, but `key` asks for another staging label or

@@ -29,9 +29,6 @@ pub(crate) enum How {
     Stale(Reason),
     /// The reader asked for `refreshNow`, and got the answer of a new call to AWS.
     Refreshed,
-    /// The reader asked for `refreshNow` less than a second after the last call for the secret, and
-    /// got the cached value.
-    RefreshLimited,
 }
 
 /// Why a read from the cache failed.

@@ -40,7 +40,7 @@ pub struct EntryStatus {
     /// when.
     pub(crate) created: Option<String>,
     /// How many seconds ago Sidekey sent the call that fetched the cached entry. `None` if a clock
-    /// was set back, because the age is then unknown.
+    /// went back across a SnapStart restore, because the age is then unknown.
     pub(crate) age_seconds: Option<u64>,
     /// How fresh the cached entry is: `fresh`, `due`, `stale` or `expired`.
     pub(crate) freshness: &'static str,
@@ -151,7 +151,7 @@ impl EntryStatus {
             version_id: version.id.clone(),
             version_stages: version.labels.clone(),
             created,
-            age_seconds: entry.age(now).map(|age| age.as_secs()),
+            age_seconds: entry.age(now, epoch).map(|age| age.as_secs()),
             freshness: label(entry.freshness(now, epoch)),
             ttl_seconds: policy.ttl.as_secs_f64(),
             refresh: policy.refresh.label(),

@@ -2,10 +2,11 @@
 //! answers.
 
 use super::entry::Entry;
-use super::flight::{Flight, Landing, Outcome};
+use super::flight::{Flight, Landing, Next, Outcome};
 use super::freshness::Policy;
 use super::logged_versions::LoggedVersions;
 use super::malformed::Malformed;
+use super::plan;
 use super::publisher::Publisher;
 use super::rollback::Verdict;
 use super::slots::Rank;
@@ -16,11 +17,13 @@ use crate::printable::LogExcerpt;
 use crate::secret::arn::Arn;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
+use crate::secret::selector::Selector;
 use crate::secret::version::Version;
 use crate::source::{FetchError, FetchErrorKind, Source};
 use crate::telemetry::log_limiter::LogLimiter;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -111,6 +114,53 @@ impl Writer {
         Ok((flight, is_joined))
     }
 
+    /// Joins the next call for `key`: a call that is not sent yet. Registers such a call if none is
+    /// registered. The call is sent after the running call for `key` has ended, and at least
+    /// [`REFRESH_NOW_INTERVAL`](plan::REFRESH_NOW_INTERVAL) after the last call. Returns a handle on
+    /// the call, and whether the call was already registered.
+    pub(super) fn join_next(&self, key: &Key) -> Result<(Flight, bool), FetchError> {
+        let (flight, last, landing) = match self.0.state.flights.join_next(key, self.rank(key))? {
+            Next::Joined(flight) => return Ok((flight, true)),
+            Next::Started(flight, landing) => (flight, None, landing),
+            Next::After { last, flight, landing } => (flight, Some(last), landing),
+        };
+        self.spawn(self.clone().run_next_flight(last, landing));
+        Ok((flight, false))
+    }
+
+    /// Waits until the call of `landing` may be sent, and makes the call if a reader still waits for
+    /// it. `last` is the running call for the same key.
+    async fn run_next_flight(self, last: Option<Flight>, landing: Landing) {
+        if let Some(last) = last {
+            drop(last.outcome().await);
+        }
+        let wait = plan::next_refresh_now(self.since_last_call(landing.key()));
+        // Even a sleep of zero takes up to a millisecond.
+        if !wait.is_zero() {
+            tokio::select! {
+                biased;
+                () = self.0.stop.cancelled() => return,
+                () = landing.hurried() => {}
+                () = self.0.state.clock.sleep(wait) => {}
+            }
+        }
+        if let Some(landing) = landing.if_wanted() {
+            self.run_flight(landing).await;
+        }
+    }
+
+    /// Returns how long ago the last call for `key` was sent, or ended with an error. Returns `None`
+    /// if the cache does not know.
+    fn since_last_call(&self, key: &Key) -> Option<Duration> {
+        let state = &self.0.state;
+        let now = state.clock.now();
+        let last = match state.snapshot.load().exact(key.id.as_str(), &key.selector) {
+            Some(entry) => entry.marks.failure().map_or(entry.sent, |failure| failure.at),
+            None => state.negative.failed_at(key)?,
+        };
+        now.since(last)
+    }
+
     /// Returns the priority of a call to AWS for `key`. The priority is high only if the secret is
     /// cached or listed with the same staging label or version id. Requests for secrets that do not
     /// exist must not delay the calls for known secrets.
@@ -129,6 +179,7 @@ impl Writer {
         let (key, upstream) = (landing.key(), &self.0.upstream);
         let (sent, answer) = if self.0.state.is_allowed(&key.id) {
             let slot = self.0.state.flights.slot(landing.rank()).await;
+            landing.mark_sent();
             let fetched = tokio::select! {
                 biased;
                 () = self.0.stop.cancelled() => return,
@@ -182,14 +233,18 @@ impl Writer {
     }
 
     /// Makes an entry from `version`, which AWS returned, and caches the entry unless its TTL is 0.
-    /// Returns an error if `SIDEKEY_ALLOW` does not allow the secret, or if the cache keeps a newer
-    /// version.
+    /// Returns an error if AWS returned another secret or version than `key` asks for, if
+    /// `SIDEKEY_ALLOW` does not allow the secret, or if the cache keeps a newer version.
     fn accept(&self, key: &Key, sent: Sent, version: Version) -> Outcome {
         let state = &self.0.state;
         let arn = Arn::parse(&version.arn).map_err(|_| {
             let message = "the answer of AWS contains no valid ARN of a secret";
             FetchError::new(FetchErrorKind::Unreadable, "ConnectionError", message)
         })?;
+        if !key.is_answered_by(&version, &arn) {
+            let message = "the answer of AWS is another secret or version than Sidekey asked for";
+            return Err(FetchError::new(FetchErrorKind::Mismatched, "MismatchedAnswer", message));
+        }
         if matches!(key.id, SecretId::Name(_)) {
             state.learn_account(arn.account());
         }
@@ -273,6 +328,13 @@ impl Writer {
             Some(older) => older.marks.fail(error.clone(), now, draw),
             None => state.negative.record(key, error.clone(), now, draw),
         }
+        if error.kind == FetchErrorKind::NotFound && self.is_missing_label(key) {
+            tracing::debug!(
+                secret = %LogExcerpt(key.id.as_str()),
+                "no version of a secret has the requested staging label"
+            );
+            return;
+        }
         // Limit the log lines about unknown names, because callers can ask for any number of
         // secrets that do not exist. The number of cached and listed secrets is limited anyway.
         let is_known =
@@ -292,6 +354,16 @@ impl Writer {
             left_out,
             "a call to Secrets Manager failed"
         );
+    }
+
+    /// Returns whether `key` asks for a staging label, other than `AWSCURRENT`, of a secret whose
+    /// current version is cached. Most secrets have no version with the label `AWSPENDING`, and
+    /// `DescribeSecret` looks for it. So the absence of the label is no problem to log.
+    fn is_missing_label(&self, key: &Key) -> bool {
+        let snapshot = self.0.state.snapshot.load();
+        key.selector.stage().is_some()
+            && !key.selector.is_current()
+            && snapshot.exact(key.id.as_str(), &Selector::current()).is_some()
     }
 }
 

@@ -3,8 +3,11 @@
 mod candidates;
 mod dynamo;
 mod gateway_key;
+mod input;
+mod lenient;
 mod reads;
 mod report;
+mod search;
 
 use super::policy;
 use super::streams::{err, out};
@@ -19,14 +22,14 @@ use crate::secret::key::Key;
 use crate::secret::reference::{BadReference, Reference};
 use crate::source::secrets_manager::SecretsManager;
 use crate::tokens::Tokens;
-use candidates::{Candidate, Candidates, FileError};
+use candidates::{Candidate, Candidates, TooMany};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use reads::{Read, read_all};
 use report::{Criteria, Finding, Report, account, report};
+use search::Wanted;
 use serde_json::json;
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -38,8 +41,8 @@ const FINDINGS: u8 = 1;
 /// The exit code of `sidekey check` if an argument or a setting is wrong.
 const USAGE: u8 = 2;
 
-/// The maximum size in bytes of the JSON file that `sidekey check --from-json` reads.
-const JSON_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// The exit code of `sidekey check` after Ctrl-C, as in shells.
+const INTERRUPTED: u8 = 130;
 
 const MANY: usize = 20;
 
@@ -48,17 +51,18 @@ Examples:
   sidekey check whatsapp-credentials/acme/support/twilio openai-api-key/whatsapp
   sidekey check --config sidekey.toml
   aws dynamodb scan --table-name company-data-dev | sidekey check --from-json -
-  sidekey check --from-json export.json --json | jq '.results[] | select(.ok | not)'
+  sidekey check --from-json export/AWSDynamoDB --json | jq '.results[] | select(.ok | not)'
 
 Each secret is read as the agent would read it, with SIDEKEY_ENDPOINT, SIDEKEY_REGION and AWS's own
 variables. Each value is checked against its convention, which has the rules for one kind of
 secret. Values are never shown. The ROTATION column needs the permission secretsmanager:DescribeSecret,
 and shows 'unknown' without this permission.
 
-A JSON file may be a message of your program, the output of `aws dynamodb scan`, an export of a table
-as JSON lines, or any other JSON. The command checks the secrets that the file names in two places:
-strings at a path of SIDEKEY_RESOLVE_PATHS, anywhere in the file; and strings that match the name
-pattern of a convention.
+A JSON file may be a message of your program, an event of SQS, the output of `aws dynamodb scan`, an
+export of a table to S3, or any other JSON: also several values one after another, and compressed with
+gzip. The command checks the secrets that the file names in two places: strings at a path of
+SIDEKEY_RESOLVE_PATHS, anywhere in the file; and strings that match the name pattern of a convention.
+JSON inside a string, such as the body of an SQS message, is searched too.
 
 docs/check.schema.json describes the output of --json.
 
@@ -76,9 +80,9 @@ pub(super) struct Args {
     /// Read conventions from FILE [default: SIDEKEY_CONVENTIONS, else the built-in conventions]
     #[arg(long, value_name = "FILE")]
     conventions: Option<String>,
-    /// Check every reference in a JSON file; - reads standard input
+    /// Check every reference in a JSON file or folder; - reads stdin
     #[arg(long, value_name = "FILE")]
-    from_json: Option<PathBuf>,
+    from_json: Vec<PathBuf>,
     /// Report secrets whose names match no convention
     #[arg(long)]
     strict: bool,
@@ -87,11 +91,26 @@ pub(super) struct Args {
     json: bool,
 }
 
-struct CannotCheck(Vec<String>);
+enum CannotCheck {
+    /// The arguments, the settings or the files have these problems.
+    Problems(Vec<String>),
+    /// The user pressed Ctrl-C.
+    Interrupted,
+}
 
-impl From<FileError> for CannotCheck {
-    fn from(error: FileError) -> Self {
-        Self(vec![error.to_string()])
+impl CannotCheck {
+    fn because(error: &impl ToString) -> Self {
+        Self::Problems(vec![error.to_string()])
+    }
+
+    fn in_file(path: &Path, error: &impl Display) -> Self {
+        Self::because(&format!("{}: {error}", path.display()))
+    }
+}
+
+impl From<TooMany> for CannotCheck {
+    fn from(error: TooMany) -> Self {
+        Self::because(&error)
     }
 }
 
@@ -114,7 +133,8 @@ pub(super) async fn run(args: Args) -> ExitCode {
             let is_ok = checked.reports.iter().all(|report| report.ok);
             if is_ok { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) }
         }
-        Err(CannotCheck(problems)) => {
+        Err(CannotCheck::Interrupted) => ExitCode::from(INTERRUPTED),
+        Err(CannotCheck::Problems(problems)) => {
             problems.iter().for_each(|problem| err(&format!("sidekey: {problem}\n")));
             ExitCode::from(USAGE)
         }
@@ -126,9 +146,14 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
     let conventions = config.cache.conventions.clone();
     let candidates = candidates(args, &config, &conventions)?;
     if candidates.is_empty() {
-        let problem =
-            "there is nothing to check: name secrets as arguments, or set SIDEKEY_SECRETS";
-        return Err(CannotCheck(vec![problem.to_owned()]));
+        let problem = match args.from_json.is_empty() {
+            true => "there is nothing to check: name secrets as arguments, or set SIDEKEY_SECRETS",
+            false => {
+                "the JSON names no secret: set SIDEKEY_RESOLVE_PATHS to the paths of the names, or \
+                 use --conventions"
+            }
+        };
+        return Err(CannotCheck::because(&problem));
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let configured_account = config.account.map(String::from);
@@ -136,11 +161,15 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
     let tokens = Arc::new(Tokens::new(Vec::new()));
     let source = SecretsManager::prepare(config.source, own_ports, tokens, clock.clone())
         .await
-        .map_err(|no_region| CannotCheck(vec![no_region.to_string()]))?;
+        .map_err(|no_region| CannotCheck::because(&no_region))?;
     let source = Arc::new(source);
     let references: Vec<Result<Reference, BadReference>> =
         candidates.iter().map(|one| Reference::parse(&one.text)).collect();
-    let reads = read(&source, &references).await;
+    let reads = tokio::select! {
+        reads = read(&source, &references) => reads,
+        // The command ends normally, so that it also ends a running `credential_process`.
+        Ok(()) = tokio::signal::ctrl_c() => return Err(CannotCheck::Interrupted),
+    };
     let account =
         configured_account.or_else(|| account(reads.iter().map(|(key, read)| (&key.id, read))));
     let criteria = Criteria {
@@ -187,10 +216,11 @@ fn configuration(args: &Args) -> Result<Config, CannotCheck> {
     if let Some(path) = &args.conventions {
         vars.set(variables::CONVENTIONS_FILE, path);
     }
-    let Loaded { config, mistakes, .. } = config::load(&vars, Host::Standalone);
+    let Loaded { config, mistakes, warnings } = config::load(&vars, Host::Standalone);
+    warnings.iter().for_each(|warning| err(&format!("sidekey: {warning}\n")));
     match mistakes.is_empty() {
         true => Ok(config),
-        false => Err(CannotCheck(mistakes.0.iter().map(ToString::to_string).collect())),
+        false => Err(CannotCheck::Problems(mistakes.0.iter().map(ToString::to_string).collect())),
     }
 }
 
@@ -202,18 +232,20 @@ fn candidates(
 ) -> Result<Vec<Candidate>, CannotCheck> {
     let mut candidates = Candidates::default();
     for text in &args.references {
-        candidates.add(text, None)?;
+        candidates.add(text)?;
     }
-    if let Some(path) = &args.from_json {
-        let text = read_text(path)
-            .map_err(|error| CannotCheck(vec![format!("{}: {error}", path.display())]))?;
-        candidates
-            .search(&text, &config.resolving.paths, conventions)
-            .map_err(|error| CannotCheck(vec![format!("{}: {error}", path.display())]))?;
+    let wanted = Wanted { paths: &config.resolving.paths, conventions };
+    for path in &args.from_json {
+        let files = input::files(path).map_err(|error| CannotCheck::in_file(path, &error))?;
+        for path in &files {
+            let file = input::open(path).map_err(|error| CannotCheck::in_file(path, &error))?;
+            search::search(file, &path.display().to_string(), wanted, &mut candidates)
+                .map_err(|error| CannotCheck::in_file(path, &error))?;
+        }
     }
-    if args.config.is_some() || (args.references.is_empty() && args.from_json.is_none()) {
+    if args.config.is_some() || (args.references.is_empty() && args.from_json.is_empty()) {
         for key in &config.cache.listed {
-            candidates.add(&reference_text(key), None)?;
+            candidates.add(&reference_text(key))?;
         }
     }
     Ok(candidates.into_all())
@@ -253,20 +285,6 @@ async fn read(
     let reads = read_all(source.clone(), keys, || bar.inc(1)).await;
     bar.finish_and_clear();
     reads
-}
-
-/// Reads a JSON file, or standard input if the path is `-`.
-fn read_text(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let stream: Box<dyn io::Read> = match path.as_os_str() == "-" {
-        true => Box::new(io::stdin()),
-        false => Box::new(File::open(path)?),
-    };
-    stream.take(JSON_BYTES_MAX + 1).read_to_string(&mut text)?;
-    match text.len() as u64 > JSON_BYTES_MAX {
-        true => Err(io::Error::other(format!("the file is longer than {JSON_BYTES_MAX} bytes"))),
-        false => Ok(text),
-    }
 }
 
 fn as_json(reports: &[Report]) -> String {

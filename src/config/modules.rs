@@ -10,7 +10,7 @@ use crate::secret::arn::is_account;
 use crate::secret::key::Key;
 use crate::server::dialect::Dialect;
 use crate::server::{listener, resolving};
-use crate::source::secrets_manager;
+use crate::source::secrets_manager::{self, Endpoint};
 use crate::telemetry::log;
 use crate::tokens::Token;
 use std::collections::BTreeMap;
@@ -74,6 +74,15 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
     let initialization = environment.get("AWS_LAMBDA_INITIALIZATION_TYPE");
     let is_snapshot = initialization.is_some_and(|kind| kind == "snap-start");
     let listed = settings.secrets.into_iter();
+    if settings.allow_http_endpoint && settings.endpoint.as_ref().is_some_and(Endpoint::is_exposed)
+    {
+        warnings.push(
+            "INSECURE: SIDEKEY_ENDPOINT uses http, so secrets cross the network unencrypted, and \
+             every host on the way can read and change them; use this only for development, with \
+             an emulator of AWS"
+                .to_owned(),
+        );
+    }
     Config {
         cache: cache::Config {
             policies,
@@ -108,6 +117,7 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             endpoint: settings.endpoint,
             region_only: settings.region_only,
             attempt_timeout: settings.upstream_timeout,
+            credential_process_timeout: settings.credential_process_timeout,
             trust,
             environment,
             is_snapshot,

@@ -16,7 +16,7 @@ use crate::convention::Conventions;
 use crate::message::tenant::{TenantBinding, TenantCheck};
 use crate::secret::reference::SecretId;
 use crate::secret::scope::Home;
-use crate::source::secrets_manager::Trust;
+use crate::source::secrets_manager::{Endpoint, Trust};
 use crate::tokens::Token;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -123,6 +123,15 @@ fn check_relations(settings: &Settings, mistakes: &mut Mistakes) {
             "the value must not be shorter than SIDEKEY_UPSTREAM_TIMEOUT (or \
              SECRETS_MANAGER_TIMEOUT_MILLIS); otherwise callers would stop waiting before a call to \
              Secrets Manager times out",
+        );
+    }
+    if settings.endpoint.as_ref().is_some_and(Endpoint::is_exposed) && !settings.allow_http_endpoint
+    {
+        mistakes.add(
+            "SIDEKEY_ENDPOINT",
+            "the URL uses http with a host that is not a loopback address, so secrets would cross \
+             the network unencrypted; use https, or for development with an emulator of AWS, set \
+             SIDEKEY_ALLOW_HTTP_ENDPOINT=true",
         );
     }
     let unknown_home = Home { region: "".into(), account: None };

@@ -370,3 +370,40 @@ fn conventions_are_read_although_other_variables_have_mistakes() {
         );
     }
 }
+
+#[test]
+fn http_endpoint_on_another_host_needs_its_own_variable() {
+    let endpoint = ("SIDEKEY_ENDPOINT", "http://localstack:4566");
+    let refused = load_from(&[endpoint], Host::Standalone);
+    let problem = refused.mistakes.to_string();
+    assert!(problem.starts_with("SIDEKEY_ENDPOINT: "), "{problem}");
+    assert!(problem.ends_with("set SIDEKEY_ALLOW_HTTP_ENDPOINT=true"), "{problem}");
+
+    let allowed = [endpoint, ("SIDEKEY_ALLOW_HTTP_ENDPOINT", "true")];
+    let Loaded { mistakes, warnings, .. } = load_from(&allowed, Host::Standalone);
+    assert_eq!(mistakes.to_string(), "");
+    assert!(warnings.len() == 1 && warnings[0].contains("unencrypted"), "{warnings:?}");
+
+    let encrypted = [("SIDEKEY_ENDPOINT", "https://localstack:4566"), allowed[1]];
+    assert!(load_from(&encrypted, Host::Standalone).warnings.is_empty());
+}
+
+#[test]
+fn compose_files_configure_an_agent_without_mistakes() {
+    for file in [
+        include_str!("../../examples/compose/localstack.yaml"),
+        include_str!("../../examples/compose/moto.yaml"),
+    ] {
+        let pairs: Vec<(&str, &str)> = file
+            .lines()
+            .filter_map(|line| line.trim().split_once(": "))
+            .filter(|(name, _)| name.starts_with("SIDEKEY_") || name.starts_with("AWS_"))
+            .map(|(name, value)| (name, value.split(" #").next().unwrap_or_default()))
+            .map(|(name, value)| (name, value.trim_matches('"')))
+            .collect();
+        let Loaded { config, mistakes, warnings } = load_from(&pairs, Host::Standalone);
+        assert_eq!(mistakes.to_string(), "");
+        assert_eq!(warnings.len(), 1, "the endpoint must be on another host: {warnings:?}");
+        assert!(config.source.endpoint.is_some() && !config.tokens.is_empty(), "{pairs:?}");
+    }
+}

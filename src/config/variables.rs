@@ -194,6 +194,12 @@ settings! {
         help: "The timeout of one call to Secrets Manager.",
         parse: positive_span,
     }
+    credential_process_timeout: Duration {
+        name: "SIDEKEY_CREDENTIAL_PROCESS_TIMEOUT",
+        default: "30s",
+        help: "How long the credential_process of an AWS profile may run before Sidekey kills it.",
+        parse: positive_span,
+    }
     prefetch: Mode {
         name: "SIDEKEY_PREFETCH",
         default: "get",
@@ -238,6 +244,12 @@ settings! {
         default: "",
         help: "The URL to call instead of AWS's own endpoint. It must use https, or http with a loopback address. `{region}` in the URL is replaced by the region.",
         parse: |text| Endpoint::parse(text).map(Some).map_err(|bad| bad.to_string()),
+    }
+    allow_http_endpoint: bool {
+        name: "SIDEKEY_ALLOW_HTTP_ENDPOINT",
+        default: "false",
+        help: "Whether SIDEKEY_ENDPOINT may use http with any host, such as an emulator of AWS. Secrets then cross the network unencrypted.",
+        parse: boolean,
     }
     region: Option<String> {
         name: "SIDEKEY_REGION",
@@ -360,7 +372,8 @@ mod tests {
             ("SIDEKEY_PREFETCH", "all", "get, batch or auto"),
             ("SIDEKEY_ON_INIT_FAILURE", "exit", "serve or fail"),
             ("SIDEKEY_DIALECT", "lambda", "auto, agent or extension"),
-            ("SIDEKEY_ENDPOINT", "http://10.0.0.1", "use https"),
+            ("SIDEKEY_ENDPOINT", "localstack:4566", "must be a URL"),
+            ("SIDEKEY_ALLOW_HTTP_ENDPOINT", "yes", "true, false, 1 or 0"),
             ("SIDEKEY_REGION", "evil.example", "the value must be a region"),
             ("SIDEKEY_REGION_ONLY", "TRUE", "true, false, 1 or 0"),
             ("SIDEKEY_RESOLVE_PATHS", " , ", "must not be empty"),

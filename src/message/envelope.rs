@@ -175,7 +175,7 @@ mod tests {
             assert_eq!(found(&sns(text)), Err(BadText::NotificationNotAnObject), "{text}");
         }
         let many = json!({"a": vec!["x"; 101]}).to_string();
-        let limit = LimitExceeded::TooManyReferences { max: 100 };
+        let limit = LimitExceeded::TooManyReferences;
         assert_eq!(found(&sns(&many)), Err(BadText::LimitExceeded(limit)));
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct Path {
 
 /// One step of a path such as `channel_config.*.credentials_id`: the characters between two dots.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// The step is a key. It matches the object member with this key, or the array item with this
     /// index.
     Key(Box<str>),
@@ -107,14 +107,14 @@ impl Path {
     }
 
     /// Returns the step of the path at `depth`, counted from 0. Returns `None` after the last step.
-    pub(super) fn step(&self, depth: usize) -> Option<&Step> {
+    pub(crate) fn step(&self, depth: usize) -> Option<&Step> {
         self.steps.get(depth)
     }
 }
 
 impl Step {
     /// Returns whether this step of a path matches an object member with the key `key`.
-    pub(super) fn matches_key(&self, key: &str) -> bool {
+    pub(crate) fn matches_key(&self, key: &str) -> bool {
         match self {
             Self::Key(own) => **own == *key,
             Self::Any => true,
@@ -122,7 +122,7 @@ impl Step {
     }
 
     /// Returns whether this step of a path matches the array item at `index`.
-    pub(super) fn matches_index(&self, index: usize) -> bool {
+    pub(crate) fn matches_index(&self, index: usize) -> bool {
         match self {
             // `01` and `+1` can only be keys of objects, so that every array item has exactly one
             // path.

@@ -25,7 +25,6 @@ pub(crate) const FOUND_PATH_BYTES_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Search<'p> {
     targets: Vec<Target<'p>>,
-    references_max: usize,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,8 +56,8 @@ pub(crate) struct FoundReference {
 /// Why Sidekey stopped the search of a message: the message exceeds one of these limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LimitExceeded {
-    #[error("the message has more than {max} references")]
-    TooManyReferences { max: usize },
+    #[error("the message has more than {FOUND_MAX} references")]
+    TooManyReferences,
     #[error("the path of a reference in the message is longer than {FOUND_PATH_BYTES_MAX} bytes")]
     PathTooLong,
 }
@@ -108,14 +107,7 @@ impl<'p> Search<'p> {
         for (order, path) in texts.into_iter().enumerate() {
             targets.push(Target { path, order, text: Some(order) });
         }
-        Self { targets, references_max: FOUND_MAX }
-    }
-
-    /// Sets the maximum number of names and ARNs of secrets that the search may find in one
-    /// message.
-    #[must_use]
-    pub(crate) fn at_most(self, max: usize) -> Self {
-        Self { references_max: max, ..self }
+        Self { targets }
     }
 
     /// Searches a message for names and ARNs of secrets. `text` is the message as JSON.
@@ -155,8 +147,7 @@ impl<'p> Search<'p> {
     ) -> Result<Found, SearchError<D::Error>> {
         let texts = self.targets.iter().filter(|target| target.text.is_some()).count();
         let found = Found { references: Vec::new(), texts: vec![None; texts] };
-        let references_max = self.references_max;
-        let mut walk = Walk { found, references_max, path: String::new(), limit: None };
+        let mut walk = Walk { found, path: String::new(), limit: None };
         let root = Member { walk: &mut walk, targets: self.targets.clone(), depth: 0 };
         match message.deserialize_map(root) {
             Ok(()) => {
@@ -174,7 +165,6 @@ impl<'p> Search<'p> {
 /// The state of a search: the results so far, and the path of the value that is being read.
 struct Walk {
     found: Found,
-    references_max: usize,
     path: String,
     limit: Option<LimitExceeded>,
 }
@@ -198,8 +188,8 @@ impl Walk {
         if self.path.len() > FOUND_PATH_BYTES_MAX {
             return Err(self.stop(LimitExceeded::PathTooLong));
         }
-        if self.found.references.len() == self.references_max {
-            return Err(self.stop(LimitExceeded::TooManyReferences { max: self.references_max }));
+        if self.found.references.len() == FOUND_MAX {
+            return Err(self.stop(LimitExceeded::TooManyReferences));
         }
         let (path, reference) = (self.path.as_str().into(), text.map(Into::into));
         self.found.references.push(FoundReference { path, reference, order });
@@ -487,8 +477,7 @@ mod tests {
         let paths = paths(&["l.*.id"]);
         let many = |count: usize| json!({"l": vec![json!({"id": "x"}); count]}).to_string();
         assert_eq!(found(&paths, &many(FOUND_MAX)).map(|found| found.len()), Ok(FOUND_MAX));
-        let too_many =
-            Err(BadText::LimitExceeded(LimitExceeded::TooManyReferences { max: FOUND_MAX }));
+        let too_many = Err(BadText::LimitExceeded(LimitExceeded::TooManyReferences));
         assert_eq!(found(&paths, &many(FOUND_MAX + 1)), too_many);
         let long = |bytes: usize| json!({"l": {"k".repeat(bytes): {"id": "x"}}}).to_string();
         assert!(found(&paths, &long(FOUND_PATH_BYTES_MAX - 5)).is_ok());

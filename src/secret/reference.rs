@@ -65,6 +65,18 @@ impl SecretId {
             Self::Arn(arn) => arn.as_str(),
         }
     }
+
+    /// Returns whether this name or ARN means the secret with the full ARN `arn` and the name
+    /// `name`. A partial ARN lacks the hyphen and the six random characters at the end of a full
+    /// ARN.
+    pub(crate) fn means(&self, arn: &Arn, name: &str) -> bool {
+        match self {
+            Self::Name(own) => **own == *name,
+            Self::Arn(own) => {
+                own == arn || (arn.as_str().starts_with(own.as_str()) && own.resource() == name)
+            }
+        }
+    }
 }
 
 impl fmt::Debug for SecretId {

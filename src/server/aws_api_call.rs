@@ -5,7 +5,7 @@ use super::body::{self, BODY_BYTES_MAX, RequestBody};
 use super::concurrent_reads::ConcurrentReads;
 use super::context::Context;
 use super::dialect::aws_api::{Batch, description, value};
-use super::lookup::{find, find_since, read_result, refuse_withheld};
+use super::lookup::{find, find_since, key_of, read_result, refuse_withheld};
 use super::operation::{Call, Operation, RequestedSecret};
 use super::problem::Problem;
 use super::response::{self, AWS_JSON, Response};
@@ -49,11 +49,13 @@ impl AwsApiCall<'_> {
     /// does not contain the value.
     async fn describe(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {
         let cache = &self.context.cache;
-        let current =
+        let started = cache.clock().now();
+        let wanted =
             BorrowedReference { selector: Selector::current(), ..secret.parse_reference()? };
-        let served = find(cache, &current, false).await?;
-        let cached = cache.servable_entries(&served.entry);
-        let body = description(&served.entry.version, &cached);
+        let current = find_since(cache, &wanted, started).await?;
+        let key = key_of(&wanted)?;
+        let (served, versions) = cache.labelled_versions(&key, current, started).await;
+        let body = description(&served.entry, &versions);
         let mut response = response::with_body(StatusCode::OK, AWS_JSON, body);
         response::set_no_store(response.headers_mut());
         response::set_entry_headers(response.headers_mut(), &served);

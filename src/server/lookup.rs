@@ -41,7 +41,7 @@ pub(super) async fn find_since(
     Ok(cache.read_since(key_of(wanted)?, started).await?)
 }
 
-fn key_of(wanted: &BorrowedReference<'_>) -> Result<Key, Problem> {
+pub(super) fn key_of(wanted: &BorrowedReference<'_>) -> Result<Key, Problem> {
     Ok(Key { id: SecretId::parse(wanted.id)?, selector: wanted.selector.clone() })
 }
 
@@ -62,7 +62,7 @@ pub(super) fn refuse_withheld(served: &Served) -> Result<(), Problem> {
 /// For a stale read, also counts in the metrics why the value was outdated.
 pub(super) fn read_result(served: &Served, metrics: &Metrics) -> ReadResult {
     match served.how {
-        How::Hit | How::RefreshLimited => ReadResult::Hit,
+        How::Hit => ReadResult::Hit,
         How::Miss | How::Refreshed => ReadResult::Miss,
         How::Stale(reason) => {
             metrics.stale_read(reason.label());

@@ -33,10 +33,6 @@ const CACHE: HeaderName = HeaderName::from_static("x-sidekey-cache");
 /// its kind of secret).
 const PROBLEM: HeaderName = HeaderName::from_static("x-sidekey-problem");
 
-/// The header that tells the caller that the query parameter `refreshNow` had no effect, because
-/// the last refresh was too recent.
-const REFRESH: HeaderName = HeaderName::from_static("x-sidekey-refresh");
-
 /// Builds a response with a body that contains no secret.
 pub(super) fn with_body(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
     let mut response = Response::new(Either::Left(Full::new(body)));
@@ -109,16 +105,13 @@ pub(super) fn set_entry_headers(headers: &mut HeaderMap, served: &Served) {
     {
         headers.insert(PROBLEM, codes);
     }
-    if served.how == How::RefreshLimited {
-        headers.insert(REFRESH, HeaderValue::from_static("limited"));
-    }
 }
 
 /// Returns the word that tells the caller how the cache answered: `hit`, `miss`, `stale` or
 /// `refreshed`.
 pub(super) fn cache_label(how: How) -> &'static str {
     match how {
-        How::Hit | How::RefreshLimited => "hit",
+        How::Hit => "hit",
         How::Miss => "miss",
         How::Stale(_) => "stale",
         How::Refreshed => "refreshed",

@@ -5,7 +5,7 @@ use super::lookup::{find, read_result, refuse_withheld};
 use super::problem::Problem;
 use super::request::Query;
 use super::response::{self, JSON, PLAIN_TEXT, Response};
-use crate::cache::reader::REFRESH_NOW_INTERVAL;
+use crate::cache::plan::REFRESH_NOW_INTERVAL;
 use crate::cache::{How, Served};
 use crate::clock::within;
 use crate::secret::reference::BorrowedReference;

@@ -37,7 +37,9 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use clients::Clients;
 use http::IdlePolicy;
 use response::Batch;
-use sdk_config::Settings;
+#[cfg(feature = "host")]
+use sdk_config::Runner;
+use sdk_config::{ProviderChain, Settings};
 use session::{CachedProvider, Session};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -65,6 +67,8 @@ pub struct Config {
     pub(crate) region_only: bool,
     /// The maximum time for one attempt to call AWS, including the time to open a connection.
     pub(crate) attempt_timeout: Duration,
+    /// The maximum time that the `credential_process` of an AWS profile may run.
+    pub(crate) credential_process_timeout: Duration,
     pub(crate) trust: Trust,
     pub(crate) environment: BTreeMap<String, String>,
     /// Whether SnapStart (a feature of AWS Lambda) may resume the process from a snapshot. If so,
@@ -79,6 +83,7 @@ impl fmt::Debug for Config {
             .field("endpoint", &self.endpoint)
             .field("region_only", &self.region_only)
             .field("attempt_timeout", &self.attempt_timeout)
+            .field("credential_process_timeout", &self.credential_process_timeout)
             .field("trust", &self.trust)
             .field("environment", &self.environment.keys())
             .field("is_snapshot", &self.is_snapshot)
@@ -145,31 +150,34 @@ impl SecretsManager {
             region: config.region,
             http: http::client(config.trust, own_ports, idle_policy, clock.clone()),
             timeouts,
+            attempt_timeout,
+            #[cfg(feature = "host")]
+            process_runner: Arc::new(Runner::new(config.credential_process_timeout, clock.clone())),
         };
         let loaded = sdk_config::load(&settings).await;
-        let region: Box<str> = loaded.region().ok_or(RegionError::Missing)?.as_ref().into();
+        let region: Box<str> = loaded.config.region().ok_or(RegionError::Missing)?.as_ref().into();
         if !is_region(&region) {
             return Err(RegionError::Malformed(region));
         }
+        let deadline = loaded.credentials_timeout + attempt_timeout;
         // The region is stored, so that the SDK does not determine the region again when
         // credentials are loaded later.
         settings.region = Some(region.to_string());
         let session = Arc::new(Session::new(
             settings,
-            loaded.credentials_provider(),
-            attempt_timeout,
+            ProviderChain::of(&loaded),
             config.is_snapshot,
             clock,
             tokens,
         ));
         let provider = SharedCredentialsProvider::new(CachedProvider(session.clone()));
-        let shared = loaded.into_builder().credentials_provider(provider).build();
+        let shared = loaded.config.into_builder().credentials_provider(provider).build();
         Ok(Self {
             clients: Clients::new(region, config.region_only, config.endpoint, shared),
             session,
             // The agent may have to get credentials before it reads the secret. Each of the two
-            // steps may take up to the timeout.
-            deadline: attempt_timeout * 2,
+            // steps may take up to its timeout.
+            deadline,
         })
     }
 

@@ -60,7 +60,7 @@ async fn answers_equal_those_of_secrets_manager_byte_for_byte() {
     assert_eq!(field.json()["SecretString"], "<ann>");
     let batch = call(&sidekey, BATCH, r#"{"SecretIdList":["app/db"]}"#).await;
     assert_eq!(batch.text(), format!(r#"{{"SecretValues":[{value}],"Errors":[]}}"#));
-    assert_eq!(fake.calls().count(GetSecretValue), 1);
+    assert_eq!(fake.calls().count(GetSecretValue), 3, "`DescribeSecret` looks for two more labels");
 }
 
 /// The dialect and the AWS API are served on the same port, each with its own response format.

@@ -27,7 +27,8 @@ def plain(value):
 
 def ask(client, method, parameters):
     if method == "cached":
-        return SecretCache(client=client).get_secret_string(parameters["SecretId"])
+        cache = SecretCache(client=client)
+        return cache.get_secret_string(parameters["SecretId"], parameters.get("VersionStage"))
     try:
         answer = getattr(client, method)(**parameters)
     except ClientError as error:

@@ -183,9 +183,9 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
 }
 
 /// AWS's caching library works without permission for `DescribeSecret`. The agent answers its calls
-/// from the one value that it fetched, also after a rotation.
+/// from what it fetched by one call for each label, also after a rotation.
 #[tokio::test]
-async fn caching_library_of_aws_causes_one_call() {
+async fn caching_library_of_aws_causes_one_call_for_each_label() {
     let clients = match Clients::install() {
         Ok(clients) => clients,
         Err(missing) => return missing.skip_or_fail(),
@@ -200,10 +200,13 @@ async fn caching_library_of_aws_causes_one_call() {
         (&reported[0], &reported[1]),
         (&reported[2]["answer"]["SecretString"], &reported[0])
     );
-    assert_eq!(fake.calls().total(), 1);
+    assert_eq!(fake.calls().total(), 3);
+    let before = reported[0].clone();
     fake.secrets().put("app/text", "the newest").expect("the secret exists");
     sidekey.advance(Duration::from_secs(301));
+    let previous = json!(["cached", {"SecretId": "app/text", "VersionStage": "AWSPREVIOUS"}]);
+    let calls = json!([previous, cached]);
     let reported = boto3(&clients, &endpoint, Some(TOKEN), &calls).await;
-    assert_eq!((&reported[0], &reported[1]), (&json!("the newest"), &json!("the newest")));
+    assert_eq!((&reported[0], &reported[1]), (&before, &json!("the newest")));
     assert_eq!(fake.calls().count(DescribeSecret), 0);
 }

@@ -1,17 +1,23 @@
 //! `sidekey check` reports which of many secrets are unreadable or malformed, why, and how to fix
 //! them. The command never prints a value.
 
+use crate::clients::killed_with_test;
 use crate::support::agent::Setup;
 use crate::support::clock::ManualClock;
 use crate::support::finished::Finished;
 use crate::support::linters::Linters;
+use crate::support::program::SIDEKEY;
 use crate::support::{TempFolder, fake};
 use fake_aws::Fake;
 use fake_aws::Operation::{DescribeSecret, GetSecretValue};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use sidekey::convention::problem::Problem;
 use sidekey::source::FetchErrorKind;
 use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
 
 type Vars = BTreeMap<String, String>;
 
@@ -219,11 +225,11 @@ async fn references_are_found_in_a_dynamodb_table() {
             .collect();
         let at = |end: &str| format!("{place}{end}");
         let expected = [
+            (&json!("own/openai#ai_api_key"), at("ai_config.ai_api_key_reference")),
             (
                 &json!("whatsapp-credentials/acme/support/twilio"),
                 at("channel_config.whatsapp.credentials_id"),
             ),
-            (&json!("own/openai#ai_api_key"), at("ai_config.ai_api_key_reference")),
             (&json!("openai-api-key/sms"), at("notes[0]")),
         ];
         assert_eq!(found, expected, "{text}");
@@ -235,10 +241,99 @@ async fn references_are_found_in_a_dynamodb_table() {
     let done = check(&["--from-json", &broken], &vars, b"").await;
     assert_eq!((done.code, done.text()), (Some(2), ""));
     assert!(
-        done.err.contains("broken.json: the file is neither JSON (error at line 1"),
+        done.err.contains("broken.json: the file is not JSON: there is an error at line 1"),
         "{}",
         done.err
     );
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text.as_bytes()).expect("writing to memory does not fail");
+    encoder.finish().expect("writing to memory does not fail")
+}
+
+/// Reads an export of a table to S3, which is a folder with compressed files, the items that `jq`
+/// prints, and an SQS event whose message contains half an emoji. Each reference is found.
+#[tokio::test]
+async fn references_are_found_in_exports_items_and_events() {
+    let (_fake, vars) = prepare(&[("openai-api-key/sms", OPENAI)]).await;
+    let folder = TempFolder::new();
+    let item = json!({"ai_config": {"M": {"ai_api_key_reference": {"S": "openai-api-key/sms"}}}});
+    let lines = format!("{}\n", json!({ "Item": item })).repeat(2);
+    let data = folder.path().join("AWSDynamoDB/01/data");
+    fs::create_dir_all(&data).expect("a folder can be created");
+    for part in ["a.json.gz", "b.json.gz"] {
+        fs::write(data.join(part), gzip(&lines)).expect("a file can be written");
+    }
+    fs::write(data.join("notes.md5"), "not JSON").expect("a file can be written");
+    let message = r#"{"text":"\ud83d","ai_config":{"ai_api_key_reference":"openai-api-key/sms"}}"#;
+    let event = json!({"Records": [{"eventSource": "aws:sqs", "body": message}]}).to_string();
+    let export = folder.path().join("AWSDynamoDB").display().to_string();
+    let at = "ai_config.ai_api_key_reference";
+    let in_export =
+        |part: &str, value: usize| format!("{}: [{value}].Item.{at}", data.join(part).display());
+    for (path, stdin, expected) in [
+        (
+            &*export,
+            Vec::new(),
+            vec![
+                in_export("a.json.gz", 0),
+                in_export("a.json.gz", 1),
+                in_export("b.json.gz", 0),
+                in_export("b.json.gz", 1),
+            ],
+        ),
+        ("-", gzip(&lines), vec![format!("[0].Item.{at}"), format!("[1].Item.{at}")]),
+        (
+            "-",
+            format!("{item:#}\n{item:#}\n").into(),
+            vec![format!("[0].{at}"), format!("[1].{at}")],
+        ),
+        ("-", event.into(), vec![format!("Records[0].body.{at}")]),
+    ] {
+        let done = check(&["--json", "--from-json", path], &vars, &stdin).await;
+        assert_eq!((done.code, &*done.err), (Some(0), ""));
+        assert_eq!(parsed(&done)["results"][0]["places"], json!(expected));
+    }
+    let done = check(&["--from-json", &folder.path().display().to_string()], &vars, b"").await;
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    fs::write(data.join("b.json.gz"), &gzip(&lines)[..20]).expect("a file can be written");
+    let done = check(&["--from-json", &export], &vars, b"").await;
+    assert!(done.code == Some(2) && done.err.contains("b.json.gz: the file"), "{}", done.err);
+}
+
+/// Reads a file of 10 MB, whose items are one value deep in the file. The command may allocate at
+/// most 32 MB, including what it needs without a file.
+#[tokio::test]
+async fn large_file_needs_little_memory() {
+    let (_fake, vars) = prepare(&[("openai-api-key/sms", OPENAI)]).await;
+    let item =
+        json!({"id": {"N": "1"}, "tags": {"L": [{"BOOL": true}, {"S": "openai-api-key/sms"}]}});
+    let mut items = format!("{item},").repeat(10_000_000 / item.to_string().len());
+    items.pop();
+    let folder = TempFolder::new();
+    let path = folder.write("large.json", &format!("{{\"page\":{{\"Items\":[{items}]}}}}"));
+    let mut limited = killed_with_test("sh");
+    limited
+        .args(["-c", "ulimit -d 32768 && exec \"$0\" check --from-json \"$1\"", SIDEKEY])
+        .arg(&path);
+    let done = Finished::run(limited, &vars, b"").await;
+    assert_eq!((done.code, &*done.err), (Some(0), ""), "{}", done.text());
+    assert!(done.text().contains("1 references checked, 0 with findings"), "{}", done.text());
+}
+
+/// The file has a text of 65,536 characters where a reference is expected. The table shows its
+/// beginning, and the other references.
+#[tokio::test]
+async fn very_long_reference_does_not_hide_the_report() {
+    let (_fake, vars) = prepare(&[("openai-api-key/sms", OPENAI)]).await;
+    let long = "x".repeat(65_536);
+    let file = json!([{"ai_config": {"ai_api_key_reference": long}}, "openai-api-key/sms"]);
+    let done = check(&["--from-json", "-"], &vars, file.to_string().as_bytes()).await;
+    assert_eq!((done.code, &*done.err), (Some(1), ""));
+    assert!(done.text().contains("xxx…") && done.text().len() < 10_000, "{}", done.text());
+    assert!(done.text().contains("2 references checked, 1 with findings"), "{}", done.text());
 }
 
 /// A settings file given as an argument lists the secrets to check and the settings. The

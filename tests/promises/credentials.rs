@@ -7,10 +7,13 @@ use crate::support::client::{Answer, get, request};
 use crate::support::clock::ManualClock;
 use crate::support::container::{AUTHORIZATION, CredentialEndpoint};
 use crate::support::gateway::Gateway;
+use crate::support::program::Program;
 use crate::support::{TempFolder, eventually, fake};
 use fake_aws::Operation::{AssumeRoleWithWebIdentity, GetSecretValue};
 use fake_aws::{Fake, Fault, Match};
+use rustix::process::Signal;
 use sidekey::cache::freshness::FAILING_MAX;
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -385,4 +388,145 @@ async fn new_credentials_are_used_after_a_restore() {
             assert_eq!(!is_refused, is_let_in, "{token}: {}", answer.text());
         }
     }
+}
+
+/// Returns the output of a `credential_process` with the session token `token`.
+fn printed(token: &str) -> String {
+    format!(
+        "{{\"Version\":1,\"AccessKeyId\":\"ASIATESTS\",\"SecretAccessKey\":\"k\",\
+         \"SessionToken\":\"{token}\"}}"
+    )
+}
+
+/// Prepares an agent whose default profile runs `command` to get credentials.
+fn with_process(
+    fake: &Fake,
+    clock: &Arc<ManualClock>,
+    folder: &TempFolder,
+    command: &str,
+) -> Setup {
+    let script = folder.write("script", command);
+    let profile = format!("[default]\ncredential_process = sh {}\n", script.display());
+    without_credentials(fake, clock)
+        .with("AWS_CONFIG_FILE", folder.write("config", &profile).display())
+}
+
+/// Returns whether a process runs. A process that was killed, but not yet awaited, does not run.
+fn is_running(id: &str) -> bool {
+    let state = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    let state = state.rsplit(')').next().unwrap_or_default();
+    !state.is_empty() && !state.trim_start().starts_with('Z')
+}
+
+/// A `credential_process` hangs, and so does a program that it started. Many reads wait for one run
+/// of the program. At its deadline, Sidekey kills both processes. The next read starts the program
+/// again, and gets its credentials.
+#[tokio::test]
+async fn hanging_credential_process_is_killed_with_its_group() {
+    let clock = ManualClock::new();
+    let fake = start_fake(&clock, "session-1").await;
+    let folder = TempFolder::new();
+    let ids = folder.path().join("ids");
+    let hang = format!("sleep 1000 &\necho $$ $! >> {}\nwait\n", ids.display());
+    let sidekey = with_process(&fake, &clock, &folder, &hang)
+        .with("SIDEKEY_CREDENTIAL_PROCESS_TIMEOUT", "30s")
+        .start()
+        .await;
+    let runs = || fs::read_to_string(&ids).unwrap_or_default();
+    let names: Vec<String> = (0..20).map(|number| format!("app/{number}")).collect();
+    let deadline = async {
+        let is_waiting = || sidekey.agent.status().flights == 20 && runs().ends_with('\n');
+        eventually("the reads wait for the program", async || is_waiting().then_some(())).await;
+        sidekey.advance(Duration::from_secs(29));
+        pause().await;
+        assert!(runs().split_whitespace().all(is_running), "{}", runs());
+        sidekey.advance(Duration::from_secs(1));
+    };
+    let reads = futures_util::future::join_all(names.iter().map(|name| sidekey.read(name)));
+    let (answers, ()) = tokio::join!(reads, deadline);
+    for answer in answers {
+        assert_credentials_error(&answer, 500, "InternalFailure");
+        assert!(answer.text().contains("did not end within 30s"), "{}", answer.text());
+    }
+    assert_eq!(runs().lines().count(), 1, "all reads wait for one program: {}", runs());
+    let is_ended = async || (!runs().split_whitespace().any(is_running)).then_some(());
+    eventually("the processes are killed", is_ended).await;
+
+    folder.write("script", &format!("echo '{}'", printed("session-1")));
+    sidekey.advance(FAILING_MAX);
+    assert_eq!(sidekey.read("app/db").await.value(), "old");
+}
+
+/// The credentials of the agent's profile come from a `credential_process` in its source profile.
+/// The agent assumes the role of the profile with them.
+#[tokio::test]
+async fn role_is_assumed_with_credentials_of_a_process() {
+    let clock = ManualClock::new();
+    let fake = start_fake(&clock, "none but those of STS").await;
+    let folder = TempFolder::new();
+    let output = folder.write("output", &printed("session-1"));
+    let profiles = format!(
+        "[default]\nrole_arn = {ROLE}\nsource_profile = base\n\
+         [profile base]\ncredential_process = cat {}\n",
+        output.display()
+    );
+    let sidekey = without_credentials(&fake, &clock)
+        .with("AWS_CONFIG_FILE", folder.write("config", &profiles).display())
+        .with("AWS_ENDPOINT_URL_STS", fake.url())
+        .start()
+        .await;
+    sidekey.read("app/db").await;
+    let calls = fake.calls().list();
+    let to_sts = calls.iter().find(|call| call.operation != Some(GetSecretValue));
+    let signed_with = to_sts.and_then(|call| call.security_token.as_deref());
+    assert_eq!(signed_with, Some("session-1"), "{calls:?}");
+}
+
+/// The shared credentials file is overwritten, or replaced by another file, before AWS rejects the
+/// old credentials. The next call to AWS is signed with the new ones.
+#[tokio::test]
+async fn changed_credentials_file_is_noticed_before_the_next_call() {
+    let clock = ManualClock::new();
+    let fake = start_fake(&clock, "session-1").await;
+    fake.session_tokens().accept_only(["session-1", "session-two", "session-three"]);
+    let folder = TempFolder::new();
+    let path = folder.write("credentials", &keys("session-1"));
+    let setup = without_credentials(&fake, &clock);
+    let sidekey = setup.with("AWS_SHARED_CREDENTIALS_FILE", path.display()).start().await;
+    sidekey.read("app/db").await;
+    assert_eq!(last_token(&fake).as_deref(), Some("session-1"));
+
+    folder.write("credentials", &keys("session-two"));
+    sidekey.read("app/overwritten").await;
+    assert_eq!(last_token(&fake).as_deref(), Some("session-two"));
+
+    let replacement = folder.write("replacement", &keys("session-three"));
+    fs::rename(replacement, &path).expect("the file can be replaced");
+    sidekey.read("app/replaced").await;
+    assert_eq!(last_token(&fake).as_deref(), Some("session-three"));
+
+    // A file without credentials, as while it is written, does not replace valid credentials.
+    folder.write("credentials", "[default]\n");
+    sidekey.read("app/half-written").await;
+    assert_eq!(last_token(&fake).as_deref(), Some("session-three"));
+}
+
+/// `sidekey check` waits for a `credential_process` that hangs. Ctrl-C ends the command and the
+/// program.
+#[tokio::test]
+async fn interrupted_command_ends_its_credential_process() {
+    let clock = ManualClock::new();
+    let fake = start_fake(&clock, "session-1").await;
+    let folder = TempFolder::new();
+    let ids = folder.path().join("ids");
+    let hang = format!("sleep 1000 &\necho $$ $! >> {}\nwait\n", ids.display());
+    let setup = with_process(&fake, &clock, &folder, &hang);
+    let program = Program::start(&["check", "app/db"], setup.without("SIDEKEY_PORT").vars());
+    let runs = || fs::read_to_string(&ids).unwrap_or_default();
+    eventually("the program runs", async || runs().ends_with('\n').then_some(())).await;
+    program.signal(Signal::INT);
+    let (code, output) = program.ended().await;
+    assert_eq!(code, Some(130), "{output}");
+    let is_ended = async || (!runs().split_whitespace().any(is_running)).then_some(());
+    eventually("the processes are killed", is_ended).await;
 }

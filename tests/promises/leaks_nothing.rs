@@ -27,6 +27,7 @@ use sidekey::tokens::{Token, Tokens};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -142,7 +143,8 @@ async fn debug_output_shows_no_value() {
     let sidekey = setup.clone().start().await;
     let mut connection = sidekey.connect().await;
     let mut problems = 0;
-    for path in reads(&fake) {
+    sidekey.advance(Duration::from_secs(1));
+    for path in [refreshing_read()].into_iter().chain(reads(&fake)) {
         let answer = connection.exchange(get(&path, &[("X-Vault-Token", TOKEN)])).await;
         if let Some(reported) = answer.header("x-sidekey-problem") {
             check("a header", reported);
@@ -224,13 +226,18 @@ async fn source(
         .expect("the configuration has a region")
 }
 
-/// Returns the paths of all reads, valid and invalid, of every secret.
+/// Returns the path of a read that makes a new call to AWS.
+fn refreshing_read() -> String {
+    read_path("app/text&refreshNow=true")
+}
+
+/// Returns the paths of all other reads, valid and invalid, of every secret.
 fn reads(fake: &Fake) -> Vec<String> {
     let mut paths = Vec::new();
     for name in ["app/text", "app/object", "app/binary", "missing"].into_iter().chain(MALFORMED) {
         let arn = fake.secrets().arn(name).unwrap_or_else(|_| "arn:aws:nothing".to_owned());
         for id in [name, &arn] {
-            for rest in ["", "%23password", "%23none", "&refreshNow=true", "&versionStage=BLUE"] {
+            for rest in ["", "%23password", "%23none", "&versionStage=BLUE"] {
                 paths.push(read_path(id) + rest);
             }
             paths.push(format!("/v1/{id}?field=password"));
@@ -402,7 +409,8 @@ async fn program_output_shows_no_value() {
     for fault in faults {
         fake.faults().clear();
         fake.faults().always(Match::any(), fault.clone());
-        for path in reads(&fake) {
+        let refreshing = matches!(fault, Fault::Throttle).then(refreshing_read);
+        for path in refreshing.into_iter().chain(reads(&fake)) {
             let answer = connection.exchange(get(&path, &[header])).await;
             assert_ne!(answer.status, 403, "{path}");
             if answer.status != 200 {

@@ -32,6 +32,7 @@ mod failures;
 mod forged_references;
 mod get;
 mod exec;
+mod http_endpoint;
 mod leaks_nothing;
 mod least_policy;
 mod listening;

@@ -199,6 +199,7 @@ async fn every_answer_names_the_problem() {
         format!("{NAME}&versionId={version}"),
         format!("{NAME}&refreshNow=true"),
     ] {
+        sidekey.advance(SECOND);
         let answer = sidekey.read(&id).await;
         assert_eq!((answer.status, answer.header(HEADER)), (200, Some(CODES)), "{id}");
     }
@@ -229,6 +230,10 @@ async fn withheld_value_is_refused_with_its_problem() {
         format!("{NAME}&versionId={version}"),
         format!("{NAME}&refreshNow=true"),
     ] {
+        if id.contains("refreshNow") {
+            assert_eq!(fake.calls().count(GetSecretValue), 1);
+            sidekey.advance(SECOND);
+        }
         let answer = sidekey.read(&id).await;
         assert_eq!((answer.status, answer.kind()), (400, "MalformedSecretException".to_owned()));
         assert_eq!(answer.json()["message"], MESSAGE, "{id}");
@@ -240,7 +245,7 @@ async fn withheld_value_is_refused_with_its_problem() {
         );
         assert_eq!(answer.header("etag"), None);
     }
-    assert_eq!(fake.calls().count(GetSecretValue), 1);
+    assert_eq!(fake.calls().count(GetSecretValue), 2);
     let condition = read_if_none(&sidekey, NAME, &format!("\"{version}\"")).await;
     assert_eq!(
         condition.kind(),

@@ -61,6 +61,7 @@ async fn answers(sidekey: &Sidekey, identifiers: &Identifiers) -> Vec<(String, V
     for (what, path) in [
         ("text", "app/text".to_owned()),
         ("text again", "app/text".to_owned()),
+        ("refreshed", "app/bytes&refreshNow=true".to_owned()),
         ("bytes", "app/bytes".to_owned()),
         ("object", "app/object".to_owned()),
         ("by ARN", object_arn.clone()),
@@ -68,7 +69,6 @@ async fn answers(sidekey: &Sidekey, identifiers: &Identifiers) -> Vec<(String, V
         ("a field", "app/object%23user".to_owned()),
         ("the version before", "app/object&versionStage=AWSPREVIOUS".to_owned()),
         ("a version", format!("app/object&versionId={first_version}")),
-        ("refreshed", "app/bytes&refreshNow=true".to_owned()),
         ("missing", "app/missing".to_owned()),
         ("no such field", "app/object%23none".to_owned()),
     ] {

@@ -187,10 +187,11 @@ async fn batch_returns_values_and_errors() {
     assert!(refused.message().is_some_and(|words| words.contains("SecretIdList")), "{refused:?}");
 }
 
-/// AWS's caching libraries call DescribeSecret and then read that version. Sidekey answers both
-/// from one call, and the description's labels are right through a rotation.
+/// AWS's caching libraries call DescribeSecret and then read that version. The description's labels
+/// are right through a rotation and do not depend on earlier reads. Sidekey finds them by one call
+/// to GetSecretValue for each label, and caches the results.
 #[tokio::test]
-async fn description_lists_labels_of_cached_versions() {
+async fn description_lists_the_labels_of_aws() {
     let (fake, sidekey) = start_agent().await;
     let secrets = fake.secrets();
     let arn = secrets.create("app/db", "one").expect("the secret name is unused");
@@ -214,15 +215,17 @@ async fn description_lists_labels_of_cached_versions() {
     };
     assert_eq!(describe("app/db").await, labels(&[(&first, "AWSCURRENT")]));
     assert_eq!(get(&first).await, "one");
-    assert_eq!((fake.calls().count(GetSecretValue), fake.calls().count(DescribeSecret)), (1, 0));
+    assert_eq!(describe(&arn).await, labels(&[(&first, "AWSCURRENT")]));
+    assert_eq!((fake.calls().count(GetSecretValue), fake.calls().count(DescribeSecret)), (3, 0));
 
     let second = secrets.put("app/db", "two").expect("the secret exists");
     sidekey.advance(Duration::from_secs(301));
-    assert_eq!(describe(&arn).await, labels(&[(&second, "AWSCURRENT")]));
-    assert_eq!((get(&first).await.as_str(), get(&second).await.as_str()), ("one", "two"));
     let both = labels(&[(&first, "AWSPREVIOUS"), (&second, "AWSCURRENT")]);
-    assert_eq!(describe("app/db").await, both);
-    assert_eq!(fake.calls().total(), 3);
+    for id in [&*arn, "app/db"] {
+        assert_eq!(describe(id).await, both);
+    }
+    assert_eq!((get(&first).await.as_str(), get(&second).await.as_str()), ("one", "two"));
+    assert_eq!(fake.calls().total(), 6);
 }
 
 /// Returns an error's code, and the number of requests that Sidekey got.

@@ -79,16 +79,25 @@ async fn take_call(upstream: &mut TcpStream) {
 }
 
 async fn answer(upstream: &mut TcpStream, name: &str) {
+    send(upstream, &response(name, "value")).await;
+}
+
+async fn send(upstream: &mut TcpStream, response: &str) {
+    upstream.write_all(response.as_bytes()).await.expect("the peer reads");
+}
+
+/// Returns the response of AWS to a read of the secret `name`.
+fn response(name: &str, value: &str) -> String {
     let body = format!(
         "{{\"ARN\":\"arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}-AbCdEf\",\
          \"Name\":\"{name}\",\"VersionId\":\"EXAMPLE1-90ab-cdef-fedc-ba987EXAMPLE\",\
-         \"SecretString\":\"value\",\"VersionStages\":[\"AWSCURRENT\"]}}"
+         \"SecretString\":\"{value}\",\"VersionStages\":[\"AWSCURRENT\"]}}"
     );
     let head = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
-    upstream.write_all((head + &body).as_bytes()).await.expect("the peer reads");
+    head + &body
 }
 
 /// AWS closes the connection after each answer. The next read opens a new one and succeeds.
@@ -105,6 +114,41 @@ async fn connection_closed_while_idle_is_not_a_failure() {
         };
         let reads = async { assert_eq!(sidekey.read(name).await.value(), "value") };
         with_timeout("an answer", async { tokio::join!(upstream, reads) }).await;
+    }
+}
+
+/// An upstream sends a second answer that the agent did not ask for. The agent closes the
+/// connection, asks over a new one, and never uses the unasked answer.
+#[tokio::test]
+async fn unasked_answer_is_never_used() {
+    for is_together in [true, false] {
+        let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
+        let endpoint = format!("http://{}", upstream.local_addr().expect("the socket is bound"));
+        let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
+        let unasked = response("b", "unasked");
+        let (mut first, ()) = with_timeout("the first answer", async {
+            tokio::join!(
+                async {
+                    let (mut first, _) = upstream.accept().await.expect("the connection opens");
+                    take_call(&mut first).await;
+                    let extra = if is_together { &*unasked } else { "" };
+                    send(&mut first, &(response("a", "value") + extra)).await;
+                    first
+                },
+                async { assert_eq!(sidekey.read("a").await.value(), "value") },
+            )
+        })
+        .await;
+        if !is_together {
+            send(&mut first, &unasked).await;
+        }
+        let second = async {
+            let (mut second, _) = upstream.accept().await.expect("another connection opens");
+            take_call(&mut second).await;
+            answer(&mut second, "b").await;
+        };
+        let reads = async { assert_eq!(sidekey.read("b").await.value(), "value", "{is_together}") };
+        with_timeout("the second answer", async { tokio::join!(second, reads) }).await;
     }
 }
 

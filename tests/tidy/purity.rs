@@ -12,7 +12,8 @@ const PURE: &[&str] = &[
     "src/server/resolving/", "src/server/route.rs",
     "src/config/cleaning.rs", "src/config/service_links.rs",
     "src/exec/variable.rs", "src/commands/check/dynamo.rs", "src/commands/check/candidates.rs",
-    "src/commands/check/gateway_key.rs", "src/commands/check/report.rs", "src/commands/policy/",
+    "src/commands/check/gateway_key.rs", "src/commands/check/lenient.rs", "src/commands/check/report.rs",
+    "src/commands/check/search.rs", "src/commands/check/search/", "src/commands/policy/",
     "src/commands/scaffold/plan.rs", "src/commands/table.rs",
 ];
 

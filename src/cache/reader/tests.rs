@@ -1,7 +1,9 @@
 //! Tests of reads: cache hits, shared calls, outages, refusals and `refreshNow`.
 
 use crate::cache::fixture::{Answer, LATENCY, SECOND, Setup, arn, failed, key, ok, outcome};
-use crate::cache::freshness::{BACK_OFF_MAX, EMPTY_BACK_OFF_MAX, Policy, REFUSAL_MEMORY, Reason};
+use crate::cache::freshness::{
+    BACK_OFF_BASE, BACK_OFF_MAX, EMPTY_BACK_OFF_MAX, Policy, REFUSAL_MEMORY, Reason,
+};
 use crate::cache::{How, refresh};
 use crate::clock::Clock;
 use crate::secret::key::Key;
@@ -170,25 +172,70 @@ async fn reads_of_a_missing_secret_in_a_loop_make_one_call_in_three_seconds() {
 async fn refresh_now_calls_aws_once_a_second() {
     let fixture = Setup::default().build();
     fixture.script("app", Answer::Version(1));
-    assert_eq!(fixture.read_now("app").await, ok("v1", How::Refreshed));
+    assert_eq!(fixture.read("app").await, ok("v1", How::Miss));
+    fixture.pass(SECOND / 2).await;
     fixture.script("app", Answer::Version(2));
-    assert_eq!(fixture.read_now("app").await, ok("v1", How::RefreshLimited));
-    fixture.pass(SECOND).await;
-    assert_eq!(fixture.read_now("app").await, ok("v2", How::Refreshed));
+    let began = fixture.clock.now();
+    let (one, two) = tokio::join!(fixture.read_now("app"), fixture.read_now("app"));
+    assert_eq!((one, two), (ok("v2", How::Refreshed), ok("v2", How::Refreshed)));
+    assert_eq!(fixture.calls(), 2, "readers that wait for the next call must share it");
+    let waited = fixture.clock.now().since(began);
+    assert!(waited.is_some_and(|waited| waited >= SECOND / 2 && waited <= SECOND), "{waited:?}");
+
     fixture.script("app", Answer::Fail(FetchErrorKind::Service));
-    fixture.pass(SECOND).await;
     assert_eq!(fixture.read_now("app").await, failed("service"));
+    fixture.script("app", Answer::Version(3));
+    let began = fixture.clock.now();
+    assert_eq!(fixture.read_now("app").await, ok("v3", How::Refreshed));
+    assert_eq!(fixture.clock.now().since(began), Some(SECOND + LATENCY));
+    assert_eq!(fixture.calls(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_refresh_now_leaves_the_entry_in_the_cache() {
+    let fixture = Setup::default().build();
+    fixture.script("app", Answer::Version(1));
+    fixture.read("app").await.unwrap();
+    fixture.script("app", Answer::Fail(FetchErrorKind::Service));
     assert_eq!(fixture.read_now("app").await, failed("service"));
-    assert_eq!(
-        fixture.calls(),
-        3,
-        "one call per second must be the limit during an outage as well"
-    );
-    assert_eq!(
-        fixture.read("app").await,
-        ok("v2", How::Hit),
-        "the entry must stay in the cache after a failed call"
-    );
+    assert_eq!(fixture.read("app").await, ok("v1", How::Hit));
+}
+
+#[tokio::test(start_paused = true)]
+async fn refresh_now_does_not_share_a_call_that_is_already_sent() {
+    for ttl in [100 * SECOND, Duration::ZERO] {
+        let policy = Policy { ttl, ..Policy::default() };
+        let fixture = Setup { policy, ..Setup::default() }.build();
+        fixture.script("app", Answer::Version(1));
+        let late = |name| {
+            let fixture = &fixture;
+            async move {
+                fixture.pass(LATENCY / 2).await;
+                fixture.read_now(name).await
+            }
+        };
+        let reads = tokio::join!(fixture.read("app"), late("app"), late("app"));
+        let refreshed = || ok("v1", How::Refreshed);
+        assert_eq!(reads, (ok("v1", How::Miss), refreshed(), refreshed()), "{ttl:?}");
+        assert_eq!(fixture.calls(), 2, "{ttl:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_readers_do_not_wait_for_the_next_call_of_refresh_now() {
+    let policy = Policy { ttl: SECOND / 4, ..Policy::default() };
+    let fixture = Setup { policy, ..Setup::default() }.build();
+    fixture.script("app", Answer::Version(1));
+    fixture.read("app").await.unwrap();
+    let plain = async {
+        fixture.pass(SECOND / 2).await;
+        let began = fixture.clock.now();
+        let read = fixture.read("app").await;
+        (read, fixture.clock.now().since(began))
+    };
+    let (refreshed, (read, waited)) = tokio::join!(fixture.read_now("app"), plain);
+    assert_eq!((refreshed, read), (ok("v1", How::Refreshed), ok("v1", How::Miss)));
+    assert_eq!((waited, fixture.calls()), (Some(LATENCY), 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,16 +263,43 @@ async fn read_outside_the_scope_is_refused_without_a_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn clock_that_jumps_makes_no_entry_fresh() {
+async fn wall_clock_set_forward_makes_no_entry_fresh() {
     let fixture = Setup::default().build();
     fixture.script("app", Answer::Version(1));
     fixture.read("app").await.unwrap();
-    fixture.script("app", Answer::Version(2));
-    fixture.clock.step_back(3600 * SECOND);
-    assert_eq!(fixture.read("app").await, ok("v2", How::Miss));
     fixture.clock.step_forward(24 * 3600 * SECOND);
-    fixture.script("app", Answer::Version(3));
-    assert_eq!(fixture.read("app").await, ok("v3", How::Miss));
+    fixture.script("app", Answer::Version(2));
+    assert_eq!(fixture.read("app").await, ok("v2", How::Miss));
+}
+
+#[tokio::test(start_paused = true)]
+async fn steady_clock_decides_after_the_wall_clock_was_set_back() {
+    let fixture = Setup::default().build();
+    fixture.script("app", Answer::Version(1));
+    fixture.read("app").await.unwrap();
+    fixture.clock.step_back(3600 * SECOND);
+    fixture.script("app", Answer::Fail(FetchErrorKind::Service));
+    assert_eq!(fixture.read("app").await, ok("v1", How::Hit));
+    fixture.pass(101 * SECOND).await;
+    assert_eq!(fixture.read("app").await, ok("v1", How::Stale(Reason::Failing)));
+    fixture.script("app", Answer::Version(2));
+    fixture.pass(BACK_OFF_MAX).await;
+    fixture.pass(BACK_OFF_MAX).await;
+    assert_eq!(fixture.read("app").await, ok("v2", How::Miss));
+}
+
+#[tokio::test(start_paused = true)]
+async fn entry_expires_if_the_wall_clock_goes_back_across_a_restore() {
+    let fixture = Setup { is_snapshot: true, ..Setup::default() }.build();
+    fixture.script("app", Answer::Version(1));
+    fixture.read("app").await.unwrap();
+    fixture.clock.step_back(3600 * SECOND);
+    fixture.script("app", Answer::Fail(FetchErrorKind::Service));
+    assert_eq!(fixture.read("app").await, failed("service"));
+    fixture.clock.step_forward(3600 * SECOND);
+    fixture.pass(BACK_OFF_BASE).await;
+    let stale = ok("v1", How::Stale(Reason::Failing));
+    assert_eq!(fixture.read("app").await, stale, "the wall clock is right again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -241,7 +315,7 @@ async fn servable_entries_of_one_secret_are_found_by_one_of_them() {
         fixture.script("other", Answer::Version(3));
         fixture.read("other").await.unwrap();
         let servable_ids = |entry| {
-            let entries = fixture.cache.servable_entries(entry);
+            let entries = fixture.cache.servable_entries(entry, false);
             entries.iter().map(|own| own.version.id.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(servable_ids(&read.entry), expected);

@@ -7,7 +7,7 @@ use super::world::{DEADLINE, World, secret};
 use crate::cache::entry::Entry;
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::freshness::{BACK_OFF_MIN, JITTER, REFUSAL_MEMORY, Refresh};
-use crate::cache::reader::REFRESH_NOW_INTERVAL;
+use crate::cache::plan::REFRESH_NOW_INTERVAL;
 use crate::cache::rollback::AGREE_AFTER;
 use crate::clock::Moment;
 use crate::source::FetchErrorKind;
@@ -107,7 +107,7 @@ impl World {
         let sent = state.calls.iter().filter(|call| call.id == id && !call.is_discarded);
         let is_again = sent
             .filter(|call| call.ended.is_some())
-            .any(|call| since(now, call.sent).is_some_and(|since| since < REFRESH_NOW_INTERVAL));
+            .any(|call| since(now, call.sent) < REFRESH_NOW_INTERVAL);
         (is_simple && is_again).then(|| {
             format!("the cache made a second call with refreshNow for {id} within one second")
         })
@@ -129,7 +129,7 @@ impl World {
         }
         let is_restored = state.fetched(cached).is_none_or(|call| call.epoch != state.epoch);
         let due = policy.ttl.mul_f64(1.0 - JITTER.end);
-        let is_due = since(now, cached.sent).is_none_or(|age| age >= due);
+        let is_due = since(now, cached.sent) >= due;
         let has_failed = state.failures(cached).next().is_some();
         (!is_due && !is_restored && !has_failed)
             .then_some("the cache refreshes an entry before it is due")
@@ -151,8 +151,7 @@ impl World {
         };
         let took = since(now, state.calls[call].sent);
         // Calls that were sent before a restore count as interrupted.
-        let is_cut = took.is_none_or(|took| took >= DEADLINE + SECOND)
-            || state.calls[call].epoch != state.epoch;
+        let is_cut = took >= DEADLINE + SECOND || state.calls[call].epoch != state.epoch;
         let is_held_back = match (&answered, &cached) {
             (Answered::Version { arn, id, .. }, Some(cached)) if *cached.version.arn == **arn => {
                 let is_older = self.setup.is_dated && number(id) < number(&cached.version.id);
@@ -189,7 +188,7 @@ fn too_early(state: &State, id: &str, cached: Option<&Arc<Entry>>, now: Moment) 
     };
     // A restore empties the cache of failed calls.
     let is_forgotten = cached.is_none() && state.epoch > 0;
-    let is_early = !is_forgotten && since(now, at).is_some_and(|since| since < wait);
+    let is_early = !is_forgotten && since(now, at) < wait;
     is_early.then(|| {
         format!("the cache made a call for {id} within {wait:?} after the failure {kind:?}")
     })

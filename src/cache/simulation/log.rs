@@ -12,13 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Returns the time from `then` to `now`. If the wall clock and the steady clock differ, returns
-/// the longer time. Returns `None` if the wall clock went back by more than a second.
-pub(super) fn since(now: Moment, then: Moment) -> Option<Duration> {
+/// the longer time. The steady clock of the simulation never goes back.
+pub(super) fn since(now: Moment, then: Moment) -> Duration {
     let steady = now.steady - then.steady;
-    match now.wall.duration_since(then.wall) {
-        Ok(wall) => Some(wall.max(steady)),
-        Err(back) => (back.duration() <= SECOND).then_some(steady),
-    }
+    now.wall.duration_since(then.wall).map_or(steady, |wall| wall.max(steady))
 }
 
 /// How the simulated AWS answered a call.
@@ -119,6 +116,14 @@ impl Call {
         }
     }
 
+    /// Returns how long before `now` the call was sent. `epoch` is the number of SnapStart restores
+    /// until now. Returns `None` if the wall clock went back by more than a second and the process
+    /// was restored since then, because the steady clock does not count the time of a snapshot.
+    pub(super) fn age(&self, now: Moment, epoch: u64) -> Option<Duration> {
+        let back = self.sent.wall.duration_since(now.wall).unwrap_or_default();
+        (self.epoch == epoch || back <= SECOND).then(|| since(now, self.sent))
+    }
+
     pub(super) fn is_about(&self, entry: &Entry) -> bool {
         self.cached.as_ref().is_some_and(|cached| std::ptr::eq(&**cached, entry))
     }
@@ -134,10 +139,10 @@ impl State {
     }
 
     /// Returns whether a refresh of `entry` failed so recently that readers do not wait for the
-    /// next one. Failures of unknown age do not count.
+    /// next one.
     pub(super) fn has_just_failed(&self, entry: &Entry, now: Moment) -> bool {
         let last = self.failures(entry).map(|(_, at)| at).max_by_key(|at| at.steady);
-        last.and_then(|at| since(now, at)).is_some_and(|since| since < FAILING_MAX)
+        last.is_some_and(|at| since(now, at) < FAILING_MAX)
     }
 
     /// Returns the time on the steady clock at which a reader first read `entry`.
@@ -176,10 +181,8 @@ impl State {
             .filter_map(Call::version)
             .collect();
         answers.sort_by_key(|(_, _, at)| at.steady);
-        // If the age of the first answer with this version is unknown, a later answer counts as the
-        // first.
         let mut same = answers.iter().rev().take_while(|(_, other, _)| *other == id);
-        same.any(|(_, _, at)| since(now, *at).is_some_and(|since| since >= AGREE_AFTER))
+        same.any(|(_, _, at)| since(now, *at) >= AGREE_AFTER)
     }
 
     /// Returns whether a call for `id` that begins now repeats a call that a freeze interrupted.

@@ -1,8 +1,8 @@
 //! Checks each simulated read against a second, independent implementation of the rules for how old
 //! a value may get.
 //!
-//! If the wall clock was set back, the ages of entries are unknown. The test then fails if a reader
-//! gets an entry as fresh, and allows every refusal of a read.
+//! If the wall clock was set back and the process was restored, the ages of entries are unknown. The
+//! test then fails if a reader gets an entry as fresh, and allows every refusal of a read.
 
 use super::SECOND;
 use super::log::{Answered, Call, Reader, State, number, since};
@@ -85,7 +85,7 @@ impl World {
         if reader.id.starts_with("arn:") && reader.id != arn {
             return Some("the reader got another secret than the ARN names".to_owned());
         }
-        let age = since(now, call.sent);
+        let age = call.age(now, state.epoch);
         let below = |bound: Duration| age.is_some_and(|age| age < bound);
         let is_present = call.epoch == state.epoch;
         let refused = state.refused(entry);
@@ -111,18 +111,16 @@ impl World {
                 let bound = policy.ttl + policy.stale_if_error;
                 below(bound) && refused.is_none() && (has_failed || has_waited)
             }
-            How::Stale(Reason::Refused) => refused.is_some_and(|refused| {
-                since(now, refused).is_some_and(|since| since < policy.denied_grace)
-            }),
-            How::RefreshLimited => below(SECOND),
+            How::Stale(Reason::Refused) => refused
+                .is_some_and(|refused| age.is_some() && since(now, refused) < policy.denied_grace),
             How::Miss => was_answered(),
-            // If the answer of AWS was older than the cached entry, the reader gets the cached
-            // entry.
+            // If two answers of AWS were older than the cached entry and did not agree, the reader
+            // gets the cached entry.
             How::Refreshed => {
-                let is_kept = state.failures(entry).any(|(kind, at)| {
-                    kind == FetchErrorKind::Lagging && at.steady >= reader.started.steady
+                let lagging = state.failures(entry).filter(|(kind, at)| {
+                    *kind == FetchErrorKind::Lagging && at.steady >= reader.started.steady
                 });
-                was_answered() || is_kept
+                call.sent.steady >= reader.started.steady || lagging.count() >= 2
             }
         };
         if !is_allowed {
@@ -168,7 +166,7 @@ impl World {
         });
         // A call may take as long as its deadline, and may be interrupted and repeated.
         let most = bound.max(2 * DEADLINE + SECOND);
-        let is_frozen = since(call.ended.as_ref()?.0, call.sent)? >= DEADLINE;
+        let is_frozen = since(call.ended.as_ref()?.0, call.sent) >= DEADLINE;
         (is_well && !is_frozen && now.steady - *replaced >= most).then(|| {
             format!("the reader got a version that was replaced long ago, at {replaced:?}")
         })
@@ -197,11 +195,11 @@ impl World {
                 let is_cause = |call: &&Call| {
                     call.secret == reader.secret
                         && call.failure().is_some_and(|(kind, at)| {
-                            kind == error.kind
-                                && since(now, at).is_none_or(|since| {
-                                    since <= BACK_OFF_MAX || at.steady >= reader.started.steady
-                                })
+                            let is_new = at.steady >= reader.started.steady;
+                            kind == error.kind && (is_new || since(now, at) <= BACK_OFF_MAX)
                         })
+                        // With `refreshNow`, no answer is older than the request.
+                        && (!reader.is_now || call.sent.steady >= reader.started.steady)
                 };
                 if !state.calls.iter().any(|call| is_cause(&call)) {
                     return Some("the reader got an error that no call returned".to_owned());
@@ -224,8 +222,8 @@ impl World {
     }
 
     /// Returns whether readers may get the entry `cached` at `now`. If `is_in_need` is `true`, AWS
-    /// fails transiently, and readers may then get an older entry than usual. Returns `None` if a
-    /// clock was set back, because the age of the entry is then unknown.
+    /// fails transiently, and readers may then get an older entry than usual. Returns `None` if the
+    /// age of the entry is unknown.
     pub(super) fn may_be_served(
         &self,
         state: &State,
@@ -237,11 +235,11 @@ impl World {
         if policy.ttl.is_zero() {
             return Some(false);
         }
-        if let Some(refused) = state.refused(cached) {
-            return Some(since(now, refused)? < policy.denied_grace);
-        }
         let call = state.fetched(cached)?;
-        let age = since(now, call.sent)?;
+        let age = call.age(now, state.epoch)?;
+        if let Some(refused) = state.refused(cached) {
+            return Some(since(now, refused) < policy.denied_grace);
+        }
         let is_fresh =
             call.epoch == state.epoch && age < policy.ttl + policy.stale_while_revalidate;
         Some(is_fresh || (is_in_need && age < policy.ttl + policy.stale_if_error))

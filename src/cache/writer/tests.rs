@@ -55,13 +55,13 @@ async fn label_moved_back_to_an_older_version_is_accepted_at_the_second_answer()
     fixture.read("app").await.unwrap();
     fixture.script("app", Answer::Version(1));
     fixture.pass(2 * SECOND).await;
-    assert_eq!(
-        fixture.read_now("app").await,
-        ok("v2", How::Refreshed),
-        "the older answer must not be used yet"
-    );
-    fixture.pass(2 * SECOND).await;
-    assert_eq!(fixture.read_now("app").await, ok("v1", How::Refreshed));
+    let plain = async {
+        fixture.pass(2 * LATENCY).await;
+        (fixture.calls(), fixture.read("app").await)
+    };
+    let (refreshed, (calls, read)) = tokio::join!(fixture.read_now("app"), plain);
+    assert_eq!((calls, read), (2, ok("v2", How::Hit)), "one older answer must not be used yet");
+    assert_eq!((fixture.calls(), refreshed), (3, ok("v1", How::Refreshed)));
     assert_eq!(fixture.read("app").await, ok("v1", How::Hit));
 }
 
@@ -273,4 +273,27 @@ async fn withheld_value_stays_withheld_and_backs_off_while_aws_fails() {
         assert_eq!(fixture.read(CONVENTIONAL).await, stale);
     }
     assert_eq!(fixture.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answer_that_names_another_secret_is_an_error_and_changes_nothing() {
+    let fixture = Setup::default().build();
+    for id in ["app", "missing"] {
+        fixture.script(id, Answer::Version(1));
+    }
+    fixture.read("app").await.unwrap();
+    for id in ["app", "missing", &*arn("app"), &*arn("missing")] {
+        let sent = fixture.writer.upstream().sending();
+        let other = version("other", 2, &key("other"));
+        let settled = fixture.writer.settle(&key(id), sent, Ok(other));
+        assert_eq!(
+            settled.map(|_| ()).map_err(|error| error.kind),
+            Err(FetchErrorKind::Mismatched),
+            "{id}"
+        );
+    }
+    assert_eq!(fixture.read("app").await, ok("v1", How::Hit));
+    assert!(fixture.cache.snapshot().secret("other").is_none());
+    assert!(fixture.cache.snapshot().secret("missing").is_none());
+    assert_eq!(fixture.read("missing").await, failed("mismatched"));
 }

@@ -93,7 +93,9 @@ fn status(problem: &Problem) -> StatusCode {
         Problem::Read(ReadError::WaitOver(_)) => StatusCode::GATEWAY_TIMEOUT,
         Problem::Read(ReadError::Upstream(error)) => match error.kind {
             FetchErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
-            FetchErrorKind::Connection | FetchErrorKind::Unreadable => StatusCode::BAD_GATEWAY,
+            FetchErrorKind::Connection
+            | FetchErrorKind::Unreadable
+            | FetchErrorKind::Mismatched => StatusCode::BAD_GATEWAY,
             FetchErrorKind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             FetchErrorKind::Service | FetchErrorKind::Misconfigured | FetchErrorKind::Internal => {
                 StatusCode::INTERNAL_SERVER_ERROR
@@ -206,6 +208,7 @@ mod tests {
             (FetchErrorKind::Timeout, "TimeoutError", 504),
             (FetchErrorKind::Connection, "ConnectionError", 502),
             (FetchErrorKind::Unreadable, "ConnectionError", 502),
+            (FetchErrorKind::Mismatched, "MismatchedAnswer", 502),
             (FetchErrorKind::Service, "InternalServiceError", 500),
             (FetchErrorKind::Overloaded, "OverloadedException", 503),
             (FetchErrorKind::Credentials, "InternalFailure", 500),

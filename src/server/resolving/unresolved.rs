@@ -153,7 +153,7 @@ mod tests {
                 ReadResult::Refused,
             ),
             (
-                BadMessage::LimitExceeded(LimitExceeded::TooManyReferences { max: 1 }).into(),
+                BadMessage::LimitExceeded(LimitExceeded::TooManyReferences).into(),
                 "ValidationException",
                 ReadResult::Refused,
             ),

@@ -6,23 +6,20 @@ use std::net::IpAddr;
 /// The part of an endpoint URL that the agent replaces with the AWS region of the secret.
 const REGION: &str = "{region}";
 
-/// The URL of a custom endpoint for Secrets Manager. The URL must use https, except for loopback
-/// addresses, which also allow http.
+/// The URL of a custom endpoint for Secrets Manager.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint(Box<str>);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BadEndpoint {
-    #[error(
-        "the endpoint must be a URL such as \
-         https://vpce-1234.secretsmanager.eu-north-1.vpce.amazonaws.com"
-    )]
-    NotAUrl,
-    /// Error: the endpoint URL uses http for a host that is not a loopback address. Secrets would
-    /// travel over the network without encryption.
-    #[error("the URL uses http, which is allowed only for loopback addresses: use https")]
-    Unencrypted,
+pub(crate) struct Endpoint {
+    url: Box<str>,
+    is_exposed: bool,
 }
+
+/// Error: the text is not an http or https URL with a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the endpoint must be a URL such as \
+     https://vpce-1234.secretsmanager.eu-north-1.vpce.amazonaws.com"
+)]
+pub(crate) struct BadEndpoint;
 
 impl Endpoint {
     /// Parses an endpoint URL. The string `{region}` in the URL stands for the AWS region of the
@@ -33,31 +30,34 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// Returns an error if `text` is not an http or https URL, or if the URL uses http for a host
-    /// that is not a loopback address.
+    /// Returns an error if `text` is not an http or https URL with a host.
     pub(crate) fn parse(text: &str) -> Result<Self, BadEndpoint> {
-        let uri: hyper::Uri =
-            text.replace(REGION, "region").parse().map_err(|_| BadEndpoint::NotAUrl)?;
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or(BadEndpoint::NotAUrl)?;
-        match uri.scheme_str() {
-            Some("https") => {}
-            Some("http") if is_loopback(host) => {}
-            Some("http") => return Err(BadEndpoint::Unencrypted),
-            _ => return Err(BadEndpoint::NotAUrl),
-        }
-        Ok(Self(text.into()))
+        let uri: hyper::Uri = text.replace(REGION, "region").parse().map_err(|_| BadEndpoint)?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(BadEndpoint)?;
+        let is_exposed = match uri.scheme_str() {
+            Some("https") => false,
+            Some("http") => !is_loopback(host),
+            _ => return Err(BadEndpoint),
+        };
+        Ok(Self { url: text.into(), is_exposed })
+    }
+
+    /// Returns whether calls to the endpoint cross a network without encryption: the URL uses http,
+    /// and its host is not a loopback address.
+    pub(crate) fn is_exposed(&self) -> bool {
+        self.is_exposed
     }
 
     /// Returns the endpoint URL for `region`, the region of Sidekey's own configuration.
     pub(crate) fn for_home_region(&self, region: &str) -> String {
-        self.0.replace(REGION, region)
+        self.url.replace(REGION, region)
     }
 
     /// Returns the endpoint URL for `region`, a region other than that of Sidekey's own
     /// configuration. Returns `None` if the URL has no part `{region}`, because the endpoint then
     /// serves only one region.
     pub(crate) fn for_other_region(&self, region: &str) -> Option<String> {
-        self.0.contains(REGION).then(|| self.for_home_region(region))
+        self.url.contains(REGION).then(|| self.for_home_region(region))
     }
 }
 
@@ -86,20 +86,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endpoint_is_https_or_on_loopback() {
-        for good in
-            ["https://x.amazonaws.com", "http://127.0.0.1:1", "http://localhost", "http://[::1]:9"]
-        {
-            assert!(Endpoint::parse(good).is_ok(), "{good}");
-        }
-        for (bad, expected) in [
-            ("http://10.0.0.1", BadEndpoint::Unencrypted),
-            ("http://127.0.0.1.evil.example", BadEndpoint::Unencrypted),
-            ("ftp://127.0.0.1", BadEndpoint::NotAUrl),
-            ("secretsmanager", BadEndpoint::NotAUrl),
-            ("", BadEndpoint::NotAUrl),
+    fn http_to_another_host_is_exposed() {
+        for (url, is_exposed) in [
+            ("https://x.amazonaws.com", false),
+            ("http://127.0.0.1:1", false),
+            ("http://localhost", false),
+            ("http://[::1]:9", false),
+            ("http://10.0.0.1", true),
+            ("http://localstack:4566", true),
+            ("http://127.0.0.1.evil.example", true),
         ] {
-            assert_eq!(Endpoint::parse(bad), Err(expected), "{bad}");
+            let found = Endpoint::parse(url).map(|endpoint| endpoint.is_exposed());
+            assert_eq!(found, Ok(is_exposed), "{url}");
+        }
+        for bad in ["ftp://127.0.0.1", "secretsmanager", "localstack:4566", ""] {
+            assert_eq!(Endpoint::parse(bad), Err(BadEndpoint), "{bad}");
         }
     }
 

@@ -88,7 +88,10 @@ impl Batch {
     /// Returns the current version of the secret `id` from the response, or the error that AWS
     /// reported for this secret.
     pub(super) fn result_for(&self, id: &SecretId) -> Result<Version, FetchError> {
-        if let Some(version) = self.versions.iter().find(|version| is_version_of(version, id)) {
+        let is_wanted = |version: &&Version| {
+            Arn::parse(&version.arn).is_ok_and(|arn| id.means(&arn, &version.name))
+        };
+        if let Some(version) = self.versions.iter().find(is_wanted) {
             return Ok(version.clone());
         }
         let error = self.errors.iter().find(|error| error.secret_id() == Some(id.as_str()));
@@ -124,20 +127,6 @@ fn required(part: Option<String>, name: &str) -> Result<Box<str>, FetchError> {
 fn to_system_time(time: DateTime) -> Option<SystemTime> {
     let millis = (time.as_nanos() + 500_000).div_euclid(1_000_000);
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(millis).ok()?))
-}
-
-/// Returns whether `version` is a version of the secret with the name or ARN `id`. `id` can be a
-/// partial ARN, which lacks the hyphen and the six random characters at the end of a full ARN.
-fn is_version_of(version: &Version, id: &SecretId) -> bool {
-    match id {
-        SecretId::Name(name) => version.name == *name,
-        SecretId::Arn(arn) => {
-            *version.arn == *arn.as_str()
-                || Arn::parse(&version.arn).is_ok_and(|full| {
-                    full.as_str().starts_with(arn.as_str()) && *version.name == *arn.resource()
-                })
-        }
-    }
 }
 
 #[cfg(test)]

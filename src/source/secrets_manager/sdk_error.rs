@@ -7,6 +7,10 @@ use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use std::error::Error;
+#[cfg(feature = "host")]
+use std::process::ExitStatus;
+#[cfg(feature = "host")]
+use std::time::Duration;
 
 /// The maximum length of an AWS error message in characters. The agent cuts off longer messages.
 const MESSAGE_CHARS_MAX: usize = 1024;
@@ -101,10 +105,35 @@ fn timeout() -> FetchError {
     FetchError::new(FetchErrorKind::Timeout, "TimeoutError", "Timeout")
 }
 
+/// Why a `credential_process` returned no AWS credentials. The messages quote no output of the
+/// program, because the output may contain keys.
+#[cfg(feature = "host")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ProcessFailure {
+    #[error(
+        "the credential_process of the AWS profile did not end within {timeout:?}, so Sidekey \
+         killed it: run its command by hand, or set a longer \
+         SIDEKEY_CREDENTIAL_PROCESS_TIMEOUT"
+    )]
+    TimedOut { timeout: Duration },
+    #[error(
+        "the credential_process of the AWS profile failed with {status}: run its command by hand"
+    )]
+    Failed { status: ExitStatus },
+    #[error("the credential_process of the AWS profile printed no valid credentials as JSON")]
+    Malformed,
+    #[error("the shell could not run the credential_process of the AWS profile")]
+    NotStarted,
+}
+
 /// Converts the error that occurred when the AWS SDK looked for credentials. The new message does
 /// not quote the SDK's error, which may contain parts of a file or the output of a credential
 /// process.
 pub(super) fn from_credentials_error(error: &CredentialsError) -> FetchError {
+    #[cfg(feature = "host")]
+    if let Some(failure) = error.source().and_then(|cause| cause.downcast_ref::<ProcessFailure>()) {
+        return no_credentials(&failure.to_string());
+    }
     no_credentials(match error {
         CredentialsError::CredentialsNotLoaded(_) => {
             "no AWS credentials were found in environment variables, a profile, a web identity \

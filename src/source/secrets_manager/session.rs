@@ -5,7 +5,7 @@
 //! The cache of the AWS SDK is not used. It would keep credentials until their expiry even if AWS
 //! rejects them, and it would read the files of an AWS profile only once.
 
-use super::sdk_config::{Settings, credentials_provider};
+use super::sdk_config::{ProfileFiles, ProviderChain, Settings, profile_files};
 use super::sdk_error;
 use crate::clock::{Clock, Moment, within};
 use crate::source::FetchError;
@@ -13,7 +13,7 @@ use crate::tokens::Tokens;
 use arc_swap::ArcSwapOption;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_credential_types::provider::{ProvideCredentials, future};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,7 +36,6 @@ const NO_EXPIRY_CACHED: Duration = Duration::from_secs(15 * 60);
 /// omits the credentials.
 pub(super) struct Session {
     settings: Settings,
-    timeout: Duration,
     is_snapshot: bool,
     clock: Arc<dyn Clock>,
     tokens: Arc<Tokens>,
@@ -53,13 +52,15 @@ pub(super) struct CachedCredentials {
     obtained: Moment,
     /// Which attempt to get AWS credentials returned these credentials. The first attempt is 1.
     attempt: u64,
+    /// The state of the profile files before the credentials were read from these files.
+    profile_files: ProfileFiles,
     is_rejected: AtomicBool,
 }
 
 struct AttemptState {
     /// The chain of credential providers for the next attempt to get AWS credentials. If `None`,
     /// the next attempt creates a new chain.
-    provider: Option<SharedCredentialsProvider>,
+    provider: Option<ProviderChain>,
     /// The last attempt to get AWS credentials if it failed. `None` if it succeeded.
     failed: Option<FailedAttempt>,
 }
@@ -77,33 +78,32 @@ impl fmt::Debug for Session {
 
 impl Session {
     /// Creates a session that has no AWS credentials yet. The first attempt to get credentials uses
-    /// the provider `first`.
+    /// the chain `first`.
     ///
     /// `is_snapshot` tells whether SnapStart may resume the process from a snapshot. If so, the
     /// session gets new credentials for each call.
     pub(super) fn new(
         settings: Settings,
-        first: Option<SharedCredentialsProvider>,
-        timeout: Duration,
+        first: ProviderChain,
         is_snapshot: bool,
         clock: Arc<dyn Clock>,
         tokens: Arc<Tokens>,
     ) -> Self {
         Self {
             settings,
-            timeout,
             is_snapshot,
             clock,
             tokens,
             cached: ArcSwapOption::empty(),
             attempts: AtomicU64::new(0),
             failures: AtomicU64::new(0),
-            attempt_state: Mutex::new(AttemptState { provider: first, failed: None }),
+            attempt_state: Mutex::new(AttemptState { provider: Some(first), failed: None }),
         }
     }
 
     /// Returns AWS credentials with which the agent can sign a call. Gets new credentials first if
-    /// the cached credentials are missing, are about to expire, or were rejected by AWS.
+    /// the cached credentials are missing, are about to expire, or were rejected by AWS, or if a
+    /// profile file has changed.
     ///
     /// If several tasks call this function at the same time, they share one attempt to get
     /// credentials.
@@ -147,11 +147,18 @@ impl Session {
     ) -> Result<Arc<CachedCredentials>, FetchError> {
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
         let began = self.clock.now();
-        let provider = match state.provider.take() {
-            Some(provider) => provider,
-            None => credentials_provider(&self.settings).await,
+        let profile_files = profile_files(&self.settings);
+        let chain = match state.provider.take() {
+            Some(chain) => chain,
+            None => ProviderChain::load(&self.settings).await,
         };
-        let provided = within(&*self.clock, self.timeout, provider.provide_credentials()).await;
+        // While the cached credentials are valid, a call uses them rather than waiting for a slow
+        // program.
+        let timeout = match self.unexpired() {
+            Some(_) => self.settings.attempt_timeout.min(chain.timeout),
+            None => chain.timeout,
+        };
+        let provided = within(&*self.clock, timeout, chain.provider.provide_credentials()).await;
         let error = match provided {
             Some(Ok(credentials)) => {
                 state.failed = None;
@@ -159,8 +166,8 @@ impl Session {
                 // must use a new chain. Creating a chain takes less than a millisecond. Under
                 // SnapStart, there are no files and each call makes an attempt, so the chain is
                 // used again.
-                state.provider = self.is_snapshot.then_some(provider);
-                return Ok(self.cache(credentials, attempt));
+                state.provider = self.is_snapshot.then_some(chain);
+                return Ok(self.cache(credentials, attempt, profile_files));
             }
             Some(Err(error)) => sdk_error::from_credentials_error(&error),
             None => sdk_error::credentials_timeout(),
@@ -170,7 +177,12 @@ impl Session {
         Err(error)
     }
 
-    fn cache(&self, credentials: Credentials, attempt: u64) -> Arc<CachedCredentials> {
+    fn cache(
+        &self,
+        credentials: Credentials,
+        attempt: u64,
+        profile_files: ProfileFiles,
+    ) -> Arc<CachedCredentials> {
         if let Some(token) = credentials.session_token() {
             self.tokens.add_session(token);
         }
@@ -178,6 +190,7 @@ impl Session {
             credentials,
             obtained: self.clock.now(),
             attempt,
+            profile_files,
             is_rejected: AtomicBool::new(false),
         });
         self.cached.store(Some(cached.clone()));
@@ -209,7 +222,10 @@ impl Session {
             // A snapshot may contain old credentials, so only credentials from attempts after the
             // beginning of the call are usable.
             true => cached.attempt > attempts_before,
-            false => cached.validity(self.clock.now()).is_usable(),
+            false => {
+                cached.validity(self.clock.now()).is_usable()
+                    && cached.profile_files == profile_files(&self.settings)
+            }
         };
         is_usable.then_some(cached)
     }
@@ -263,8 +279,8 @@ impl ProvideCredentials for CachedProvider {
 /// The properties that determine whether the agent can sign calls with its cached AWS credentials.
 #[derive(Clone, Copy, Debug)]
 struct Validity {
-    /// How long ago the agent got the credentials. `None` if this time is unknown because a clock
-    /// was set back.
+    /// How long ago the agent got the credentials. `None` if this time is unknown because the steady
+    /// clock went back.
     age: Option<Duration>,
     /// The time until the credentials expire, or `None` if the credentials never expire.
     remaining: Option<Duration>,

@@ -1,5 +1,5 @@
 //! Renders the answer to `DescribeSecret`. The answer contains only what Sidekey knows from the
-//! cached versions of the secret.
+//! versions of the secret that it has fetched.
 
 use super::value::epoch_seconds;
 use crate::cache::entry::Entry;
@@ -22,29 +22,32 @@ struct Body<'a> {
     version_ids_to_stages: BTreeMap<&'a str, Vec<&'a str>>,
 }
 
-/// Renders the answer to `DescribeSecret` from the current version of the secret and from all its
-/// `cached` versions.
-pub(in crate::server) fn description(current: &Version, cached: &[Arc<Entry>]) -> Bytes {
+/// Renders the answer to `DescribeSecret` from the current version of the secret and from its
+/// `versions`.
+pub(in crate::server) fn description(current: &Entry, versions: &[Arc<Entry>]) -> Bytes {
+    let Version { arn, name, created, .. } = &current.version;
     let body = Body {
-        arn: &current.arn,
-        created_date: current.created.map(epoch_seconds),
-        name: &current.name,
-        version_ids_to_stages: stages(cached),
+        arn,
+        created_date: created.map(epoch_seconds),
+        name,
+        version_ids_to_stages: stages(current, versions),
     };
     serde_json::to_vec(&body)
         .expect("a struct of strings and a finite number serialises to JSON")
         .into()
 }
 
-/// Returns the staging labels (such as AWSCURRENT) of each cached version. The key is the id of the
+/// Returns the staging labels (such as AWSCURRENT) of each version. The key is the id of the
 /// version.
 ///
-/// A label may move to another version between two calls to AWS. If two cached versions then have
-/// the same label, only the version from the later call gets the label. Versions without a label
-/// are omitted, as in AWS's answer.
-fn stages(cached: &[Arc<Entry>]) -> BTreeMap<&str, Vec<&str>> {
-    let mut newest_first: Vec<&Entry> = cached.iter().map(|entry| &**entry).collect();
+/// A label may move to another version between two calls to AWS. If two versions then have the same
+/// label, the `current` version gets the label, or else the version from the later call. So a read
+/// of AWSCURRENT always returns the version that has this label here. Versions without a label are
+/// omitted, as in AWS's answer.
+fn stages<'a>(current: &'a Entry, versions: &'a [Arc<Entry>]) -> BTreeMap<&'a str, Vec<&'a str>> {
+    let mut newest_first: Vec<&Entry> = versions.iter().map(|entry| &**entry).collect();
     newest_first.sort_by_key(|entry| std::cmp::Reverse(entry.asked_at()));
+    newest_first.insert(0, current);
     let (mut known_versions, mut used_labels) = (BTreeSet::new(), BTreeSet::new());
     let mut stages = BTreeMap::new();
     for version in newest_first.into_iter().map(|entry| &entry.version) {
@@ -87,7 +90,7 @@ mod tests {
     fn description_equals_that_of_aws_and_has_no_value() {
         let current = entry("v2", &["AWSCURRENT", "BLUE"], 1);
         let cached = [entry("v1", &["AWSPREVIOUS"], 2), current.clone()];
-        let body = description(&current.version, &cached);
+        let body = description(&current, &cached);
         assert_eq!(
             std::str::from_utf8(&body).expect("the body is UTF-8"),
             r#"{"ARN":"arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123","CreatedDate":1.5,"Name":"app/db","VersionIdsToStages":{"v1":["AWSPREVIOUS"],"v2":["AWSCURRENT","BLUE"]}}"#
@@ -95,19 +98,24 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(cached: &[Arc<Entry>], expected: &[(&str, &[&str])]) {
-        let found = stages(cached);
+    fn check(current: &Entry, versions: &[Arc<Entry>], expected: &[(&str, &[&str])]) {
+        let found = stages(current, versions);
         let found: Vec<(&str, &[&str])> = found.iter().map(|(id, all)| (*id, &**all)).collect();
         assert_eq!(found, expected);
     }
 
     #[test]
-    fn newer_of_two_contradicting_entries_counts() {
+    fn current_and_then_newer_of_contradicting_entries_count() {
         let (old, new) = (entry("v1", &["AWSCURRENT", "OLD"], 1), entry("v2", &["AWSCURRENT"], 2));
-        check(&[old.clone(), new.clone()], &[("v1", &["OLD"]), ("v2", &["AWSCURRENT"])]);
-        check(&[new, old], &[("v1", &["OLD"]), ("v2", &["AWSCURRENT"])]);
-        let moved = [entry("v1", &["AWSCURRENT"], 1), entry("v1", &["AWSPREVIOUS"], 2)];
-        check(&moved, &[("v1", &["AWSPREVIOUS"])]);
-        check(&[entry("v1", &[], 2), entry("v1", &["AWSCURRENT"], 1)], &[]);
+        let expected: [(&str, &[&str]); 2] = [("v1", &["OLD"]), ("v2", &["AWSCURRENT"])];
+        check(&new, &[old.clone(), new.clone()], &expected);
+        check(&new, std::slice::from_ref(&old), &expected);
+        check(&old, &[new], &[("v1", &["AWSCURRENT", "OLD"])]);
+        let moved = entry("v1", &["AWSPREVIOUS"], 3);
+        check(&old, std::slice::from_ref(&moved), &[("v1", &["AWSCURRENT", "OLD"])]);
+        let older = entry("v0", &["AWSPREVIOUS"], 2);
+        let latest = entry("v3", &["AWSCURRENT"], 4);
+        check(&latest, &[older, moved], &[("v1", &["AWSPREVIOUS"]), ("v3", &["AWSCURRENT"])]);
+        check(&entry("v1", &[], 2), &[entry("v1", &["AWSCURRENT"], 1)], &[]);
     }
 }

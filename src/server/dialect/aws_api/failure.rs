@@ -71,6 +71,7 @@ fn is_answer_of_aws(error: &FetchError) -> bool {
         | FetchErrorKind::Timeout
         | FetchErrorKind::Connection
         | FetchErrorKind::Unreadable
+        | FetchErrorKind::Mismatched
         | FetchErrorKind::Lagging
         | FetchErrorKind::Misconfigured
         | FetchErrorKind::Internal => false,
@@ -149,6 +150,7 @@ mod tests {
             (upstream(FetchErrorKind::Timeout, "TimeoutError"), 500, INTERNAL),
             (upstream(FetchErrorKind::Connection, "ConnectionError"), 500, INTERNAL),
             (upstream(FetchErrorKind::Unreadable, "ConnectionError"), 500, INTERNAL),
+            (upstream(FetchErrorKind::Mismatched, "MismatchedAnswer"), 500, INTERNAL),
             (upstream(FetchErrorKind::Lagging, "StaleAnswer"), 500, INTERNAL),
             (upstream(FetchErrorKind::Overloaded, "OverloadedException"), 500, INTERNAL),
             (upstream(FetchErrorKind::Internal, "InternalFailure"), 500, INTERNAL),

@@ -54,12 +54,12 @@ impl Pool {
     }
 
     /// Removes the most recently used connection to `origin` (scheme, host and port) from the pool
-    /// and returns it. Skips connections that AWS has closed. Returns `None` if no connection is
-    /// left.
+    /// and returns it. Skips connections that AWS has closed, and connections on which bytes arrived
+    /// without a request. Returns `None` if no connection is left.
     pub(super) async fn take(&self, origin: &Origin) -> Option<Connection> {
         loop {
             let mut connection = self.take_newest(origin)?;
-            if connection.is_open().await {
+            if connection.is_still_open().await {
                 return Some(connection);
             }
         }
@@ -121,8 +121,8 @@ async fn sweep(pool: Weak<Pool>, clock: Arc<dyn Clock>) {
 /// Returns how much longer a connection can be reused if it has been idle for `age`. Returns `None`
 /// if the connection must be closed.
 ///
-/// `age` is `None` if the idle time is unknown because a clock was set back. The connection must
-/// then be closed.
+/// `age` is `None` if the idle time is unknown because the steady clock went back. The connection
+/// must then be closed.
 fn remaining(age: Option<Duration>) -> Option<Duration> {
     IDLE_MAX.checked_sub(age?).filter(|remaining| !remaining.is_zero())
 }

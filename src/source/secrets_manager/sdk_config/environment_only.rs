@@ -5,7 +5,7 @@
 //! metadata and no need for STS. Without the code for these sources, the layer is smaller and
 //! starts faster.
 
-use super::settings::{Settings, app_name, behavior, environment_credentials};
+use super::settings::{Loaded, Settings, app_name, behavior, environment_credentials};
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{Region, SdkConfig};
@@ -19,7 +19,7 @@ use aws_sdk_secretsmanager::config::{IdentityCache, StalledStreamProtectionConfi
     clippy::unused_async,
     reason = "this function must be async like the loader that reads files"
 )]
-pub(super) async fn load(settings: &Settings) -> SdkConfig {
+pub(super) async fn load(settings: &Settings) -> Loaded {
     let value = |name: &str| settings.environment.get(name).filter(|value| !value.is_empty());
     let is_true = |name: &str| value(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let region = settings
@@ -32,7 +32,7 @@ pub(super) async fn load(settings: &Settings) -> SdkConfig {
         Some(credentials) => SharedCredentialsProvider::new(credentials),
         None => SharedCredentialsProvider::new(container_provider(settings)),
     };
-    SdkConfig::builder()
+    let config = SdkConfig::builder()
         .behavior_version(behavior())
         .region(region.map(Region::new))
         .credentials_provider(credentials)
@@ -48,7 +48,16 @@ pub(super) async fn load(settings: &Settings) -> SdkConfig {
         .identity_cache(IdentityCache::no_cache())
         .use_fips(is_true("AWS_USE_FIPS_ENDPOINT"))
         .use_dual_stack(is_true("AWS_USE_DUALSTACK_ENDPOINT"))
-        .build()
+        .build();
+    Loaded { config, credentials_timeout: settings.attempt_timeout }
+}
+
+/// The state of the files with AWS profiles. Builds for the Lambda layer read no such files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct ProfileFiles;
+
+pub(in super::super) fn profile_files(_: &Settings) -> ProfileFiles {
+    ProfileFiles
 }
 
 /// Returns the provider that gets credentials from the container credentials endpoint. The provider

@@ -3,27 +3,67 @@
 //! The sources are environment variables, profile files, web identity, container endpoint, instance
 //! metadata and credential processes.
 
-use super::settings::{Settings, app_name, behavior, environment_credentials};
-use aws_config::{Region, SdkConfig};
+use super::credential_process::{self, CredentialProcess};
+use super::settings::{Loaded, Settings, app_name, behavior, environment_credentials};
+use crate::source::secrets_manager::sdk_error::ProcessFailure;
+use aws_config::{ConfigLoader, Region, profile};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{self, ProvideCredentials, future};
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_secretsmanager::config::retry::RetryConfig;
 use aws_sdk_secretsmanager::config::{IdentityCache, StalledStreamProtectionConfig};
-use aws_types::os_shim_internal::Env;
+use aws_types::os_shim_internal::{Env, Fs};
+use std::fmt;
 
 /// Environment variables that make the AWS SDK of an application call Sidekey. The SDK of the agent
 /// must ignore these variables. Otherwise the agent would call itself.
 const IGNORED_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"];
 
+/// The name of a profile that exists only in memory. The profile has the credentials that a
+/// `credential_process` printed, so that the AWS SDK can assume a role with these credentials.
+const PROCESS_PROFILE: &str = "sidekey-credential-process";
+
 /// Loads the configuration of the AWS SDK from all default sources of the SDK, such as environment
-/// variables and profile files.
-pub(super) async fn load(settings: &Settings) -> SdkConfig {
+/// variables and profile files. Only a `credential_process` is run by Sidekey instead of the SDK.
+pub(super) async fn load(settings: &Settings) -> Loaded {
+    let loader = loader(settings);
+    let Some(process) = credential_process(settings).await else {
+        let credentials_timeout = settings.attempt_timeout;
+        return Loaded { config: loader.load().await, credentials_timeout };
+    };
+    // After the program, the SDK may call STS to assume a role.
+    let credentials_timeout = settings.process_runner.timeout() + settings.attempt_timeout;
+    let settings = settings.clone();
+    let loader = loader.credentials_provider(ProcessProvider { process, settings });
+    Loaded { config: loader.load().await, credentials_timeout }
+}
+
+/// Returns the `credential_process` that provides the credentials, or `None` if they have another
+/// source. The profile files are read if the environment variables contain no credentials.
+async fn credential_process(settings: &Settings) -> Option<CredentialProcess> {
+    if environment_credentials(&settings.environment).is_some() {
+        return None;
+    }
+    // If the profile files are malformed, the SDK's own provider reports the error.
+    let profiles =
+        profile::load(&Fs::real(), &variables(settings), &EnvConfigFiles::default(), None).await;
+    credential_process::find(&profiles.ok()?)
+}
+
+fn variables(settings: &Settings) -> Env {
     let variables: Vec<(&str, &str)> = settings
         .environment
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .filter(|(name, _)| !IGNORED_VARIABLES.contains(name))
         .collect();
+    Env::from_slice(&variables)
+}
+
+fn loader(settings: &Settings) -> ConfigLoader {
     let mut loader = aws_config::defaults(behavior())
-        .env(Env::from_slice(&variables))
+        .env(variables(settings))
         .http_client(settings.http.clone())
         .app_name(app_name())
         // The SDK must not retry failed calls, because Sidekey's cache decides about retries.
@@ -40,5 +80,67 @@ pub(super) async fn load(settings: &Settings) -> SdkConfig {
     if let Some(region) = settings.region.clone() {
         loader = loader.region(Region::new(region));
     }
-    loader.load().await
+    loader
+}
+
+/// Provides the AWS credentials that a `credential_process` prints, or the credentials of a role
+/// that is assumed with them.
+struct ProcessProvider {
+    process: CredentialProcess,
+    settings: Settings,
+}
+
+/// Prints neither the command nor the settings, because both may contain keys.
+impl fmt::Debug for ProcessProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessProvider").finish_non_exhaustive()
+    }
+}
+
+impl ProcessProvider {
+    async fn credentials(&self) -> provider::Result {
+        let run = self.settings.process_runner.run(&self.process.command).await;
+        let printed = run.map_err(CredentialsError::provider_error)?;
+        let Some(profile) = &self.process.role_profile else { return Ok(printed) };
+        let files = with_process_profile(profile, &printed)
+            .ok_or_else(|| CredentialsError::provider_error(ProcessFailure::Malformed))?;
+        let config = loader(&self.settings).profile_files(files).load().await;
+        let role = config
+            .credentials_provider()
+            .expect("the loader of the configuration must set a credentials provider");
+        role.provide_credentials().await
+    }
+}
+
+impl ProvideCredentials for ProcessProvider {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.credentials())
+    }
+}
+
+/// Returns the profile files, with a change in memory: the role of the profile `role_profile` is
+/// assumed with `printed`, the credentials of the program. Returns `None` if a part of the
+/// credentials contains a character that a profile file cannot contain.
+fn with_process_profile(role_profile: &str, printed: &Credentials) -> Option<EnvConfigFiles> {
+    let mut text =
+        format!("[{role_profile}]\nsource_profile = {PROCESS_PROFILE}\n[{PROCESS_PROFILE}]\n");
+    for (name, value) in [
+        ("aws_access_key_id", Some(printed.access_key_id())),
+        ("aws_secret_access_key", Some(printed.secret_access_key())),
+        ("aws_session_token", printed.session_token()),
+    ] {
+        let Some(value) = value else { continue };
+        if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return None;
+        }
+        text += &format!("{name} = {value}\n");
+    }
+    let files = EnvConfigFiles::builder()
+        .include_default_config_file(true)
+        .include_default_credentials_file(true)
+        .with_contents(EnvConfigFileKind::Credentials, text);
+    Some(files.build())
 }

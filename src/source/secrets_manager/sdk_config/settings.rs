@@ -1,18 +1,35 @@
 //! The settings for loading the configuration of the AWS SDK, and the code that both loaders share.
 
-use aws_config::{AppName, BehaviorVersion};
+#[cfg(feature = "host")]
+use super::credential_process::Runner;
+use aws_config::{AppName, BehaviorVersion, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use std::collections::BTreeMap;
+#[cfg(feature = "host")]
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The settings for loading the configuration of the AWS SDK. The type does not implement `Debug`,
 /// because the environment variables contain keys and session tokens.
+#[derive(Clone)]
 pub(in super::super) struct Settings {
     pub(in super::super) environment: BTreeMap<String, String>,
     pub(in super::super) region: Option<String>,
     pub(in super::super) http: SharedHttpClient,
     pub(in super::super) timeouts: TimeoutConfig,
+    /// The maximum time for one attempt to call AWS.
+    pub(in super::super) attempt_timeout: Duration,
+    #[cfg(feature = "host")]
+    pub(in super::super) process_runner: Arc<Runner>,
+}
+
+/// The configuration of the AWS SDK.
+pub(in super::super) struct Loaded {
+    pub(in super::super) config: SdkConfig,
+    /// The maximum time for getting credentials from their source.
+    pub(in super::super) credentials_timeout: Duration,
 }
 
 /// Returns the version of the AWS SDK's default settings. The version is fixed, so that an update

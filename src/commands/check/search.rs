@@ -1,0 +1,64 @@
+//! Searches a JSON file for strings that may be names or ARNs of secrets. This module has no side
+//! effects.
+//!
+//! A string counts as the name or ARN of a secret in two cases. It is at a configured path, which
+//! may begin at any object of the file, or it matches the name pattern of a naming convention.
+//!
+//! The search reads the file as a stream, and keeps only the strings that it finds. A tree of all
+//! values would need many times the size of the file.
+
+mod node;
+
+pub(super) use node::Wanted;
+
+use super::candidates::{Candidates, TooMany};
+use super::lenient::Lenient;
+use node::Walk;
+use serde_json::error::Category;
+use std::io::Read;
+
+/// Error: a JSON file cannot be searched. The messages quote nothing from the file, because the
+/// file may contain secrets.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SearchError {
+    #[error("the file is not JSON: there is an error at line {line}, column {column}")]
+    NotJson { line: usize, column: usize },
+    #[error("the file is incomplete: it ends within a JSON value at line {line}, column {column}")]
+    Incomplete { line: usize, column: usize },
+    #[error("the file is empty")]
+    Empty,
+    #[error("the file cannot be read: {0}")]
+    Unreadable(String),
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+}
+
+/// Adds all strings in a JSON file that may be names or ARNs of secrets to `candidates`. The file
+/// contains one JSON value, or several values one after another, such as JSON lines.
+pub(super) fn search(
+    file: impl Read,
+    name: &str,
+    wanted: Wanted<'_>,
+    candidates: &mut Candidates,
+) -> Result<(), SearchError> {
+    candidates.begin_file(name);
+    let mut walk = Walk::new(wanted, candidates);
+    let mut file = Lenient::new(file);
+    match walk.values(&mut file) {
+        Ok(0) => Err(SearchError::Empty),
+        Ok(_) => Ok(()),
+        Err(error) => Err(match (walk.too_many(), error.classify()) {
+            (Some(too_many), _) => too_many.into(),
+            (None, Category::Io) => SearchError::Unreadable(error.to_string()),
+            (None, Category::Eof) => {
+                SearchError::Incomplete { line: error.line(), column: error.column() }
+            }
+            (None, Category::Syntax | Category::Data) => {
+                SearchError::NotJson { line: error.line(), column: error.column() }
+            }
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

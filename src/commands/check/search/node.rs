@@ -1,0 +1,395 @@
+//! Searches one value of a JSON file, and all values inside it, as a stream. This module has no side
+//! effects.
+
+use crate::commands::check::candidates::{Candidates, TooMany, has_convention};
+use crate::commands::check::dynamo::Type;
+use crate::commands::check::lenient::Lenient;
+use crate::convention::Conventions;
+use crate::message::path::{Path, Step};
+use crate::message::paths::Paths;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use std::fmt::{self, Display, Write};
+use std::io::Read;
+
+/// How many times JSON may be inside a string of other JSON. A record of SQS has a message in its
+/// body, and this message may be an envelope of SNS with the actual message.
+const NESTED_MAX: usize = 3;
+
+/// What the search looks for in a JSON file.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct Wanted<'a> {
+    pub(in super::super) paths: &'a Paths,
+    pub(in super::super) conventions: &'a Conventions,
+}
+
+/// The state of a search.
+pub(super) struct Walk<'a> {
+    wanted: Wanted<'a>,
+    candidates: &'a mut Candidates,
+    /// Where the search is in the current JSON value, such as `Items[0].channel_config`. All nodes
+    /// share this string, because a key of the file may be very long.
+    location: String,
+    /// The number of strings around the current value: 0 for a value of the file itself, and 1 for a
+    /// value inside a string of the file.
+    nested: usize,
+    too_many: Option<TooMany>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(wanted: Wanted<'a>, candidates: &'a mut Candidates) -> Self {
+        Self { wanted, candidates, location: String::new(), nested: 0, too_many: None }
+    }
+
+    /// Returns the reason why the search was stopped. `None` if it was not stopped.
+    pub(super) fn too_many(&self) -> Option<TooMany> {
+        self.too_many
+    }
+
+    /// Searches all JSON values of a file, and returns the number of values.
+    pub(super) fn values(&mut self, file: &mut dyn Read) -> Result<usize, serde_json::Error> {
+        let mut values = serde_json::Deserializer::from_reader(file);
+        let mut count = 0;
+        loop {
+            match values.end() {
+                Ok(()) => return Ok(count),
+                Err(error) if error.is_io() => return Err(error),
+                // There is another value.
+                Err(_) => {}
+            }
+            self.candidates.begin_value();
+            count += 1;
+            Node { walk: self, targets: Vec::new() }.deserialize(&mut values)?;
+        }
+    }
+
+    /// Searches a string that may contain JSON, such as the body of an SQS message.
+    fn nested(&mut self, text: &str) -> Option<TooMany> {
+        if self.nested == NESTED_MAX || !text.trim_start().starts_with(['{', '[']) {
+            return None;
+        }
+        let length = self.location.len();
+        self.nested += 1;
+        let mut text = Lenient::new(text.as_bytes());
+        let text: &mut dyn Read = &mut text;
+        let mut value = serde_json::Deserializer::from_reader(text);
+        // Text that is not JSON is not searched further.
+        let _ = Node { walk: self, targets: Vec::new() }.deserialize(&mut value);
+        self.nested -= 1;
+        self.location.truncate(length);
+        self.too_many
+    }
+
+    fn add<E: Error>(&mut self, text: &str) -> Result<(), E> {
+        self.candidates.add_from_file(text, &self.location).map_err(|too_many| self.stop(too_many))
+    }
+
+    fn stop<E: Error>(&mut self, too_many: TooMany) -> E {
+        self.too_many = Some(too_many);
+        E::custom(too_many)
+    }
+
+    /// Begins the location of an object's member or of a list's item. Returns the length of the
+    /// location before.
+    fn enter(&mut self, step: impl Display) -> usize {
+        let length = self.location.len();
+        let _ = write!(self.location, "{step}");
+        length
+    }
+}
+
+/// A configured path that leads to a value, or to a value inside it.
+#[derive(Clone, Copy, Debug)]
+struct Target<'p> {
+    path: &'p Path,
+    /// The number of steps of the path that are already behind.
+    depth: usize,
+}
+
+impl Target<'_> {
+    fn is_reached(&self) -> bool {
+        self.path.step(self.depth).is_none()
+    }
+}
+
+/// A value of the file.
+struct Node<'w, 'a> {
+    walk: &'w mut Walk<'a>,
+    targets: Vec<Target<'a>>,
+}
+
+impl<'a> Node<'_, 'a> {
+    /// Adds a string if a configured path leads to it, or if it matches a naming convention.
+    fn text<E: Error>(&mut self, text: &str) -> Result<(), E> {
+        let is_wanted = self.targets.iter().any(Target::is_reached)
+            || has_convention(text, self.walk.wanted.conventions);
+        if is_wanted {
+            return self.walk.add(text);
+        }
+        match self.walk.nested(text) {
+            Some(too_many) => Err(self.walk.stop(too_many)),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds an empty reference if a configured path leads to this value, which is not a string.
+    /// `sidekey check` then reports the location as a mistake.
+    fn not_text<E: Error>(&mut self) -> Result<(), E> {
+        match self.targets.iter().any(Target::is_reached) {
+            true => self.walk.add(""),
+            false => Ok(()),
+        }
+    }
+
+    /// Adds the configured paths to the targets of an object, because a path may begin at any
+    /// object.
+    fn begin_paths(&mut self) {
+        let paths = self.walk.wanted.paths.iter();
+        self.targets.extend(paths.map(|path| Target { path, depth: 0 }));
+    }
+
+    fn below_key(&self, key: &str) -> Vec<Target<'a>> {
+        below(&self.targets, |target| {
+            target.path.step(target.depth).is_some_and(|step| step.matches_key(key))
+        })
+    }
+
+    fn below_index(&self, index: usize) -> Vec<Target<'a>> {
+        below(&self.targets, |target| {
+            target.path.step(target.depth).is_some_and(|step| step.matches_index(index))
+        })
+    }
+
+    /// Searches the member `key` of an object with `search`.
+    fn member<T, E>(
+        &mut self,
+        key: &str,
+        search: impl FnOnce(Node<'_, 'a>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let targets = self.below_key(key);
+        let dot = if self.walk.location.is_empty() { "" } else { "." };
+        let length = self.walk.enter(format_args!("{dot}{key}"));
+        let result = search(Node { walk: self.walk, targets });
+        self.walk.location.truncate(length);
+        result
+    }
+
+    /// Searches the first member of an object that is not a typed value of DynamoDB.
+    fn first_member<E: Error>(
+        &mut self,
+        key: &str,
+        search: impl FnOnce(Node<'_, 'a>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.not_text()?;
+        self.begin_paths();
+        self.member(key, search)
+    }
+
+    fn other_members<'de, A: MapAccess<'de>>(&mut self, mut members: A) -> Result<(), A::Error> {
+        while let Some(key) = members.next_key::<String>()? {
+            self.member(&key, |node| members.next_value_seed(node))?;
+        }
+        Ok(())
+    }
+
+    fn items<'de, A: SeqAccess<'de>>(&mut self, mut items: A) -> Result<(), A::Error> {
+        for index in 0.. {
+            let targets = self.below_index(index);
+            let length = self.walk.enter(format_args!("[{index}]"));
+            let item = items.next_element_seed(Node { walk: self.walk, targets })?;
+            self.walk.location.truncate(length);
+            if item.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn below<'a>(targets: &[Target<'a>], matches: impl Fn(&Target<'a>) -> bool) -> Vec<Target<'a>> {
+    let matching = targets.iter().filter(|target| matches(target));
+    matching.map(|target| Target { depth: target.depth + 1, ..*target }).collect()
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(mut self) -> Result<(), E> {
+        self.not_text()
+    }
+
+    fn visit_bool<E: Error>(mut self, _: bool) -> Result<(), E> {
+        self.not_text()
+    }
+
+    fn visit_i64<E: Error>(mut self, _: i64) -> Result<(), E> {
+        self.not_text()
+    }
+
+    fn visit_u64<E: Error>(mut self, _: u64) -> Result<(), E> {
+        self.not_text()
+    }
+
+    fn visit_f64<E: Error>(mut self, _: f64) -> Result<(), E> {
+        self.not_text()
+    }
+
+    fn visit_str<E: Error>(mut self, text: &str) -> Result<(), E> {
+        self.text(text)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, items: A) -> Result<(), A::Error> {
+        self.not_text()?;
+        self.items(items)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
+        let Some(key) = members.next_key::<String>()? else { return self.not_text() };
+        let Some(kind) = Type::of_key(&key) else {
+            self.first_member(&key, |node| members.next_value_seed(node))?;
+            return self.other_members(members);
+        };
+        let typed = Typed { node: &mut self, key: &key, kind };
+        match members.next_value_seed(typed)? {
+            Held::Nothing => {}
+            held => {
+                let Some(next) = members.next_key::<String>()? else {
+                    return held.search(&mut self);
+                };
+                // With a second member, the object is not a typed value of DynamoDB.
+                self.first_member(&key, |mut node| held.search(&mut node))?;
+                self.member(&next, |node| members.next_value_seed(node))?;
+            }
+        }
+        self.other_members(members)
+    }
+}
+
+/// The value of the first member of an object, if the key of this member is a type of DynamoDB.
+///
+/// A text or a flag is held until it is known whether the object has other members. A typed value
+/// of DynamoDB has none. A list or a map is searched at once, because it may be large.
+struct Typed<'n, 'w, 'a> {
+    node: &'n mut Node<'w, 'a>,
+    key: &'n str,
+    kind: Type,
+}
+
+enum Held {
+    /// The value was searched already.
+    Nothing,
+    Text(String),
+    Flag,
+}
+
+impl Held {
+    fn search<E: Error>(&self, node: &mut Node<'_, '_>) -> Result<(), E> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Text(text) => node.text(text),
+            Self::Flag => node.not_text(),
+        }
+    }
+}
+
+impl<'w, 'a> Typed<'_, 'w, 'a> {
+    /// Searches a value that does not have the form of its type, so that the object is not a typed
+    /// value of DynamoDB.
+    fn plain<E: Error>(
+        self,
+        search: impl FnOnce(Node<'_, 'a>) -> Result<(), E>,
+    ) -> Result<Held, E> {
+        self.node.first_member(self.key, search)?;
+        Ok(Held::Nothing)
+    }
+
+    /// Searches a list or a map of DynamoDB. A configured path leads to its members without the key
+    /// of the type, or if the path contains this key, with it.
+    fn container<E: Error>(
+        self,
+        search: impl FnOnce(&mut Node<'_, 'a>) -> Result<(), E>,
+    ) -> Result<Held, E> {
+        self.node.not_text()?;
+        let mut targets = self.node.targets.clone();
+        self.node.begin_paths();
+        targets.extend(below(&self.node.targets, |target| {
+            matches!(target.path.step(target.depth), Some(Step::Key(key)) if **key == *self.key)
+        }));
+        search(&mut Node { walk: self.node.walk, targets })?;
+        Ok(Held::Nothing)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Typed<'_, '_, '_> {
+    type Value = Held;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Held, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Typed<'_, '_, '_> {
+    type Value = Held;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Held, E> {
+        self.plain(|mut node| node.not_text())
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Held, E> {
+        match self.kind {
+            Type::Flag => Ok(Held::Flag),
+            _ => self.plain(|mut node| node.not_text()),
+        }
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Held, E> {
+        self.plain(|mut node| node.not_text())
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Held, E> {
+        self.plain(|mut node| node.not_text())
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Held, E> {
+        self.plain(|mut node| node.not_text())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Held, E> {
+        match self.kind {
+            Type::Text => Ok(Held::Text(text.to_owned())),
+            _ => self.plain(|mut node| node.text(text)),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Held, A::Error> {
+        match self.kind {
+            Type::List => self.container(|node| node.items(items)),
+            _ => self.plain(|node| node.visit_seq(items)),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Held, A::Error> {
+        match self.kind {
+            Type::Map => self.container(|node| {
+                node.begin_paths();
+                node.other_members(members)
+            }),
+            _ => self.plain(|node| node.visit_map(members)),
+        }
+    }
+}
