@@ -1,12 +1,10 @@
-//! Translates the built-in conventions and settings of the channel processors into Rust constants.
-//! Channel processors are Lambda functions that send messages by WhatsApp, SMS and e-mail. A
-//! convention is a set of rules for the names and values of one kind of secret.
+//! Build script: turns the TOML files in `presets/channel-processors` into Rust constants, which
+//! become part of Sidekey. The files contain rules for the names and values of secrets, and some
+//! settings.
 //!
-//! The files in `presets/channel-processors` are also documentation: users copy them and edit the
-//! copies. Sidekey does not parse these files when it starts, because parsing the TOML would cost
-//! the Lambda layer about 220,000 instructions, or 7 % of a cold start. So this script parses them
-//! when Sidekey is built. Unit tests check that the constants equal the result of Sidekey's own
-//! parsers.
+//! The files are TOML because users copy and edit them. Sidekey does not parse the files at start,
+//! because that would cost the Lambda layer about 220,000 CPU instructions, or 7 % of a cold start.
+//! Unit tests check that the constants equal the result of Sidekey's own TOML parsers.
 
 use std::error::Error;
 use std::path::Path;
@@ -18,7 +16,7 @@ const SETTINGS: &str = "presets/channel-processors/sidekey.toml";
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "cargo passes the output folder in an environment variable"
+    reason = "cargo passes the folder for generated files in an environment variable"
 )]
 fn main() -> Result<(), Box<dyn Error>> {
     for input in ["build.rs", CONVENTIONS, SETTINGS] {
@@ -27,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let file: Table = fs::read_to_string(CONVENTIONS)?.parse()?;
     let rows: Vec<String> = array(&file["convention"]).iter().map(row).collect();
-    let folder = env::var_os("OUT_DIR").ok_or("cargo has not set OUT_DIR")?;
+    let folder = env::var_os("OUT_DIR").ok_or("cargo must set the environment variable OUT_DIR")?;
     fs::write(Path::new(&folder).join("conventions.rs"), format!("&[{}]", rows.join(", ")))?;
 
     let file: Table = fs::read_to_string(SETTINGS)?.parse()?;
@@ -36,12 +34,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns the Rust source code of a `Row` (a struct in `src/convention/built_in.rs`) for one
-/// `[[convention]]` table.
+/// Returns Rust source text that constructs a `Row` (a struct in `src/convention/built_in.rs`) from
+/// one `[[convention]]` table of the TOML file.
 fn row(convention: &Value) -> String {
     let fields: Vec<String> = convention["fields"]
         .as_table()
-        .expect("`fields` must be a table")
+        .expect("the key `fields` must be a TOML table")
         .iter()
         .map(|(name, field)| row_field(name, field))
         .collect();
@@ -55,12 +53,13 @@ fn row(convention: &Value) -> String {
     )
 }
 
-/// Returns the Rust source code of a `RowField` (a struct in `src/convention/built_in.rs`) for one
-/// field of a secret's value. Every field of a built-in convention states `type` and `secret`, so
-/// these keys need no defaults.
+/// Returns Rust source text that constructs a `RowField` (a struct in
+/// `src/convention/built_in.rs`). `name` and `field` come from the TOML table of a secret's fields.
+/// Each field there states `type` and `secret`, so these two keys need no defaults.
 fn row_field(name: &str, field: &Value) -> String {
     let field_type = text(&field["type"]);
-    let is_secret = field["secret"].as_bool().expect("`secret` must be true or false");
+    let is_secret =
+        field["secret"].as_bool().expect("the key `secret` of a field must be true or false");
     let flag = |name: &str| field.get(name).and_then(Value::as_bool).unwrap_or(false);
     let (is_optional, is_multiline) = (flag("optional"), flag("multiline"));
     format!(
@@ -70,11 +69,11 @@ fn row_field(name: &str, field: &Value) -> String {
 }
 
 fn array(value: &Value) -> &[Value] {
-    value.as_array().expect("the value must be an array")
+    value.as_array().expect("this value in the TOML file must be an array")
 }
 
 fn text(value: &Value) -> &str {
-    value.as_str().expect("the value must be a string")
+    value.as_str().expect("this value in the TOML file must be a string")
 }
 
 fn texts(value: &Value) -> Vec<&str> {

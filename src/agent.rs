@@ -31,11 +31,12 @@ use tokio_util::task::TaskTracker;
 /// a task that panics at its start would keep a CPU busy.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long [`Agent::drain`] waits for background tasks to end, after the agent has aborted its
-/// calls to AWS.
+/// How long [`Agent::drain`] waits for the agent's background tasks to end, after it has aborted
+/// the calls to AWS.
 pub const ABORT_MAX: Duration = Duration::from_millis(100);
 
-/// A running agent, in the process of `sidekey serve` or of the Lambda extension.
+/// A running agent: an HTTP server with a cache of secrets, and the tasks that refresh these
+/// secrets. `sidekey serve` and the Lambda extension each run one agent.
 #[derive(Debug)]
 pub struct Agent {
     server: Arc<Server>,
@@ -43,7 +44,6 @@ pub struct Agent {
     addresses: Vec<SocketAddr>,
     prefetched: watch::Receiver<Option<Report>>,
     clock: Arc<dyn Clock>,
-    /// The tasks that accept connections and answer requests.
     connections: TaskTracker,
     stop: CancellationToken,
     /// The tasks that call AWS, and the loop that schedules refreshes of cached secrets.
@@ -52,9 +52,11 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts to serve at the addresses in `listeners`, and to prefetch the secrets in
-    /// `SIDEKEY_SECRETS`. If a caller reads one of these secrets during the prefetch, the caller
-    /// gets the result of the prefetch. The agent does not call AWS a second time.
+    /// Starts an agent that serves secrets at the addresses in `listeners`. The agent also begins
+    /// to prefetch the secrets in `SIDEKEY_SECRETS`.
+    ///
+    /// If a caller reads one of these secrets during the prefetch, the caller gets the result of
+    /// the prefetch. The agent does not call AWS a second time.
     ///
     /// # Errors
     ///
@@ -74,6 +76,14 @@ impl Agent {
             clock.clone(),
         );
         let source = Arc::new(source.await?);
+        if let Some(nearest) = source.nearest_region_if_unknown() {
+            let region = source.region();
+            tracing::warn!(
+                region,
+                "the region is not a known region of AWS, so calls to AWS will probably fail; did you \
+                 mean {nearest}? Check SIDEKEY_REGION and AWS_REGION"
+            );
+        }
         let parts = Parts {
             tokens,
             metrics,
@@ -90,8 +100,8 @@ impl Agent {
     /// Starts an agent whose configuration has mistakes. This agent never calls AWS. It answers
     /// every read of a secret with a description of the mistakes.
     ///
-    /// The Lambda extension starts such an agent because Lambda would end the function if the
-    /// extension ended.
+    /// The Lambda extension starts such an agent instead of exiting, because Lambda ends the
+    /// environment of the function if an extension exits.
     pub fn start_misconfigured(
         listeners: Listeners,
         config: Config,
@@ -151,9 +161,9 @@ impl Agent {
         let addresses = listeners.addresses();
         if listeners.is_v6_taken {
             tracing::warn!(
-                "another process listens on [::1] at this port, and clients that resolve localhost to \
-                 IPv6 (as Go and Java do) send their token to that process; stop that process, or \
-                 make clients use http://127.0.0.1"
+                "another process listens on [::1] at the agent's port, and clients that resolve \
+                 localhost to IPv6 (as Go and Java do) send their token to that process; stop that \
+                 process, or make clients use http://127.0.0.1"
             );
         }
         listeners.serve(&server, &connections, &stop);
@@ -187,9 +197,11 @@ impl Agent {
         &self.addresses
     }
 
-    /// Waits until the prefetch of the secrets in `SIDEKEY_SECRETS` ends, or until its deadline
-    /// passes. Does not wait for secrets to which a `[[policy]]` table with `required = false`
-    /// applies. Returns `None` if the prefetch was aborted.
+    /// Waits until the prefetch of the secrets in `SIDEKEY_SECRETS` has ended, or until its
+    /// deadline passes. Returns `None` if the prefetch was aborted.
+    ///
+    /// A secret is optional if a `[[policy]]` table in the configuration file sets `required =
+    /// false` for it. This function does not wait for optional secrets.
     pub async fn prefetched(&self) -> Option<Report> {
         let mut prefetched = self.prefetched.clone();
         // `wait_for` fails if the prefetch task ended without a report.
@@ -202,15 +214,18 @@ impl Agent {
         self.server.context.cache.status()
     }
 
-    /// Sets the id of the AWS account that the Lambda function runs in. Lambda reports this id when
-    /// the extension registers. The agent needs the id to apply the name patterns in
-    /// `SIDEKEY_ALLOW` to ARNs.
+    /// Tells the agent the id of the AWS account that owns the Lambda function. Lambda reports this
+    /// id when the extension registers.
+    ///
+    /// The agent needs the id for `SIDEKEY_ALLOW`: a name pattern there allows the ARN of a secret
+    /// only if the ARN belongs to the agent's own account.
     pub fn learn_account(&self, account: &str) {
         self.server.context.cache.learn_account(account);
     }
 
-    /// Makes `/ready` answer with status 503, and then waits for `delay`. During this time the agent
-    /// serves everything, because the program beside the agent may still need secrets.
+    /// Makes the agent answer requests for `/ready` with status 503, and then waits for `delay`.
+    /// During this time the agent serves all other requests as before, because the program that
+    /// uses the agent may still need secrets.
     ///
     /// `sidekey serve` calls this method before [`Agent::drain`].
     pub async fn announce_stop(&self, delay: Duration) {
@@ -224,7 +239,7 @@ impl Agent {
         }
     }
 
-    /// Stops the agent:
+    /// Stops the agent in three steps:
     ///
     /// 1. Refuses new connections, and waits for at most `wait` until open requests are answered.
     /// 2. Aborts the agent's calls to AWS.
@@ -245,7 +260,6 @@ impl Agent {
     }
 }
 
-/// The parts of an agent that depend on whether its configuration has mistakes.
 struct Parts {
     tokens: Arc<Tokens>,
     metrics: Arc<Metrics>,
@@ -289,7 +303,7 @@ where
 /// Raises the process's limit of open files and sockets. If the limit is still too low, reduces the
 /// maximum number of connections in `listen`, so that sockets remain for calls to AWS.
 ///
-/// Must be called before the agent binds its addresses, because the listeners get their limits from
+/// Call this function before the agent opens its ports, because the ports get their limits from
 /// `listen`.
 pub fn reserve_descriptors(listen: &mut listener::Config) {
     let Descriptors { limit, raised_from } = descriptors::raise();
@@ -301,15 +315,14 @@ pub fn reserve_descriptors(listen: &mut listener::Config) {
             connections = limits.trusted,
             connections_without_token = limits.untrusted,
             connections_of_probes = limits.metrics,
-            "the process may open only a limited number of files and sockets; Sidekey reserves \
-             some of them for calls to AWS"
+            "the system lets the agent open only a limited number of files and sockets; the agent \
+             accepts fewer connections of callers if it needs the sockets for calls to AWS"
         );
     }
     listen.limits = limits;
 }
 
-/// Logs one line with the version and the addresses of the agent, and with the result of the
-/// prefetch.
+/// Logs one line with the agent's version and addresses, and with the result of the prefetch.
 pub fn log_start(agent: &Agent, report: &Report) {
     let addresses: Vec<String> = agent.addresses.iter().map(SocketAddr::to_string).collect();
     tracing::info!(

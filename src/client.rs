@@ -1,6 +1,7 @@
 //! An HTTP client for a running agent. Commands such as `sidekey get` and `sidekey exec` use this
-//! client.
+//! client to read secrets.
 
+mod ready;
 pub(crate) mod secret;
 
 use crate::http1::{Connection, ExchangeError, Socket};
@@ -16,22 +17,20 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// The header for the caller's token in a plain GET request, as AWS's Lambda extension for secrets
-/// defines it.
+/// The header with the caller's token in a GET request. AWS's Lambda extension for secrets uses the
+/// same header.
 const READER_TOKEN: HeaderName = HeaderName::from_static("x-aws-parameters-secrets-token");
 
-/// The header with the name of the operation, such as `GetSecretValue`, in a request of the AWS
-/// API.
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
-/// The header for the caller's token in a request of the AWS API. AWS uses this header for session
-/// tokens.
+/// The header with the caller's token in a request of the AWS API. AWS itself uses this header for
+/// session tokens.
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
-/// The maximum number of bytes in the body of an agent's answer.
+/// The maximum size of the body of an agent's answer, in bytes.
 ///
-/// A secret has up to 64 KiB. In JSON, one byte may become six bytes, such as `\u0000`, which gives
-/// 384 KiB. The rest is for metadata.
+/// A secret has up to 64 KiB. JSON may need six bytes for one byte of a secret, as in `\u0000`, so
+/// a secret may need 384 KiB. The rest is for metadata.
 const ANSWER_BYTES_MAX: usize = 512 * 1024;
 
 /// The address at which an agent listens.
@@ -52,20 +51,24 @@ impl fmt::Display for Address {
     }
 }
 
-/// The reasons why a client got no answer from an agent.
+/// The reason why a client got no answer, or no complete answer, from an agent.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// No process accepts connections at the agent's address.
     #[error("no agent listens at {0}")]
     NoAgent(Address, #[source] io::Error),
-    /// The connection to the agent broke before the answer began.
-    #[error("the connection to the agent broke before it answered")]
+    /// The connection to the agent broke before the agent answered.
+    #[error("the connection to the agent broke before the agent answered")]
     Broken(#[from] hyper::Error),
-    /// The body of the answer is longer than the client accepts, or it ended early.
+    /// The body of the agent's answer is longer than the client accepts, or it ended early.
     #[error("the agent's answer is too long or incomplete")]
     BadAnswer,
-    /// The path of the request or the token contains a character that HTTP does not allow.
-    #[error("the path or the token has a character that HTTP does not allow; check SIDEKEY_TOKEN")]
+    /// The client did not send the request, because the path or the token contains a character that
+    /// HTTP does not allow.
+    #[error(
+        "the request was not sent, because its path or its token has a character that HTTP does \
+         not allow; check SIDEKEY_TOKEN"
+    )]
     Unsendable,
 }
 
@@ -115,17 +118,13 @@ impl Client {
         Ok(Self { host, token, connection })
     }
 
-    /// Sends a GET request for `path` to the agent.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the connection breaks, or if the answer is too long or incomplete.
     pub(crate) async fn get(&mut self, path: &str) -> Result<Answer, ClientError> {
         let request = self.authorized(Request::get(path), READER_TOKEN);
         self.exchange(request, Bytes::new()).await
     }
 
-    /// Sends a request of the AWS API to the agent. `parameters` is a JSON object.
+    /// Calls an operation of the AWS API, such as `GetSecretValue`, at the agent instead of AWS.
+    /// `parameters` is the JSON object with the parameters of the operation.
     ///
     /// # Errors
     ///
@@ -141,7 +140,6 @@ impl Client {
         self.exchange(self.authorized(request, SECURITY_TOKEN), parameters.into()).await
     }
 
-    /// Adds the client's token, if it has one, to a request as the value of `header`.
     fn authorized(&self, request: request::Builder, header: HeaderName) -> request::Builder {
         match &self.token {
             Some(token) => request.header(header, token),
@@ -176,8 +174,6 @@ async fn unix(path: &Path) -> io::Result<Box<dyn Socket>> {
     Ok(Box::new(UnixStream::connect(path).await?))
 }
 
-/// Converts a token to an HTTP header value. The value is marked as sensitive, so that debug output
-/// hides it.
 fn header(token: &Token) -> Result<HeaderValue, ClientError> {
     let mut value = HeaderValue::from_bytes(token.reveal()).map_err(|_| ClientError::Unsendable)?;
     value.set_sensitive(true);

@@ -1,38 +1,41 @@
-//! Reads the clocks and sleeps. All other code takes the time from this module.
+//! Reads the clocks of the machine, and sleeps. All other modules get the time from this module.
 //!
-//! Lambda freezes the process between invocations. SnapStart may resume it from a snapshot on
-//! another machine days later. No single clock is right after both. So a [`Moment`] contains the
-//! readings of two clocks.
+//! A [`Moment`] contains the readings of two clocks, because neither clock alone is reliable:
 //!
-//! The wall clock can be set by an operator or by time synchronisation. The steady clock cannot be
-//! set, but it may not count the time between a snapshot and the resumption. So the steady clock
-//! decides after the wall clock was set back, except across a resumption.
+//! - The wall clock can be set by an operator or by time synchronisation.
+//! - The steady clock (a monotonic clock) cannot be set. But it may not count the time for which
+//!   Lambda SnapStart keeps the process in a snapshot.
+//!
+//! So the steady clock decides after the wall clock was set back, except across a restore from a
+//! snapshot.
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How far the wall clock may go back across a SnapStart restore before the elapsed time is unknown.
+///
 /// Time synchronisation moves the wall clock by milliseconds only.
 pub(crate) const WALL_STEP_BACK_MAX: Duration = Duration::from_secs(1);
 
-/// A point in time, as the readings of the wall clock and of the steady clock.
+/// A point in time, as the readings of the wall clock and of the steady clock (a monotonic clock).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// The date and the time of day, from the wall clock. An operator or time synchronisation can
-    /// set this clock.
+    /// set the wall clock.
     pub wall: SystemTime,
-    /// The time since the process started, from the steady clock. This clock cannot be set.
+    /// The time since the process started, from the steady clock: a monotonic clock, which cannot
+    /// be set.
     pub steady: Duration,
 }
 
 impl Moment {
     /// Returns how much time passed from `earlier` to this moment.
     ///
-    /// If the two clocks disagree, the longer time counts: one clock may have stood still, and a
-    /// cached value must not look younger than it is. If the wall clock was set back, the steady
-    /// clock alone decides.
+    /// If the wall clock and the steady clock disagree, the longer time counts: one clock may have
+    /// stood still, and a cached secret must not look younger than it is. If the wall clock was set
+    /// back, the steady clock alone decides.
     ///
     /// Returns `None` if the steady clock went back, because the passed time is then unknown. Only a
     /// SnapStart restore sets the steady clock back.
@@ -62,7 +65,7 @@ impl Moment {
     }
 }
 
-/// A future that completes when the sleep is over.
+/// A future that completes when the requested time has passed.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A source of the current time that can also sleep. In tests, a clock that the test controls
@@ -74,10 +77,10 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     fn sleep(&self, span: Duration) -> Sleep;
 }
 
-/// Runs `work` for at most the time `span`. Returns its result, or `None` if it did not complete in
-/// time.
+/// Runs `work` for at most the time `span`. Returns the result of `work`, or `None` if `work` took
+/// too long.
 ///
-/// If the process was frozen, both the work and the timeout may be over afterwards. The function
+/// If the process was frozen, `work` may complete although `span` has also passed. The function
 /// then returns the result.
 pub(crate) async fn within<T>(
     clock: &dyn Clock,
@@ -91,15 +94,34 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// The real clocks of the machine.
+/// Runs `work` to its end. Calls `announce` once if `work` takes longer than `patience`, so that a
+/// user learns what the program waits for.
+pub(crate) async fn announced<T>(
+    clock: &dyn Clock,
+    patience: Duration,
+    announce: impl FnOnce(),
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = pin!(work);
+    if let Some(done) = within(clock, patience, work.as_mut()).await {
+        return done;
+    }
+    announce();
+    work.await
+}
+
+/// The real clocks of the machine: its wall clock and its steady (monotonic) clock.
 #[derive(Debug)]
 pub struct SystemClock {
     started: Instant,
 }
 
 impl SystemClock {
-    /// Creates a clock whose steady clock starts at zero.
-    #[expect(clippy::disallowed_methods, reason = "all other code reads the time from this clock")]
+    /// Creates a clock whose steady clock counts from this call.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only this type reads the machine's clocks for all other code"
+    )]
     pub fn new() -> Self {
         Self { started: Instant::now() }
     }
@@ -112,19 +134,25 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "all other code reads the time from this clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only this type reads the machine's clocks for all other code"
+    )]
     fn now(&self) -> Moment {
         Moment { wall: SystemTime::now(), steady: self.started.elapsed() }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "all other code sleeps through this clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only implementations of the trait Clock may sleep"
+    )]
     fn sleep(&self, span: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(span))
     }
 }
 
-/// A clock for tests. It follows tokio's paused time, so sleeps take no real time. A test can also
-/// set its wall clock.
+/// A test clock that follows tokio's paused time, so that sleeps take no real time. A test can also
+/// set the wall clock.
 #[cfg(test)]
 #[derive(Debug)]
 pub(crate) struct VirtualClock {
@@ -135,8 +163,12 @@ pub(crate) struct VirtualClock {
 
 #[cfg(test)]
 impl VirtualClock {
-    /// Creates a test clock whose wall clock shows `wall`. Needs a tokio runtime with paused time.
-    #[expect(clippy::disallowed_methods, reason = "this test clock follows tokio's paused time")]
+    /// Creates a test clock whose wall clock shows `wall`. The test must use a tokio runtime with
+    /// paused time.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this test clock must follow the paused time of tokio"
+    )]
     pub(crate) fn starting_at(wall: SystemTime) -> Self {
         Self {
             started: tokio::time::Instant::now(),
@@ -149,7 +181,7 @@ impl VirtualClock {
         *self.wall.lock().expect("no thread panics while it holds the lock") += span;
     }
 
-    /// Restarts the steady clock at zero, as if the process was resumed from a snapshot on another
+    /// Restarts the steady clock at zero, as if Lambda SnapStart had resumed the process on another
     /// machine.
     pub(crate) fn restart_steady(&self) {
         *self.steady_began.lock().expect("no thread panics while it holds the lock") =
@@ -172,7 +204,10 @@ impl Clock for VirtualClock {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "all other code sleeps through this clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only implementations of the trait Clock may sleep"
+    )]
     fn sleep(&self, span: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(span))
     }
@@ -209,6 +244,17 @@ mod tests {
     #[test]
     fn small_step_back_of_the_wall_clock_is_ignored() {
         check(-1.0, 5.0, Some(5.0), Some(5.0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_long_work_is_announced() {
+        let clock = VirtualClock::starting_at(SystemTime::UNIX_EPOCH);
+        for (millis, expected) in [(999, 0), (1_001, 1), (60_000, 1)] {
+            let mut count = 0;
+            let work = clock.sleep(Duration::from_millis(millis));
+            announced(&clock, Duration::from_secs(1), || count += 1, work).await;
+            assert_eq!(count, expected, "the work takes {millis} ms");
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The commands of the `sidekey` program. Each command has its own module.
 
 mod advice;
+mod agent_file;
+mod beside_dev;
 mod check;
 pub(crate) mod dev;
 mod exec;
@@ -12,16 +14,34 @@ pub(crate) mod serve;
 mod stop_signals;
 mod streams;
 mod table;
-mod token_file;
+mod terminal;
 
 use crate::config::policy::KEYS;
 use crate::config::variables::VARIABLES;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
+/// The maximum width of help in characters. Longer lines are hard to read.
+const HELP_CHARS_MAX: usize = 100;
+
+const EXAMPLES: &str = "\
+Examples:
+  sidekey dev                                     try Sidekey without an AWS account
+  SIDEKEY_SECRETS=app/db sidekey serve            run the agent
+  PASSWORD=sidekey:app/db#password sidekey exec -- node server.js
+  sidekey get --show app/db
+
+`sidekey COMMAND --help` has examples of each command.";
+
 /// Cache and serve AWS Secrets Manager secrets on localhost.
 #[derive(Debug, Parser)]
-#[command(name = "sidekey", version, arg_required_else_help = true)]
+#[command(
+    name = "sidekey",
+    version,
+    arg_required_else_help = true,
+    max_term_width = HELP_CHARS_MAX,
+    after_help = EXAMPLES
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -30,8 +50,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the agent until Ctrl-C; configure it with SIDEKEY_* variables.
-    #[command(after_long_help = settings_help())]
-    Serve,
+    #[command(after_help = serve::EXAMPLES, after_long_help = settings_help())]
+    Serve(serve::Args),
     /// Run the agent against a fake of Secrets Manager.
     Dev(dev::Args),
     /// Run a program with secrets in its environment variables.
@@ -51,7 +71,7 @@ enum Command {
 /// Runs the command that the user chose, and returns the exit code of the process.
 pub async fn run(cli: Cli) -> ExitCode {
     match cli.command {
-        Command::Serve => serve::run().await,
+        Command::Serve(args) => serve::run(args).await,
         Command::Dev(args) => exit_code(dev::run(args).await),
         Command::Exec(args) => exec::run(args).await,
         Command::Ping(args) => exit_code(ping::run(args).await),
@@ -82,7 +102,8 @@ fn settings_help() -> String {
         VARIABLES.iter().map(|one| help(one.name, one.default, one.help)).collect();
     let keys: Vec<String> = KEYS.iter().map(|one| help(one.name, one.default, one.help)).collect();
     format!(
-        "You can set these variables in the environment, or in the TOML file that SIDEKEY_CONFIG names:\n{}\n\nA [[policy]] table in that file may have these keys:\n{}",
+        "{}\n\nYou can set these variables in the environment, or in the TOML file that SIDEKEY_CONFIG names:\n{}\n\nA [[policy]] table in that file may have these keys:\n{}",
+        serve::EXAMPLES,
         variables.join("\n"),
         keys.join("\n")
     )
@@ -95,4 +116,29 @@ fn help(name: &str, default: &str, help: &str) -> String {
         default => format!(" [default: {default}]"),
     };
     format!("  {name}\n          {help}{default}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn help_of_each_command_has_examples_and_fits_the_terminal() {
+        const WIDTH: usize = 60;
+        let mut cli = Cli::command().max_term_width(0).term_width(WIDTH);
+        cli.build();
+        let commands = cli.get_subcommands_mut().filter(|command| command.get_name() != "help");
+        for command in commands {
+            let name = command.get_name().to_owned();
+            for help in [command.render_help(), command.render_long_help()] {
+                let help = help.to_string();
+                assert!(help.contains("Examples:\n  "), "{name}: {help}");
+                for line in help.lines().filter(|line| line.chars().count() > WIDTH) {
+                    // A word that is longer than a line is not divided.
+                    assert_eq!(line.split_whitespace().count(), 1, "{name}: {line}");
+                }
+            }
+        }
+    }
 }

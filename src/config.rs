@@ -1,12 +1,12 @@
 //! Reads the configuration of the agent. Only this module reads environment variables.
 //!
-//! The configuration is read in three steps:
+//! The module reads the configuration in three steps:
 //!
 //! 1. `raw` collects the settings as strings, from the environment variables and the TOML file.
 //! 2. `settings` parses the strings, and finds every mistake.
 //! 3. `modules` builds the configuration of each module of the agent from the parsed settings.
 //!
-//! In the list of modules below, each module imports only from modules above it.
+//! Each submodule of `config` imports only from submodules that are declared above it in this file.
 
 mod host;
 mod mistakes;
@@ -21,6 +21,7 @@ pub mod variables;
 pub mod aws_extension;
 pub mod vars;
 mod toml_setting;
+mod toml_place;
 mod file;
 mod credentials;
 mod raw;
@@ -46,33 +47,48 @@ use vars::Vars;
 /// The result of reading the agent's configuration.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The configuration of the agent. A setting with a mistake has its default value.
+    /// The configuration of the agent. If the value of a setting is invalid, the setting has its
+    /// default value here.
     pub config: Config,
-    /// All mistakes in the agent's settings. The list is empty if all settings are valid.
+    /// All mistakes in the settings of the agent, such as invalid values. The list is empty if all
+    /// settings are valid.
     pub mistakes: Mistakes,
     /// Warnings for the log, about settings that are valid but unusual.
     pub warnings: Vec<String>,
 }
 
-/// Reads the agent's configuration from the environment variables in `vars` and from the TOML file
-/// whose path is in `SIDEKEY_CONFIG`.
+/// Reads the agent's configuration from the environment variables in `vars`, and from the TOML file
+/// whose path is in `SIDEKEY_CONFIG`. Some defaults depend on the platform `host`.
 pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     let mut problems = Problems::default();
     let raw = raw::read(vars, host);
     let resolved = settings::resolve(raw, host, &mut problems);
     let config = modules::configure(resolved, host, &mut problems.warnings);
-    let (mistakes, warnings) = problems.judged(host);
+    let (mistakes, warnings) = judged(problems, host);
     Loaded { config, mistakes, warnings }
 }
 
-/// Reads only the conventions (the rules for the names and values of each kind of secret), for
-/// commands that do not start an agent. Ignores mistakes in variables that have nothing to do with
-/// conventions.
+/// Decides which problems are mistakes and which are only warnings, and adds file, line and column to
+/// those in TOML files.
+fn judged(mut problems: Problems, host: Host) -> (Mistakes, Vec<String>) {
+    let files = std::mem::take(&mut problems.files);
+    for unknown in &mut problems.unknown {
+        if let Some(place) = toml_place::place_of(&unknown.name, &files) {
+            unknown.hint.push_str(&place);
+        }
+    }
+    toml_place::add_places(&mut problems.mistakes, &files);
+    problems.judged(host)
+}
+
+/// Reads only the conventions: the patterns for the names of secrets, and the rules for their
+/// values. This function is for commands that do not start an agent, so it ignores mistakes in all
+/// other settings.
 ///
 /// # Errors
 ///
-/// Returns all mistakes in the conventions file and in the TOML file. The TOML file is read too,
-/// because it can contain the path of the conventions file.
+/// Returns all mistakes in the conventions file. Also returns the mistakes in the TOML file of
+/// `SIDEKEY_CONFIG`, because that file may contain the path of the conventions file.
 pub(crate) fn conventions(vars: &dyn Vars) -> Result<Arc<Conventions>, Mistakes> {
     let host = Host::Standalone;
     let mut problems = Problems::default();
@@ -81,6 +97,6 @@ pub(crate) fn conventions(vars: &dyn Vars) -> Result<Arc<Conventions>, Mistakes>
     let texts = raw.texts.iter().filter(|text| text.key.name == variables::CONVENTIONS_FILE);
     let settings = settings::typed(texts, &mut problems.mistakes);
     let conventions = settings::load_conventions(&settings, &tables, &mut problems);
-    let (mistakes, _) = problems.judged(host);
+    let (mistakes, _) = judged(problems, host);
     if mistakes.is_empty() { Ok(conventions) } else { Err(mistakes) }
 }

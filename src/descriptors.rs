@@ -1,17 +1,18 @@
-//! The limit on the number of files and sockets that this process may have open.
+//! Raises the limit on the number of files and sockets that this process may have open.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Descriptors {
-    /// How many files and sockets this process may have open. `usize::MAX` means no limit.
+    /// The maximum number of open files and sockets of this process. `usize::MAX` means no limit.
     pub(crate) limit: usize,
-    /// The value of `limit` before the agent raised it. `None` if the agent did not raise it.
+    /// The limit on open files and sockets before the agent raised this limit. `None` if the agent
+    /// did not raise the limit.
     pub(crate) raised_from: Option<usize>,
 }
 
 /// Raises the limit on open files and sockets as far as the system allows, so that the agent can
-/// serve many connections. Returns the limit that applies afterwards.
+/// serve many connections. Returns the new limit.
 ///
 /// Programs that this process starts inherit the raised limit.
 pub(crate) fn raise() -> Descriptors {

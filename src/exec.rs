@@ -1,12 +1,11 @@
-//! Fills environment variables with secrets, and then replaces this process by a program.
-//!
-//! So the program reads its secrets from environment variables, and its code needs no change.
+//! Fills environment variables with secrets, and then replaces this process by another program.
+//! That program can read its secrets from environment variables, without any change of its code.
 
 mod program;
 mod reads;
 mod variable;
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, announced};
 use crate::config::contact::Contact;
 use crate::config::vars::Vars;
 use crate::config::{Host, Mistakes};
@@ -21,32 +20,41 @@ use std::sync::Arc;
 use std::time::Duration;
 use variable::FilledVariable;
 
-/// The longest time that `sidekey exec` waits for an agent to start listening.
+/// How long `sidekey exec` waits for an agent to start listening, outside Lambda.
 ///
-/// The time is long because the agent may be in another container whose image must first be
+/// The time is long, because the agent may start in another container, whose image must first be
 /// unpacked.
 const AGENT_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// The longest time that `exec` on Lambda waits for the agent to start listening.
+/// How long `sidekey exec` waits on Lambda for the agent to start listening.
 ///
-/// Lambda ends the start of a function after 10 s. The wait is shorter, so that the user gets an
-/// error message before then. The agent starts before `exec`, so it normally listens already.
+/// Lambda ends the start of a function after 10 s. The wait is shorter, so that the user still gets
+/// an error message. Normally there is no wait, because Lambda starts the agent before `sidekey
+/// exec`.
 const LAMBDA_AGENT_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// The longest time that `sidekey exec` waits for the token that an agent generates. The agent writes
+/// the token to a file immediately after it starts to listen.
+const TOKEN_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// After this time, `sidekey exec` prints what it waits for, and how long it will wait.
+const SILENT_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Fills the environment variables that refer to secrets, and replaces this process by the program
 /// in `command`. If no variable refers to a secret, no agent is needed.
 ///
-/// `read_token_file` gets the agent's port, and returns the token that the agent wrote to a file.
-/// It is called only if no token is configured, and only after the agent has started to listen.
+/// `read_token_file` gets the agent's port, and returns the token that the agent generated and wrote
+/// to a file. `read_token_file` is called only if `SIDEKEY_TOKEN` is not set, and only after the
+/// agent has started to listen.
 ///
-/// Returns only if the program was not started, after all reasons were printed to standard error.
+/// Returns only if the program was not started, after the reasons were printed to standard error.
 /// The exit code is 125 if a variable cannot be filled, 126 if the program cannot be run, and 127
 /// if the program does not exist.
 pub async fn run(
     vars: &dyn Vars,
     host: Host,
     contact: Result<Contact, Mistakes>,
-    read_token_file: impl FnOnce(u16) -> Option<Token>,
+    read_token_file: impl Fn(u16) -> Option<Token>,
     command: &[OsString],
 ) -> ExitCode {
     // This process reads secrets, so other processes must not read its memory until it becomes the
@@ -67,12 +75,12 @@ pub async fn run(
 }
 
 /// Reads the secrets from the agent, and returns the environment variables with their values. If at
-/// least one variable cannot be filled, returns all problems instead.
+/// least one variable cannot be filled, returns error messages for all such variables instead.
 async fn fill_variables(
     vars: &dyn Vars,
     host: Host,
     contact: Result<Contact, Mistakes>,
-    read_token_file: impl FnOnce(u16) -> Option<Token>,
+    read_token_file: impl Fn(u16) -> Option<Token>,
 ) -> Result<Vec<FilledVariable>, Vec<String>> {
     let (variables, malformed) = variable::find(
         vars.names().into_iter().filter_map(|name| vars.get(&name).map(|value| (name, value))),
@@ -90,7 +98,15 @@ async fn fill_variables(
             return Err(problems);
         }
     };
-    let values = reads::read_all(contact, keys, clock).await;
+    let address = contact.address.clone();
+    let announce = || {
+        print_error(&format!(
+            "sidekey: waits up to {:?} for the answer of the agent at {address}",
+            reads::READ_WAIT_MAX
+        ));
+    };
+    let reading = reads::read_all(contact, keys, clock.clone());
+    let values = announced(&*clock, SILENT_WAIT_MAX, announce, reading).await;
     let (filled, failed) = variable::fill(variables, &values);
     problems.extend(failed.iter().map(ToString::to_string));
     if problems.is_empty() { Ok(filled) } else { Err(problems) }
@@ -99,25 +115,40 @@ async fn fill_variables(
 async fn wait_for_agent(
     contact: Result<Contact, Mistakes>,
     host: Host,
-    read_token_file: impl FnOnce(u16) -> Option<Token>,
+    read_token_file: impl Fn(u16) -> Option<Token>,
     clock: &dyn Clock,
 ) -> Result<Contact, Vec<String>> {
-    let Contact { address, token, port } = contact
+    let mut contact = contact
         .map_err(|mistakes| mistakes.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    let wait = match host {
-        Host::Standalone => AGENT_WAIT_MAX,
-        Host::Lambda => LAMBDA_AGENT_WAIT_MAX,
+    let (wait, advice) = match host {
+        Host::Standalone => (
+            AGENT_WAIT_MAX,
+            "; start an agent with `sidekey serve` or `sidekey dev`, or set SIDEKEY_PORT to the \
+             agent's port",
+        ),
+        Host::Lambda => (LAMBDA_AGENT_WAIT_MAX, "; check that the function has Sidekey's layer"),
     };
-    reads::wait_for_listener(&address, wait, clock).await.map_err(|error| {
+    let address = contact.address.clone();
+    let announce =
+        || print_error(&format!("sidekey: waits up to {wait:?} for an agent at {address}"));
+    let listening = reads::wait_for_listener(&contact.address, wait, clock);
+    announced(clock, SILENT_WAIT_MAX, announce, listening).await.map_err(|error| {
         let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-        vec![format!("{error}{cause}")]
+        vec![format!("{error}{cause}{advice}")]
     })?;
-    match token.or_else(|| read_token_file(port)) {
-        None => Err(vec![
-            "SIDEKEY_TOKEN: no token is configured; set SIDEKEY_TOKEN to the agent's token"
-                .to_owned(),
-        ]),
-        token => Ok(Contact { address, token, port }),
+    let started = clock.now();
+    loop {
+        contact = contact.or_generated(&read_token_file);
+        if contact.token.is_some() {
+            return Ok(contact);
+        }
+        if clock.now().since(started).is_none_or(|waited| waited >= TOKEN_WAIT_MAX) {
+            return Err(vec![
+                "SIDEKEY_TOKEN: no token is configured; set SIDEKEY_TOKEN to the agent's token"
+                    .to_owned(),
+            ]);
+        }
+        clock.sleep(reads::PAUSE).await;
     }
 }
 
@@ -129,7 +160,8 @@ fn not_started(problems: &[String]) -> ExitCode {
     ExitCode::from(NOT_STARTED)
 }
 
-/// Writes a line to standard error. Ignores errors, because the exit code also reports the failure.
+/// Writes a line to standard error. Ignores a failed write, because the exit code also shows that
+/// the program was not started.
 fn print_error(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

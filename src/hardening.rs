@@ -1,13 +1,14 @@
-//! Protects the memory of this process from core dumps and from other processes.
+//! Protects the memory of this process, which contains secrets, from core dumps and from other
+//! processes.
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io;
 
-/// Protects the memory of this process: other processes of the same user cannot read it, and a
-/// crash writes no core file. Linux calls such a process "not dumpable".
+/// Protects the memory of this process: other processes of the same user cannot read the memory,
+/// and a crash writes no core file. Linux calls such a process "not dumpable".
 ///
 /// The protection ends if this process replaces itself by another program. On systems other than
-/// Linux, the function does nothing.
+/// Linux, this function does nothing.
 ///
 /// # Errors
 ///
@@ -18,10 +19,8 @@ pub(crate) fn hide() -> io::Result<()> {
     Ok(())
 }
 
-/// Protects the memory of this process, so that other processes of the same user cannot read it.
-/// Also forbids core files, which would contain the memory.
-///
-/// Programs that this process starts also write no core files.
+/// Protects the memory of this process: other processes of the same user cannot read the memory,
+/// and a crash writes no core file. Programs that this process starts write no core files either.
 ///
 /// # Errors
 ///

@@ -1,11 +1,12 @@
-//! Random and malformed input for property tests. This module is compiled only for tests.
+//! Generates random and invalid input for property tests. This module is compiled only for tests.
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Map, Value};
 
-/// The value of a secret in tests. A test fails if this value appears in an error or a log line.
+/// The value of a secret in tests. Tests fail if this value appears in an error message or a log
+/// line.
 pub(crate) const VALUE: &str = "hunter2";
 
 /// Generates strings from the given `pieces`, such as keywords and separators, mixed with some
@@ -23,7 +24,7 @@ pub(crate) fn text() -> impl Strategy<Value = String> {
     vec(any::<char>(), 0..100).prop_map(String::from_iter)
 }
 
-/// Generates almost valid strings: the valid string `good` with up to three random edits.
+/// Generates almost valid strings: the valid string `good`, with up to three random edits.
 pub(crate) fn mangled(good: &str) -> impl Strategy<Value = String> + use<> {
     let good: Vec<char> = good.chars().collect();
     let other = prop_oneof![
@@ -68,8 +69,8 @@ pub(crate) fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Generates keys of JSON objects. Many come from a small set, so that tests also cover repeated
-/// keys and the names of DynamoDB types, such as `S`.
+/// Generates keys for JSON objects. Many keys consist of one or two of the letters `abSNML`, so
+/// that keys often repeat, or equal the name of a DynamoDB type, such as `S`.
 fn key() -> impl Strategy<Value = String> {
     prop_oneof!["[abSNML]{1,2}", "[\u{0}-\u{7f}]{0,3}", "\\PC{0,3}"]
 }

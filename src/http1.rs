@@ -1,5 +1,5 @@
-//! The client side of an HTTP/1.1 connection. It sends one request at a time, and waits for the
-//! response.
+//! The client side of an HTTP/1.1 connection. A connection sends one request at a time, and waits
+//! for the response before it sends the next request.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -13,26 +13,26 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// The reason why a request got no complete response. The error messages quote nothing from a
-/// response, because it may contain a secret. `Debug` leaves the request out, because its headers
-/// contain tokens.
+/// The reason why a request got no complete response. The error messages quote nothing from the
+/// response, because a response may contain a secret. Debug output omits the request, because the
+/// headers of a request contain tokens.
 #[derive(thiserror::Error)]
 pub enum ExchangeError {
-    /// The connection was closed before the request was sent, so the server has not seen the
+    /// The connection was closed before the request was sent. So the server has not seen the
     /// request.
-    #[error("the connection was closed before the request was sent")]
+    #[error("the connection was closed before the HTTP request was sent")]
     NotSent {
-        /// The unsent request. The caller can send it over another connection.
+        /// The request that was not sent. The caller can send this request over another connection.
         request: Box<Request<Bytes>>,
-        /// The error that hyper reported.
+        /// The error that the HTTP library hyper reported.
         #[source]
         error: hyper::Error,
     },
     /// The connection broke before the response began, or the response is not valid HTTP.
-    #[error("the connection broke before the response began")]
+    #[error("the connection broke before the HTTP response began")]
     NoResponse(#[source] hyper::Error),
-    /// The response ended early, or its body is longer than the limit of the connection.
-    #[error("the response ended early, or its body is too long")]
+    /// The response ended early, or the body of the response is longer than the client allows.
+    #[error("the HTTP response ended early, or its body is too long")]
     Body(#[source] Box<dyn Error + Send + Sync>),
 }
 
@@ -48,22 +48,22 @@ impl fmt::Debug for ExchangeError {
     }
 }
 
-/// The stream below an HTTP connection: TCP, TLS or a Unix socket.
+/// The byte stream under an HTTP connection: TCP, TLS or a Unix socket.
 pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
-/// The future that reads from and writes to the socket. It belongs to the HTTP library hyper.
-/// `None` after it has completed.
+/// A future of the HTTP library hyper, which reads from and writes to the socket. `None` after this
+/// future has completed.
 ///
-/// A completed future must be dropped, because only then does hyper give back a request that it
-/// could not send.
+/// A completed future must be dropped at once, because only then does hyper return a request that
+/// it could not send.
 type Driving = Option<Pin<Box<Driver<TokioIo<Box<dyn Socket>>, Full<Bytes>>>>>;
 
-/// An HTTP/1.1 connection to a server.
+/// An HTTP/1.1 connection from a client to a server.
 ///
-/// The task that waits for the response also reads from and writes to the socket. A second task
-/// would cost a wake-up for each request.
+/// The task that waits for the response also reads from and writes to the socket. A separate task
+/// for the socket would be slower, because each request would have to wake that task.
 pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
     driver: Driving,
@@ -79,8 +79,8 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Creates an HTTP connection over a new socket. A response is an error if its body has more
-    /// than `body_bytes_max` bytes.
+    /// Creates an HTTP connection over a new socket. If the body of a response has more than
+    /// `body_bytes_max` bytes, the request fails.
     ///
     /// # Errors
     ///
@@ -90,12 +90,8 @@ impl Connection {
         Ok(Self { sender, driver: Some(Box::pin(driver)), body_bytes_max })
     }
 
-    /// Waits until the connection can send a request. It cannot while it is still busy with the
-    /// previous request.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the connection was closed.
+    /// Waits until the connection can send a request, because it may still be busy with the
+    /// previous request. Returns an error if the connection was closed.
     pub(crate) async fn ready(&mut self) -> Result<(), hyper::Error> {
         let Self { sender, driver, .. } = self;
         poll_fn(|context| {
@@ -105,8 +101,8 @@ impl Connection {
         .await
     }
 
-    /// Returns whether the connection can send a request now. Sending may still fail, because the
-    /// server may close the connection at any time.
+    /// Returns whether the connection can send a request now. The next request may still fail,
+    /// because the server may close the connection at any time.
     ///
     /// Bytes that arrived without a request close the connection. Otherwise they would count as the
     /// response to the next request.
@@ -168,8 +164,8 @@ impl Connection {
     }
 }
 
-/// Lets the connection read from and write to its socket. Drops the future that does this once it
-/// has completed.
+/// Polls the future that reads from and writes to the socket. Drops this future when it has
+/// completed.
 fn drive(driver: &mut Driving, context: &mut Context<'_>) {
     if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
         *driver = None;
@@ -193,9 +189,9 @@ mod tests {
     async fn respond(server: &mut (impl AsyncRead + AsyncWrite + Unpin), response: &str) {
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
-            server.read_buf(&mut request).await.expect("the client sends a request");
+            server.read_buf(&mut request).await.expect("the client must send a request");
         }
-        server.write_all(response.as_bytes()).await.expect("the client reads the response");
+        server.write_all(response.as_bytes()).await.expect("the client must read the response");
     }
 
     fn request() -> Request<Bytes> {
@@ -287,7 +283,7 @@ mod tests {
         assert!(!printed.contains("t0k3n") && !printed.contains("body"), "{printed}");
         match error {
             ExchangeError::NotSent { request, .. } => assert_eq!(request.body(), "body"),
-            other => panic!("the error must return the unsent request: {other:?}"),
+            other => panic!("the error must contain the request that was not sent: {other:?}"),
         }
         assert!(!connection.is_open().await);
         assert!(connection.ready().await.is_err());

@@ -6,28 +6,33 @@
 //!
 //! The modules, in reading order. A module imports only from modules above it in this list:
 //!
-//! - [`printable`], [`http1`], [`clock`], [`hardening`], [`descriptors`]: small tools that
-//!   do not handle secrets.
+//! - [`printable`], [`http1`], [`clock`], [`hardening`], [`descriptors`]: small tools for the other
+//!   modules.
 //! - [`tokens`]: the tokens that callers must send.
-//! - [`secret`]: names, references, values and versions of secrets.
-//! - [`convention`]: the rules for the names and values of each kind of secret (such as
-//!   `sms-twilio`).
-//! - [`message`]: finds references to secrets in the messages that a function receives.
+//! - [`secret`]: names, ARNs, values and versions of secrets.
+//! - [`convention`]: rules for the names and values of secrets, for example which fields a Twilio
+//!   secret must have.
+//! - [`message`]: finds the names and ARNs of secrets in the messages that a Lambda function
+//!   receives.
 //! - [`source`]: fetches secrets from AWS.
-//! - [`telemetry`]: the log and the metrics.
+//! - [`telemetry`]: the log and the metrics of the agent.
 //! - [`cache`]: keeps secrets, and decides when to refresh them.
 //! - [`server`]: answers HTTP requests from the cache.
 //! - [`client`]: sends requests to a running agent.
 //! - [`config`]: reads the settings of all modules from variables and files.
 //! - [`agent`]: starts and stops all parts of a running agent.
-//! - [`exec`]: puts secrets into the variables of a program and starts the program.
+//! - [`exec`]: puts secrets into environment variables, and starts a program with them.
 //! - `commands`: the command line.
 //!
 //! `ARCHITECTURE.md` describes how the modules work together, and which rules hold between them.
 
 #![cfg_attr(
     not(feature = "host"),
-    allow(dead_code, unused_imports, reason = "only the command line uses these items")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "without the feature `host`, the crate has no command line, which uses these items"
+    )
 )]
 
 pub(crate) mod printable;

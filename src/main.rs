@@ -1,4 +1,4 @@
-//! The `sidekey` program: the agent (`sidekey serve`) and all other commands.
+//! The program `sidekey`: the agent (`sidekey serve`) and all other commands.
 
 use clap::Parser;
 use sidekey::commands::{self, Cli};
@@ -8,19 +8,19 @@ use zeroizing_alloc::ZeroAlloc;
 
 /// The memory allocator of the program. It overwrites freed memory with zeros.
 ///
-/// The HTTP library hyper and the AWS SDK copy secrets into buffers, and do not wipe these buffers
-/// before they free them.
+/// Without this allocator, secrets could stay in freed memory: the HTTP library hyper and the AWS
+/// SDK copy secrets into buffers, and do not overwrite these buffers before they free them.
 #[global_allocator]
 static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 
-/// Runs the command on one thread. One thread is enough, because an answer takes only microseconds
-/// of processor time.
+/// Runs the command on one thread. One thread is enough, because the agent needs only microseconds
+/// of CPU time to answer a request.
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .expect("the system has file descriptors for the async runtime");
+        .expect("the system must have free file descriptors for the async runtime");
     let code = runtime.block_on(commands::run(cli));
     // A DNS lookup may block a thread for seconds. The process ends without waiting for this
     // thread.

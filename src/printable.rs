@@ -4,8 +4,8 @@ use std::fmt;
 
 const LOG_CHARS_MAX: usize = 80;
 
-/// A string that is safe to print: each control character is printed as `?`. So the output stays on
-/// one line and cannot control the terminal.
+/// A string that is safe to print, because each control character is printed as `?`. So the output
+/// stays on one line and cannot control the terminal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Printable<'a>(pub(crate) &'a str);
 
@@ -15,10 +15,11 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// The beginning of a caller's string, in a form that is safe to print in the log.
+/// The beginning of a string from a caller, in a form that is safe for the log.
 ///
-/// At most 80 characters are printed, and then the number of omitted characters. Everything except
-/// printable ASCII is printed as `?`, so that a caller cannot forge a log line.
+/// At most 80 characters are printed, and then the number of omitted characters. Only printable
+/// ASCII characters are printed unchanged, and all others as `?`. So a caller cannot forge a log
+/// line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogExcerpt<'a>(pub(crate) &'a str);
 

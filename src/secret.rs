@@ -6,6 +6,7 @@ pub mod value;
 pub mod version;
 pub(crate) mod name;
 pub(crate) mod arn;
+pub(crate) mod region;
 pub mod selector;
 pub mod reference;
 pub mod key;

@@ -1,19 +1,19 @@
-//! The HTTP server: serves secrets, probes and metrics to local callers.
+//! The HTTP server, which serves secrets, probes and metrics to local callers.
 //!
-//! A request passes these steps:
+//! The server handles a request in these steps. The name of each step's module is in parentheses:
 //!
-//! - accept the connection
+//! - accept the connection (`listener`)
 //! - recognise the endpoint (`request`)
-//! - check headers and token (`gate`)
-//! - route to a handler (`route`, `handler`)
-//! - read from the cache
-//! - render the answer in the format of AWS's agent or AWS's extension (`dialect`)
+//! - check the headers and the token (`gate`)
+//! - choose and call a handler (`route`, `handler`)
+//! - read the secret from the cache (`lookup`)
+//! - write the answer in the format of AWS's agent or AWS's extension (`dialect`)
 //!
-//! Only this module and its submodules know HTTP. They read secrets through a cache handle, and
-//! never from AWS directly.
+//! Only this module and its submodules know HTTP. They never call AWS: the cache fetches missing
+//! secrets.
 //!
 //! The modules below are in reading order, from the sockets down to the parsers. Each module
-//! imports only from modules further down.
+//! imports only modules further down.
 
 pub mod listener;
 pub(crate) mod socket_folder;

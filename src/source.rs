@@ -58,6 +58,9 @@ pub struct FetchError {
     pub(crate) message: Box<str>,
     /// The request id that AWS gave to the failed call. AWS support asks for this id.
     pub(crate) request_id: Option<Box<str>>,
+    /// What the user can do about this error, with the host, the region and the credentials of the
+    /// failed call. `None` if the advice for the kind of error is enough.
+    pub(crate) advice: Option<Box<str>>,
 }
 
 /// A category of errors that can occur when the agent fetches a secret.
@@ -252,9 +255,14 @@ impl FetchErrorKind {
 }
 
 impl FetchError {
-    /// Creates an error without an AWS request id.
+    /// Returns advice for the user on how to fix this error.
+    pub(crate) fn hint(&self) -> &str {
+        self.advice.as_deref().unwrap_or_else(|| self.kind.hint())
+    }
+
+    /// Creates an error without an AWS request id and without advice of its own.
     pub fn new(kind: FetchErrorKind, code: &str, message: impl Into<Box<str>>) -> Self {
-        Self { kind, code: code.into(), message: message.into(), request_id: None }
+        Self { kind, code: code.into(), message: message.into(), request_id: None, advice: None }
     }
 }
 

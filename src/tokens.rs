@@ -1,8 +1,8 @@
-//! The tokens that the agent accepts from callers: configured tokens, and session tokens of the
+//! The tokens that the agent accepts from callers: configured tokens, and the session tokens of the
 //! agent's own AWS credentials.
 //!
-//! The code that obtains AWS credentials adds the session tokens. The server checks every request
-//! against all tokens.
+//! When the agent gets new AWS credentials, it adds their session token here. The server checks the
+//! token of each request against these tokens.
 
 use arc_swap::ArcSwap;
 use std::fmt;
@@ -12,16 +12,16 @@ use std::sync::{Arc, Mutex};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-/// How many session tokens the agent accepts at the same time. These belong to its current and its
-/// previous AWS credentials, because a caller may have read the previous token just before the
-/// credentials changed.
+/// How many session tokens the agent accepts at the same time: the tokens of its current and its
+/// previous AWS credentials. A caller may have read the previous token just before the credentials
+/// changed.
 const SESSIONS_MAX: usize = 2;
 
-/// A secret string that a caller must send to the agent. A token cannot be printed, is compared in
-/// constant time, and is wiped from memory when it is dropped.
+/// A secret string that a caller must send to the agent. Code cannot print a token. Tokens are
+/// compared in constant time, and overwritten in memory when they are dropped.
 pub struct Token(Zeroizing<Vec<u8>>);
 
-/// The error for an empty token. An empty token would let every caller in.
+/// The error for an empty token. An empty token would protect nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a token must not be empty")]
 pub struct EmptyToken;
@@ -36,8 +36,8 @@ impl Token {
         if text.is_empty() { Err(EmptyToken) } else { Ok(Self(Zeroizing::new(text.into_bytes()))) }
     }
 
-    /// Returns the bytes of the token, for a client that sends it. All other code only compares
-    /// tokens.
+    /// Returns the bytes of the token, for a client that sends the token. All other code only
+    /// compares tokens.
     pub(crate) fn reveal(&self) -> &[u8] {
         &self.0
     }
@@ -60,14 +60,14 @@ pub struct Tokens {
     /// The session tokens of the agent's AWS credentials, newest first. Every request reads this
     /// list, so reading takes no lock.
     sessions: ArcSwap<Vec<Arc<Token>>>,
-    /// A lock for adding session tokens. Without the lock, one of two tokens that are added at the
-    /// same time could get lost.
+    /// A lock for adding session tokens. Without the lock, one of two session tokens that are added
+    /// at the same time could get lost.
     writer: Mutex<()>,
 }
 
 impl Tokens {
-    /// Creates the list of accepted tokens. It contains only `configured` tokens until a session
-    /// token is added.
+    /// Creates the list of accepted tokens. The list contains only the `configured` tokens until a
+    /// session token is added.
     pub fn new(configured: Vec<Token>) -> Self {
         Self { configured, sessions: ArcSwap::default(), writer: Mutex::new(()) }
     }
@@ -77,18 +77,25 @@ impl Tokens {
     }
 
     /// Returns whether `given` is a configured token, or a session token of the agent's AWS
-    /// credentials. A caller that has such a session token could read the secrets from AWS anyway.
+    /// credentials. A caller with such a session token could also read the secrets directly from
+    /// AWS.
     pub(crate) fn accepts_session(&self, given: &[u8]) -> bool {
         let sessions = self.sessions.load();
         let is_session = any(sessions.iter().map(|token| &**token), given);
         (any(self.configured.iter(), given) | is_session).into()
     }
 
+    /// Returns whether the agent knows a session token. It knows none if its AWS credentials are
+    /// static keys, or if it has no AWS credentials yet.
+    pub(crate) fn has_session(&self) -> bool {
+        !self.sessions.load().is_empty()
+    }
+
     /// Adds the session token of the agent's new AWS credentials. Only the newest [`SESSIONS_MAX`]
     /// session tokens stay accepted.
     pub(crate) fn add_session(&self, token: &str) {
         let Ok(token) = Token::new(token.to_owned()) else { return };
-        let _writer = self.writer.lock().expect("no holder of the lock panicked");
+        let _writer = self.writer.lock().expect("no thread panics while it holds the lock");
         let known = self.sessions.load();
         if any(known.first().map(|token| &**token), &token.0).into() {
             return;
@@ -101,13 +108,13 @@ impl Tokens {
 
 /// Refreshes the agent's AWS credentials, and adds their session token to [`Tokens`].
 ///
-/// The server calls this if a request has an unknown token. The token may be the session token of
-/// new AWS credentials that the caller has but the agent does not have yet.
+/// The server calls this trait if a request has an unknown token. This token may belong to new AWS
+/// credentials, which the caller has but the agent does not have yet.
 pub(crate) trait Renew: fmt::Debug + Send + Sync {
     /// Refreshes the agent's AWS credentials.
     ///
-    /// Returns no result and no error. Afterwards, the server checks again whether [`Tokens`]
-    /// accepts the request's token.
+    /// Returns nothing, not even an error. The server afterwards checks again whether [`Tokens`]
+    /// accepts the token of the request.
     fn renew(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
@@ -140,16 +147,20 @@ mod tests {
     #[test]
     fn current_and_previous_session_token_are_accepted() {
         let tokens = tokens(&["own"]);
+        assert!(!tokens.has_session());
         for session in ["a", "a", "b", "c"] {
             tokens.add_session(session);
         }
         assert!(tokens.accepts_session(b"c") && tokens.accepts_session(b"b"));
         assert!(
             !tokens.accepts_session(b"a"),
-            "a session token that is two sessions old must be refused"
+            "a session token must be refused after two newer ones were added"
         );
-        assert!(tokens.accepts_session(b"own"));
-        assert!(!tokens.accepts(b"c"), "a session token must be valid only for the AWS API");
+        assert!(tokens.accepts_session(b"own") && tokens.has_session());
+        assert!(
+            !tokens.accepts(b"c"),
+            "a plain GET request must not be accepted with a session token"
+        );
     }
 
     #[test]
@@ -160,7 +171,6 @@ mod tests {
         assert!(!format!("{tokens:?}").contains("hunter"));
     }
 
-    /// Two threads add one session token each, while a third thread reads the list.
     #[test]
     fn concurrently_added_session_tokens_are_both_accepted() {
         const ROUNDS: usize = 5_000;

@@ -1,6 +1,6 @@
 //! Draws a line chart.
 
-use crate::chart::{COLOURS, TOP, WIDTH, chart_header, legend, number, text};
+use crate::chart::{COLOURS, Series, TOP, WIDTH, chart_header, legend, number, text};
 use std::fmt::Write;
 
 /// A line through points, each given as x and y.
@@ -20,7 +20,9 @@ pub(crate) fn draw(title: &str, x_label: &str, y_label: &str, lines: &[Line]) ->
     let x_max = points().map(|point| point.0).fold(0.0, f64::max);
     let y_max = rounded_up(points().map(|point| point.1).fold(0.0, f64::max));
     let mut svg = chart_header(title, TOP + height + 48.0);
-    legend(&mut svg, left, &lines.iter().map(|line| &*line.label).collect::<Vec<_>>());
+    let labels: Vec<&str> = lines.iter().map(|line| &*line.label).collect();
+    let series = coloured(&labels);
+    legend(&mut svg, left, &series);
     for step in 0..=4 {
         let share = f64::from(step) / 4.0;
         let y = TOP + height * (1.0 - share);
@@ -31,7 +33,7 @@ pub(crate) fn draw(title: &str, x_label: &str, y_label: &str, lines: &[Line]) ->
     }
     text(&mut svg, (left + width / 2.0, TOP + height + 38.0), "middle", x_label);
     text(&mut svg, (left, TOP - 8.0), "start", y_label);
-    for (line, colour) in lines.iter().zip(COLOURS) {
+    for (line, (_, colour)) in lines.iter().zip(&series) {
         let drawn: Vec<String> = line
             .points
             .iter()
@@ -47,6 +49,12 @@ pub(crate) fn draw(title: &str, x_label: &str, y_label: &str, lines: &[Line]) ->
         );
     }
     svg + "</svg>\n"
+}
+
+/// Gives each label one of the [`COLOURS`].
+pub(crate) fn coloured<'a>(labels: &[&'a str]) -> Vec<Series<'a>> {
+    assert!(labels.len() <= COLOURS.len(), "there are no more series than colours");
+    labels.iter().copied().zip(COLOURS).collect()
 }
 
 fn rule(svg: &mut String, from: (f64, f64), to: (f64, f64)) {

@@ -1,7 +1,7 @@
 //! Writes the tables and charts of `docs/fleet.md` from the results of the simulation.
 
 use crate::chart;
-use crate::line_chart::{self, Line};
+use crate::line_chart::{self, Line, coloured};
 use crate::study::{self, MODES, SECRETS, Storm, float, percentile};
 use crate::workers;
 use sidekey::cache::prefetch::Mode;
@@ -68,7 +68,8 @@ impl Page {
         let svg = chart::bars(
             "Environments that can start per second without a throttled call",
             "/s",
-            &["get", "batch", "auto"],
+            "higher is better",
+            &coloured(&["get", "batch", "auto"]),
             &groups,
         );
         self.charts.push(("starts", svg));
@@ -134,7 +135,7 @@ impl Page {
         let svg = line_chart::draw(
             "10,000 busy environments, started within one second",
             "minutes",
-            "calls per second",
+            "calls per second: a lower peak is better",
             &curves,
         );
         self.charts.push(("storm", svg));

@@ -14,25 +14,30 @@ pub(crate) const TOP: f64 = 64.0;
 /// colours.
 pub(crate) const COLOURS: [&str; 5] = ["#1f5fa8", "#d9822b", "#7fb069", "#b3b3b3", "#dcd3e2"];
 
-/// Draws one bar for each series in each group, with its value at the end.
+/// The label and the colour of a series.
+pub(crate) type Series<'a> = (&'a str, &'static str);
+
+/// Draws one bar for each series in each group, with its value at the end. `better` says whether high
+/// or low values are better.
 pub(crate) fn bars(
     title: &str,
     unit: &str,
-    series: &[&str],
+    better: &str,
+    series: &[Series<'_>],
     groups: &[(String, Vec<f64>)],
 ) -> String {
-    assert!(series.len() <= COLOURS.len(), "there are no more series than colours");
     let (bar, gap) = (16.0, 14.0);
     let group_height = bar * count(series.len()) + gap;
     let height = group_height * count(groups.len());
     let max = groups.iter().flat_map(|group| &group.1).copied().fold(f64::MIN_POSITIVE, f64::max);
     let mut svg = chart_header(title, TOP + height + 12.0);
-    legend(&mut svg, LEFT, series);
+    legend(&mut svg, 16.0, series);
+    text(&mut svg, (LEFT, TOP - 7.0), "start", better);
     for (at, (label, values)) in groups.iter().enumerate() {
         let top = TOP + group_height * count(at);
         let middle = top + bar * count(series.len()) / 2.0 + 4.0;
         text(&mut svg, (LEFT - 10.0, middle), "end", label);
-        for (nth, (value, colour)) in values.iter().zip(COLOURS).enumerate() {
+        for (nth, (value, (_, colour))) in values.iter().zip(series).enumerate() {
             let y = top + bar * count(nth);
             let long = ((WIDTH - LEFT - RIGHT) * value / max).max(1.0);
             let _ = writeln!(
@@ -61,9 +66,9 @@ pub(crate) fn chart_header(title: &str, height: f64) -> String {
 }
 
 /// Writes the legend: the label of each colour.
-pub(crate) fn legend(svg: &mut String, left: f64, labels: &[&str]) {
+pub(crate) fn legend(svg: &mut String, left: f64, series: &[Series<'_>]) {
     let mut x = left;
-    for (label, colour) in labels.iter().zip(COLOURS) {
+    for (label, colour) in series {
         let _ =
             writeln!(svg, r#"<rect x="{x:.0}" y="32" width="10" height="10" fill="{colour}"/>"#);
         text(svg, (x + 15.0, 41.0), "start", label);

@@ -15,6 +15,9 @@ const ROUNDS: usize = 3;
 /// The duration of each measurement.
 const SPAN: Duration = Duration::from_secs(2);
 
+/// The label of the minimal server in C.
+pub(crate) const BARE_LOOP: &str = "bare C loop";
+
 /// How readers use connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
@@ -96,8 +99,7 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Cached> {
     }
     let canned = Canned::start(&servers[0].answer)?;
     let answer = servers[0].answer.clone();
-    let bare =
-        Server { label: "bare C loop", process: canned.id(), address: canned.address, answer };
+    let bare = Server { label: BARE_LOOP, process: canned.id(), address: canned.address, answer };
     servers.insert(0, bare);
     let request = reader::request(name, TOKEN);
     let mut rounds: Vec<Vec<Figures>> = vec![Vec::new(); servers.len() * USES.len()];

@@ -1,11 +1,16 @@
 //! Writes the tables and charts of `docs/versus_peer.md` from the measurements.
 
-use crate::cached::{Cached, Measured, USES, Use};
-use crate::chart;
+use crate::bench::{SIDEKEY, STATIC};
+use crate::cached::{BARE_LOOP, Cached, Measured, USES, Use};
+use crate::chart::{self, Series};
+use crate::peers::PEERS;
 use crate::readers::ReaderResults;
 use crate::starts::{Case, Started};
 use std::fmt::Write;
 use std::time::Duration;
+
+/// The text in each chart: the charts show times.
+const LOWER_IS_BETTER: &str = "lower is better";
 
 /// The generated part of `docs/versus_peer.md`.
 #[derive(Debug, Default)]
@@ -90,7 +95,8 @@ impl Page {
                 (label, own.map(|one| one.wall.as_secs_f64() * 1000.0).collect())
             })
             .collect();
-        self.charts.push((name, chart::bars(title, "ms", &programs, &groups)));
+        let svg = chart::bars(title, "ms", LOWER_IS_BETTER, &coloured(&programs), &groups);
+        self.charts.push((name, svg));
     }
 
     /// Writes why cold starts with a fourteenth of a processor were not measured.
@@ -132,7 +138,8 @@ impl Page {
                 (connections(*usage), own.map(|one| one.figures.cpu).collect())
             })
             .collect();
-        let svg = chart::bars("CPU time of a cached read", "µs", &programs, &groups);
+        let series = coloured(&programs);
+        let svg = chart::bars("CPU time of a cached read", "µs", LOWER_IS_BETTER, &series, &groups);
         self.charts.push(("cached", svg));
         self.line("### Memory\n");
         self.line("| program | resident memory with 20 secrets | after cached reads |");
@@ -179,6 +186,16 @@ impl Page {
         }
         self.line("");
     }
+}
+
+/// Gives each program its colour, which is the same in all charts.
+fn coloured<'a>(programs: &[&'a str]) -> Vec<Series<'a>> {
+    let order = [SIDEKEY, STATIC, PEERS[0].label, PEERS[1].label, BARE_LOOP];
+    let colour = |program: &str| {
+        let at = order.iter().position(|one| *one == program);
+        chart::COLOURS[at.expect("each program of the benchmark has a colour")]
+    };
+    programs.iter().map(|program| (*program, colour(program))).collect()
 }
 
 fn labels(all: impl Iterator<Item = &'static str>) -> Vec<&'static str> {

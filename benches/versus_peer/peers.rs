@@ -21,14 +21,14 @@ pub(crate) struct Peer {
 /// AWS's current agent, and its predecessor.
 pub(crate) const PEERS: [Peer; 2] = [
     Peer {
-        label: "provider 3.1.2",
+        label: "AWS provider 3.1.2",
         package: "aws_workload_credentials_provider",
         version: "3.1.2",
         binary: "aws-workload-credentials-provider",
         configure: configure_provider,
     },
     Peer {
-        label: "agent 2.1.0",
+        label: "AWS agent 2.1.0",
         package: "aws_secretsmanager_agent",
         version: "2.1.0",
         binary: "aws_secretsmanager_agent",

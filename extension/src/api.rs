@@ -1,8 +1,8 @@
 //! A client for Lambda's Extensions API. The extension makes three calls: it registers, waits for
 //! the next event, and reports a failed start.
 //!
-//! The parsers accept an answer even if a field that they do not need is missing, unknown or
-//! malformed.
+//! The parsers ignore each field of an answer that the extension does not need. So such a field may
+//! be missing or invalid.
 //!
 //! Source: "Lambda Extensions API" in AWS's Lambda developer guide.
 
@@ -17,40 +17,36 @@ use tokio::net::TcpStream;
 
 const VERSION: &str = "/2020-01-01/extension";
 
-/// The request header with the name under which the extension registers with Lambda.
 const NAME: &str = "lambda-extension-name";
-
-/// The request header that asks Lambda for optional features, such as `accountId`.
 const FEATURES: &str = "lambda-extension-accept-feature";
 
-/// The header with the identifier that Lambda gives to the extension when it registers. The
-/// extension must send the header in each later request.
+/// Lambda sends an identifier in this header when the extension registers. The extension repeats
+/// the header in each later request.
 const IDENTIFIER: &str = "lambda-extension-identifier";
 
-/// The request header with the type of the error that the extension reports to Lambda.
 const ERROR_TYPE: &str = "lambda-extension-function-error-type";
 
-/// The maximum number of bytes in the body of an answer from Lambda's Extensions API. Real answers
-/// are far smaller: an event has less than 1 KiB.
+/// The maximum size of an answer from Lambda's Extensions API, in bytes. Real answers have less
+/// than 1 KiB.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    #[error("the variable AWS_LAMBDA_RUNTIME_API does not contain HOST:PORT")]
+    #[error("the environment variable AWS_LAMBDA_RUNTIME_API does not contain HOST:PORT")]
     Address,
     #[error("could not connect to Lambda's Extensions API")]
     Connect(#[source] io::Error),
-    #[error("the connection to Lambda's Extensions API broke before the answer began")]
+    #[error("the connection to Lambda's Extensions API broke before Lambda answered")]
     Http(#[from] hyper::Error),
-    #[error("the answer of Lambda's Extensions API is too long or incomplete")]
+    #[error("the answer from Lambda's Extensions API is too long or incomplete")]
     Answer,
     #[error("Lambda's Extensions API refused the call with status {status}: {kind}")]
     Refused {
         status: StatusCode,
-        /// The type of the error that Lambda returned, such as `Extension.RegistrationClosed`.
+        /// The error type in Lambda's answer, such as `Extension.RegistrationClosed`.
         kind: String,
     },
-    #[error("Lambda's answer to the registration contains no identifier")]
+    #[error("Lambda accepted the registration of the extension, but sent no identifier for it")]
     NoIdentifier,
 }
 
@@ -75,8 +71,6 @@ pub(crate) struct Api {
 pub(crate) struct Registered {
     api: Api,
     identifier: String,
-    /// The id of the AWS account that owns the function. `None` if Lambda's answer does not contain
-    /// it.
     pub(crate) account: Option<String>,
 }
 
@@ -85,7 +79,7 @@ pub(crate) enum Event {
     /// Lambda shuts down the execution environment. The string is Lambda's reason, such as
     /// `spindown`.
     Shutdown(String),
-    /// Any other event. The string is its type, such as `INVOKE`.
+    /// Any other event from Lambda. The string is the type of the event, such as `INVOKE`.
     Other(String),
 }
 
@@ -97,11 +91,10 @@ struct Refusal {
 }
 
 impl Api {
-    /// Parses the value of `AWS_LAMBDA_RUNTIME_API`, from which the extension learns the address of
-    /// Lambda's API.
+    /// Parses the variable `AWS_LAMBDA_RUNTIME_API`, which contains the address of Lambda's API.
     ///
-    /// The value is `HOST:PORT` on Lambda. Emulators of Lambda may add a scheme and a path, so the
-    /// parser accepts both.
+    /// On Lambda, the address is `HOST:PORT`. Emulators of Lambda may add a scheme such as
+    /// `http://` and a path, so the parser accepts both.
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
         let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
         let (authority, prefix) = match rest.find('/') {
@@ -118,8 +111,9 @@ impl Api {
     /// Registers the extension with Lambda under `name`. The extension asks only for the shutdown
     /// event.
     ///
-    /// If it asked for invocation events too, each invocation would take longer, because Lambda
-    /// would wait for the extension. Lambda Managed Instances even refuse such an extension.
+    /// An extension may also ask for an event at each invocation of the function. But then Lambda
+    /// waits for the extension at each invocation. On Lambda Managed Instances, Lambda even refuses
+    /// such a registration.
     pub(crate) async fn register(self, name: &str) -> Result<Registered, ApiError> {
         let headers = [(NAME, name), (FEATURES, "accountId")];
         let body = json!({"events": ["SHUTDOWN"]});
@@ -129,10 +123,10 @@ impl Api {
         Ok(Registered { api: self, identifier, account: account(&answer) })
     }
 
-    /// Makes one call to Lambda's Extensions API. Opens a new connection for each call.
+    /// Makes one call to Lambda's Extensions API, over a new connection.
     ///
-    /// The call for the next event stays open while Lambda freezes the environment, and a freeze
-    /// may break the connection. So no other call may use the same connection.
+    /// Connections are not reused, because one call waits for Lambda's next event, often for hours.
+    /// Lambda may freeze the environment during this call, and a freeze may break the connection.
     async fn call(
         &self,
         method: Method,
@@ -161,10 +155,10 @@ impl Api {
         Ok((head.headers, body))
     }
 
-    /// Returns the `HOST:PORT` to connect to.
+    /// Returns the `HOST:PORT` at which the extension connects to Lambda's API.
     ///
-    /// Some emulators of Lambda give the address `[::]`, which means this machine. A client cannot
-    /// connect to it, so this function returns the loopback address instead.
+    /// Some emulators of Lambda give `[::]` as the host. A client cannot connect to `[::]`, so this
+    /// function returns the loopback address `[::1]` instead.
     fn address(&self) -> String {
         match self.authority.strip_prefix("[::]") {
             Some(port) => format!("[::1]{port}"),
@@ -175,18 +169,16 @@ impl Api {
 }
 
 impl Registered {
-    /// Waits for Lambda's next event.
-    ///
-    /// The call has no timeout, because the next event is normally the shutdown event. It may come
-    /// hours later.
+    /// Waits for Lambda's next event, without a timeout. The next event is normally the shutdown
+    /// event, which may come hours later.
     pub(crate) async fn next(&self) -> Result<Event, ApiError> {
         let headers = [(IDENTIFIER, &*self.identifier)];
         let (_, body) = self.api.call(Method::GET, "/event/next", &headers, &Value::Null).await?;
         Ok(event(&body))
     }
 
-    /// Reports a failed start to Lambda, so that Lambda does not start the function. The extension
-    /// must exit afterwards.
+    /// Tells Lambda that the extension could not start. Lambda then does not start the function.
+    /// The extension must exit afterwards.
     pub(crate) async fn fail_init(&self, kind: &str, message: &str) -> Result<(), ApiError> {
         let headers = [(IDENTIFIER, &*self.identifier), (ERROR_TYPE, kind)];
         let body = json!({"errorType": kind, "errorMessage": message, "stackTrace": []});
@@ -194,8 +186,8 @@ impl Registered {
     }
 }
 
-/// Parses an event from Lambda. Ignores the content type, because Lambda sends the shutdown event
-/// as text/plain although it is JSON.
+/// Parses the JSON of an event from Lambda. Ignores the header `content-type`, because Lambda sends
+/// the shutdown event as text/plain.
 fn event(body: &[u8]) -> Event {
     let event: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |name: &str| event[name].as_str().unwrap_or("unknown").to_owned();
@@ -205,7 +197,6 @@ fn event(body: &[u8]) -> Event {
     }
 }
 
-/// Returns the AWS account id in Lambda's answer to the registration, or `None` if there is none.
 fn account(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     answer["accountId"].as_str().filter(|account| !account.is_empty()).map(str::to_owned)
@@ -253,19 +244,20 @@ mod tests {
         }
     }
 
-    /// Starts a server that sends `answer` on one connection. The returned task completes with the
-    /// request that the server received.
+    /// Starts a fake of Lambda's API, which sends `answer` on one connection. The returned task
+    /// completes with the request that the fake received.
     async fn serve_one(answer: &'static str) -> (Api, tokio::task::JoinHandle<String>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("the system has a free port");
+        let listener =
+            TcpListener::bind("127.0.0.1:0").await.expect("the fake server must get a free port");
         let api = Api::parse(&listener.local_addr().expect("the listener is bound").to_string())
             .expect("the address is valid");
         let request = tokio::spawn(async move {
             let (mut socket, _) = listener.accept().await.expect("the client connects");
             let mut received = Vec::new();
             while !received.windows(4).any(|end| end == b"\r\n\r\n") {
-                socket.read_buf(&mut received).await.expect("the client sends a request");
+                socket.read_buf(&mut received).await.expect("the client must send a request");
             }
-            socket.write_all(answer.as_bytes()).await.expect("the client reads the answer");
+            socket.write_all(answer.as_bytes()).await.expect("the client must read the answer");
             String::from_utf8(received).expect("the request is UTF-8")
         });
         (api, request)
@@ -281,7 +273,7 @@ mod tests {
         let registered = api.register("sidekey").await.expect("the registration succeeds");
         assert_eq!(registered.identifier, "id-1");
         assert_eq!(registered.account.as_deref(), Some("123456789012"));
-        let request = request.await.expect("the server received a request");
+        let request = request.await.expect("the fake server must receive a request");
         assert!(
             request.starts_with("POST /2020-01-01/extension/register HTTP/1.1\r\n"),
             "{request}"

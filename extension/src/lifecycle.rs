@@ -1,8 +1,9 @@
-//! The life of the extension: it listens, registers, prefetches, serves and drains.
+//! Runs the Lambda extension from its start to its shutdown. The extension opens its ports,
+//! registers with Lambda, prefetches secrets, and serves secrets to the function.
 //!
-//! An extension must not exit before Lambda sends the shutdown event. Otherwise, Lambda ends the
-//! whole execution environment, even after exit code 0. So the extension exits early only if the
-//! user wants this and has set `SIDEKEY_ON_INIT_FAILURE`.
+//! If an extension exits before Lambda sends the shutdown event, Lambda ends the whole execution
+//! environment, even after exit code 0. So the extension exits early only if the user asks for this
+//! with `SIDEKEY_ON_INIT_FAILURE=fail`.
 
 use crate::api::{Api, ApiError, Event, Registered};
 use sidekey::agent::{ABORT_MAX, Agent, BindError, Listeners, log_start, reserve_descriptors};
@@ -20,28 +21,29 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the extension may take to answer open requests after Lambda's shutdown event. Few
-/// requests are open, because the function has already ended.
+/// How long the extension may still answer open requests after Lambda's shutdown event. Few
+/// requests are open then, because the function has already ended.
 const DRAIN_MAX: Duration = Duration::from_millis(300);
 
-/// Checks at compile time that the shutdown takes less than 500 ms: to drain open requests, abort
-/// the rest and flush the log. Lambda gives all extensions together 2 s for their shutdown.
+/// Checks at compile time that the extension needs less than 500 ms to shut down: to answer open
+/// requests, to abort its calls to AWS, and to write the last log lines. Lambda gives all
+/// extensions together 2 s for their shutdown.
 const _: () =
     assert!(DRAIN_MAX.as_millis() + ABORT_MAX.as_millis() + log::FLUSH_MAX.as_millis() < 500);
 
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest pause between retries of a call to Lambda's Extensions API. The first pause is
-/// [`RETRY_PAUSE`], and each further pause is twice as long. Each failure writes a log line, and
-/// longer pauses save log lines, which cost money.
+/// The longest pause between two attempts to get the next event from Lambda. The first pause is
+/// [`RETRY_PAUSE`], and each further pause is twice as long. Long pauses save money, because each
+/// failed attempt writes a log line.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// The maximum number of attempts to register with Lambda. It is small because Lambda does not
-/// start the function before the extension has registered or failed.
+/// How often the extension tries to register with Lambda. The number is small, because Lambda
+/// starts the function only after the extension has registered or failed.
 const REGISTER_TRIES_MAX: u32 = 5;
 
-/// The program file of AWS's Parameters and Secrets Lambda Extension. If this file exists, that
-/// extension may occupy the port, because it has the same default port as Sidekey.
+/// The program file of AWS's Parameters and Secrets Lambda Extension. If this file exists, AWS's
+/// extension may already use Sidekey's port, because both have the same default port.
 const AWS_EXTENSION: &str = "/opt/extensions/AWSParametersAndSecretsLambdaExtension";
 
 #[expect(
@@ -50,13 +52,14 @@ const AWS_EXTENSION: &str = "/opt/extensions/AWSParametersAndSecretsLambdaExtens
 )]
 pub(crate) fn not_on_lambda() -> ExitCode {
     eprintln!(
-        "sidekey: this program is a Lambda extension, and AWS_LAMBDA_RUNTIME_API is not set; \
-         outside Lambda, run `sidekey serve`"
+        "sidekey: this program runs only on Lambda, as an extension, but the environment variable \
+         AWS_LAMBDA_RUNTIME_API is not set; outside Lambda, run `sidekey serve` instead"
     );
     ExitCode::from(2)
 }
 
-/// Runs the extension until Lambda shuts down the execution environment.
+/// Runs the extension until Lambda shuts down the execution environment. `authority` is the address
+/// of Lambda's API, and `name` is the name of this program's file.
 pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCode {
     let mut loaded = config::load(vars, Host::Lambda);
     let metrics = Arc::new(Metrics::new());
@@ -105,14 +108,14 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
 
 /// Starts the agent.
 ///
-/// If the configuration has mistakes, the agent still starts, but answers every read with an error
-/// that lists the mistakes. If the agent cannot listen at an address, it logs the reason and uses
-/// the other addresses.
+/// If the configuration has mistakes, the agent answers every read of a secret with an error that
+/// lists the mistakes. If the agent cannot listen at one of its addresses, it logs the reason and
+/// uses its other addresses.
 ///
 /// # Errors
 ///
-/// Returns the reason why the agent was not started. This happens if the function could not reach
-/// the agent at all, or if the user wants a failed start and has set `SIDEKEY_ON_INIT_FAILURE`.
+/// Returns the reason why the agent was not started: the function could not reach the agent at any
+/// address, or `SIDEKEY_ON_INIT_FAILURE` is `fail` and the start had a problem.
 async fn start(
     (listeners, failed): (Listeners, Vec<BindError>),
     loaded: Loaded,
@@ -141,7 +144,8 @@ async fn start(
         let error: &(dyn Error + 'static) = error;
         tracing::error!(
             error,
-            "the agent does not listen at this address; it listens at its other addresses"
+            "the agent does not listen at this address because of an error (see the field \
+             `error`); the agent listens at its other addresses"
         );
     }
     if !mistakes.is_empty() {
@@ -160,13 +164,14 @@ async fn start(
 fn log_failed_start(error: &(dyn Error + 'static)) -> String {
     tracing::error!(
         error,
-        "the agent cannot start; the function runs without the agent, unless SIDEKEY_ON_INIT_FAILURE is `fail`"
+        "the agent cannot start; the Lambda function runs without Sidekey, unless \
+         SIDEKEY_ON_INIT_FAILURE is `fail`"
     );
     error.to_string()
 }
 
-/// Registers the extension with Lambda, and tries again after network errors. Returns `None` if all
-/// attempts failed.
+/// Registers the extension with Lambda. Tries again after network errors. Returns `None` if Lambda
+/// refuses the registration, or if all attempts failed.
 async fn register(authority: &str, name: &str, clock: &dyn Clock) -> Option<Registered> {
     for attempt in 1..=REGISTER_TRIES_MAX {
         let registered = match Api::parse(authority) {
@@ -191,9 +196,11 @@ async fn register(authority: &str, name: &str, clock: &dyn Clock) -> Option<Regi
     None
 }
 
-/// Handles the case that the agent could not start, and returns the exit code. If
-/// `SIDEKEY_ON_INIT_FAILURE` is `fail`, the function does not start either. Otherwise, the function
-/// runs without Sidekey, and the extension waits for Lambda's shutdown event.
+/// Decides what happens to the Lambda function if the agent could not start, and returns the
+/// extension's exit code.
+///
+/// If `SIDEKEY_ON_INIT_FAILURE` is `fail`, the function does not start either. Otherwise, the
+/// function runs without Sidekey, and the extension waits for Lambda's shutdown event.
 async fn without_agent(
     registered: &Registered,
     problem: &str,
@@ -207,21 +214,23 @@ async fn without_agent(
     ExitCode::SUCCESS
 }
 
-/// Tells Lambda that the extension failed, so that Lambda does not start the function. Returns the
-/// exit code for the extension.
 async fn fail_init(registered: &Registered, kind: &str, message: &str) -> ExitCode {
     tracing::error!(
         kind,
         problem = message,
-        "Sidekey makes the start of the function fail, because SIDEKEY_ON_INIT_FAILURE is `fail`"
+        "Sidekey makes the start of the function fail, because SIDEKEY_ON_INIT_FAILURE is \
+         `fail`; the field `problem` contains the reason"
     );
     if let Err(error) = registered.fail_init(kind, message).await {
-        tracing::error!(error = as_error(&error), "could not report the failed start to Lambda");
+        tracing::error!(
+            error = as_error(&error),
+            "could not tell Lambda that the extension failed to start"
+        );
     }
     ExitCode::FAILURE
 }
 
-/// Waits for Lambda's shutdown event, and returns the reason for the shutdown.
+/// Waits for Lambda's shutdown event, and returns Lambda's reason for the shutdown.
 async fn shutdown(registered: &Registered, clock: &dyn Clock) -> String {
     let mut pause = RETRY_PAUSE;
     loop {
@@ -251,8 +260,8 @@ async fn shutdown(registered: &Registered, clock: &dyn Clock) -> String {
     }
 }
 
-/// Returns an error message with the required secrets that could not be read at the start, and the
-/// reasons. Returns `None` if all were read.
+/// Returns an error message that lists the secrets that the configuration requires and that the
+/// prefetch could not read, with the reasons. Returns `None` if there are no such secrets.
 fn missing_secrets(report: &Report) -> Option<String> {
     let reasons: Vec<String> = report
         .missing
@@ -266,19 +275,21 @@ fn missing_secrets(report: &Report) -> Option<String> {
     (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
-/// Returns advice for the user if AWS's own extension most likely occupies the port. This is likely
-/// if the port is in use and that extension is installed.
+/// Returns advice for the user if another process uses Sidekey's port, and this process is probably
+/// AWS's own extension for secrets. Otherwise returns `None`.
 fn port_conflict(error: &BindError, is_aws_extension_present: bool) -> Option<String> {
     (matches!(error, BindError::Taken(..)) && is_aws_extension_present).then(|| {
         format!(
-            "{error}. AWS's Parameters and Secrets Lambda Extension ({AWS_EXTENSION}) is in this \
-             function too and uses the same port: remove its layer, or give Sidekey another port; \
-             until then the function runs without Sidekey"
+            "{error}. AWS's Parameters and Secrets Lambda Extension ({AWS_EXTENSION}) is \
+             installed in this function and probably uses this port: remove the layer of AWS's \
+             extension, or set SIDEKEY_PORT to another port; until then, the function runs \
+             without Sidekey"
         )
     })
 }
 
-/// Converts the error to a type for which the logging library also prints the causes.
+/// Converts the error to the type `dyn Error`. The logging library prints the causes of an error
+/// only for this type.
 fn as_error(error: &ApiError) -> &(dyn Error + 'static) {
     error
 }
@@ -298,8 +309,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    /// A test clock whose sleeps return at once. The clock records how long each sleep should have
-    /// been, in milliseconds.
+    /// A test clock whose sleeps return at once. The clock records the requested length of each
+    /// sleep, in milliseconds.
     #[derive(Debug, Default)]
     struct RecordingClock(Mutex<Vec<u128>>);
 
@@ -309,7 +320,7 @@ mod tests {
         }
 
         fn sleep(&self, span: Duration) -> Sleep {
-            self.0.lock().expect("no holder of the lock panicked").push(span.as_millis());
+            self.0.lock().expect("no thread panics while it holds the lock").push(span.as_millis());
             Box::pin(async {})
         }
     }
@@ -317,7 +328,8 @@ mod tests {
     /// Starts a fake of Lambda's Extensions API, and returns its address. The fake accepts the
     /// registration on the first connection. On each later connection, it sends one of `answers`.
     async fn api(answers: Vec<&'static str>) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("the system has a free port");
+        let listener =
+            TcpListener::bind("127.0.0.1:0").await.expect("the fake server must get a free port");
         let authority = listener.local_addr().expect("the listener is bound").to_string();
         let registered =
             "HTTP/1.1 200 OK\r\nlambda-extension-identifier: i\r\ncontent-length: 2\r\n\r\n{}";
@@ -326,9 +338,9 @@ mod tests {
                 let (mut socket, _) = listener.accept().await.expect("the client connects");
                 let mut received = Vec::new();
                 while !received.windows(4).any(|end| end == b"\r\n\r\n") {
-                    socket.read_buf(&mut received).await.expect("the client sends a request");
+                    socket.read_buf(&mut received).await.expect("the client must send a request");
                 }
-                socket.write_all(answer.as_bytes()).await.expect("the client reads the answer");
+                socket.write_all(answer.as_bytes()).await.expect("the client must read the answer");
             }
         });
         authority
@@ -349,7 +361,7 @@ mod tests {
             .await
             .expect("the registration succeeds");
         assert_eq!(shutdown(&registered, &clock).await, "unknown");
-        let pauses = clock.0.lock().expect("no holder of the lock panicked").clone();
+        let pauses = clock.0.lock().expect("no thread panics while it holds the lock").clone();
         assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
     }
 
@@ -387,12 +399,15 @@ mod tests {
     async fn account_is_known_before_the_prefetch_begins() {
         #[expect(
             clippy::disallowed_methods,
-            reason = "the fake AWS dates its versions by this clock"
+            reason = "the fake of AWS needs the current time for the dates of secret versions"
         )]
         let fake = Fake::start(Arc::new(std::time::SystemTime::now))
             .await
-            .expect("the system has a free port");
-        let arn = fake.secrets().create("app/db", "value").expect("no other secret has this name");
+            .expect("the fake of AWS must get a free port");
+        let arn = fake
+            .secrets()
+            .create("app/db", "value")
+            .expect("the fake of AWS must not contain this secret yet");
         let vars: BTreeMap<String, String> = [
             ("SIDEKEY_SECRETS", arn.as_str()),
             ("SIDEKEY_ALLOW", "app/*"),
@@ -412,11 +427,11 @@ mod tests {
         let (metrics, clock) = (Arc::new(Metrics::new()), Arc::new(SystemClock::new()));
         let agent =
             start(listeners, loaded, account, metrics, clock).await.expect("the agent starts");
-        let report = agent.prefetched().await.expect("the prefetch has a report");
+        let report = agent.prefetched().await.expect("the prefetch must end and return a report");
         assert_eq!(
             report.missing,
             [],
-            "the name pattern `app/*` must also allow an ARN in the agent's account"
+            "SIDEKEY_ALLOW=app/* must also allow the ARN of `app/db` in the agent's account"
         );
         agent.drain(DRAIN_MAX).await;
         fake.stop().await;

@@ -1,7 +1,8 @@
-//! Sidekey as a Lambda extension.
+//! The program in Sidekey's Lambda layer. Lambda starts it without arguments as an extension, which
+//! serves secrets to the function.
 //!
 //! With the arguments `exec -- COMMAND`, the program fills environment variables with secrets and
-//! then replaces itself by COMMAND. Lambda uses this form to start the runtime of a function.
+//! then replaces itself by COMMAND. Lambda can start the runtime of a function in this way.
 
 mod api;
 mod lifecycle;
@@ -18,18 +19,18 @@ use std::alloc::System as Allocator;
 
 /// The memory allocator of the program. It overwrites freed memory with zeros.
 ///
-/// The HTTP library hyper and the AWS SDK copy secrets into buffers, and do not wipe these buffers
-/// before they free them.
+/// Without this allocator, secrets could stay in freed memory: the HTTP library hyper and the AWS
+/// SDK copy secrets into buffers, and do not overwrite these buffers before they free them.
 #[global_allocator]
 static WIPING: ZeroAlloc<Allocator> = ZeroAlloc(Allocator);
 
 /// Runs the extension on one thread. More threads would not help, because a small Lambda function
-/// gets only a fraction of one processor.
+/// gets only a fraction of one CPU.
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .expect("the system has file descriptors for the async runtime");
+        .expect("the system must have free file descriptors for the async runtime");
     let code = runtime.block_on(run());
     // A DNS lookup may block a thread for seconds. The process ends without waiting for this
     // thread.

@@ -1,5 +1,6 @@
-//! The wrapper around the runtime of a Lambda function: fills environment variables with secrets,
-//! and then starts the runtime. Lambda starts the wrapper if `AWS_LAMBDA_EXEC_WRAPPER` names it.
+//! Fills environment variables with secrets, and then starts the runtime of a Lambda function.
+//! Users enable this by setting `AWS_LAMBDA_EXEC_WRAPPER` to `/opt/sidekey/exec-wrapper`. This
+//! script calls Sidekey's program with `exec` and the command of the runtime.
 
 use sidekey::config::Host;
 use sidekey::config::contact::contact;
@@ -8,10 +9,8 @@ use sidekey::exec;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Returns `COMMAND` and its arguments if the arguments of this program are `exec [--] COMMAND
-/// [ARGUMENT]…`. Otherwise returns `None`.
-///
-/// Lambda starts the program without arguments if it is to run as an extension.
+/// Returns `COMMAND` and its arguments if this program was called as `sidekey exec [--] COMMAND
+/// [ARGUMENT]…`. Otherwise returns `None`, because Lambda starts an extension without arguments.
 pub(crate) fn command(args: impl IntoIterator<Item = OsString>) -> Option<Vec<OsString>> {
     let mut args = args.into_iter();
     args.next().filter(|first| first == "exec")?;

@@ -91,7 +91,7 @@ pub struct Problem {
     pub code: Box<str>,
     pub(crate) message: Box<str>,
     /// What the operator can do about the error.
-    pub(crate) hint: &'static str,
+    pub(crate) hint: Box<str>,
     /// How many refreshes of a cached entry have failed in a row. `None` for a secret that is not
     /// cached.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,7 +102,7 @@ impl Problem {
     fn of(error: FetchError, failures: Option<u32>) -> Self {
         Self {
             kind: error.kind.label(),
-            hint: error.kind.hint(),
+            hint: error.hint().into(),
             code: error.code,
             message: error.message,
             failures,

@@ -350,7 +350,7 @@ impl Writer {
             code = &*error.code,
             request_id = error.request_id.as_deref(),
             held = older.is_some(),
-            hint = error.kind.hint(),
+            hint = error.hint(),
             left_out,
             "a call to Secrets Manager failed"
         );

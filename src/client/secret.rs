@@ -1,7 +1,7 @@
-//! Reads one secret from an agent.
+//! Reads one secret from a running agent, with a request of the AWS API.
 //!
-//! The client uses the API of AWS Secrets Manager, because every agent answers it in any
-//! configuration, and because its errors have types, such as `ResourceNotFoundException`.
+//! Every agent answers requests of the AWS API, whatever its configuration. Errors of this API have
+//! types, such as `ResourceNotFoundException`.
 
 use super::{Answer, Client};
 use crate::printable::Printable;
@@ -18,22 +18,22 @@ use std::time::{Duration, SystemTime};
 pub(crate) enum ReadError {
     #[error("{kind}: {message}")]
     Refused {
-        /// The type of the error, such as `ResourceNotFoundException`.
+        /// The error type in the agent's answer, such as `ResourceNotFoundException`.
         kind: String,
-        /// The agent's error message. Each control character in it is replaced by `?`, so that it
-        /// is safe to print.
+        /// The agent's error message. Each control character is replaced by `?`, so that the
+        /// message is safe to print on a terminal.
         message: String,
     },
-    /// The answer is not in the format of the AWS API, so another program must listen at the
-    /// address.
+    /// The HTTP answer is not in the format of the AWS API. So a program other than Sidekey must
+    /// listen at the agent's address.
     #[error("a program other than Sidekey answered, with HTTP status {status}")]
     NotSidekey { status: u16 },
-    /// The agent did not answer. The string says why, for the user.
+    /// The agent did not answer. The string is the reason, as a message for the user.
     #[error("{0}")]
     NoAnswer(String),
 }
 
-/// The JSON of a successful answer to `GetSecretValue`.
+/// The JSON body of a successful answer to a `GetSecretValue` request.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body {
@@ -49,12 +49,6 @@ struct Body {
 }
 
 impl Client {
-    /// Reads one secret from the agent.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the agent does not answer, if it refuses the request, or if another
-    /// program answers.
     pub(crate) async fn secret(&mut self, key: &Key) -> Result<Version, ReadError> {
         let answer = self.call("GetSecretValue", parameters(key)).await;
         version(&answer.map_err(|error| ReadError::NoAnswer(error.to_string()))?)
@@ -72,8 +66,8 @@ fn parameters(key: &Key) -> String {
     parameters.to_string()
 }
 
-/// Parses an agent's answer to `GetSecretValue`. The parser accepts no other format, because
-/// another program may listen at the address.
+/// Parses an agent's answer to a `GetSecretValue` request. Returns an error for any other format,
+/// because a program other than Sidekey may listen at the agent's address.
 fn version(answer: &Answer) -> Result<Version, ReadError> {
     let body = answer.body.expose();
     let not_sidekey = ReadError::NotSidekey { status: answer.status.as_u16() };
@@ -99,18 +93,30 @@ fn version(answer: &Answer) -> Result<Version, ReadError> {
     })
 }
 
-/// Parses an error in the format of the AWS API. Returns `None` if the body has another format.
+/// Parses an error answer in the format of the AWS API. Returns `None` if `body` has another
+/// format.
+///
+/// The message contains the agent's hint. A hint about the token is for an SDK, so it is replaced by
+/// a hint for the user of this program.
 fn refusal(body: &[u8]) -> Option<ReadError> {
     let error: Value = serde_json::from_slice(body).ok()?;
+    let (kind, message) = (error["__type"].as_str()?, error["message"].as_str()?);
+    let hint = error["hint"].as_str().unwrap_or_default();
+    let message = if hint.contains("SIDEKEY_TOKEN") {
+        "the agent refused the token: set SIDEKEY_TOKEN to the agent's token".to_owned()
+    } else if message.contains(hint) {
+        message.to_owned()
+    } else {
+        format!("{message} ({hint})")
+    };
     Some(ReadError::Refused {
-        kind: Printable(error["__type"].as_str()?).to_string(),
-        message: Printable(error["message"].as_str()?).to_string(),
+        kind: Printable(kind).to_string(),
+        message: Printable(&message).to_string(),
     })
 }
 
-/// Converts seconds since 1970 to a time in whole milliseconds.
-///
-/// Adds half a millisecond first, so that the result is rounded and not truncated.
+/// Converts a number of seconds since 1970 to a time, rounded to the nearest millisecond. Returns
+/// `None` if the number is not a valid time.
 fn to_the_millisecond(seconds: f64) -> Option<SystemTime> {
     let span = Duration::try_from_secs_f64(seconds + 0.0005).ok()?;
     let millis = u64::try_from(span.as_millis()).ok()?;
@@ -178,6 +184,11 @@ mod tests {
         check(405, "Not allowed", Err(&foreign(405)));
         check(400, r#"{"message":"m"}"#, Err(&foreign(400)));
         check(400, r#"{"__type":"K","message":"a\nb\u001b"}"#, Err("K: a?b?"));
+        check(400, r#"{"__type":"K","message":"m","hint":"h"}"#, Err("K: m (h)"));
+        check(400, r#"{"__type":"K","message":"m; h","hint":"h"}"#, Err("K: m; h"));
+        let token = r#"{"__type":"K","message":"m","hint":"set X to the agent's SIDEKEY_TOKEN"}"#;
+        let expected = "K: the agent refused the token: set SIDEKEY_TOKEN to the agent's token";
+        check(400, token, Err(expected));
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub(super) fn of(error: &FetchError) -> String {
         | FetchErrorKind::Service
         | FetchErrorKind::Overloaded
         | FetchErrorKind::Lagging => String::new(),
-        kind => format!(" ({})", kind.hint()),
+        _ => format!(" ({})", error.hint()),
     }
 }
 

@@ -9,9 +9,10 @@ mod reads;
 mod report;
 mod search;
 
-use super::policy;
 use super::streams::{err, out};
 use super::table::table;
+use super::terminal::fitted;
+use super::{agent_file, beside_dev, policy};
 use crate::clock::{Clock, SystemClock};
 use crate::config::vars::{Environment, Overridden};
 use crate::config::{self, Config, Host, Loaded, variables};
@@ -53,15 +54,15 @@ Examples:
   aws dynamodb scan --table-name company-data-dev | sidekey check --from-json -
   sidekey check --from-json export/AWSDynamoDB --json | jq '.results[] | select(.ok | not)'
 
-Each secret is read as the agent would read it, with SIDEKEY_ENDPOINT, SIDEKEY_REGION and AWS's own
-variables. Each value is checked against its convention, which has the rules for one kind of
-secret. Values are never shown. The ROTATION column needs the permission secretsmanager:DescribeSecret,
+Each secret is read as the agent would read it, with SIDEKEY_ENDPOINT, SIDEKEY_REGION and AWS's own \
+variables. Each value is checked against its convention, which has the rules for one kind of \
+secret. Values are never shown. The ROTATION column needs the permission secretsmanager:DescribeSecret, \
 and shows 'unknown' without this permission.
 
-A JSON file may be a message of your program, an event of SQS, the output of `aws dynamodb scan`, an
-export of a table to S3, or any other JSON: also several values one after another, and compressed with
-gzip. The command checks the secrets that the file names in two places: strings at a path of
-SIDEKEY_RESOLVE_PATHS, anywhere in the file; and strings that match the name pattern of a convention.
+A JSON file may be a message of your program, an event of SQS, the output of `aws dynamodb scan`, an \
+export of a table to S3, or any other JSON: also several values one after another, and compressed with \
+gzip. The command checks the secrets that the file names in two places: strings at a path of \
+SIDEKEY_RESOLVE_PATHS, anywhere in the file; and strings that match the name pattern of a convention. \
 JSON inside a string, such as the body of an SQS message, is searched too.
 
 docs/check.schema.json describes the output of --json.
@@ -216,7 +217,18 @@ fn configuration(args: &Args) -> Result<Config, CannotCheck> {
     if let Some(path) = &args.conventions {
         vars.set(variables::CONVENTIONS_FILE, path);
     }
-    let Loaded { config, mistakes, warnings } = config::load(&vars, Host::Standalone);
+    let mut loaded = config::load(&vars, Host::Standalone);
+    if beside_dev::is_fake_allowed(&vars)
+        && let Some(endpoint) = agent_file::fake_endpoint(loaded.config.listen.port)
+    {
+        err(&format!(
+            "sidekey: reads from the fake of `sidekey dev` at {endpoint}; to read from AWS, set \
+             AWS_PROFILE or stop `sidekey dev`\n"
+        ));
+        beside_dev::use_fake(&mut vars, &endpoint);
+        loaded = config::load(&vars, Host::Standalone);
+    }
+    let Loaded { config, mistakes, warnings } = loaded;
     warnings.iter().for_each(|warning| err(&format!("sidekey: {warning}\n")));
     match mistakes.is_empty() {
         true => Ok(config),
@@ -300,7 +312,8 @@ fn as_json(reports: &[Report]) -> String {
 
 fn as_text(Checked { reports, missing_policy }: &Checked) -> String {
     let rows: Vec<Vec<String>> = reports.iter().flat_map(rows).collect();
-    let mut text = table(&["STATE", "REFERENCE", "KIND", "AGE", "ROTATION", "FINDINGS"], &rows);
+    let heads = ["STATE", "REFERENCE", "KIND", "AGE", "ROTATION", "FINDINGS"];
+    let mut text = fitted(&table(&heads, &rows));
     let with_findings = reports.iter().filter(|report| !report.ok).count();
     text += &format!("\n{} references checked, {with_findings} with findings\n", reports.len());
     if let Some(policy) = missing_policy {

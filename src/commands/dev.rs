@@ -4,13 +4,15 @@
 mod secrets;
 mod watch;
 
+use super::agent_file::{self, AgentFile, Kind};
+use super::beside_dev::fake_variables;
 use super::stop_signals::StopSignals;
 use super::streams::out;
-use super::token_file;
 use crate::agent::{Agent, Listeners, reserve_descriptors};
 use crate::cache::prefetch::Report;
 use crate::client::{Address, Client};
 use crate::clock::{Clock, Moment, SystemClock};
+use crate::config::variables::DEFAULT_PORT;
 use crate::config::vars::{Environment, Vars};
 use crate::config::{self, Config, Host, Loaded, span};
 use crate::hardening;
@@ -26,6 +28,7 @@ use anyhow::Context;
 use fake_aws::Fake;
 use secrets::{Secrets, path_of};
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,17 +42,40 @@ const TIMED_READS: usize = 20;
 /// How long requests in progress may continue after the user presses Ctrl-C.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 
+const EXAMPLES: &str = "\
+Examples:
+  sidekey dev
+  sidekey dev --secrets secrets.toml --latency 200ms
+  SIDEKEY_STRICT=true sidekey dev --port 2774
+
+A file of secrets has lines such as 'app/db = { user = \"joan\", password = \"example\" }' in TOML, or one \
+JSON object. The command uses SIDEKEY_* variables, but no AWS_* variables, and never calls AWS. While it \
+runs, `sidekey get`, `exec` and `check` in another terminal use it.
+
+Exit codes: 0 Ctrl-C or SIGTERM ended the command; 1 it could not start, or failed.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Serve secrets from a JSON or TOML file, reloading changes [default: six examples]
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
     /// Delay each call to the fake Secrets Manager by SPAN
-    #[arg(long, value_name = "SPAN", default_value = "20ms", value_parser = span::parse)]
+    #[arg(long, value_name = "SPAN", default_value = "20ms", value_parser = latency)]
     latency: Duration,
     /// Listen on this localhost port; 0 picks a free port [default: SIDEKEY_PORT, else 2773]
     #[arg(long)]
     port: Option<u16>,
+}
+
+/// Parses the value of `--latency`. Refuses a number without a unit: in settings it means seconds, but
+/// users of this option usually mean milliseconds.
+fn latency(text: &str) -> Result<Duration, String> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number && text != "0" {
+        return Err(format!("the unit is missing: write {text}ms or {text}s"));
+    }
+    span::parse(text).map_err(|bad| bad.to_string())
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
@@ -61,7 +87,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     fake.secrets().apply(secrets.seed());
     fake.faults().set_latency(args.latency);
 
-    let (vars, displayed_token) = variables(&args, &secrets, &fake.url())?;
+    let vars = variables(&args, &secrets, &fake.url());
     let Loaded { mut config, mistakes, .. } = config::load(&vars, Host::Standalone);
     if !mistakes.is_empty() {
         anyhow::bail!(mistakes);
@@ -75,19 +101,33 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         config.cache.conventions = Arc::default();
     }
     let direct = direct(&vars, clock.clone()).await?;
-    let token = Token::new(vars["SIDEKEY_TOKEN"].clone())?;
+    let has_own_token = vars.get("SIDEKEY_TOKEN").is_some_and(|token| !token.trim().is_empty());
+    let mut generated = None;
+    if !has_own_token {
+        let text = agent_file::random_token()?;
+        config.tokens = vec![Token::new(text.clone())?];
+        generated = Some(text);
+    }
     let metrics = Arc::new(Metrics::new());
     let _log = log::start(config.log, &metrics.log_lines_dropped);
-    let agent = start(config, metrics, clock.clone()).await?;
+    let listeners = listen(&mut config, metrics.clone()).await?;
+    let address =
+        *listeners.addresses().first().context("the agent does not listen on any address")?;
+    // The files are removed when the variable is dropped, after the agent has stopped.
+    let files = agent_files(address.port(), &fake.url(), generated.as_deref());
+    let agent = Agent::start(listeners, config, metrics, clock.clone()).await?;
     let report = agent
         .prefetched()
         .await
         .context("Sidekey stopped before it had prefetched all secrets: run `sidekey dev` again")?;
-    let address = *agent.addresses().first().context("the agent does not listen on any address")?;
-    let mut client = Client::connect(&Address::Loopback(address), Some(&token)).await?;
+    let token = match &generated {
+        Some(text) => Some(Token::new(text.clone())?),
+        None => config::load(&vars, Host::Standalone).config.tokens.into_iter().next(),
+    };
+    let mut client = Client::connect(&Address::Loopback(address), token.as_ref()).await?;
 
     out(&summary(&fake.url(), &args, &report, &secrets));
-    out(&read_example(address, &displayed_token, &secrets));
+    out(&read_example(address, generated.as_deref(), &files, &secrets));
     out(&comparison(&*clock, &direct, &mut client, &secrets).await?);
     out(&match &args.secrets {
         Some(path) => {
@@ -110,19 +150,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         fake.stop().await;
     };
     let is_complete = signals.complete(stop).await;
+    drop(files);
     Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Returns the environment variables for the agent, and the token for the curl command that
-/// `sidekey dev` prints.
+/// Returns the environment variables for the agent.
 ///
 /// The result omits the user's `AWS_*` variables, so that the agent cannot call the user's AWS
 /// account.
-fn variables(
-    args: &Args,
-    secrets: &Secrets,
-    endpoint: &str,
-) -> anyhow::Result<(BTreeMap<String, String>, String)> {
+fn variables(args: &Args, secrets: &Secrets, endpoint: &str) -> BTreeMap<String, String> {
     let own = Environment.names().into_iter().filter(|name| name.starts_with("SIDEKEY_"));
     let mut vars: BTreeMap<String, String> =
         own.filter_map(|name| Environment.get(&name).map(|value| (name, value))).collect();
@@ -136,41 +172,34 @@ fn variables(
     default("SIDEKEY_SECRETS", secrets.names().collect::<Vec<_>>().join(","));
     default("SIDEKEY_TTL", "10s".to_owned());
     default("SIDEKEY_LOG", "warn".to_owned());
-    let token = Environment.get("SIDEKEY_TOKEN");
-    let displayed_token = match token.filter(|token| !token.trim().is_empty()) {
-        Some(_) => "'\"$SIDEKEY_TOKEN\"'".to_owned(),
-        None => token_file::random()?,
-    };
-    default("SIDEKEY_TOKEN", displayed_token.clone());
-    for (name, value) in [
-        ("SIDEKEY_ENDPOINT", endpoint),
-        ("SIDEKEY_REGION", "eu-north-1"),
-        ("AWS_ACCESS_KEY_ID", "ASIADEVELOPMENT00000"),
-        ("AWS_SECRET_ACCESS_KEY", "development"),
-        ("AWS_SESSION_TOKEN", "development"),
-    ] {
+    for (name, value) in fake_variables(endpoint) {
         vars.insert(name.to_owned(), value.to_owned());
     }
     if let Some(port) = args.port {
         vars.insert("SIDEKEY_PORT".to_owned(), port.to_string());
     }
-    Ok((vars, displayed_token))
+    vars
 }
 
-async fn start(
-    mut config: Config,
-    metrics: Arc<Metrics>,
-    clock: Arc<dyn Clock>,
-) -> anyhow::Result<Agent> {
-    panics::observe(metrics.clone());
+/// Opens the agent's ports.
+async fn listen(config: &mut Config, metrics: Arc<Metrics>) -> anyhow::Result<Listeners> {
+    panics::observe(metrics);
     hardening::harden().context(
         "Sidekey could not disable core dumps of its process, which would contain secrets",
     )?;
     reserve_descriptors(&mut config.listen);
     let bound = Listeners::bind(&config.listen).await;
-    let listeners = bound
-        .context("Sidekey could not listen on the port: add `--port 0` to use any free port")?;
-    Ok(Agent::start(listeners, config, metrics, clock).await?)
+    bound.context("Sidekey could not listen on the port: add `--port 0` to use any free port")
+}
+
+/// Writes the files with which other commands find this agent and the fake. Returns no files if
+/// they cannot be written: the user can still set the variables that the command prints.
+fn agent_files(port: u16, endpoint: &str, token: Option<&str>) -> Vec<AgentFile> {
+    let token = token.map(|token| (Kind::Token, token));
+    let contents = token.into_iter().chain([(Kind::FakeEndpoint, endpoint)]);
+    let files: io::Result<Vec<AgentFile>> =
+        contents.map(|(kind, text)| AgentFile::write(&Environment, kind, port, text)).collect();
+    files.unwrap_or_default()
 }
 
 /// Creates a client of the fake Secrets Manager. The command needs it to compare the speed with and
@@ -201,13 +230,35 @@ fn summary(endpoint: &str, args: &Args, report: &Report, secrets: &Secrets) -> S
     text
 }
 
-fn read_example(address: SocketAddr, token: &str, secrets: &Secrets) -> String {
+/// Returns the text that tells the user how to read a secret. `token` is the token that this command
+/// generated, or `None` if the user has set one.
+fn read_example(
+    address: SocketAddr,
+    token: Option<&str>,
+    files: &[AgentFile],
+    secrets: &Secrets,
+) -> String {
     let name = secrets.names().next().unwrap_or("NAME");
-    format!(
-        "\nRead a secret:\n\n  curl -H 'X-Aws-Parameters-Secrets-Token: {token}' \
-         'http://{address}{}'\n\n",
+    // With `cargo run`, this is a path such as target/debug/sidekey.
+    let program = std::env::args().next().unwrap_or_else(|| "sidekey".to_owned());
+    let mut exports = Vec::new();
+    if address.port().to_string() != DEFAULT_PORT {
+        exports.push(format!("  export SIDEKEY_PORT={}\n", address.port()));
+    }
+    exports.extend(token.map(|token| format!("  export SIDEKEY_TOKEN={token}\n")));
+    let mut text = format!(
+        "\nIn another terminal:\n\n{}  curl -H \"X-Aws-Parameters-Secrets-Token: $SIDEKEY_TOKEN\" \
+         'http://{address}{}'\n  {program} get --show {name}\n",
+        exports.concat(),
         path_of(name)
-    )
+    );
+    if token.is_some() && !files.is_empty() {
+        text.push_str(
+            "\nThe commands `get`, `exec` and `check` also work without SIDEKEY_TOKEN.\n",
+        );
+    }
+    text.push('\n');
+    text
 }
 
 /// Measures how long it takes to read one secret from the fake Secrets Manager and from Sidekey.
@@ -257,4 +308,17 @@ fn elapsed(clock: &dyn Clock, started: Moment) -> Duration {
 fn median(mut spans: Vec<Duration>) -> Duration {
     spans.sort_unstable();
     spans[spans.len() / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latency_without_a_unit_is_refused() {
+        assert_eq!(latency("20ms"), Ok(Duration::from_millis(20)));
+        assert_eq!(latency("0"), Ok(Duration::ZERO));
+        assert_eq!(latency("20"), Err("the unit is missing: write 20ms or 20s".to_owned()));
+        assert!(latency("").is_err_and(|bad| bad.starts_with("the value must be a duration")));
+    }
 }

@@ -1,6 +1,6 @@
 //! `sidekey exec`: runs a program with secrets in its environment variables.
 
-use super::token_file;
+use super::agent_file;
 use crate::config::Host;
 use crate::config::contact::contact;
 use crate::config::vars::Environment;
@@ -8,7 +8,19 @@ use crate::exec;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+const EXAMPLES: &str = "\
+Examples:
+  PASSWORD=sidekey:app/db#password sidekey exec -- node server.js
+  export DB=sidekey:app/db; sidekey exec sh -c 'echo \"$DB\"'
+
+The command replaces each variable value of the form sidekey:REFERENCE by the secret, and then itself by \
+the program. It waits up to 30 s for an agent at SIDEKEY_PORT or SIDEKEY_SOCKET.
+
+Exit codes: 125 a variable could not be filled; 126 the program cannot be run; 127 it does not exist; \
+otherwise the code of the program.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Run this program with its arguments; '--' may come first
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
@@ -17,5 +29,5 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> ExitCode {
     let contact = contact(&Environment, Host::Standalone);
-    exec::run(&Environment, Host::Standalone, contact, token_file::find, &args.command).await
+    exec::run(&Environment, Host::Standalone, contact, agent_file::token, &args.command).await
 }

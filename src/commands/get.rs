@@ -4,7 +4,7 @@
 mod output;
 
 use super::streams::err;
-use super::{advice, token_file};
+use super::{advice, agent_file};
 use crate::client::secret::ReadError;
 use crate::client::{Client, ClientError};
 use crate::clock::{Clock, SystemClock, within};
@@ -43,14 +43,14 @@ Examples:
   sidekey get --json app/db | jq -r .versionId
   sidekey get --direct arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123
 
-The command asks the agent at SIDEKEY_PORT or SIDEKEY_SOCKET, with the token of SIDEKEY_TOKEN. If no
-agent listens there, the command asks Secrets Manager, with the same settings as an agent. If the
+The command asks the agent at SIDEKEY_PORT or SIDEKEY_SOCKET, with the token of SIDEKEY_TOKEN. If no \
+agent listens there, the command asks Secrets Manager, with the same settings as an agent. If the \
 agent refuses the request, the command fails and does not ask Secrets Manager.
 
-If standard output is a pipe or a file, the command writes only the value. A binary value is written
+If standard output is a pipe or a file, the command writes only the value. A binary value is written \
 byte for byte. On a terminal the value is printed only with --show, and a newline follows the value.
 
---json writes reference, arn, name, versionId, versionStages, createdDate, source, and value or
+--json writes reference, arn, name, versionId, versionStages, createdDate, source, and value or \
 valueBase64. On a terminal the JSON contains the value only with --show.
 
 Exit codes: 0 the secret was read; 1 it was not read; 2 an argument or setting is wrong.";
@@ -145,8 +145,7 @@ async fn read(args: &Args, key: &Key) -> Result<(Version, ReadFrom), Failure> {
     if args.direct {
         return read_from_aws(args, key).await;
     }
-    let Contact { address, token, port } = contact(&Environment, Host::Standalone)?;
-    let contact = Contact { address, token: token.or_else(|| token_file::find(port)), port };
+    let contact = contact(&Environment, Host::Standalone)?.or_generated(agent_file::token);
     match within(&SystemClock::new(), AGENT_WAIT_MAX, read_from_agent(args, &contact, key)).await {
         Some(Ok(Some(version))) => Ok((version, ReadFrom::Agent)),
         Some(Ok(None)) => read_from_aws(args, key).await,
@@ -169,7 +168,8 @@ async fn read_from_agent(
         Err(error) if is_absent(&error) && !args.agent => return Ok(None),
         Err(error) if is_absent(&error) => {
             return Err(Failure::unread(format!(
-                "{error}; start the agent, or use --direct to ask AWS"
+                "{error}; start an agent with `sidekey serve` or `sidekey dev`, set SIDEKEY_PORT to the \
+                 agent's port, or use --direct to ask AWS"
             )));
         }
         Err(error) => return Err(Failure::unread(error.to_string())),

@@ -1,9 +1,12 @@
 //! `sidekey ping`: checks that an agent is running.
 
+use super::agent_file;
 use crate::client::{Address, Answer, Client, ClientError};
 use crate::clock::{SystemClock, within};
-use crate::config::vars::Environment;
+use crate::config::contact::contact;
+use crate::config::vars::{Environment, Overridden};
 use crate::config::{self, Host};
+use crate::tokens::Token;
 use anyhow::Context;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -12,7 +15,19 @@ use std::time::Duration;
 /// How long `sidekey ping` waits for an answer from the agent.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
+const EXAMPLES: &str = "\
+Examples:
+  sidekey ping
+  sidekey ping --ready --port 2774
+  HEALTHCHECK CMD [\"sidekey\", \"ping\", \"--ready\"]
+
+The command writes nothing if the agent runs, and otherwise says why not. With the agent's token, it \
+also names the secrets that are not cached.
+
+Exit codes: 0 yes; 1 no.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Connect to this port [default: SIDEKEY_PORT, else 2773]
     #[arg(long)]
@@ -23,17 +38,36 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let port = args
-        .port
-        .unwrap_or_else(|| config::load(&Environment, Host::Standalone).config.listen.port);
+    let mut vars = Overridden::new(&Environment);
+    if let Some(port) = args.port {
+        vars.set("SIDEKEY_PORT", &port.to_string());
+    }
+    // The command needs no token, so it also works with a mistake in the configuration. With a token,
+    // the agent names the secrets that are not cached.
+    let contact = contact(&vars, Host::Standalone).ok().filter(|_| args.ready);
+    let token = contact.and_then(|contact| contact.or_generated(agent_file::token).token);
+    let port = config::load(&vars, Host::Standalone).config.listen.port;
     let address = Address::Loopback(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let path = if args.ready { "/ready" } else { "/ping" };
-    let answer = within(&SystemClock::new(), WAIT_MAX, request(&address, path))
+    let answer = within(&SystemClock::new(), WAIT_MAX, request(&address, path, token.as_ref()))
         .await
-        .with_context(|| format!("the agent at {address} did not answer within {WAIT_MAX:?}"))??;
-    Ok(if answer.status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        .with_context(|| format!("the agent at {address} did not answer within {WAIT_MAX:?}"))?
+        .map_err(|error| match error {
+            ClientError::NoAgent(..) => anyhow::anyhow!(
+                "{error}; start an agent with `sidekey serve`, or set SIDEKEY_PORT to the agent's port"
+            ),
+            other => other.into(),
+        })?;
+    if answer.status.is_success() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    anyhow::bail!("the agent at {address} {}", answer.why_not_ready())
 }
 
-async fn request(address: &Address, path: &str) -> Result<Answer, ClientError> {
-    Client::connect(address, None).await?.get(path).await
+async fn request(
+    address: &Address,
+    path: &str,
+    token: Option<&Token>,
+) -> Result<Answer, ClientError> {
+    Client::connect(address, token).await?.get(path).await
 }

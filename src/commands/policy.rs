@@ -10,6 +10,7 @@ mod verify;
 
 use super::streams::{err, out};
 use super::table::table;
+use super::terminal::fitted;
 use crate::config::vars::Environment;
 use crate::config::{self, Config, Host, Loaded, Mistakes};
 use crate::secret::arn::{is_region, partition_of};
@@ -48,15 +49,15 @@ Examples:
   aws iam get-role-policy --role-name R --policy-name P |
       sidekey policy --verify - app/db --account 123456789012 --region eu-north-1
 
-For a secret's name, the ARN in the policy ends in -??????, which matches exactly the suffix that
-Secrets Manager appends. In Sidekey, * matches within one path segment; in IAM, * also matches /. So a
+For a secret's name, the ARN in the policy ends in -??????, which matches exactly the suffix that \
+Secrets Manager appends. In Sidekey, * matches within one path segment; in IAM, * also matches /. So a \
 policy made from patterns may grant more than SIDEKEY_ALLOW permits.
 
---verify lists missing and unneeded permissions, and considers only the given policy. A permission also
-counts as missing if the policy grants it only under a condition, by NotAction or by NotResource, or if
+--verify lists missing and unneeded permissions, and considers only the given policy. A permission also \
+counts as missing if the policy grants it only under a condition, by NotAction or by NotResource, or if \
 a Deny statement may deny it. Actions of services other than Secrets Manager and KMS are not checked.
 
-Exit codes: 0 the policy was written, or grants exactly the needed permissions; 1 a permission is
+Exit codes: 0 the policy was written, or grants exactly the needed permissions; 1 a permission is \
 missing or unneeded; 2 an argument is wrong.";
 
 #[derive(Debug, clap::Args)]
@@ -295,7 +296,7 @@ fn as_text(verdict: &Verdict) -> String {
     }
     let mut text = match rows.is_empty() {
         true => "The policy grants exactly the needed permissions.\n".to_owned(),
-        false => table(&["PERMISSION", "ACTION", "RESOURCE", "WHY"], &rows),
+        false => fitted(&table(&["PERMISSION", "ACTION", "RESOURCE", "WHY"], &rows)),
     };
     if !verdict.not_judged.is_empty() {
         text += &format!(

@@ -11,6 +11,7 @@ mod values;
 use super::policy::region;
 use super::streams::{err, out};
 use super::table::table;
+use super::terminal::fitted;
 use crate::clock::SystemClock;
 use crate::config::vars::{Environment, Overridden};
 use crate::config::{self, variables};
@@ -42,19 +43,19 @@ Examples:
   sidekey scaffold --update --values - --run < values.json
   sidekey scaffold --update --values folder/ --company acme --project support | sh
 
-Without --run, the command prints AWS CLI commands for a shell and changes nothing. New secrets get
+Without --run, the command prints AWS CLI commands for a shell and changes nothing. New secrets get \
 dummy values such as PLACEHOLDER_AI_API_KEY. A secret that exists already is not changed.
 
-With --update, values come from a JSON file {\"NAME\": VALUE, ...}, or from a folder with a file
-NAME.json for each secret. Only a folder works without --run. Each value is checked first, and
-nothing is written if any value is wrong. A value never appears on a command line: the AWS CLI reads the
+With --update, values come from a JSON file {\"NAME\": VALUE, ...}, or from a folder with a file \
+NAME.json for each secret. Only a folder works without --run. Each value is checked first, and \
+nothing is written if any value is wrong. A value never appears on a command line: the AWS CLI reads the \
 value from a pipe or a file.
 
-A convention has the rules for the names and values of one kind of secret. Conventions are built in, or
-come from the file that SIDEKEY_CONVENTIONS names. A name may contain placeholders such as {channel}.
+A convention has the rules for the names and values of one kind of secret. Conventions are built in, or \
+come from the file that SIDEKEY_CONVENTIONS names. A name may contain placeholders such as {channel}. \
 Without {channel}, the kind of secret begins with the channel: the channel of whatsapp-twilio is whatsapp.
 
-Exit codes: 0 all commands were printed, or succeeded; 1 a value is wrong, or a command failed; 2 an
+Exit codes: 0 all commands were printed, or succeeded; 1 a value is wrong, or a command failed; 2 an \
 argument is wrong.";
 
 #[derive(Debug, clap::Args)]
@@ -334,7 +335,7 @@ async fn run_steps(args: &Args, steps: &[Step<'_>]) -> ExitCode {
         false => {
             let rows: Vec<_> =
                 results.iter().map(|(step, outcome)| result_row(step, outcome)).collect();
-            table(&["OUTCOME", "KIND", "NAME", ""], &rows)
+            fitted(&table(&["OUTCOME", "KIND", "NAME", ""], &rows))
         }
     });
     match results.iter().all(|(_, outcome)| outcome.is_good()) {

@@ -1,15 +1,18 @@
 //! `sidekey serve`: runs the agent, for example next to a container or on a laptop.
 
+use super::agent_file::{self, AgentFile, Kind};
 use super::stop_signals::StopSignals;
-use super::token_file;
 use crate::agent::{Agent, Listeners, log_start, reserve_descriptors};
 use crate::clock::SystemClock;
-use crate::config::vars::Environment;
+use crate::config::variables::CONFIG_FILE;
+use crate::config::vars::{Environment, Overridden};
 use crate::config::{self, Host, Loaded};
 use crate::hardening;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{log, panics};
+use crate::tokens::Token;
 use std::error::Error;
+use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,10 +27,46 @@ const MISCONFIGURED: u8 = 2;
 /// after which ECS and Kubernetes kill a process by default.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  SIDEKEY_SECRETS='app/db app/mail' AWS_REGION=eu-north-1 sidekey serve
+  sidekey serve --config sidekey.toml --port 2774
+
+Without SIDEKEY_TOKEN, the agent writes a random token to a file, and `sidekey get` and `exec` of the \
+same user read it.
+
+Exit codes: 0 a signal ended the agent; 1 it could not start, or a second signal ended it at once; \
+2 a setting is wrong.";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Read settings from this TOML file [default: SIDEKEY_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<String>,
+    /// Listen on this localhost port; 0 picks a free port [default: SIDEKEY_PORT, else 2773]
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+impl Args {
+    /// Returns the environment variables, overridden by the options of the command line.
+    fn variables(&self) -> Overridden<'static> {
+        let mut vars = Overridden::new(&Environment);
+        if let Some(path) = &self.config {
+            vars.set(CONFIG_FILE, path);
+        }
+        if let Some(port) = self.port {
+            vars.set("SIDEKEY_PORT", &port.to_string());
+        }
+        vars
+    }
+}
+
 /// Runs the agent until SIGTERM or Ctrl-C. A second signal ends the agent at once, with exit code 1.
 /// If the configuration has mistakes, returns exit code 2 without starting the agent.
-pub(super) async fn run() -> ExitCode {
-    let Loaded { mut config, mistakes, warnings } = config::load(&Environment, Host::Standalone);
+pub(super) async fn run(args: Args) -> ExitCode {
+    let Loaded { mut config, mistakes, warnings } =
+        config::load(&args.variables(), Host::Standalone);
     let metrics = Arc::new(Metrics::new());
     let _log = log::start(config.log, &metrics.log_lines_dropped);
     panics::observe(metrics.clone());
@@ -63,12 +102,15 @@ pub(super) async fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    // The file is removed when the variable is dropped, after the agent has stopped.
+    let mut _token_file = None;
     if config.tokens.is_empty() {
         let port = listeners.addresses().first().map_or(config.listen.port, SocketAddr::port);
-        match token_file::make(&Environment, port) {
-            Ok((token, path)) => {
-                tracing::info!(path = %path.display(), "no token is configured, so the agent wrote a random token to this file");
+        match generate_token(port) {
+            Ok((token, file)) => {
+                tracing::info!(path = %file.path.display(), "no token is configured, so the agent wrote a random token to this file");
                 config.tokens.push(token);
+                _token_file = Some(file);
             }
             Err(error) => {
                 tracing::error!(%error, "no token is configured, and no token file could be written; set SIDEKEY_TOKEN");
@@ -99,4 +141,12 @@ pub(super) async fn run() -> ExitCode {
         agent.drain(DRAIN_MAX).await;
     };
     if signals.complete(stop).await { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Generates a token for the agent at `port`, and writes it to a file for the other commands of this
+/// user.
+fn generate_token(port: u16) -> io::Result<(Token, AgentFile)> {
+    let text = agent_file::random_token()?;
+    let file = AgentFile::write(&Environment, Kind::Token, port, &text)?;
+    Ok((Token::new(text).map_err(io::Error::other)?, file))
 }

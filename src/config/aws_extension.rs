@@ -1,8 +1,8 @@
-//! The environment variables of AWS's Lambda extension. Sidekey reads them too, so that Sidekey's
-//! Lambda layer is a drop-in replacement for AWS's layer.
+//! The environment variables of AWS's Lambda extension. Sidekey reads these variables too, so that
+//! users can replace AWS's Lambda layer by Sidekey's layer without new settings.
 //!
-//! Sidekey accepts every value that AWS's extension accepts, in upper and lower case. Numbers that
-//! exceed Sidekey's limits are reduced to the limits. Any other value is a mistake.
+//! Sidekey accepts every value that AWS's extension accepts, in upper and lower case. Sidekey
+//! reduces numbers that exceed its own limits to these limits. Any other value is a mistake.
 
 use super::key::Key;
 use super::span::SPAN_MAX;
@@ -12,15 +12,15 @@ use crate::cache::flight::FLIGHTS_MAX;
 use crate::telemetry::log::Level;
 use std::time::Duration;
 
-/// The prefix of most environment variables of AWS's Lambda extension. By default, if a variable
-/// with this prefix is set, Sidekey's responses have the format of AWS's extension.
+/// The beginning of the names of most variables of AWS's Lambda extension. By default, if such a
+/// variable is set, Sidekey's HTTP responses have the format of AWS's extension.
 pub const PREFIX: &str = "PARAMETERS_SECRETS_EXTENSION_";
 
 /// The environment variables of AWS's Lambda extension that Sidekey reads.
 ///
-/// The `default` of a row is the name of the Sidekey variable for the same setting. If both
-/// variables are set, the Sidekey variable wins. If two rows set the same value, the later row
-/// wins: for example, turning the cache off overrides the TTL.
+/// In each row, `default` is the name of the Sidekey variable for the same setting. If both
+/// variables are set, Sidekey ignores AWS's variable. If two rows set the same value, the later row
+/// wins: for example, the variable that turns the cache off overrides the TTL.
 ///
 /// Source: "AWS Parameters and Secrets Lambda Extension environment variables" in AWS's Secrets
 /// Manager user guide.
@@ -47,7 +47,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "PARAMETERS_SECRETS_EXTENSION_CACHE_ENABLED",
         default: "SIDEKEY_TTL",
-        help: "`FALSE` turns the cache off; `TRUE` changes nothing.",
+        help: "Whether the cache is on: `FALSE` turns the cache off, and `TRUE` changes nothing.",
         parse: |settings, text| match text.to_ascii_lowercase().as_str() {
             "true" | "1" => Ok(()),
             "false" | "0" => {
@@ -99,7 +99,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL",
         default: "SIDEKEY_LOG",
-        help: "Level of Sidekey's own log lines: `debug`, `info`, `warn`, `error` or `none`.",
+        help: "The lowest level of log lines that Sidekey writes: `debug`, `info`, `warn`, `error` or `none`.",
         parse: |settings, text| {
             let levels = [
                 ("debug", Level::DEBUG),
@@ -129,7 +129,10 @@ mod tests {
     fn set(name: &str, text: &str) -> Result<Settings, String> {
         let mut settings = Settings::default();
         let variable = VARIABLES.iter().find(|variable| variable.name == name);
-        (variable.expect("the variable must be in the table").parse)(&mut settings, text)?;
+        (variable.expect("the table VARIABLES must contain the tested variable").parse)(
+            &mut settings,
+            text,
+        )?;
         Ok(settings)
     }
 

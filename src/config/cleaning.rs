@@ -1,11 +1,13 @@
-//! Removes characters that a shell, a file or a template left around the value of a variable.
+//! Removes white space and quotes that a shell, a file or a template left around the value of an
+//! environment variable.
 
-/// The error for a setting or a credential in quotes. Quotes count as a part of the value, because
-/// callers of the agent would send them too.
+/// The error message for a setting or a credential in quotes. Sidekey does not remove these quotes,
+/// because callers that read their token from the same variable would send the token with the
+/// quotes.
 pub(super) const QUOTED: &str =
     "the value is in quotes, and the quotes count as a part of the value: remove the quotes";
 
-/// The character that some editors write at the beginning of a file in UTF-8.
+/// The byte order mark, a character that some editors write at the beginning of a UTF-8 file.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Returns `text` without white space, line breaks and byte order marks at both ends.
@@ -13,8 +15,8 @@ pub(super) fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == BYTE_ORDER_MARK)
 }
 
-/// Returns the text between the quotes if `text` begins and ends with the same quote. Otherwise
-/// returns `None`.
+/// Returns the text between the quotes if `text` begins and ends with the same quote (`"` or `'`).
+/// Otherwise returns `None`.
 pub(super) fn unquoted(text: &str) -> Option<&str> {
     ['"', '\''].into_iter().find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote))
 }

@@ -1,40 +1,63 @@
-//! The address and the token with which another program on the same machine reaches the agent.
+//! Reads the address and the token with which another program on the same machine calls the agent.
 
 use super::host::Host;
 use super::mistakes::Mistakes;
 use super::vars::Vars;
-use super::{credentials, raw, settings};
+use super::{credentials, raw, settings, toml_place};
 use crate::client::Address;
 use crate::tokens::Token;
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// The variables that set the agent's address and token. A program that contacts the agent reads
-/// only these variables, so mistakes in other variables do not stop the program.
+/// The variables that set the address and the token of the agent. A program that calls the agent
+/// parses only these variables, so a mistake in another variable does not stop the program.
 const VARIABLES: [&str; 4] =
     ["SIDEKEY_PORT", "SIDEKEY_SOCKET", "SIDEKEY_TOKEN", "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"];
 
 /// The address of a running agent, and a token that the agent accepts.
 #[derive(Debug)]
 pub struct Contact {
-    /// The agent's Unix socket if a socket is configured, otherwise the agent's port on 127.0.0.1.
+    /// The Unix socket of the agent if a socket is configured, otherwise the agent's port on
+    /// 127.0.0.1.
     pub(crate) address: Address,
     pub(crate) token: Option<Token>,
-    /// The agent's port, even if `address` is a Unix socket. The caller needs the port to find a
-    /// token that the agent has generated: the agent writes this token to a file whose name
-    /// contains the port.
+    /// Whether the token is the value of `SIDEKEY_TOKEN`, and not of a variable of AWS.
+    is_token_own: bool,
+    /// The port of the agent, even if `address` is a Unix socket. If no token is configured, the
+    /// agent writes a generated token to a file. The name of this file contains the port.
     pub(crate) port: u16,
 }
 
-/// Reads the address and the token of a running agent. The sources are the environment variables
-/// and the TOML file that the agent reads too.
+impl Contact {
+    /// Uses the token that the agent itself generated, if there is one, unless `SIDEKEY_TOKEN` is
+    /// set. `generated_token` gets the agent's port, and returns this token.
+    ///
+    /// The generated token has priority over a variable such as `AWS_SESSION_TOKEN`. An agent
+    /// generates a token only if such a variable gave it none.
+    pub(crate) fn or_generated(
+        mut self,
+        generated_token: impl FnOnce(u16) -> Option<Token>,
+    ) -> Self {
+        if !self.is_token_own {
+            self.token = generated_token(self.port).or(self.token);
+        }
+        self
+    }
+}
+
+/// Reads the address and the token of a running agent from the environment variables in `vars`, and
+/// from the TOML file whose path is in `SIDEKEY_CONFIG`. The agent reads the same variables and
+/// file.
 ///
 /// # Errors
 ///
-/// Returns an error if a variable for the address or the token has a mistake, or if the TOML file
-/// cannot be read.
+/// Returns an error if the address or the token has a mistake, or if the TOML file cannot be read.
 pub fn contact(vars: &dyn Vars, host: Host) -> Result<Contact, Mistakes> {
     let raw = raw::read(vars, host);
-    let mut mistakes = Mistakes(raw.file.err().into_iter().collect());
+    let (files, unread) = match raw.file {
+        Ok(file) => (file.problems.files, None),
+        Err(mistake) => (Vec::new(), Some(mistake)),
+    };
+    let mut mistakes = Mistakes(unread.into_iter().collect());
     let texts = raw.texts.iter().filter(|text| VARIABLES.contains(&text.key.name));
     let settings = settings::typed(texts, &mut mistakes);
     let tokens =
@@ -44,13 +67,19 @@ pub fn contact(vars: &dyn Vars, host: Host) -> Result<Contact, Mistakes> {
         None => Address::Loopback(SocketAddr::from((Ipv4Addr::LOCALHOST, settings.port))),
     };
     if matches!(address, Address::Loopback(address) if address.port() == 0) {
-        let problem = "with port 0, the agent chooses a free port that this command cannot know; set another port";
+        let problem = "with port 0, the agent chooses a free port, and this command cannot know the port; set SIDEKEY_PORT to another number";
         mistakes.add("SIDEKEY_PORT", problem);
     }
     if !mistakes.is_empty() {
+        toml_place::add_places(&mut mistakes, &files);
         return Err(mistakes);
     }
-    Ok(Contact { address, token: tokens.into_iter().next(), port: settings.port })
+    Ok(Contact {
+        address,
+        token: tokens.into_iter().next(),
+        is_token_own: settings.token.is_some(),
+        port: settings.port,
+    })
 }
 
 #[cfg(test)]
@@ -88,6 +117,26 @@ mod tests {
     }
 
     #[test]
+    fn generated_token_is_used_unless_the_user_set_one() {
+        for (set, expected) in [
+            (None, "generated at 2773"),
+            (Some("AWS_SESSION_TOKEN"), "generated at 2773"),
+            (Some("AWS_TOKEN"), "generated at 2773"),
+            (Some("SIDEKEY_TOKEN"), "set"),
+        ] {
+            let set = set.map(|name| (name.to_owned(), "set".to_owned()));
+            let vars: BTreeMap<String, String> = set.into_iter().collect();
+            let contact = contact(&vars, Host::Standalone).expect("the variables are valid");
+            let contact =
+                contact.or_generated(|port| Token::new(format!("generated at {port}")).ok());
+            let token = contact.token.expect("one of the two tokens is used");
+            assert_eq!(token.reveal(), expected.as_bytes(), "{vars:?}");
+        }
+        let contact = contact(&BTreeMap::new(), Host::Standalone).expect("no variable is set");
+        assert!(contact.or_generated(|_| None).token.is_none());
+    }
+
+    #[test]
     fn only_mistakes_in_address_and_token_matter() {
         check(&[("SIDEKEY_TTL", "soon"), ("SIDEKEY_TTTL", "5m")], "127.0.0.1:2773", None);
         for (name, value) in [
@@ -96,12 +145,12 @@ mod tests {
             ("SIDEKEY_TOKEN", "file:///nonexistent"),
             ("SIDEKEY_CONFIG", "/nonexistent"),
         ] {
-            let mistakes =
-                read(&[(name, value)], Host::Standalone).expect_err("the variable must be refused");
+            let mistakes = read(&[(name, value)], Host::Standalone)
+                .expect_err("an invalid variable must be reported as a mistake");
             assert!(mistakes.starts_with(name), "{mistakes}");
         }
-        let mistakes =
-            read(&[], Host::Lambda).expect_err("a missing token must be a mistake on Lambda");
+        let mistakes = read(&[], Host::Lambda)
+            .expect_err("on Lambda, a missing token must be reported as a mistake");
         assert!(mistakes.starts_with("SIDEKEY_TOKEN: no token is configured"), "{mistakes}");
     }
 }

@@ -1,26 +1,29 @@
-//! Reads the conventions file, whose path is in `SIDEKEY_CONVENTIONS`. The file defines how secrets
-//! are named, and which fields their values have.
+//! Reads the conventions file, whose path is in `SIDEKEY_CONVENTIONS`. The file contains patterns
+//! for the names of secrets, and the JSON fields that the secrets' values must have.
 
 use super::misspelt::nearest;
-use super::mistakes::{Mistakes, Unknown};
+use super::mistakes::{Problems, TomlFile, Unknown};
+use super::toml_place::place;
 use super::variables::CONVENTIONS_FILE;
 use crate::convention::Conventions;
 use crate::convention::file::{self, UnknownKey};
 use std::path::Path;
 
-/// Returns the conventions (the rules for the names and values of each kind of secret). The
-/// conventions of the file at `path` come first. The built-in conventions follow, unless the file
-/// switches them off. Without a path, returns only the built-in conventions.
-pub(super) fn load(
-    path: Option<&Path>,
-    unknown: &mut Vec<Unknown>,
-    mistakes: &mut Mistakes,
-) -> Conventions {
+/// Returns the conventions: the patterns for the names of secrets, and the rules for their values.
+/// The conventions in the file at `path` precede the built-in conventions. The file can switch the
+/// built-in conventions off. If `path` is `None`, returns only the built-in conventions.
+pub(super) fn load(path: Option<&Path>, problems: &mut Problems) -> Conventions {
     let Some(path) = path else { return Conventions::built_in() };
     match std::fs::read_to_string(path) {
-        Ok(text) => parse(&text, unknown, mistakes),
+        Ok(text) => {
+            let path = path.display().to_string();
+            let file = TomlFile { variable: CONVENTIONS_FILE, path, text };
+            let parsed = parse(&file, problems);
+            problems.files.push(file);
+            parsed
+        }
         Err(error) => {
-            mistakes.add(
+            problems.mistakes.add(
                 CONVENTIONS_FILE,
                 format!("the file {} cannot be read: {error}", path.display()),
             );
@@ -29,12 +32,14 @@ pub(super) fn load(
     }
 }
 
-fn parse(text: &str, unknown: &mut Vec<Unknown>, mistakes: &mut Mistakes) -> Conventions {
-    let parsed = file::parse(text);
+fn parse(file: &TomlFile, problems: &mut Problems) -> Conventions {
+    let parsed = file::parse(&file.text);
     for mistake in parsed.mistakes {
-        mistakes.add(in_file(&mistake.location), mistake.problem);
+        let place = mistake.syntax_error_at.map(|byte| place(&file.path, &file.text, byte));
+        let problem = mistake.problem + &place.unwrap_or_default();
+        problems.mistakes.add(in_file(&mistake.location), problem);
     }
-    unknown.extend(parsed.unknown_keys.iter().map(with_hint));
+    problems.unknown.extend(parsed.unknown_keys.iter().map(with_hint));
     parsed.conventions
 }
 
@@ -50,7 +55,7 @@ fn with_hint(unknown: &UnknownKey) -> Unknown {
     Unknown { name: in_file(&unknown.location), hint, is_guard: false }
 }
 
-/// Adds the name of the variable to a location in the conventions file. For example,
+/// Adds the variable `SIDEKEY_CONVENTIONS` to a location in the conventions file: the location
 /// `convention[2].pattern` becomes `SIDEKEY_CONVENTIONS: convention[2].pattern`. An empty location
 /// means the whole file, and becomes `SIDEKEY_CONVENTIONS`.
 fn in_file(location: &str) -> String {
@@ -64,10 +69,16 @@ fn in_file(location: &str) -> String {
 mod tests {
     use super::*;
 
+    fn problems(text: &str) -> Problems {
+        let (path, text) = ("f".to_owned(), text.to_owned());
+        let mut problems = Problems::default();
+        parse(&TomlFile { variable: CONVENTIONS_FILE, path, text }, &mut problems);
+        problems
+    }
+
     #[track_caller]
     fn check(text: &str, expected: &[&str]) {
-        let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
-        parse(text, &mut unknown, &mut mistakes);
+        let Problems { unknown, mut mistakes, .. } = problems(text);
         unknown.into_iter().for_each(|unknown| mistakes.add(unknown.name, unknown.hint));
         let found: Vec<String> = mistakes.0.iter().map(ToString::to_string).collect();
         assert_eq!(found, expected);
@@ -76,10 +87,9 @@ mod tests {
     #[test]
     fn mistakes_are_reported_with_the_variable_and_the_location() {
         check("built_in = 1", &["SIDEKEY_CONVENTIONS: built_in: the value must be true or false"]);
-        let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
-        parse("key = = 1", &mut unknown, &mut mistakes);
-        let found = mistakes.to_string();
+        let found = problems("key = = 1").mistakes.to_string();
         assert!(found.starts_with("SIDEKEY_CONVENTIONS: the file is not valid TOML: "), "{found}");
+        assert!(found.ends_with(" (f:1:7)"), "{found}");
     }
 
     #[test]
@@ -98,10 +108,10 @@ mod tests {
 
     #[test]
     fn missing_file_is_reported_with_its_path() {
-        let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
+        let mut problems = Problems::default();
         let path = Path::new("no/such/file.toml");
-        let found = load(Some(path), &mut unknown, &mut mistakes);
-        let message = mistakes.to_string();
+        let found = load(Some(path), &mut problems);
+        let message = problems.mistakes.to_string();
         assert!(
             message.starts_with("SIDEKEY_CONVENTIONS: the file no/such/file.toml"),
             "{message}"

@@ -1,5 +1,5 @@
-//! The tokens that callers can use to authenticate to the agent, and the form of the agent's own AWS
-//! credentials.
+//! Reads the tokens with which callers authenticate to the agent, and checks the AWS credentials of
+//! the agent.
 
 use super::cleaning::{QUOTED, trimmed, unquoted};
 use super::host::Host;
@@ -8,7 +8,7 @@ use super::values::FILE_PREFIX;
 use crate::tokens::Token;
 use std::collections::BTreeMap;
 
-/// The environment variables that contain a part of AWS credentials or a token.
+/// The environment variables that contain a token or a part of AWS credentials.
 pub(super) const VARIABLES: [&str; 5] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -17,9 +17,9 @@ pub(super) const VARIABLES: [&str; 5] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
 ];
 
-/// Records a mistake for each part of the AWS credentials in `environment` that the agent cannot
-/// send to AWS. Without a complete access key, the agent gets its credentials elsewhere, and there
-/// is no mistake.
+/// Records a mistake for each AWS credential in `environment` that contains a character that AWS
+/// never uses, such as a space. If the access key id or the secret access key is missing, checks
+/// nothing, because the agent then uses credentials from another source.
 pub(super) fn check_aws_credentials(
     environment: &BTreeMap<String, String>,
     mistakes: &mut Mistakes,
@@ -36,21 +36,22 @@ pub(super) fn check_aws_credentials(
     }
 }
 
-/// Returns what is wrong with a part of AWS credentials. The problem does not contain the value.
+/// Returns an error message if `value` cannot be a part of AWS credentials. The message does not
+/// contain `value`.
 fn key_problem(value: &str) -> Option<String> {
     problem(value, |c| !c.is_ascii_graphic())
 }
 
-/// Returns the tokens that callers can use to authenticate to the agent. The first of these sources
-/// that has a usable token is used:
+/// Returns the tokens with which callers can authenticate to the agent. The tokens come from the
+/// first of these sources that has a valid token:
 ///
 /// 1. `own`, the value of `SIDEKEY_TOKEN`
 /// 2. `AWS_TOKEN` in `environment`
-/// 3. `AWS_SESSION_TOKEN` and `AWS_CONTAINER_AUTHORIZATION_TOKEN` in `environment`. Both tokens are
-///    accepted.
+/// 3. `AWS_SESSION_TOKEN` and `AWS_CONTAINER_AUTHORIZATION_TOKEN` in `environment`. The agent
+///    accepts both tokens.
 ///
-/// If `SIDEKEY_TOKEN` is set but unusable, the next source is used. Callers can then still
-/// authenticate, and read the error that describes the mistake.
+/// If `SIDEKEY_TOKEN` is set to an invalid token, the next source is used. Callers can then still
+/// authenticate, and the agent answers them with a description of the mistake.
 pub(super) fn tokens(
     own: Option<&str>,
     environment: &BTreeMap<String, String>,
@@ -75,7 +76,7 @@ pub(super) fn tokens(
     accepted
 }
 
-/// Returns the tokens in those `variables` that are set. Records a mistake for each unusable token.
+/// Returns the tokens in those `variables` that are set. Records a mistake for each invalid token.
 fn usable<const N: usize>(
     variables: [(&str, Option<&str>); N],
     mistakes: &mut Mistakes,
@@ -93,7 +94,6 @@ fn token(value: &str) -> Result<Token, String> {
     }
 }
 
-/// Parses a token that may have white space, line breaks or a byte order mark around it.
 fn parse_token(text: &str) -> Result<Token, String> {
     let text = trimmed(text);
     match token_problem(text) {
@@ -102,7 +102,7 @@ fn parse_token(text: &str) -> Result<Token, String> {
     }
 }
 
-/// Returns the reason why callers could not send this token in a header. The reason does not
+/// Returns an error message if an HTTP header cannot contain the token. The message does not
 /// contain the token.
 fn token_problem(token: &str) -> Option<String> {
     problem(token, char::is_control)
@@ -114,8 +114,8 @@ fn problem(value: &str, is_invalid: fn(char) -> bool) -> Option<String> {
     }
     let at = value.chars().position(is_invalid)? + 1;
     Some(format!(
-        "character {at} is a line break, a space or another character that this value cannot \
-         contain: copy the value again, on one line"
+        "character {at} is a line break, a space or another character that a token or credential \
+         cannot contain: copy the value again, on one line"
     ))
 }
 
@@ -187,6 +187,10 @@ mod tests {
         assert_eq!(problems(["AKIA1", "a/b+c=", ""]), [""; 0]);
         assert_eq!(problems(["'AKIA1'", "hunter 2", "hunter\n2"]), names);
         assert_eq!(problems(["AKIA1\u{a0}", "hunter\r2", "t"]), names[..2]);
-        assert_eq!(problems(["AKIA 1", "", "t\n"]), [""; 0], "an incomplete key is not used");
+        assert_eq!(
+            problems(["AKIA 1", "", "t\n"]),
+            [""; 0],
+            "an incomplete access key must not be checked"
+        );
     }
 }

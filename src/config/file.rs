@@ -1,9 +1,10 @@
 //! The configuration file in TOML. The file can contain every setting of the environment variables,
-//! and also tables that no variable can express.
+//! and also the tables `[[policy]]` and `[resolve.tenant]`.
 
 use super::host::Host;
 use super::misspelt::{is_guard, is_nearly, nearest};
-use super::mistakes::{Mistake, Problems, Unknown};
+use super::mistakes::{Mistake, Problems, TomlFile, Unknown};
+use super::toml_place::place;
 use super::toml_setting::{is_key, keys, text_of, variable_name};
 use super::values::FILE_PREFIX;
 use super::variables::CONFIG_FILE;
@@ -11,32 +12,29 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// The TOML key of the `[[policy]]` tables. Each table changes settings such as the TTL for some
-/// secrets.
 pub(super) const POLICY: &str = "policy";
 
-/// The TOML key of the table `resolve`, which contains the table `[resolve.tenant]`. That table
-/// limits which secrets a message of one tenant can refer to.
 pub(super) const RESOLVE: &str = "resolve";
 
-/// The path of the optional configuration file in the deployment package of a Lambda function.
+/// The path of the configuration file on Lambda if `SIDEKEY_CONFIG` is unset. The folder
+/// `/var/task` contains the code of the function, and the file is optional.
 const LAMBDA_PATH: &str = "/var/task/sidekey.toml";
 
-/// The content of the configuration file. The settings are not parsed yet. The type has no `Debug`,
-/// because a file may contain the token.
+/// The content of the configuration file, before the settings are parsed. This type does not
+/// implement `Debug`, because the file may contain a token.
 #[derive(Default)]
 pub(super) struct File {
-    /// The settings in the configuration file. The keys are the names of the equivalent environment
-    /// variables: the setting `ttl` has the key `SIDEKEY_TTL`.
+    /// The settings in the configuration file, before they are parsed. The keys are the names of
+    /// the equivalent environment variables: the setting `ttl` has the key `SIDEKEY_TTL`.
     pub(super) settings: BTreeMap<String, String>,
     pub(super) policy: Option<Value>,
     pub(super) resolve: Option<Value>,
     pub(super) problems: Problems,
 }
 
-/// Reads the configuration file at `path`, which is the value of `SIDEKEY_CONFIG`. On Lambda, a
-/// missing path means the file `sidekey.toml` in the deployment package. Without any file,
-/// returns an empty configuration.
+/// Reads the configuration file at `path`, which is the value of `SIDEKEY_CONFIG`. On Lambda,
+/// `None` means the file `/var/task/sidekey.toml`. If there is no file, returns a configuration
+/// without settings.
 ///
 /// # Errors
 ///
@@ -51,15 +49,16 @@ pub(super) fn read(path: Option<&str>, host: Host) -> Result<File, Mistake> {
         name: CONFIG_FILE.to_owned(),
         problem: format!("the file {path} cannot be read: {error}"),
     })?;
-    parse(&text)
+    let mut file = parse(path, &text)?;
+    let path = path.to_owned();
+    file.problems.files.push(TomlFile { variable: CONFIG_FILE, path, text });
+    Ok(file)
 }
 
-fn parse(text: &str) -> Result<File, Mistake> {
+fn parse(path: &str, text: &str) -> Result<File, Mistake> {
     let table: Table = text.parse().map_err(|error| Mistake {
         name: CONFIG_FILE.to_owned(),
-        // Only the short error text is used. The complete error quotes the line, and the line may
-        // contain a token.
-        problem: format!("the file is not valid TOML: {}", toml::de::Error::message(&error)),
+        problem: not_toml(path, text, &error),
     })?;
     let mut file = File::default();
     for (key, value) in table {
@@ -73,9 +72,17 @@ fn parse(text: &str) -> Result<File, Mistake> {
     Ok(file)
 }
 
+/// Returns the text for a file that is not TOML. Only the short text of `error` is used. The complete
+/// text quotes the line, and the line may contain a token.
+pub(super) fn not_toml(path: &str, text: &str, error: &toml::de::Error) -> String {
+    let place = error.span().map(|span| place(path, text, span.start));
+    format!("the file is not valid TOML: {}{}", error.message(), place.unwrap_or_default())
+}
+
 impl File {
-    /// Adds the setting `key` of the configuration file. Records a mistake if `value` has a type
-    /// that no environment variable could express, such as a float.
+    /// Adds the setting `key` to `settings`. Records a mistake if the type of `value` is
+    /// unsupported, such as a float, or if `value` is a token instead of the path of a file with
+    /// the token.
     fn add(&mut self, key: &str, value: &Value) {
         let name = variable_name(key);
         let problem = match text_of(value) {
@@ -113,14 +120,17 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: &[(&str, &str)], wrong: &[&str]) {
-        let file = parse(text).expect("the text must be valid TOML");
+        let file = parse("f", text).expect("the text must be valid TOML");
         let settings: Vec<(&str, &str)> = file.settings.iter().map(|(k, v)| (&**k, &**v)).collect();
         assert_eq!(settings, expected);
         let (mistakes, _) = file.problems.judged(Host::Standalone);
         let found = mistakes.to_string();
         assert_eq!(mistakes.0.len(), wrong.len(), "{found}");
         for wrong in wrong {
-            assert!(found.contains(wrong), "the mistakes must contain '{wrong}': {found}");
+            assert!(
+                found.contains(wrong),
+                "the error message must contain '{wrong}', but is: {found}"
+            );
         }
     }
 
@@ -157,7 +167,7 @@ mod tests {
     #[test]
     fn misspelt_security_setting_differs_from_other_unknown_keys() {
         let text = "Allow = \"a\"\ntokn = \"b\"\nsecret = \"c\"\n[resolv.tenant]\na = \"b\"\n";
-        let file = parse(text).expect("the text must be valid TOML");
+        let file = parse("f", text).expect("the text must be valid TOML");
         let guards: Vec<(&str, bool)> = file
             .problems
             .unknown
@@ -179,10 +189,11 @@ mod tests {
     fn token_in_the_file_is_refused_and_not_quoted() {
         check("token = \"hunter2\"\n", &[], &["token: the configuration file must not"]);
         check("token = \"file:///run/token\"\n", &[("SIDEKEY_TOKEN", "file:///run/token")], &[]);
-        let mistake = parse("token = \"hunter2\" oops")
+        let mistake = parse("f", "token = \"hunter2\" oops")
             .map(|_| ())
             .expect_err("invalid TOML must be refused");
-        assert!(!mistake.to_string().contains("hunter2"), "{mistake}");
+        let mistake = mistake.to_string();
+        assert!(!mistake.contains("hunter2") && mistake.ends_with(" (f:1:19)"), "{mistake}");
     }
 
     const FILE: &str = "token = \"hunter2\"\nttl = \"hunter2\"\nport = 1.5\nsecrets = [\"hunter2\"]\n\
@@ -191,7 +202,7 @@ mod tests {
     proptest! {
         #[test]
         fn for_any_file_no_mistake_shows_a_value(text in mangled(FILE)) {
-            let file = match parse(&text) {
+            let file = match parse("f", &text) {
                 Ok(file) => file,
                 Err(mistake) => {
                     prop_assert!(!mistake.to_string().contains(VALUE), "{mistake}");

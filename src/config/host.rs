@@ -1,7 +1,7 @@
-//! The platform that the agent runs on: AWS Lambda, or any other.
+//! The platform that the agent runs on: AWS Lambda, or any other platform.
 
-/// The platform that the agent runs on. The platform decides the defaults of some settings, and the
-/// effect of a mistake in the configuration.
+/// The platform that the agent runs on. The platform determines the defaults of some settings, and
+/// the effect of a mistake in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
     /// Every platform except AWS Lambda: a container, a virtual machine or a laptop. A mistake in

@@ -1,17 +1,18 @@
-//! The type of a row in the tables that list all settings.
+//! The description of one setting in the tables that list all settings.
 
-/// One setting: an environment variable, or a key of a TOML table. `T` is the struct that stores
-/// the parsed value.
+/// The description of one setting: an environment variable, or a key of a TOML table. `T` is the
+/// struct that stores the parsed values of all settings.
 #[derive(Debug)]
 pub struct Key<T> {
-    /// The name of the setting, such as `SIDEKEY_TTL`.
+    /// The name of the setting: a variable such as `SIDEKEY_TTL`, or a TOML key such as `ttl`.
     pub name: &'static str,
-    /// The default of the setting: a value such as `5m`, or the name of the variable that supplies
-    /// the value, such as `SIDEKEY_TTL`. The string is empty if the setting has no default.
+    /// The default value of the setting, such as `5m`. The string is the name of another variable,
+    /// such as `SIDEKEY_TTL`, if that variable supplies the value. The string is empty if there is
+    /// no default.
     pub default: &'static str,
     /// The help text of the setting, in one to three sentences.
     pub help: &'static str,
-    /// Parses the string that the user has set, and stores the result in `T`. The error message
-    /// lacks the name of the setting, because the caller adds the name.
+    /// Parses the string that the user has set, and stores the parsed value in `T`. The error
+    /// message does not contain the name of the setting, because the caller adds the name.
     pub(super) parse: fn(&mut T, &str) -> Result<(), String>,
 }

@@ -1,16 +1,16 @@
 //! Compares an unknown setting name with the known names, to suggest the name that the user meant.
 
-/// The maximum number of typing errors in an unknown name that Sidekey takes for a misspelt
-/// security setting. A missing, added or changed letter is one typing error, and so are two swapped
-/// letters. A name with more typing errors is treated as any other unknown name.
+/// The maximum number of typing errors in a misspelt security setting, such as `SIDEKEY_ALOW`. Each
+/// missing, added or changed letter counts as one typing error, and so does each pair of swapped
+/// letters. With more typing errors, a name is only an unknown name.
 const GUARD_SLIPS_MAX: usize = 2;
 
-/// How many bytes of an unknown name Sidekey compares with the known names. The number is limited
-/// because the comparison of a very long name takes too long.
+/// The number of bytes of an unknown name that Sidekey compares with the known names. The number is
+/// limited because comparing a very long name takes too long.
 const COMPARED_BYTES_MAX: usize = 128;
 
 /// The environment variables that restrict access to secrets. A misspelt name of such a variable is
-/// an error: if Sidekey ignored it, access would not be restricted.
+/// an error: if Sidekey ignored the variable, callers could read more secrets than intended.
 const GUARDS: [&str; 2] = ["SIDEKEY_ALLOW", "SIDEKEY_TOKEN"];
 
 /// Returns whether the unknown variable `name` is a misspelt security setting, such as
@@ -19,16 +19,16 @@ pub(super) fn is_guard(name: &str) -> bool {
     GUARDS.iter().any(|guard| is_nearly(name, guard))
 }
 
-/// Returns whether `name` is a misspelling of the security setting `guard`, with at most
-/// [`GUARD_SLIPS_MAX`] typing errors.
+/// Returns whether `name` differs from the security setting `guard` by at most [`GUARD_SLIPS_MAX`]
+/// typing errors.
 pub(super) fn is_nearly(name: &str, guard: &str) -> bool {
     // The lengths are compared first, because comparing the letters of a long name takes long.
     name.len().abs_diff(guard.len()) <= GUARD_SLIPS_MAX * char::MAX.len_utf8()
         && strsim::damerau_levenshtein(name, guard) <= GUARD_SLIPS_MAX
 }
 
-/// Returns the name in `known` that is most similar to `name`. Compares only the beginning of a
-/// very long `name`. Returns `None` if `known` is empty.
+/// Returns the name in `known` that is most similar to `name`. Compares only the first
+/// [`COMPARED_BYTES_MAX`] bytes of `name`. Returns `None` if `known` is empty.
 pub(super) fn nearest<T: AsRef<str>>(known: impl Iterator<Item = T>, name: &str) -> Option<T> {
     let beginning = &name[..name.floor_char_boundary(COMPARED_BYTES_MAX)];
     known.min_by_key(|known| strsim::damerau_levenshtein(beginning, known.as_ref()))

@@ -1,4 +1,4 @@
-//! Mistakes in the agent's configuration. Sidekey collects all of them, so that one start of the
+//! Mistakes in the agent's configuration. Sidekey collects all mistakes, so that one start of the
 //! agent reports every mistake.
 
 use super::host::Host;
@@ -7,12 +7,12 @@ use std::fmt;
 /// One mistake in the agent's configuration, such as an environment variable with an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// The name of the setting that has the mistake. This is an environment variable such as
-    /// `SIDEKEY_TTL`, or a place in a file such as `SIDEKEY_CONFIG: policy[1].ttl`. In the second
-    /// form, the variable contains the path of the file.
+    /// The setting that has the mistake: an environment variable such as `SIDEKEY_TTL`, or a key in
+    /// a file such as `SIDEKEY_CONFIG: policy[1].ttl`. In this example, the variable
+    /// `SIDEKEY_CONFIG` contains the path of the file.
     pub name: String,
-    /// What is wrong with the setting. The description never contains a token or another configured
-    /// value that may be secret.
+    /// What is wrong with the setting, as a message for the user. The message never contains a
+    /// token or another configured value that may be secret.
     pub problem: String,
 }
 
@@ -22,7 +22,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// All mistakes in the agent's configuration.
+/// All mistakes in the agent's configuration, in the order in which Sidekey found them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
 pub struct Mistakes(pub Vec<Mistake>);
 
@@ -47,9 +47,8 @@ impl Mistakes {
         }
     }
 
-    /// Returns the value of `result` if it is `Ok`. Otherwise records the error as a mistake in the
-    /// setting `name`, and returns the default value. The caller can then check the remaining
-    /// settings.
+    /// Returns the value in `result`. If `result` is an error, records a mistake in the setting
+    /// `name` and returns the default value. The caller can then check the remaining settings.
     pub(super) fn noted<T: Default>(
         &mut self,
         name: &str,
@@ -65,25 +64,34 @@ impl Mistakes {
 /// An environment variable, or a key of a configuration file, whose name Sidekey does not know.
 #[derive(Debug)]
 pub(super) struct Unknown {
-    /// The unknown name, such as `SIDEKEY_TTTL` for a variable or `SIDEKEY_CONFIG: tttl` for a key
-    /// in the configuration file.
+    /// The unknown name: a variable such as `SIDEKEY_TTTL`, or a key in the configuration file such
+    /// as `SIDEKEY_CONFIG: tttl`.
     pub(super) name: String,
-    /// A sentence for the user that suggests a known name.
     pub(super) hint: String,
     /// Whether the unknown name is a misspelt security setting, such as `SIDEKEY_ALOW`. If Sidekey
     /// ignored such a name, callers could read secrets that the operator wanted to protect.
     pub(super) is_guard: bool,
 }
 
-/// The problems that Sidekey has found so far while it reads the configuration.
-#[derive(Debug, Default)]
+/// A TOML file that Sidekey has read. Messages name the line and column of a mistake in the file.
+/// The type has no `Debug`, because the file may contain a token.
+pub(super) struct TomlFile {
+    /// The environment variable that contains the path of the file.
+    pub(super) variable: &'static str,
+    pub(super) path: String,
+    pub(super) text: String,
+}
+
+#[derive(Default)]
 pub(super) struct Problems {
     pub(super) mistakes: Mistakes,
-    /// The names of unknown variables and keys. Outside Lambda, an unknown name is a mistake. On
-    /// Lambda it is only a warning, except for a misspelt security setting.
+    /// The variables and keys whose names Sidekey does not know. Outside Lambda, an unknown name is
+    /// a mistake. On Lambda, an unknown name causes only a warning, unless the name is a misspelt
+    /// security setting.
     pub(super) unknown: Vec<Unknown>,
-    /// Warnings for the log, about settings that are valid but unusual.
     pub(super) warnings: Vec<String>,
+    /// The TOML files that contain the mistakes and the unknown keys.
+    pub(super) files: Vec<TomlFile>,
 }
 
 impl Problems {
@@ -91,15 +99,16 @@ impl Problems {
         self.mistakes.0.extend(other.mistakes.0);
         self.unknown.extend(other.unknown);
         self.warnings.extend(other.warnings);
+        self.files.extend(other.files);
     }
 
     /// Decides which problems are mistakes and which are only warnings on the platform `host`.
     ///
-    /// An unknown name is a mistake, except on Lambda. On Lambda it is only a warning, so that the
-    /// Lambda layer and the configuration of the function can be updated at different times. A
-    /// misspelt security setting is a mistake on every platform.
+    /// An unknown name is a mistake, except on Lambda. On Lambda, an unknown name causes only a
+    /// warning, so that the Lambda layer and the configuration of the function can be updated at
+    /// different times. A misspelt security setting is a mistake on every platform.
     pub(super) fn judged(self, host: Host) -> (Mistakes, Vec<String>) {
-        let Self { mut mistakes, unknown, mut warnings } = self;
+        let Self { mut mistakes, unknown, mut warnings, files: _ } = self;
         for Unknown { name, hint, is_guard } in unknown {
             match host {
                 Host::Lambda if !is_guard => warnings.push(format!("{name}: {hint}")),

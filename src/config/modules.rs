@@ -1,5 +1,5 @@
-//! Step 3 of reading the configuration: builds the configuration of each module from the parsed
-//! settings.
+//! Step 3 of reading the configuration: builds the configuration of each module of the agent from
+//! the parsed settings.
 
 use super::aws_extension;
 use super::host::Host;
@@ -16,55 +16,57 @@ use crate::tokens::Token;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long the prefetch of secrets may delay the start of the agent on Lambda. Lambda restarts the
-/// environment if all extensions and the runtime together need more than 10 seconds to start. So
-/// this value leaves two seconds for other work.
+/// The maximum time for which the agent's start on Lambda waits until secrets are prefetched.
+/// Lambda gives a function's runtime and extensions 10 seconds to start, and 2 of these seconds are
+/// left for other work.
 const LAMBDA_DEADLINE_MAX: Duration = Duration::from_secs(8);
 
-/// The configuration of every module of the agent.
+/// The configuration of the agent, with one field for each module of the agent.
 #[derive(Debug)]
 pub struct Config {
-    /// The configuration of the cache.
+    /// How the agent caches secrets: the TTLs, the limits, and the secrets that are never evicted.
     pub cache: cache::Config,
-    /// The AWS account in which secrets are looked up by name, if the operator configured one.
+    /// The id of the agent's own AWS account, from `AWS_ACCOUNT_ID`. The field is `None` on Lambda,
+    /// because Lambda itself reports the account.
     pub(crate) account: Option<Box<str>>,
-    /// The configuration of `POST /resolve`. A caller sends a message to this path and receives the
-    /// secrets that the message refers to.
+    /// The configuration of `POST /resolve`. A caller sends a JSON message to this HTTP path, and
+    /// receives all secrets that the message names.
     pub(crate) resolving: resolving::Config,
     pub(crate) prefetch: Prefetch,
-    /// The addresses at which the agent accepts connections, and the maximum numbers of
-    /// connections.
+    /// The addresses on which the agent listens, and the maximum numbers of connections.
     pub listen: listener::Config,
     pub(crate) dialect: ChosenDialect,
-    /// The tokens that callers can use. The list is empty if no token is configured. In this case,
-    /// `sidekey serve` generates a token.
+    /// The tokens with which callers can authenticate. If no token is configured, this list is
+    /// empty and `sidekey serve` generates a token.
     pub(crate) tokens: Vec<Token>,
-    /// The configuration of the client that calls AWS Secrets Manager.
+    /// The configuration of the client with which the agent calls AWS Secrets Manager.
     pub source: secrets_manager::Config,
-    /// The level, the format and the destination of the log.
+    /// The level, the format and the destination of the log lines.
     pub log: log::Config,
-    /// How long `sidekey serve` still serves after a stop signal, before it refuses connections.
+    /// How long `sidekey serve` still serves requests after a stop signal, before it refuses new
+    /// connections.
     pub(crate) drain_delay: Duration,
-    /// What the Lambda extension does if its start fails.
+    /// Whether the Lambda extension keeps running if its start fails.
     pub on_init_failure: OnInitFailure,
 }
 
-/// The dialect (the AWS agent whose responses Sidekey imitates), and the reason for this choice.
+/// The format of the HTTP responses (that of AWS's Secrets Manager Agent, or that of AWS's Lambda
+/// extension), and the reason why Sidekey chose this format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChosenDialect {
     pub(crate) dialect: Dialect,
-    /// Why Sidekey imitates the responses of this AWS agent, such as `SIDEKEY_DIALECT is set`.
-    /// Sidekey logs the reason when it starts.
+    /// The reason why Sidekey chose the format of its HTTP responses, such as `SIDEKEY_DIALECT is
+    /// set`. Sidekey logs this reason at start.
     pub(crate) reason: String,
 }
 
-/// How the secrets in `SIDEKEY_SECRETS` are prefetched.
+/// How the agent prefetches the secrets in `SIDEKEY_SECRETS`.
 #[derive(Clone, Copy, Debug)]
 pub struct Prefetch {
-    /// Whether the prefetch makes one call to AWS for each secret, or one call for up to 20
+    /// Whether the agent makes one call to AWS for each prefetched secret, or one call for up to 20
     /// secrets.
     pub(crate) mode: prefetch::Mode,
-    /// How long the start of the agent waits for the prefetch.
+    /// How long the start of the agent waits until all secrets are prefetched.
     pub(crate) deadline: Duration,
 }
 
@@ -127,9 +129,11 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
     }
 }
 
-/// Returns the AWS account id in `AWS_ACCOUNT_ID`. Returns `None`, with a warning, if the variable
-/// does not contain 12 digits. On Lambda, always returns `None`: Lambda itself reports the
-/// function's account, and the user's code may use this variable for another account.
+/// Returns the AWS account id in `AWS_ACCOUNT_ID`. If the variable does not contain 12 digits, adds
+/// a warning and returns `None`.
+///
+/// On Lambda, always returns `None`. Lambda itself reports the account of the function, and the
+/// code of the user may set this variable to another account.
 fn account(
     environment: &BTreeMap<String, String>,
     host: Host,
@@ -138,15 +142,16 @@ fn account(
     let account = environment.get("AWS_ACCOUNT_ID").filter(|_| host == Host::Standalone)?;
     if !is_account(account) {
         warnings.push(
-            "AWS_ACCOUNT_ID is ignored, because an account id has exactly 12 digits".to_owned(),
+            "AWS_ACCOUNT_ID is ignored, because its value is not an account id of 12 digits"
+                .to_owned(),
         );
         return None;
     }
     Some(account.as_str().into())
 }
 
-/// Returns how long the start of the agent waits for the prefetch. On Lambda, a time that exceeds
-/// [`LAMBDA_DEADLINE_MAX`] is reduced to it, with a warning.
+/// Returns how long the start of the agent waits until secrets are prefetched. On Lambda, limits
+/// this time to [`LAMBDA_DEADLINE_MAX`], and adds a warning if the configured time is longer.
 fn prefetch_deadline(configured: Duration, host: Host, warnings: &mut Vec<String>) -> Duration {
     if host == Host::Standalone || configured <= LAMBDA_DEADLINE_MAX {
         return configured;
@@ -158,9 +163,9 @@ fn prefetch_deadline(configured: Duration, host: Host, warnings: &mut Vec<String
     LAMBDA_DEADLINE_MAX
 }
 
-/// Chooses the dialect (the AWS agent whose responses Sidekey imitates). On Lambda the default is
-/// AWS's extension, even if none of its variables is set: many functions that used this extension
-/// set no variables.
+/// Chooses the format of the HTTP responses: that of AWS's Secrets Manager Agent, or that of AWS's
+/// Lambda extension. On Lambda, the default is always the format of the extension, because many
+/// functions use AWS's extension without setting its variables.
 fn dialect(
     setting: DialectSetting,
     environment: &BTreeMap<String, String>,
@@ -174,22 +179,21 @@ fn dialect(
             (Dialect::Extension, "SIDEKEY_DIALECT is set".to_owned())
         }
         (DialectSetting::Auto, Host::Lambda, _) => {
-            (Dialect::Extension, "this is the default in the Lambda layer".to_owned())
+            (Dialect::Extension, "extension is the default dialect in the Lambda layer".to_owned())
         }
         (DialectSetting::Auto, Host::Standalone, Some(name)) => {
             (Dialect::Extension, format!("{name} is set"))
         }
         (DialectSetting::Auto, Host::Standalone, None) => {
-            (Dialect::Agent, "this is the default outside Lambda".to_owned())
+            (Dialect::Agent, "agent is the default dialect outside Lambda".to_owned())
         }
     };
     ChosenDialect { dialect, reason }
 }
 
-/// Returns the configuration of the log. `level` is the level that a variable of Sidekey or of
-/// AWS's extension sets.
-///
-/// On Lambda, Lambda's own variables set the format. They also set the level if `level` is `None`.
+/// Returns the configuration of the log. `level` is the level in `SIDEKEY_LOG`, or in the
+/// equivalent variable of AWS's Lambda extension. If `level` is `None`, the level on Lambda comes
+/// from `AWS_LAMBDA_LOG_LEVEL`.
 fn log_config(
     level: Option<log::Level>,
     environment: &BTreeMap<String, String>,
@@ -207,7 +211,7 @@ fn log_config(
     log::Config { level: level.or(default_level).unwrap_or(log::Level::INFO), format, stream }
 }
 
-/// Parses a log level in the form that Lambda uses, such as `DEBUG`.
+/// Parses the value of `AWS_LAMBDA_LOG_LEVEL`, such as `DEBUG`.
 ///
 /// Source: "Log-level filtering" in AWS's Lambda developer guide.
 fn lambda_level(text: &str) -> Option<log::Level> {

@@ -14,20 +14,21 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 /// The maximum number of `[[policy]]` tables in the configuration file. The number is limited
-/// because Sidekey compares each fetched secret with the tables in turn.
+/// because Sidekey compares the name of each fetched secret with the patterns of all tables.
 const TABLES_MAX: usize = 100;
 
-/// The minimum TTL of a secret with `refresh = "always"`. Sidekey refreshes such a secret after
-/// each TTL, even if no caller reads it. With a shorter TTL, Sidekey would call Secrets Manager
+/// The minimum TTL of a secret with `refresh = "always"`. Sidekey refreshes such a secret once per
+/// TTL, even if no caller reads the secret. With a shorter TTL, Sidekey would call Secrets Manager
 /// without a pause.
 const ALWAYS_TTL_MIN: Duration = Duration::from_secs(1);
 
-/// The keys of a `[[policy]]` table in the configuration file, in the order of the documentation.
+/// The keys of a `[[policy]]` table in the configuration file, in the order of
+/// `docs/configuration.md`.
 pub const KEYS: &[Key<Rule>] = &[
     Key {
         name: "secrets",
         default: "",
-        help: "Required. Patterns of the secrets that this table applies to, in the format of SIDEKEY_ALLOW.",
+        help: "Required. Patterns for the names or ARNs of the secrets that this table applies to, in the format of SIDEKEY_ALLOW.",
         parse: |rule, text| {
             rule.secrets = patterns(text, "the value must not be empty")?;
             Ok(())
@@ -42,13 +43,13 @@ pub const KEYS: &[Key<Rule>] = &[
     Key {
         name: "stale_while_revalidate",
         default: "SIDEKEY_STALE_WHILE_REVALIDATE",
-        help: "How long after the end of its TTL a cached value is still served while a refresh runs.",
+        help: "How long a cached value is still served after the end of its TTL while a refresh runs.",
         parse: |rule, text| set(&mut rule.stale_while_revalidate, span(text)),
     },
     Key {
         name: "stale_if_error",
         default: "SIDEKEY_STALE_IF_ERROR",
-        help: "How long after the end of its TTL a cached value is still served while Secrets Manager fails.",
+        help: "How long a cached value is still served after the end of its TTL while Secrets Manager fails.",
         parse: |rule, text| set(&mut rule.stale_if_error, span(text)),
     },
     Key {
@@ -60,7 +61,7 @@ pub const KEYS: &[Key<Rule>] = &[
     Key {
         name: "required",
         default: "true",
-        help: "Whether the agent's start and `/ready` wait for a secret in SIDEKEY_SECRETS that is not fetched yet.",
+        help: "Whether the agent's start waits for a secret of SIDEKEY_SECRETS, and `/ready` answers 503 until the secret is fetched.",
         parse: |rule, text| set(&mut rule.is_required, boolean(text)),
     },
     Key {
@@ -79,17 +80,18 @@ fn set<T>(field: &mut Option<T>, parsed: Result<T, String>) -> Result<(), String
     Ok(())
 }
 
-/// A valid `[[policy]]` table of the configuration file. The table changes settings for some
-/// secrets.
+/// A `[[policy]]` table of the configuration file that has no mistakes. The table changes settings,
+/// such as the TTL, for the secrets that match its patterns.
 #[derive(Debug)]
 pub(super) struct PolicyTable {
-    /// The name of the table in error messages, such as `SIDEKEY_CONFIG: policy[1]`.
+    /// The name of the `[[policy]]` table in error messages, such as `SIDEKEY_CONFIG: policy[1]`.
+    /// The first table has the number 1.
     name: String,
     pub(super) rule: Rule,
 }
 
-/// Parses the `[[policy]]` tables of the configuration file. Error messages count the tables from
-/// 1.
+/// Parses the `[[policy]]` tables of the configuration file. Adds their mistakes to `problems`, and
+/// omits each table that has a mistake.
 pub(super) fn read(value: Value, problems: &mut Problems) -> Vec<PolicyTable> {
     let Some(tables) = tables_of(value) else {
         problems.mistakes.add(
@@ -99,7 +101,9 @@ pub(super) fn read(value: Value, problems: &mut Problems) -> Vec<PolicyTable> {
         return Vec::new();
     };
     if tables.len() > TABLES_MAX {
-        problems.mistakes.add(tables_name(), format!("at most {TABLES_MAX} tables are allowed"));
+        problems
+            .mistakes
+            .add(tables_name(), format!("at most {TABLES_MAX} [[policy]] tables are allowed"));
         return Vec::new();
     }
     let numbered = tables.into_iter().zip(1..);
@@ -140,7 +144,7 @@ fn read_table(name: String, table: &Table, problems: &mut Problems) -> Option<Po
         problems.mistakes.noted(&key_name, set);
     }
     if !table.contains_key("secrets") {
-        let problem = "the key 'secrets' is missing: set it to patterns of the secrets that this table applies to";
+        let problem = "the key 'secrets' is missing: add this key with patterns of the secrets that the table applies to";
         problems.mistakes.add(&*name, problem);
     } else if table.len() == 1 {
         problems.mistakes.add(
@@ -151,25 +155,23 @@ fn read_table(name: String, table: &Table, problems: &mut Problems) -> Option<Po
     (problems.mistakes.0.len() == mistakes_before).then_some(PolicyTable { name, rule })
 }
 
-/// Returns a hint that suggests a valid key to the user, if `key` is not a valid key of a
-/// `[[policy]]` table.
 fn unknown(key_name: String, key: &str) -> Unknown {
     let hint = if is_key(key) {
         // In TOML, every key below the header of a table belongs to this table.
-        "a policy has no such key; to set it for all secrets, move it above the first [[policy]]"
+        "a [[policy]] table has no such key; to set the key for all secrets, move its line above the first [[policy]]"
             .to_owned()
     } else {
         let known = KEYS.iter().map(|known| known.name);
         let nearest = nearest(known, &key.to_ascii_lowercase()).unwrap_or_default();
-        format!("a policy has no such key; did you mean {nearest}?")
+        format!("a [[policy]] table has no such key; did you mean {nearest}?")
     };
     // A security setting inside a `[[policy]]` table has no effect, just like a misspelt security
     // setting.
     Unknown { name: key_name, hint, is_guard: is_guard(&variable_name(key)) }
 }
 
-/// Records a mistake for each `[[policy]]` table that would refresh secrets without a pause.
-/// `default` contains the settings that apply if a table does not set them.
+/// Records a mistake for each `[[policy]]` table with `refresh = "always"` and a TTL below
+/// [`ALWAYS_TTL_MIN`]. If a table has no TTL, the TTL in `default` applies.
 pub(super) fn check(tables: &[PolicyTable], default: &Policy, mistakes: &mut Mistakes) {
     for PolicyTable { name, rule } in tables {
         let policy = rule.policy(default);
@@ -181,8 +183,8 @@ pub(super) fn check(tables: &[PolicyTable], default: &Policy, mistakes: &mut Mis
     }
 }
 
-/// Returns the cache policies (the TTL and related settings) of all secrets. `default` applies to a
-/// secret that no `[[policy]]` table matches.
+/// Combines the `[[policy]]` tables with the default policy, which contains the TTL and related
+/// settings. The default policy applies to each secret that no table matches.
 pub(super) fn resolved(default: Policy, tables: Vec<PolicyTable>) -> Policies {
     Policies::new(default, tables.into_iter().map(|table| table.rule).collect())
 }
@@ -199,11 +201,9 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Parses the `[[policy]]` tables in `text`. Returns the valid tables, and one line for each
-    /// mistake. The lines about unknown keys come last.
     fn load(text: &str) -> (Vec<PolicyTable>, Vec<String>) {
         let mut file: Table = text.parse().expect("the text must be valid TOML");
-        let value = file.remove(POLICY).expect("the text must have the key `policy`");
+        let value = file.remove(POLICY).expect("the TOML text must contain the key `policy`");
         let mut problems = Problems::default();
         let tables = read(value, &mut problems);
         check(&tables, &Policy::default(), &mut problems.mistakes);
@@ -218,10 +218,10 @@ mod tests {
         for (found, expected) in found.iter().zip(expected) {
             let found = found
                 .strip_prefix("SIDEKEY_CONFIG: ")
-                .expect("the mistake must begin with SIDEKEY_CONFIG");
+                .expect("the error message must begin with SIDEKEY_CONFIG");
             assert!(
                 found.starts_with(expected),
-                "the mistake must begin with '{expected}': {found}"
+                "the error message must begin with '{expected}', but is: {found}"
             );
         }
     }
@@ -282,9 +282,9 @@ mod tests {
         refused(
             "[[policy]]\nsecrets = [\"a\"]\nrefesh = \"always\"\nTTL = 1\nport = 1\n",
             &[
-                "policy[1].TTL: a policy has no such key; did you mean ttl?",
-                "policy[1].port: a policy has no such key; to set it for all secrets",
-                "policy[1].refesh: a policy has no such key; did you mean refresh?",
+                "policy[1].TTL: a [[policy]] table has no such key; did you mean ttl?",
+                "policy[1].port: a [[policy]] table has no such key; to set the key for all secrets",
+                "policy[1].refesh: a [[policy]] table has no such key; did you mean refresh?",
             ],
         );
     }
@@ -311,7 +311,7 @@ mod tests {
         }
         let table = "[[policy]]\nsecrets = [\"a\"]\nttl = 1\n";
         refused(&table.repeat(TABLES_MAX), &[]);
-        refused(&table.repeat(TABLES_MAX + 1), &["policy: at most 100 tables"]);
+        refused(&table.repeat(TABLES_MAX + 1), &["policy: at most 100 [[policy]] tables"]);
     }
 
     #[test]

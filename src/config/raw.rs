@@ -10,43 +10,60 @@ use super::key::Key;
 use super::misspelt::{is_guard, is_nearly, nearest};
 use super::mistakes::{Mistake, Unknown};
 use super::service_links::is_service_link;
+use super::toml_setting::key_name;
 use super::variables::{CONFIG_FILE, PREFIX, Settings, VARIABLES};
 use super::vars::Vars;
 use std::collections::BTreeMap;
 
-/// The value of an environment variable, or an error if the value is not UTF-8 or is in quotes.
+/// The value of an environment variable, or an error message if the value is not UTF-8 or is in
+/// quotes.
 type Text = Result<String, &'static str>;
 
-/// The error for an environment variable whose value is not UTF-8. Such a variable must not count
-/// as unset: if `SIDEKEY_ALLOW` counted as unset, callers could read every secret.
+/// The error message for an environment variable whose value is not UTF-8. Sidekey must not treat
+/// such a variable as unset: if `SIDEKEY_ALLOW` is unset, callers can read every secret.
 const NOT_UTF_8: &str = "the value is not UTF-8";
 
-/// The variable that does not count as unset if it is empty. If it counted as unset, callers could
-/// read every secret.
+/// The only environment variable that does not count as unset if its value is empty. If
+/// `SIDEKEY_ALLOW` is unset, callers can read every secret, so an empty value is an error.
 const NEVER_UNSET: &str = "SIDEKEY_ALLOW";
 
-/// The settings as strings, before they are parsed.
+/// The settings before they are parsed: strings from the environment variables and the
+/// configuration file.
 pub(super) struct Raw {
-    /// The settings as strings, in the order in which they are parsed. If two strings set the same
-    /// value, the later string wins.
+    /// The settings that the user has set, in the order in which Sidekey parses them. If two
+    /// strings set the same value, the later string wins.
     pub(super) texts: Vec<RawText>,
     pub(super) file: Result<File, Mistake>,
     pub(super) unknown: Vec<Unknown>,
-    /// The environment variables that do not begin with `SIDEKEY_` and are not empty, without white
-    /// space and quotes around their values. These are variables of AWS, of Lambda and of the user's
-    /// program.
+    /// The non-empty environment variables whose names do not begin with `SIDEKEY_`. These are
+    /// variables of AWS, of Lambda and of the user's program. White space and quotes around the
+    /// values are removed, but AWS credentials and tokens keep their quotes.
     pub(super) environment: BTreeMap<String, String>,
 }
 
 pub(super) struct RawText {
-    /// The description of the setting in the table of variables. A setting in the configuration
-    /// file uses the description of the equivalent variable.
+    /// The row that describes the setting in the table of environment variables. A setting in the
+    /// configuration file has the row of the equivalent variable.
     pub(super) key: &'static Key<Settings>,
     pub(super) text: Text,
+    /// Whether the configuration file contains the text.
+    pub(super) is_in_file: bool,
+}
+
+impl RawText {
+    /// Returns the name of the setting in messages: the name of the variable, or the place in the
+    /// configuration file.
+    pub(super) fn name(&self) -> String {
+        match self.is_in_file {
+            true => format!("{CONFIG_FILE}: {}", key_name(self.key.name)),
+            false => self.key.name.to_owned(),
+        }
+    }
 }
 
 /// Reads the environment variables and the configuration file. A variable overrides the same
-/// setting in the file. A variable of Sidekey overrides the equivalent variable of AWS's extension.
+/// setting in the file. A variable of Sidekey overrides the equivalent variable of AWS's Lambda
+/// extension.
 pub(super) fn read(vars: &dyn Vars, host: Host) -> Raw {
     let (own, environment) = variables(vars);
     let file = match own.get(CONFIG_FILE) {
@@ -64,11 +81,11 @@ pub(super) fn read(vars: &dyn Vars, host: Host) -> Raw {
     }
 }
 
-/// Divides the environment variables into those that begin with `SIDEKEY_` and all others. Removes
-/// white space around the values, and omits empty variables. Omits a variable of the second group
-/// if its value is not UTF-8.
+/// Divides the environment variables into two maps: variables whose names begin with `SIDEKEY_`,
+/// and all others. Removes white space around the values, and omits empty variables.
 ///
-/// Also omits the variables that Kubernetes sets for Services, because they are not settings.
+/// The first map omits the variables that Kubernetes sets for Services, because they are not
+/// settings. The second map omits the variables whose values are not UTF-8.
 fn variables(vars: &dyn Vars) -> (BTreeMap<String, Text>, BTreeMap<String, String>) {
     let (mut own, mut others) = (BTreeMap::new(), BTreeMap::new());
     for name in vars.names() {
@@ -87,8 +104,9 @@ fn variables(vars: &dyn Vars) -> (BTreeMap<String, Text>, BTreeMap<String, Strin
     (own, others)
 }
 
-/// Returns the text of a variable that begins with `SIDEKEY_`, or the reason why the text cannot be
-/// used. Returns `None` if the variable counts as unset, or if Kubernetes has set it.
+/// Returns the value of a variable whose name begins with `SIDEKEY_`, or an error message if the
+/// value is not UTF-8 or is in quotes. Returns `None` if the variable counts as unset, or if
+/// Kubernetes has set the variable for a Service.
 fn own_text(name: &str, value: Option<&str>) -> Option<Text> {
     match value {
         None => Some(Err(NOT_UTF_8)),
@@ -99,8 +117,8 @@ fn own_text(name: &str, value: Option<&str>) -> Option<Text> {
     }
 }
 
-/// Returns the text of a variable that does not begin with `SIDEKEY_`, without quotes. Credentials
-/// keep their quotes, and a later step reports the quotes as a mistake.
+/// Returns the value of a variable whose name does not begin with `SIDEKEY_`, without quotes. AWS
+/// credentials and tokens keep their quotes, which a later step reports as a mistake.
 fn others_text<'a>(name: &str, value: &'a str) -> &'a str {
     match unquoted(value) {
         Some(inner) if !credentials::VARIABLES.contains(&name) => trimmed(inner),
@@ -108,8 +126,6 @@ fn others_text<'a>(name: &str, value: &'a str) -> &'a str {
     }
 }
 
-/// Returns the settings that the user has set, as strings. If two strings set the same value, the
-/// later string wins.
 fn texts(
     own: &BTreeMap<String, Text>,
     file: Option<&File>,
@@ -117,19 +133,23 @@ fn texts(
 ) -> Vec<RawText> {
     let setting = |name: &str| {
         let in_file = || file.and_then(|file| file.settings.get(name).cloned().map(Ok));
-        own.get(name).cloned().or_else(in_file)
+        match own.get(name) {
+            Some(text) => Some((text.clone(), false)),
+            None => in_file().map(|text| (text, true)),
+        }
     };
     let of_extension = aws_extension::VARIABLES.iter().filter_map(|key| {
-        let text = environment.get(key.name)?;
-        setting(key.default).is_none().then(|| RawText { key, text: Ok(text.clone()) })
+        let text = environment.get(key.name)?.clone();
+        let is_set = setting(key.default).is_some();
+        (!is_set).then_some(RawText { key, text: Ok(text), is_in_file: false })
     });
-    let of_sidekey =
-        VARIABLES.iter().filter_map(|key| Some(RawText { key, text: setting(key.name)? }));
+    let of_sidekey = VARIABLES.iter().filter_map(|key| {
+        let (text, is_in_file) = setting(key.name)?;
+        Some(RawText { key, text, is_in_file })
+    });
     of_extension.chain(of_sidekey).collect()
 }
 
-/// Returns a hint that suggests a known variable to the user. Returns `None` if Sidekey knows the
-/// variable `name`.
 fn unknown(name: &str) -> Option<Unknown> {
     if name == CONFIG_FILE || VARIABLES.iter().any(|known| known.name == name) {
         return None;

@@ -1,6 +1,6 @@
-//! Parses the table `[resolve.tenant]` of the configuration file. The table defines which fields of
-//! a message identify its tenant (such as a company). A message can then refer only to secrets of
-//! its own tenant.
+//! Parses the table `[resolve.tenant]` of the configuration file. The table says which fields of a
+//! JSON message identify its tenant (customer). A message can then name only secrets of its own
+//! tenant.
 
 use super::file::RESOLVE;
 use super::misspelt::nearest;
@@ -15,14 +15,14 @@ use toml::{Table, Value};
 const TENANT: &str = "tenant";
 
 /// The maximum number of lines in the table `[resolve.tenant]` of the configuration file. Each line
-/// names one variable part of secret names, such as `company_name`.
+/// names a variable part of secret names, such as `company_name`.
 const BINDINGS_MAX: usize = 16;
 
 const TABLE_EXPECTED: &str = "the value must be a table with the heading [resolve.tenant]";
 
 /// Parses the table `resolve` of the configuration file, whose only valid key is `tenant`. Any
-/// other key counts as a misspelt security setting: the user probably meant `tenant`, which
-/// restricts access to secrets.
+/// other key counts as a misspelt security setting, because the user probably meant `tenant`, and
+/// that table restricts access to secrets.
 pub(super) fn read(
     value: Value,
     unknown: &mut Vec<Unknown>,
@@ -59,7 +59,10 @@ fn read_tenant(name: &str, table: Table, mistakes: &mut Mistakes) -> Vec<TenantB
         mistakes.add(name, problem);
     }
     if table.len() > BINDINGS_MAX {
-        mistakes.add(name, format!("at most {BINDINGS_MAX} placeholders are allowed"));
+        mistakes.add(
+            name,
+            format!("at most {BINDINGS_MAX} lines are allowed in the table [resolve.tenant]"),
+        );
         return Vec::new();
     }
     let mut bindings = Vec::new();
@@ -75,10 +78,10 @@ fn read_tenant(name: &str, table: Table, mistakes: &mut Mistakes) -> Vec<TenantB
 fn path(value: &Value) -> Result<Path, String> {
     let text = value
         .as_str()
-        .ok_or("the value must be a string with the path of a field in the message")?;
+        .ok_or("the value must be a string: the path of a field in the message, such as company_data.company_name")?;
     match Path::parse(text) {
         Ok(path) if path.has_wildcard() => {
-            Err("the path must not contain '*', because it must lead to exactly one field"
+            Err("the path must not contain '*', because the path must lead to exactly one field"
                 .to_owned())
         }
         Ok(path) => Ok(path),
@@ -86,9 +89,9 @@ fn path(value: &Value) -> Result<Path, String> {
     }
 }
 
-/// Records a mistake for each key of the table `[resolve.tenant]` that no name pattern of the
-/// conventions contains. The keys are placeholders: variable parts of secret names, such as
-/// `company_name`. A misspelt placeholder would restrict nothing.
+/// Records a mistake for each key of the table `[resolve.tenant]` that is not a placeholder in the
+/// conventions. A placeholder is a variable part of secret names, such as `company_name`. A
+/// misspelt placeholder would not restrict access to any secret.
 pub(super) fn check(
     bindings: &[TenantBinding],
     conventions: &Conventions,
@@ -102,12 +105,15 @@ pub(super) fn check(
         }
         let hint = match nearest(known.iter(), placeholder) {
             _ if is_key(placeholder) => {
-                format!("to set {placeholder} for all secrets, write it above the first table")
+                format!(
+                    "to change the setting {placeholder} for all secrets, move its line above the first table"
+                )
             }
             Some(nearest) => format!("did you mean {nearest}?"),
-            None => "the conventions have no placeholders".to_owned(),
+            None => "the name patterns of the conventions contain no placeholders".to_owned(),
         };
-        let problem = format!("no convention has this placeholder; {hint}");
+        let problem =
+            format!("no name pattern of the conventions contains {{{placeholder}}}; {hint}");
         mistakes.add(format!("{}.{TENANT}.{placeholder}", location()), problem);
     }
 }
@@ -118,11 +124,9 @@ mod tests {
     use crate::hostile::mangled;
     use proptest::prelude::*;
 
-    /// Parses the table `resolve` in `text`. Returns one line for each placeholder, such as
-    /// `company_name=a.b`, and one line for each mistake.
     fn load(text: &str) -> (Vec<String>, Vec<String>) {
         let mut file: Table = text.parse().expect("the text must be valid TOML");
-        let value = file.remove(RESOLVE).expect("the text must have the key `resolve`");
+        let value = file.remove(RESOLVE).expect("the TOML text must contain the key `resolve`");
         let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
         let bindings = read(value, &mut unknown, &mut mistakes);
         check(&bindings, &Conventions::built_in(), &mut mistakes);
@@ -156,10 +160,10 @@ mod tests {
         for (found, expected) in found.iter().zip(expected) {
             let found = found
                 .strip_prefix("SIDEKEY_CONFIG: ")
-                .expect("the mistake must begin with SIDEKEY_CONFIG");
+                .expect("the error message must begin with SIDEKEY_CONFIG");
             assert!(
                 found.starts_with(expected),
-                "the mistake must begin with '{expected}': {found}"
+                "the error message must begin with '{expected}', but is: {found}"
             );
         }
     }
@@ -176,8 +180,8 @@ mod tests {
                 "resolve.tenant.company_name: the path must not contain",
                 "resolve.tenant.project_name: expected a key or '*'",
                 "resolve.tenant.ttl: the value must be a string",
-                "resolve.tenant.company: no convention has this placeholder; did you mean company_name?",
-                "resolve.tenant.port: no convention has this placeholder; to set port for",
+                "resolve.tenant.company: no name pattern of the conventions contains {company}; did you mean company_name?",
+                "resolve.tenant.port: no name pattern of the conventions contains {port}; to change",
                 "resolve.tennant: the table resolve has no such key",
             ],
         );

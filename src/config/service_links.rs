@@ -8,14 +8,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// The protocols of Kubernetes Services, as the variables contain them.
+/// The protocols of Kubernetes Services, as Kubernetes writes them in variables such as
+/// `SIDEKEY_PORT_9277_TCP_PROTO=tcp`.
 const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 
 /// Returns whether Kubernetes sets a variable with this name and this value for a Service. For
-/// example, for a Service called `sidekey` it sets `SIDEKEY_PORT=tcp://10.96.3.4:9277`.
+/// example, for a Service called `sidekey`, Kubernetes sets `SIDEKEY_PORT=tcp://10.96.3.4:9277`.
 ///
-/// The name and the value must both have the form that Kubernetes writes. So `SIDEKEY_PORT=2773` is
-/// a setting, and `SIDEKEY_PORT=tcp://10.96.3.4:9277` is not.
+/// The name and the value must both have the form that Kubernetes uses. So `SIDEKEY_PORT=2773` is a
+/// setting of Sidekey, but `SIDEKEY_PORT=tcp://10.96.3.4:9277` comes from Kubernetes.
 pub(super) fn is_service_link(name: &str, value: &str) -> bool {
     let parts: Vec<&str> = name.split('_').collect();
     let is_port_name = |number: &str, protocol: &str| {
@@ -37,7 +38,6 @@ pub(super) fn is_service_link(name: &str, value: &str) -> bool {
     }
 }
 
-/// Returns whether the text is a URL such as `tcp://10.96.3.4:9277`.
 fn is_url(text: &str) -> bool {
     text.split_once("://").is_some_and(|(protocol, address)| {
         PROTOCOLS.contains(&protocol) && address.parse::<SocketAddr>().is_ok()

@@ -3,7 +3,6 @@
 use super::credentials;
 use super::file::File;
 use super::host::Host;
-use super::key::Key;
 use super::mistakes::{Mistake, Mistakes, Problems};
 use super::policy::{self, PolicyTable};
 use super::raw::{Raw, RawText};
@@ -21,17 +20,19 @@ use crate::tokens::Token;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The parsed values of all settings. A setting that has a mistake has its default value.
+/// The parsed values of all settings. If the value of a setting is invalid, the setting has its
+/// default value here.
 pub(super) struct Resolved {
     pub(super) settings: Settings,
-    /// The cache policy of each secret: its TTL, and how long it may be served stale.
+    /// The TTL of each secret, and for how long the cache may serve the secret's value after the
+    /// end of the TTL.
     pub(super) policies: Policies,
     pub(super) conventions: Arc<Conventions>,
-    /// The check that a message refers only to secrets of its own tenant.
+    /// The check that a message to `/resolve` names only secrets of its own tenant (customer).
     pub(super) tenant_check: TenantCheck,
     pub(super) tokens: Vec<Token>,
     pub(super) trust: Trust,
-    /// The environment variables that do not begin with `SIDEKEY_`.
+    /// The environment variables whose names do not begin with `SIDEKEY_`.
     pub(super) environment: BTreeMap<String, String>,
 }
 
@@ -62,18 +63,19 @@ pub(super) fn resolve(raw: Raw, host: Host, problems: &mut Problems) -> Resolved
     }
 }
 
-/// Parses the settings in `texts`. A setting that has a mistake keeps its default value.
+/// Parses the settings in `texts`. If the value of a setting is invalid, records a mistake, and the
+/// setting keeps its default value.
 pub(super) fn typed<'a>(
     texts: impl Iterator<Item = &'a RawText>,
     mistakes: &mut Mistakes,
 ) -> Settings {
     let mut settings = Settings::default();
-    for RawText { key: Key { name, parse, .. }, text } in texts {
-        let set = match text {
-            Ok(text) => parse(&mut settings, text.trim()),
+    for raw in texts {
+        let set = match &raw.text {
+            Ok(text) => (raw.key.parse)(&mut settings, text.trim()),
             Err(problem) => Err((*problem).to_owned()),
         };
-        mistakes.noted(name, set);
+        mistakes.noted(&raw.name(), set);
     }
     settings
 }
@@ -84,7 +86,8 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Parses the tables of the configuration file, and records all problems with the file.
+    /// Parses the tables `[[policy]]` and `[resolve.tenant]` of the configuration file. Records all
+    /// mistakes in the file.
     pub(super) fn read(file: Result<File, Mistake>, problems: &mut Problems) -> Self {
         let file = file.unwrap_or_else(|mistake| {
             problems.mistakes.0.push(mistake);
@@ -102,20 +105,21 @@ impl Tables {
     }
 }
 
-/// Loads the conventions (the rules for the names and values of each kind of secret). Also checks
-/// the table `[resolve.tenant]`, because its keys must occur in the conventions.
+/// Loads the conventions: the patterns for the names of secrets, and the rules for their values.
+/// Also checks the table `[resolve.tenant]`, because each key of this table must be a placeholder
+/// in a pattern of the conventions.
 pub(super) fn load_conventions(
     settings: &Settings,
     tables: &Tables,
     problems: &mut Problems,
 ) -> Arc<Conventions> {
     let path = settings.conventions.as_deref();
-    let loaded = conventions::load(path, &mut problems.unknown, &mut problems.mistakes);
+    let loaded = conventions::load(path, problems);
     resolve::check(&tables.tenant_bindings, &loaded, &mut problems.mistakes);
     Arc::new(loaded)
 }
 
-/// Checks settings whose valid values depend on other settings.
+/// Checks the settings whose valid values depend on other settings.
 fn check_relations(settings: &Settings, mistakes: &mut Mistakes) {
     if settings.upstream_timeout > settings.reader_wait {
         mistakes.add(
@@ -140,15 +144,17 @@ fn check_relations(settings: &Settings, mistakes: &mut Mistakes) {
         // be unknown.
         let is_name = matches!(secret.id, SecretId::Name(_));
         if is_name && !settings.scope.admits(&secret.id, &unknown_home) {
-            let problem =
-                format!("no pattern in SIDEKEY_ALLOW matches the secret {}", secret.id.as_str());
+            let problem = format!(
+                "no pattern in SIDEKEY_ALLOW matches the secret {}: add a pattern, or remove the secret from SIDEKEY_SECRETS",
+                secret.id.as_str()
+            );
             mistakes.add("SIDEKEY_SECRETS", problem);
         }
     }
 }
 
-/// Checks the variables of AWS that Sidekey or the AWS SDK uses. With an invalid value, the agent
-/// would start, but every call to AWS would fail.
+/// Checks the AWS credentials and the region in `environment`. If these values were invalid, the
+/// agent would start, but every call to AWS would fail.
 fn check_aws_variables(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
@@ -163,8 +169,8 @@ fn check_aws_variables(
     }
 }
 
-/// Reads additional root certificates for TLS connections to AWS. The path of their file is in
-/// `AWS_CA_BUNDLE` or `SSL_CERT_FILE`.
+/// Reads additional root certificates for TLS connections to AWS. `AWS_CA_BUNDLE` or
+/// `SSL_CERT_FILE` contains the path of the file with the certificates.
 fn trust(environment: &BTreeMap<String, String>, mistakes: &mut Mistakes) -> Trust {
     let given = ["AWS_CA_BUNDLE", "SSL_CERT_FILE"]
         .into_iter()
@@ -175,7 +181,8 @@ fn trust(environment: &BTreeMap<String, String>, mistakes: &mut Mistakes) -> Tru
     let trust = std::fs::read(path)
         .map_err(|error| format!("the file {path} cannot be read: {error}"))
         .and_then(|pem| {
-            Trust::with_bundle(&pem).map_err(|bad| format!("the file {path} cannot be used: {bad}"))
+            Trust::with_bundle(&pem)
+                .map_err(|bad| format!("the file {path} is not a list of root certificates: {bad}"))
         });
     mistakes.noted(name, trust)
 }

@@ -1,7 +1,7 @@
 //! Parses sizes of memory, such as `32MiB`.
 
-/// The maximum size of memory that a setting can have: 16 GiB, which is more memory than any
-/// sidecar has.
+/// The maximum size of memory in a setting, in bytes: 16 GiB, which is more memory than a container
+/// with the agent usually has.
 pub(crate) const SIZE_MAX: usize = 16 * 1024 * 1024 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +19,7 @@ pub(crate) enum BadSize {
 ///
 /// # Errors
 ///
-/// Returns an error if the string is not a size, or if the size exceeds [`SIZE_MAX`].
+/// Returns an error if `text` is not a size, or if the size exceeds [`SIZE_MAX`].
 pub(crate) fn parse(text: &str) -> Result<usize, BadSize> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     if digits == 0 {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// The maximum duration that a setting can have: 30 days, which is longer than the lifetime of any
-/// Lambda environment.
+/// The maximum duration in a setting: 30 days, which is longer than the lifetime of any Lambda
+/// environment.
 pub(crate) const SPAN_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +20,7 @@ pub(crate) enum BadSpan {
 ///
 /// # Errors
 ///
-/// Returns an error if the string is not a duration, or if the duration exceeds [`SPAN_MAX`].
+/// Returns an error if `text` is not a duration, or if the duration exceeds [`SPAN_MAX`].
 pub(crate) fn parse(text: &str) -> Result<Duration, BadSpan> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..digits].parse().map_err(|_| BadSpan::Unreadable)?;

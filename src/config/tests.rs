@@ -53,14 +53,14 @@ fn all_mistakes_are_reported_at_once_by_name() {
     );
 }
 
-/// All mistakes must be reported at once. Otherwise a user of Lambda would have to deploy the
+/// The agent must report all mistakes at once. Otherwise a user of Lambda would have to deploy the
 /// function again after each correction.
 #[test]
 fn every_malformed_item_of_a_list_is_reported() {
     let bad = [("SIDEKEY_SECRETS", "b\u{e4}, ok, d\u{f6}, #"), ("SIDEKEY_ALLOW", "a/**,b,c/**")];
     let found = load_from(&bad, Host::Standalone).mistakes.to_string();
     for part in ["'b\u{e4}'", "'d\u{f6}'", "'#'", "'a/**'", "'c/**'"] {
-        assert!(found.contains(part), "the mistakes must name {part}: {found}");
+        assert!(found.contains(part), "the error message must contain {part}, but is: {found}");
     }
     assert!(!found.contains("ok"), "{found}");
 }
@@ -88,7 +88,7 @@ fn unknown_variable_gets_a_hint_with_the_nearest_name() {
         "SIDEKEY_SECRET: Sidekey has no such variable; did you mean SIDEKEY_SECRETS?"
     );
     let loaded = load_from(&[("SIDEKEY_SECRET", "x"), ("AWS_SESSION_TOKEN", "t")], Host::Lambda);
-    assert!(loaded.mistakes.is_empty(), "on Lambda an unknown variable must be only a warning");
+    assert!(loaded.mistakes.is_empty(), "on Lambda, an unknown variable must cause only a warning");
     assert_eq!(loaded.warnings.len(), 1);
 }
 
@@ -161,12 +161,22 @@ fn dialect_follows_from_host_and_variables() {
         assert_eq!((chosen.dialect, &*chosen.reason), (dialect, reason), "{pairs:?}");
     };
     let foreign = ("PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL", "info");
-    check(&[], Host::Standalone, Dialect::Agent, "this is the default outside Lambda");
+    check(&[], Host::Standalone, Dialect::Agent, "agent is the default dialect outside Lambda");
     let reason = "PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL is set";
     check(&[foreign], Host::Standalone, Dialect::Extension, reason);
     let empty = ("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", "");
-    check(&[empty], Host::Standalone, Dialect::Agent, "this is the default outside Lambda");
-    check(&[], Host::Lambda, Dialect::Extension, "this is the default in the Lambda layer");
+    check(
+        &[empty],
+        Host::Standalone,
+        Dialect::Agent,
+        "agent is the default dialect outside Lambda",
+    );
+    check(
+        &[],
+        Host::Lambda,
+        Dialect::Extension,
+        "extension is the default dialect in the Lambda layer",
+    );
     for (choice, dialect) in [("agent", Dialect::Agent), ("extension", Dialect::Extension)] {
         for host in [Host::Standalone, Host::Lambda] {
             let pairs = [foreign, ("SIDEKEY_DIALECT", choice)];
@@ -200,7 +210,8 @@ fn sdk_gets_the_environment_without_sidekeys_variables() {
     );
 }
 
-/// Kubernetes sets these variables in a pod beside the Services `sidekey-metrics` and `sidekey`.
+/// Kubernetes sets these variables in each pod of a namespace that contains the Services
+/// `sidekey-metrics` and `sidekey`.
 #[test]
 fn variables_of_kubernetes_services_are_no_settings() {
     let links = [
@@ -360,10 +371,14 @@ fn conventions_are_read_although_other_variables_have_mistakes() {
     };
     let others =
         [("SIDEKEY_TTL", "soon"), ("SIDEKEY_TTTL", "1m"), ("AWS_CA_BUNDLE", "/nonexistent")];
-    assert_eq!(*read(&others).expect("the conventions must be read"), Conventions::built_in());
+    assert_eq!(
+        *read(&others)
+            .expect("mistakes in other variables must not prevent reading the conventions"),
+        Conventions::built_in()
+    );
     for name in ["SIDEKEY_CONVENTIONS", "SIDEKEY_CONFIG"] {
-        let mistakes =
-            read(&[(name, "/nonexistent")]).expect_err("a missing file must be a mistake");
+        let mistakes = read(&[(name, "/nonexistent")])
+            .expect_err("a missing file must be reported as a mistake");
         assert!(
             mistakes.starts_with(&format!("{name}: the file /nonexistent cannot be read")),
             "{mistakes}"

@@ -1,18 +1,21 @@
-//! Converts between settings in the configuration file and environment variables: `ttl = 300` in
+//! Converts settings in the configuration file to environment variables, and back: `ttl = 300` in
 //! the file is the same setting as `SIDEKEY_TTL=300`.
 
 use super::values::is_separator;
 use super::variables::{PREFIX, VARIABLES};
 use toml::Value;
 
-/// The error message for a TOML value that no environment variable could express, such as a float.
 const VALUE_EXPECTED: &str = "the value must be a string, a number, a boolean or a list of strings";
 
-/// Returns the keys of all settings in the configuration file. Each key is the name of an
+/// Returns all keys that a setting in the configuration file can have. Each key is the name of an
 /// environment variable in lower case, without `SIDEKEY_`.
 pub(super) fn keys() -> impl Iterator<Item = String> {
-    let names = VARIABLES.iter().map(|variable| variable.name.trim_start_matches(PREFIX));
-    names.map(str::to_ascii_lowercase)
+    VARIABLES.iter().map(|variable| key_name(variable.name))
+}
+
+/// Returns the key of the configuration file for an environment variable: `ttl` for `SIDEKEY_TTL`.
+pub(super) fn key_name(variable: &str) -> String {
+    variable.trim_start_matches(PREFIX).to_ascii_lowercase()
 }
 
 pub(super) fn is_key(key: &str) -> bool {
@@ -24,15 +27,17 @@ pub(super) fn variable_name(key: &str) -> String {
     format!("{PREFIX}{}", key.to_ascii_uppercase())
 }
 
-/// The error message for an item of a TOML list that would become several items of a setting.
+/// The error message for an item of a TOML list that contains a comma or white space. Sidekey would
+/// later split such an item into several items.
 const SEPARATOR_IN_ITEM: &str = "an item of the list contains white space or a comma, which separate items: write each item as a string of its own";
 
-/// Converts a TOML value to the value of the equivalent environment variable. The items of a list
-/// are joined by commas.
+/// Converts a TOML value to the value of the equivalent environment variable. Joins the items of a
+/// list with commas.
 ///
 /// # Errors
 ///
-/// Returns an error if no environment variable could express the value.
+/// Returns an error if the type of the TOML value is unsupported, or if an item of a list contains
+/// a comma or white space.
 pub(super) fn text_of(value: &Value) -> Result<String, &'static str> {
     match value {
         Value::String(text) => Ok(text.clone()),

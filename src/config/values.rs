@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A value of `SIDEKEY_TOKEN` that begins with this prefix is the path of a file with the token, as
-/// in `file:///run/token`.
+/// The beginning of a `SIDEKEY_TOKEN` that is the path of a file with the token, as in
+/// `file:///run/token`.
 pub(super) const FILE_PREFIX: &str = "file://";
 
 pub(super) const SECRETS_MAX: usize = 1000;
@@ -28,30 +28,28 @@ pub enum OnInitFailure {
     Fail,
 }
 
-/// The value of `SIDEKEY_DIALECT`: the AWS agent whose responses Sidekey imitates.
+/// The value of `SIDEKEY_DIALECT`: whether Sidekey's HTTP responses have the format of AWS's
+/// Secrets Manager Agent, or that of AWS's Lambda extension.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum DialectSetting {
-    /// Sidekey chooses the format of its responses by the platform and by the environment
-    /// variables.
+    /// Sidekey chooses the response format by the platform and by the environment variables.
     #[default]
     Auto,
-    /// The responses have the format of AWS's Secrets Manager Agent.
     Agent,
-    /// The responses have the format of AWS's Lambda extension.
     Extension,
 }
 
-/// Splits a list at commas and white space. Empty items are skipped.
+/// Splits a list at commas and white space, and skips empty items.
 pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(is_separator).filter(|item| !item.is_empty())
 }
 
-/// Returns whether the character separates the items of a list.
 pub(super) fn is_separator(c: char) -> bool {
     c == ',' || c.is_whitespace()
 }
 
-/// Parses a list of names or ARNs of secrets. The error message contains every malformed item.
+/// Parses a list of secrets, each given by its name or ARN. The error message contains every
+/// invalid item.
 pub(super) fn references(text: &str) -> Result<Vec<Reference>, String> {
     let (mut references, mut problems) = (Vec::new(), Vec::new());
     for item in list(text) {
@@ -69,9 +67,9 @@ pub(super) fn references(text: &str) -> Result<Vec<Reference>, String> {
     Ok(references)
 }
 
-/// Parses a list of patterns for names and ARNs of secrets. Returns the error message `if_empty` if
-/// the list is empty. Without this error, a variable that is empty by accident would allow all
-/// secrets, because an empty [`Scope`] matches every secret.
+/// Parses a list of patterns for the names and ARNs of secrets. An empty list is an error with the
+/// message `if_empty`. Otherwise a variable that is empty by accident would allow all secrets,
+/// because an empty [`Scope`] matches every secret.
 pub(super) fn patterns(text: &str, if_empty: &str) -> Result<Scope, String> {
     let scope = Scope::new(list(text)).map_err(|bad| bad.to_string())?;
     if scope.is_open() { Err(if_empty.to_owned()) } else { Ok(scope) }
@@ -98,7 +96,6 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
     span::parse(text).map_err(|bad| bad.to_string())
 }
 
-/// Parses a duration, such as `5m`. A duration of zero is an error.
 pub(super) fn positive_span(text: &str) -> Result<Duration, String> {
     match span(text)? {
         Duration::ZERO => Err("the duration must be longer than zero".to_owned()),
@@ -125,14 +122,14 @@ pub(super) fn region(text: &str) -> Result<String, String> {
     }
 }
 
-/// Returns the value that has the name `text` in `choices`. The error message for an unknown name
-/// lists all names.
+/// Returns the value whose name in `choices` is `text`. If `text` is an unknown name, the error
+/// message lists all names.
 pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     let chosen = choices.iter().find(|(name, _)| *name == text);
     chosen.map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         let (last, others) =
-            names.split_last().expect("every list of choices has at least one item");
+            names.split_last().expect("a setting with fixed choices must have at least one choice");
         format!("the value must be {} or {last}", others.join(", "))
     })
 }

@@ -1,5 +1,4 @@
-//! The table of Sidekey's own environment variables, and the struct that stores their parsed
-//! values.
+//! The table of Sidekey's own environment variables, and the struct with their parsed values.
 
 use super::key::Key;
 use super::values::{
@@ -18,25 +17,28 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The prefix of the names of all Sidekey variables.
+/// The beginning of the names of all environment variables of Sidekey.
 pub const PREFIX: &str = "SIDEKEY_";
 
-/// The environment variable with the path of the configuration file. The variable is not in the
-/// table [`VARIABLES`], because the configuration file cannot contain its own path.
+/// The environment variable that contains the path of the configuration file. The table
+/// [`VARIABLES`] lacks this variable, because the configuration file cannot contain its own path.
 pub const CONFIG_FILE: &str = "SIDEKEY_CONFIG";
 
-/// The environment variable with the path of the conventions file, which defines how secrets are
-/// named and which fields their values have.
+/// The environment variable that contains the path of the conventions file. That file contains
+/// patterns for the names of secrets, and the JSON fields that the secrets' values must have.
 pub const CONVENTIONS_FILE: &str = "SIDEKEY_CONVENTIONS";
+
+/// The agent's port if no port is configured. AWS's agents use the same port.
+pub(crate) const DEFAULT_PORT: &str = "2773";
 
 pub(crate) const CACHE_SIZE_MAX: usize = 100_000;
 
 /// Declares the struct [`Settings`] and the table [`VARIABLES`] together, so that a new variable is
 /// added in one place.
 ///
-/// Each row has the form `field: Type { name, default, help, parse }`. `parse` turns the value of
-/// the variable into a typed value, which is stored in the field of [`Settings`] called `field`.
-/// The fields under `without_variable` have an initial value, and no Sidekey variable sets them.
+/// Each row has the form `field: Type { name, default, help, parse }`. The function `parse`
+/// converts the variable's string to a `Type`, which is stored in `field` of [`Settings`]. No
+/// Sidekey variable sets the fields under `without_variable`.
 macro_rules! settings {
     (
         without_variable { $($extra:ident: $extra_type:ty = $initial:expr,)* }
@@ -54,7 +56,7 @@ macro_rules! settings {
             $(pub(super) $field: $type,)*
         }
 
-        /// The environment variables of Sidekey, in the order of the documentation.
+        /// The environment variables of Sidekey, in the order of `docs/configuration.md`.
         pub const VARIABLES: &[Key<Settings>] = &[$(Key {
             name: $name,
             default: $default,
@@ -67,7 +69,6 @@ macro_rules! settings {
         },)*];
 
         impl Settings {
-            /// Returns the settings before the defaults of the table [`VARIABLES`] are applied.
             fn initial() -> Self {
                 Self {
                     $($extra: $initial,)*
@@ -83,7 +84,7 @@ impl Default for Settings {
         let mut settings = Self::initial();
         for variable in VARIABLES.iter().filter(|variable| !variable.default.is_empty()) {
             (variable.parse)(&mut settings, variable.default)
-                .expect("a unit test checks that every default in the table is valid");
+                .expect("every default value in the table VARIABLES must be valid");
         }
         // `None` means that SIDEKEY_LOG is unset. On Lambda, a variable of Lambda then sets the log
         // level.
@@ -92,7 +93,7 @@ impl Default for Settings {
     }
 }
 
-/// Prints no value, because the token is among the settings.
+/// Prints none of the settings, because one of them is the token.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings").finish_non_exhaustive()
@@ -121,14 +122,14 @@ settings! {
     }
     port: u16 {
         name: "SIDEKEY_PORT",
-        default: "2773",
-        help: "Port on 127.0.0.1 and ::1; 0 picks a free port.",
+        default: DEFAULT_PORT,
+        help: "The port that the agent listens on, at 127.0.0.1 and ::1; 0 picks a free port.",
         parse: |text| number(text, 0..=65535),
     }
     socket: Option<PathBuf> {
         name: "SIDEKEY_SOCKET",
         default: "",
-        help: "Path of a Unix socket to listen on in addition to the port. The socket needs a directory of its own.",
+        help: "Path of a Unix socket that the agent listens on in addition to the port. The socket's folder must belong to the agent's user and have mode 0700.",
         parse: |text| path(text).map(Some),
     }
     metrics_listen: Option<SocketAddr> {
@@ -149,13 +150,13 @@ settings! {
     stale_while_revalidate: Duration {
         name: "SIDEKEY_STALE_WHILE_REVALIDATE",
         default: "0s",
-        help: "How long after the end of its TTL a cached value is still served while a refresh runs.",
+        help: "How long a cached value is still served after the end of its TTL while a refresh runs.",
         parse: span,
     }
     stale_if_error: Duration {
         name: "SIDEKEY_STALE_IF_ERROR",
         default: "1h",
-        help: "How long after the end of its TTL a cached value is still served while Secrets Manager fails.",
+        help: "How long a cached value is still served after the end of its TTL while Secrets Manager fails.",
         parse: span,
     }
     denied_grace: Duration {
@@ -223,7 +224,7 @@ settings! {
     on_init_failure: OnInitFailure {
         name: "SIDEKEY_ON_INIT_FAILURE",
         default: "serve",
-        help: "What the Lambda extension does if it cannot start without problems: `serve` starts anyway and serves the secrets that it can read, `fail` makes the function's start fail.",
+        help: "What the Lambda extension does if its start fails: `serve` keeps the extension running, and serves the secrets that it can read; `fail` makes the start of the function fail.",
         parse: |text| choice(text, &[("serve", OnInitFailure::Serve), ("fail", OnInitFailure::Fail)]),
     }
     dialect: DialectSetting {
@@ -242,7 +243,7 @@ settings! {
     endpoint: Option<Endpoint> {
         name: "SIDEKEY_ENDPOINT",
         default: "",
-        help: "The URL to call instead of AWS's own endpoint. It must use https, or http with a loopback address. `{region}` in the URL is replaced by the region.",
+        help: "The URL that the agent calls instead of AWS's own endpoint of Secrets Manager. The URL must use https, or http with a loopback address. `{region}` in the URL is replaced by the region.",
         parse: |text| Endpoint::parse(text).map(Some).map_err(|bad| bad.to_string()),
     }
     allow_http_endpoint: bool {
@@ -254,7 +255,7 @@ settings! {
     region: Option<String> {
         name: "SIDEKEY_REGION",
         default: "",
-        help: "The region of secrets that are given by name. If unset, Sidekey uses the region that the AWS SDK finds.",
+        help: "The AWS region of secrets that callers request by name. If unset, Sidekey uses the region that the AWS SDK finds.",
         parse: |text| region(text).map(Some),
     }
     region_only: bool {
@@ -278,7 +279,7 @@ settings! {
     log: Option<Level> {
         name: "SIDEKEY_LOG",
         default: "info",
-        help: "Level of Sidekey's own log lines: `off`, `error`, `warn`, `info`, `debug` or `trace`.",
+        help: "The lowest level of log lines that Sidekey writes: `off`, `error`, `warn`, `info`, `debug` or `trace`.",
         parse: |text| match text.parse() {
             Ok(level) => Ok(Some(level)),
             Err(_) => Err("the value must be off, error, warn, info, debug or trace".to_owned()),
@@ -293,7 +294,7 @@ settings! {
     is_strict: bool {
         name: "SIDEKEY_STRICT",
         default: "false",
-        help: "Whether to refuse secrets whose values break their convention, with an error that says what is wrong.",
+        help: "Whether to refuse secrets whose values break the rules in their convention, with an error that says what is wrong.",
         parse: boolean,
     }
 }
@@ -312,7 +313,10 @@ mod tests {
     fn set(name: &str, text: &str) -> Result<Settings, String> {
         let mut settings = Settings::default();
         let variable = VARIABLES.iter().find(|variable| variable.name == name);
-        (variable.expect("the variable must be in the table").parse)(&mut settings, text)?;
+        (variable.expect("the table VARIABLES must contain the tested variable").parse)(
+            &mut settings,
+            text,
+        )?;
         Ok(settings)
     }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A set of environment variables. Outside tests, these are the variables of the process.
+/// A set of environment variables. In production, these are the variables of the process; a test
+/// can use other variables.
 pub trait Vars {
     /// Returns the value of the environment variable `name`. Returns `None` if the variable is
     /// unset or its value is not UTF-8.
@@ -13,8 +14,7 @@ pub trait Vars {
     fn names(&self) -> Vec<String>;
 }
 
-/// The environment variables of this process. A variable whose value is not UTF-8 is listed by
-/// name, but has no value.
+/// The environment variables of this process.
 #[derive(Clone, Copy, Debug)]
 pub struct Environment;
 
@@ -30,10 +30,11 @@ impl Vars for Environment {
     }
 }
 
-/// Environment variables, some of which are overridden by the command-line options of a `sidekey`
-/// command.
+/// The environment variables of the process, some of which are overridden by the options of a
+/// `sidekey` command.
 pub(crate) struct Overridden<'a> {
-    /// The new values of the overridden variables. `None` means that the variable counts as unset.
+    /// The new values of the overridden environment variables. `None` means that the variable
+    /// counts as unset.
     given: BTreeMap<String, Option<String>>,
     others: &'a dyn Vars,
 }
@@ -47,7 +48,6 @@ impl<'a> Overridden<'a> {
         self.given.insert(name.to_owned(), Some(value.to_owned()));
     }
 
-    /// Makes the environment variable `name` count as unset.
     pub(crate) fn unset(&mut self, name: &str) {
         self.given.insert(name.to_owned(), None);
     }

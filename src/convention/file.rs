@@ -42,6 +42,8 @@ pub(crate) struct Mistake {
     /// the key `placeholders`. Other values may be secrets that a user wrote into the file by
     /// accident.
     pub problem: String,
+    /// The first byte of the mistake in the file, if the file is not TOML.
+    pub(crate) syntax_error_at: Option<usize>,
 }
 
 /// A key in a conventions file that Sidekey does not know.
@@ -174,10 +176,12 @@ pub(crate) fn parse(text: &str) -> ParsedFile {
         Err(error) => {
             // Only the short error text is used. The complete error quotes the line, and the line
             // may contain a secret by accident.
-            report.add(
-                "",
-                format!("the file is not valid TOML: {}", toml::de::Error::message(&error)),
-            );
+            let error: toml::de::Error = error;
+            report.mistakes.push(Mistake {
+                location: String::new(),
+                problem: format!("the file is not valid TOML: {}", error.message()),
+                syntax_error_at: error.span().map(|span| span.start),
+            });
             Conventions::built_in()
         }
     };
@@ -352,7 +356,11 @@ struct Report {
 
 impl Report {
     fn add(&mut self, location: impl Into<String>, problem: impl Into<String>) {
-        self.mistakes.push(Mistake { location: location.into(), problem: problem.into() });
+        self.mistakes.push(Mistake {
+            location: location.into(),
+            problem: problem.into(),
+            syntax_error_at: None,
+        });
     }
 
     /// Returns the value of `result` if it is `Ok`. Otherwise records the error as a mistake, and

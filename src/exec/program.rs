@@ -1,4 +1,4 @@
-//! Replaces this process by another program.
+//! Replaces the process of `sidekey exec` by the program that the user wants to run.
 
 use super::variable::FilledVariable;
 use std::ffi::{OsStr, OsString};
@@ -10,8 +10,8 @@ use std::process::Command;
 /// The exit code of `sidekey exec` if it did not start the program, for example because a secret
 /// could not be read.
 ///
-/// `env`, `timeout` and `docker run` use the same code, because programs themselves rarely exit
-/// with it.
+/// The commands `env`, `timeout` and `docker run` use the same exit code, because programs rarely
+/// exit with 125.
 pub(super) const NOT_STARTED: u8 = 125;
 
 /// The exit code of `sidekey exec` if the program exists but cannot be run. Shells use the same
@@ -27,11 +27,11 @@ pub(super) struct ExecError {
     pub(super) code: u8,
 }
 
-/// Replaces this process by the program `name`, and adds the filled variables to its environment.
-/// Returns only if the program could not be run.
+/// Replaces this process by the program `name`, and adds `variables` to the environment of the
+/// program. Returns only if the program could not be run.
 ///
 /// The program keeps the process id, the open streams, the working directory and all other
-/// variables.
+/// environment variables.
 pub(super) fn become_program(
     name: &OsStr,
     args: &[OsString],
@@ -50,20 +50,24 @@ fn exec_error(name: &OsStr, error: &io::Error) -> ExecError {
     match error.kind() {
         io::ErrorKind::NotFound => ExecError {
             reason: format!(
-                "{name} was not found; check the path, and the interpreter that a script names in \
-                 its first line"
+                "the program {name} was not found; check its path, and if it is a script, also \
+                 check the interpreter in its first line"
             ),
             code: NOT_FOUND,
         },
         io::ErrorKind::ArgumentListTooLong => ExecError {
             reason: format!(
-                "{name} cannot be run: its arguments and variables together are longer than the \
-                 system allows (see getconf ARG_MAX); use fields instead of complete secrets, or \
-                 let the program ask the agent over HTTP"
+                "the program {name} cannot be run: its arguments and variables together are longer \
+                 than the system allows (`getconf ARG_MAX` prints the limit); fill variables with \
+                 fields of secrets instead of complete secrets, or let the program read its \
+                 secrets from the agent over HTTP"
             ),
             code: NOT_RUNNABLE,
         },
-        _ => ExecError { reason: format!("{name} cannot be run: {error}"), code: NOT_RUNNABLE },
+        _ => ExecError {
+            reason: format!("the program {name} cannot be run: {error}"),
+            code: NOT_RUNNABLE,
+        },
     }
 }
 

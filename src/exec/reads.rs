@@ -1,4 +1,5 @@
-//! Waits for the agent, and then reads the secrets of all environment variables concurrently.
+//! Waits until an agent listens, and then reads the secrets for all environment variables from the
+//! agent. Several reads run at the same time.
 
 use crate::client::secret::ReadError;
 use crate::client::{Address, Client, ClientError};
@@ -13,25 +14,25 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// How many secrets `exec` reads from the agent at the same time. More would not be faster, because
-/// the agent makes at most this number of calls to AWS at the same time.
+/// How many secrets `sidekey exec` reads from the agent at the same time. A larger number would not
+/// be faster, because the agent makes at most this number of calls to AWS at the same time.
 const READS_MAX: usize = 32;
 
-/// How long `exec` waits for the agent to answer the request for one secret.
+/// How long `sidekey exec` waits for the agent to answer the request for one secret.
 ///
-/// This is longer than the agent waits for AWS, 5 s by default. So the agent has time to report
-/// that AWS does not answer.
-const READ_WAIT_MAX: Duration = Duration::from_secs(30);
+/// The agent waits for AWS for 5 s by default. `sidekey exec` waits longer than the agent, so that
+/// the agent can report that AWS does not answer.
+pub(super) const READ_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The pause between two attempts to connect to an agent that does not listen yet.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
 
 /// Tries to connect to `address` until an agent listens there, but at most for the time `wait`.
 ///
 /// # Errors
 ///
-/// Returns the error of the last attempt. Returns at once if the error shows that waiting cannot
-/// help, for example if access to the socket is denied.
+/// Returns the error of the last attempt to connect. Returns at once if waiting cannot help, for
+/// example if the system denies access to the socket.
 pub(super) async fn wait_for_listener(
     address: &Address,
     wait: Duration,
@@ -51,16 +52,16 @@ pub(super) async fn wait_for_listener(
     }
 }
 
-/// Returns whether it makes sense to try again: no process listens at the address yet, so the agent
-/// may still be starting.
+/// Returns whether `error` means that no process listens at the agent's address yet. The agent may
+/// then still be starting.
 fn may_start_later(error: &ClientError) -> bool {
     let ClientError::NoAgent(_, error) = error else { return false };
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
 }
 
-/// Reads every secret from the agent, up to [`READS_MAX`] secrets at once.
+/// Reads all given secrets from the agent, up to [`READS_MAX`] secrets at the same time.
 ///
-/// If a task panics, the result does not contain the secret that this task read.
+/// Each secret is read by its own task. If a task panics, the result does not contain its secret.
 pub(super) async fn read_all(
     contact: Contact,
     keys: Vec<Key>,
@@ -84,7 +85,7 @@ pub(super) async fn read_all(
 }
 
 fn late() -> ReadError {
-    ReadError::NoAnswer(format!("the agent did not answer within {READ_WAIT_MAX:?}"))
+    ReadError::NoAnswer(format!("the Sidekey agent did not answer within {READ_WAIT_MAX:?}"))
 }
 
 async fn read(contact: &Contact, key: &Key) -> Result<Content, ReadError> {
@@ -108,19 +109,19 @@ mod tests {
 
     impl Clock for SleepClock {
         fn now(&self) -> Moment {
-            let steady = *self.0.lock().expect("no holder of the lock panicked");
+            let steady = *self.0.lock().expect("no thread panics while it holds the lock");
             Moment { wall: std::time::UNIX_EPOCH + steady, steady }
         }
 
         fn sleep(&self, span: Duration) -> Sleep {
-            *self.0.lock().expect("no holder of the lock panicked") += span;
+            *self.0.lock().expect("no thread panics while it holds the lock") += span;
             Box::pin(async {})
         }
     }
 
     #[tokio::test]
     async fn absent_agent_is_awaited_up_to_the_timeout() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("the system has a free port");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("the listener must get a free port");
         let address = listener.local_addr().expect("the listener is bound");
         let clock = SleepClock::default();
         let wait = Duration::from_secs(1);
@@ -135,12 +136,12 @@ mod tests {
         let invalid = Address::Socket("x".repeat(1000).into());
         assert!(
             wait_for_listener(&invalid, wait, &clock).await.is_err(),
-            "a path of 1,000 bytes must be refused as too long for a socket"
+            "a socket path of 1,000 bytes must be refused as too long"
         );
         assert_eq!(
             clock.now().steady,
             wait,
-            "an error that waiting cannot fix must be returned at once"
+            "the client must return an error at once if waiting cannot fix it"
         );
     }
 }

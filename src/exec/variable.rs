@@ -1,6 +1,7 @@
-//! The environment variables that refer to a secret, and the values with which Sidekey fills them.
+//! Finds the environment variables that refer to secrets, such as `DB=sidekey:app/db`, and fills
+//! them with the values of these secrets.
 //!
-//! This module makes no calls and reads no files.
+//! This module makes no network calls and reads no files.
 
 use crate::client::secret::ReadError;
 use crate::secret::field::{FieldError, Fields};
@@ -11,21 +12,21 @@ use crate::secret::version::Content;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-/// Sidekey fills an environment variable if its value begins with this prefix. The name or ARN of
-/// the secret follows, as in `sidekey:app/db`.
+/// An environment variable refers to a secret if its value begins with this prefix. The name or ARN
+/// of the secret follows the prefix, as in `sidekey:app/db`.
 const PREFIX: &str = "sidekey:";
 
-/// The prefix of the names of Sidekey's own environment variables. Such a variable configures
-/// Sidekey, so it is never filled with a secret.
+/// The prefix of the names of Sidekey's own environment variables. `sidekey exec` never fills these
+/// variables with secrets, because they configure Sidekey.
 const OWN_PREFIX: &str = "SIDEKEY_";
 
-/// The maximum number of bytes of one environment variable: its name, `=`, its value and the final
+/// The maximum size of one environment variable, in bytes: its name, `=`, its value and the final
 /// NUL byte. Linux cannot start a program with a longer variable.
 ///
-/// Source: `MAX_ARG_STRLEN` in Linux's `include/uapi/linux/binfmts.h`: 32 pages, here of 4 KiB.
+/// Source: `MAX_ARG_STRLEN` in Linux's `include/uapi/linux/binfmts.h`, which is 32 memory pages. A
+/// memory page has 4 KiB on most machines.
 const VARIABLE_BYTES_MAX: usize = 128 * 1024;
 
-/// An environment variable whose value refers to a secret, or to one field of a secret.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SecretVariable {
     name: String,
@@ -39,8 +40,9 @@ pub(super) struct FilledVariable {
     pub(super) value: SecretValue,
 }
 
-/// The reason why an environment variable cannot be filled. The error message never contains the
-/// variable's value, because the user may have set it to a secret by mistake.
+/// The reason why an environment variable cannot be filled with a secret. The error message never
+/// contains the value of the variable, because a user may have set the variable to a secret by
+/// mistake.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct VariableError {
     name: String,
@@ -51,7 +53,8 @@ pub(super) struct VariableError {
 pub(super) enum Reason {
     #[error(
         "the value would be used unchanged, because a reference must begin with '{PREFIX}' in \
-         lower case, without quotes or white space before it: write {PREFIX}REFERENCE"
+         lower case, without quotes or white space before it: write {PREFIX}NAME with the name or \
+         ARN of the secret"
     )]
     NotAtStart,
     #[error("the text after '{PREFIX}' is not a valid reference to a secret: {0}")]
@@ -60,12 +63,13 @@ pub(super) enum Reason {
     Read(ReadError),
     #[error(transparent)]
     Field(FieldError),
-    #[error("the secret is binary, and a variable can only contain text")]
+    #[error("the secret is binary, but an environment variable can only contain text")]
     Binary,
-    #[error("the value has a NUL byte, which a variable cannot contain")]
+    #[error("the secret's value has a NUL byte, which an environment variable cannot contain")]
     Nul,
     #[error(
-        "the name and the value of the variable together exceed the limit of {VARIABLE_BYTES_MAX} bytes"
+        "the name and the value of the variable together exceed the system limit of \
+         {VARIABLE_BYTES_MAX} bytes"
     )]
     TooLong,
 }
@@ -76,10 +80,12 @@ impl fmt::Display for VariableError {
     }
 }
 
-/// Finds the environment variables that refer to a secret, such as `DB=sidekey:app/db`. Returns an
-/// error for each variable that begins with `sidekey:` but has no valid name or ARN of a secret
-/// after it. Also returns an error for a misspelt prefix, such as `"sidekey:` with its quote or
-/// `Sidekey:`. Otherwise, the program would use the text of the reference as its password.
+/// Finds the environment variables that refer to a secret, such as `DB=sidekey:app/db`.
+///
+/// Returns an error for each variable that begins with `sidekey:` but has no valid name or ARN of a
+/// secret after this prefix. Also returns an error for a misspelt prefix, such as `Sidekey:` or
+/// `"sidekey:`. Without this error, the program would use the text `Sidekey:app/db` itself as its
+/// password.
 pub(super) fn find(
     vars: impl IntoIterator<Item = (String, String)>,
 ) -> (Vec<SecretVariable>, Vec<VariableError>) {
@@ -104,8 +110,8 @@ pub(super) fn find(
     (variables, errors)
 }
 
-/// Returns whether the value begins with `sidekey:` in any case, after any number of quotes, white
-/// space and byte order marks.
+/// Returns whether `value` begins with `sidekey:` in upper or lower case, after any number of
+/// quotes, spaces and other invisible characters.
 fn begins_with_misspelt_prefix(value: &str) -> bool {
     let text = value.trim_start_matches(|c: char| {
         c.is_whitespace() || c.is_control() || "\"'`\u{feff}\u{200b}\u{201c}\u{2018}".contains(c)
@@ -113,15 +119,15 @@ fn begins_with_misspelt_prefix(value: &str) -> bool {
     text.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
-/// Returns the secrets to read from the agent. A secret that several variables need occurs only
-/// once.
+/// Returns the secrets that the variables refer to. The result contains each secret only once, even
+/// if several variables refer to it.
 pub(super) fn keys(variables: &[SecretVariable]) -> Vec<Key> {
     let mut seen = HashSet::new();
     variables.iter().map(|one| &one.key).filter(|key| seen.insert(*key)).cloned().collect()
 }
 
-/// Fills each variable with the value of its secret. `contents` are the secrets that the agent
-/// returned. Returns an error for each variable that cannot be filled.
+/// Fills each variable with the value of its secret. `contents` has the agent's answer for each
+/// secret. Returns an error for each variable that cannot be filled.
 pub(super) fn fill(
     variables: Vec<SecretVariable>,
     contents: &HashMap<Key, Result<Content, ReadError>>,
@@ -151,8 +157,8 @@ fn value(content: &Content, field: Option<&str>) -> Result<SecretValue, Reason> 
     }
 }
 
-/// Returns the value unchanged, or an error if an environment variable cannot contain it. The value
-/// may be too long for the kernel, or a NUL byte may end the variable early.
+/// Returns `value` unchanged, or an error if an environment variable cannot contain it. The value
+/// may be too long for Linux, or have a NUL byte, which would end the variable early.
 fn check_size(name: &str, value: SecretValue) -> Result<SecretValue, Reason> {
     if value.expose().contains(&0) {
         return Err(Reason::Nul);
@@ -198,7 +204,7 @@ mod tests {
         };
         assert_eq!(found, [variable("A", None), variable("B", Some("user"))]);
         assert_eq!(errors, []);
-        assert_eq!(keys(&found), [key("app/db")], "the result must contain each secret once");
+        assert_eq!(keys(&found), [key("app/db")], "the result must contain each secret only once");
     }
 
     #[test]
@@ -228,13 +234,15 @@ mod tests {
         assert_eq!(found, []);
         let messages: Vec<String> = errors.iter().map(VariableError::to_string).collect();
         let expected = [("A", "hunter two"), ("B", "")].map(|(name, text)| {
-            let bad = Reference::parse(text).expect_err("the text is not a reference");
+            let bad = Reference::parse(text)
+                .expect_err("the text must not be a valid reference to a secret");
             format!("{name}: the text after 'sidekey:' is not a valid reference to a secret: {bad}")
         });
         assert_eq!(messages, expected);
     }
 
-    /// Fills a variable `V`. `read` is the agent's result for the secret `s`.
+    /// Fills an environment variable `V` with the given `value`. `read` is the agent's answer for
+    /// the secret `s`.
     fn filled(value: &str, read: Result<Content, ReadError>) -> Result<String, String> {
         let (variables, _) = find(pairs(&[("V", value)]));
         let (filled, errors) = fill(variables, &HashMap::from([(key("s"), read)]));
@@ -242,7 +250,9 @@ mod tests {
         match (&filled[..], &errors[..]) {
             ([one], []) => Ok(text(&one.value)),
             ([], [one]) => Err(one.to_string()),
-            _ => panic!("there must be one variable or one error: {filled:?} {errors:?}"),
+            _ => panic!(
+                "one variable must give one filled variable or one error: {filled:?} {errors:?}"
+            ),
         }
     }
 
@@ -270,7 +280,7 @@ mod tests {
         check(
             "sidekey:s",
             binary(),
-            Err("V: the secret is binary, and a variable can only contain text"),
+            Err("V: the secret is binary, but an environment variable can only contain text"),
         );
         check("sidekey:s#n", binary(), Err("V: the secret is binary and has no fields"));
         let lacks = "V: the secret has no field 'n'; it has 'pass'";
@@ -278,7 +288,8 @@ mod tests {
         let null = "V: the field 'n' of the secret is null, so it has no value";
         check("sidekey:s#n", content(r#"{"n": null}"#), Err(null));
         check("sidekey:s#n", content(r#"{"n":"null"}"#), Ok("null"));
-        let nul = "V: the value has a NUL byte, which a variable cannot contain";
+        let nul =
+            "V: the secret's value has a NUL byte, which an environment variable cannot contain";
         check("sidekey:s", content("a\0b"), Err(nul));
         check("sidekey:s#n", content(r#"{"n":"\u0000"}"#), Err(nul));
         let refused = ReadError::Refused { kind: "K".to_owned(), message: "m".to_owned() };
@@ -294,8 +305,8 @@ mod tests {
     fn variable_may_be_as_long_as_the_kernel_allows() {
         let most = VARIABLE_BYTES_MAX - "V=\0".len();
         check("sidekey:s", content(&"x".repeat(most)), Ok(&"x".repeat(most)));
-        let message =
-            "V: the name and the value of the variable together exceed the limit of 131072 bytes";
+        let message = "V: the name and the value of the variable together exceed the system limit \
+             of 131072 bytes";
         check("sidekey:s", content(&"x".repeat(most + 1)), Err(message));
     }
 

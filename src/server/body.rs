@@ -12,29 +12,29 @@ use std::time::Duration;
 /// names or ARNs of up to 2048 characters each, which take about 40 KiB.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// The maximum size of the body of a `/resolve` request, in bytes. The body may be a Lambda event,
-/// and Lambda allows no larger events.
+/// The maximum size of the body of a `/resolve` request, in bytes. Such a body may be a complete
+/// Lambda event, and Lambda allows events of at most 6 MB.
 ///
 /// Source: "Lambda quotas" in AWS's Lambda developer guide.
 pub(crate) const MESSAGES_BYTES_MAX: usize = 6 * 1024 * 1024;
 
-/// The initial capacity, in bytes, of the buffer for a body without a `Content-Length` header. A
-/// body up to this size is never copied to a larger buffer.
+/// The initial capacity, in bytes, of the buffer for an HTTP body without a `Content-Length`
+/// header. A body up to this size is never copied to a larger buffer.
 const GROWTH_BYTES_MIN: usize = 4 * 1024;
 
-/// The maximum time from the end of a request's headers to the end of its body.
+/// The maximum time from the end of an HTTP request's headers to the end of its body.
 pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The maximum number of bytes that the server reads and discards from a body that no handler
+/// The maximum number of bytes that the server reads and discards from an HTTP body that no handler
 /// needs.
 const DRAINED_BYTES_MAX: usize = 1024 * 1024;
 
-/// The maximum time for reading and discarding a body that no handler needs. One second is enough,
-/// because clients send a body directly after the headers.
+/// The maximum time for reading and discarding an HTTP body that no handler needs. One second is
+/// enough, because clients send a body directly after the headers.
 pub(super) const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// The body of an HTTP request, which may still be arriving. The trait lets tests pass their own
-/// bodies instead of bodies from hyper (the HTTP library).
+/// The body of an HTTP request, which may still be arriving. Tests implement this trait for their
+/// own bodies. In production, the bodies come from hyper (the HTTP library).
 pub(super) trait RequestBody:
     Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin
 {
@@ -45,11 +45,10 @@ impl<B> RequestBody for B where
 {
 }
 
-/// Reads a complete body of at most `bytes_max` bytes into one buffer.
+/// Reads a complete HTTP body of at most `bytes_max` bytes into one buffer.
 ///
-/// If the request declares the length of its body, a buffer of this length is allocated at once.
-/// Otherwise the buffer grows in steps. At each step, the old and the new buffer together take at
-/// most 4 MiB more than the body.
+/// If the request declares the length of its body, the buffer has this length from the start.
+/// Otherwise the buffer grows in steps, as `grown_capacity` decides.
 ///
 /// # Errors
 ///
@@ -64,8 +63,8 @@ pub(super) async fn read(
         .unwrap_or(Err(Problem::BodyTooSlow(BODY_TIME_MAX)))
 }
 
-/// Returns the length of a body in bytes, from its `Content-Length` header. Returns `None` if the
-/// request has no such header.
+/// Returns the length of an HTTP body in bytes, from the `Content-Length` header. Returns `None` if
+/// the request has no such header.
 pub(super) fn declared_length(body: &impl RequestBody) -> Option<usize> {
     body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok())
 }
@@ -92,19 +91,19 @@ async fn collect(body: &mut impl RequestBody, bytes_max: usize) -> Result<Vec<u8
     Ok(collected)
 }
 
-/// Returns the new capacity, in bytes, of a full buffer that must hold `needed` bytes. The capacity
-/// is a power of two, or `bytes_max`.
+/// Returns the capacity, in bytes, to which a full buffer grows if it must contain `needed` bytes.
+/// The capacity is a power of two, or `bytes_max` if the power of two is larger.
 ///
-/// Powers of two limit the memory during a copy: if `bytes_max` is 6 MiB, the old buffer has at
-/// most 4 MiB.
+/// The powers of two limit the memory while the old buffer is copied to the new buffer. For
+/// example, if `bytes_max` is 6 MiB, the old buffer has at most 4 MiB.
 fn grown_capacity(needed: usize, bytes_max: usize) -> usize {
     needed.next_power_of_two().clamp(GROWTH_BYTES_MIN, bytes_max.max(GROWTH_BYTES_MIN))
 }
 
-/// Reads the rest of a body and discards it, within limits of size and time.
+/// Reads the rest of an HTTP body and discards it, within limits of size and time.
 ///
-/// If the server did not read the rest, the connection could close while the client is still
-/// sending. The client might then never see the answer.
+/// If the server closed the connection while the client is still sending, the client might never
+/// see the answer.
 pub(super) async fn drain(body: &mut impl RequestBody, clock: &dyn Clock) {
     if body.is_end_stream() {
         return;
@@ -133,8 +132,8 @@ mod tests {
     use std::task::{Context, Poll};
     use std::time::SystemTime;
 
-    /// A test body of `left` pieces of 1 KiB each. After the last piece, reading fails if `breaks`
-    /// is set. Otherwise reading waits forever.
+    /// A test body of `left` pieces with 1 KiB each. After the last piece, reading fails if
+    /// `breaks` is `true`. Otherwise reading waits forever.
     struct Pieces {
         left: usize,
         breaks: bool,

@@ -1,21 +1,23 @@
-//! Reads the secrets of one request concurrently. The number of concurrent reads is limited.
+//! Reads the secrets of one HTTP request concurrently, with a limit on the number of concurrent
+//! reads.
 
 use crate::cache::flight::FLIGHTS_MAX;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::fmt;
 use std::pin::Pin;
 
-/// The maximum number of concurrent reads of one request.
+/// The maximum number of concurrent reads of secrets for one HTTP request.
 ///
-/// This is a quarter of the limit on concurrent calls to AWS. So one request for many uncached
-/// secrets cannot use up all calls.
+/// This is a quarter of the limit on the agent's concurrent calls to AWS. So one request for many
+/// uncached secrets cannot use up all these calls.
 const READS_MAX: usize = FLIGHTS_MAX / 4;
 
-/// A running read of one secret. When it ends, it returns the index and the outcome of the read.
+/// A running read of one secret. It returns its index (0 for the first read of the HTTP request),
+/// and the outcome.
 type Numbered<'f, T> = Pin<Box<dyn Future<Output = (usize, T)> + Send + 'f>>;
 
-/// The running reads of one request. The first read has the index 0, the next read has the index 1,
-/// and so on.
+/// The running reads of secrets for one HTTP request. Each read has an index: 0 for the first read,
+/// 1 for the second, and so on.
 pub(super) struct ConcurrentReads<'f, T, F> {
     running: FuturesUnordered<Numbered<'f, T>>,
     started: usize,
@@ -23,14 +25,14 @@ pub(super) struct ConcurrentReads<'f, T, F> {
 }
 
 impl<'f, T: 'f, F: FnMut(usize, T)> ConcurrentReads<'f, T, F> {
-    /// Creates an empty set of reads. After each read, `on_outcome` is called with the index and
+    /// Creates an empty set of reads. When a read ends, `on_outcome` is called with the index and
     /// the outcome of the read.
     pub(super) fn new(on_outcome: F) -> Self {
         Self { running: FuturesUnordered::new(), started: 0, on_outcome }
     }
 
-    /// Starts a read. If [`READS_MAX`] reads are already running, first waits until one of them has
-    /// finished.
+    /// Starts a read of a secret. If [`READS_MAX`] reads are already running, waits first until one
+    /// of them has ended.
     pub(super) async fn start(&mut self, read: impl Future<Output = T> + Send + 'f) {
         while self.running.len() >= READS_MAX {
             self.await_one().await;
@@ -53,7 +55,7 @@ impl<'f, T: 'f, F: FnMut(usize, T)> ConcurrentReads<'f, T, F> {
     }
 }
 
-/// Prints only the number of running reads, because an outcome may contain a secret.
+/// Prints only the number of running reads, because the outcome of a read may contain a secret.
 impl<T, F> fmt::Debug for ConcurrentReads<'_, T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConcurrentReads")

@@ -1,5 +1,5 @@
-//! Builds responses in the format of the AWS agent that Sidekey imitates. This format is called the
-//! dialect.
+//! Builds HTTP responses in the format of the AWS agent that Sidekey imitates. `SIDEKEY_DIALECT`
+//! selects this agent.
 
 pub(crate) mod agent;
 pub(crate) mod extension;
@@ -16,17 +16,17 @@ use crate::secret::value::SecretValue;
 use error_body::json_error;
 use hyper::StatusCode;
 
-/// The AWS agent whose responses Sidekey imitates. In both cases, Sidekey serves the AWS API too.
+/// The AWS agent whose response format Sidekey imitates: AWS's Secrets Manager Agent, or AWS's
+/// Parameters and Secrets Lambda Extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// Sidekey imitates AWS's Secrets Manager Agent.
     Agent,
-    /// Sidekey imitates AWS's Parameters and Secrets Lambda Extension.
     Extension,
 }
 
 impl Dialect {
-    /// Returns the value of `SIDEKEY_DIALECT` that selects this AWS agent: `agent` or `extension`.
+    /// Returns the value of `SIDEKEY_DIALECT` that selects this format of responses: `agent` or
+    /// `extension`.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Agent => "agent",
@@ -35,7 +35,7 @@ impl Dialect {
     }
 
     /// Returns whether Sidekey refuses or ignores query parameters with unknown names. Sidekey does
-    /// the same as the imitated AWS agent.
+    /// the same as the AWS agent that it imitates.
     pub(crate) fn unknown_parameter(self) -> UnknownParameter {
         match self {
             Self::Agent => UnknownParameter::Refuse,
@@ -43,10 +43,11 @@ impl Dialect {
         }
     }
 
-    /// Returns the body of the answer to a read of a cached secret, in the format of the imitated
-    /// AWS agent.
+    /// Returns the body of the answer to a read of a cached secret, in the format of the AWS agent
+    /// that Sidekey imitates.
     ///
-    /// The first read renders the body. The cache entry keeps the body for later reads.
+    /// The first read of the secret creates the body. The cache entry stores the body for later
+    /// reads.
     pub(crate) fn body(self, entry: &Entry) -> &SecretValue {
         entry.answer(
             Form::Dialect,
@@ -57,9 +58,11 @@ impl Dialect {
         )
     }
 
-    /// Builds the response to a failed request, in the format of the imitated AWS agent.
+    /// Builds the response to a failed request, in the format of the AWS agent that Sidekey
+    /// imitates.
     ///
-    /// Errors of the AWS API and of `/resolve` have the same format for both agents.
+    /// If the request is a call of the AWS API or a `/resolve` request, the format is the same for
+    /// both of AWS's agents.
     pub(crate) fn problem(self, target: Target<'_>, problem: &Problem) -> Response {
         // `/resolve` has its own error format, but not if the check of the headers, the token or
         // the method fails. Such an error has the format of the imitated AWS agent.

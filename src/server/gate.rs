@@ -51,9 +51,23 @@ pub(crate) enum Refusal {
     /// Refused: a signed AWS API call has no session token, because its caller uses static access
     /// keys.
     NoSessionToken,
+    /// Refused: a signed AWS API call, while the agent itself knows no session token. So the call
+    /// needs the agent's configured token.
+    NoSessionKnown,
 }
 
 impl Refusal {
+    /// Returns the reason to tell the caller. If the agent itself knows no session token, no session
+    /// token can be right, so this is the reason.
+    pub(crate) fn explained(self, tokens: &Tokens) -> Self {
+        match self {
+            Self::WrongSessionToken | Self::NoSessionToken if !tokens.has_session() => {
+                Self::NoSessionKnown
+            }
+            other => other,
+        }
+    }
+
     /// Returns a short name of this reason, such as `host`. The metrics count refused requests
     /// under this name.
     pub(crate) fn label(self) -> &'static str {
@@ -63,7 +77,9 @@ impl Refusal {
             Self::Forwarded => "forwarded",
             Self::Origin => "origin",
             Self::Host => "host",
-            Self::Token | Self::WrongSessionToken | Self::NoSessionToken => "token",
+            Self::Token | Self::WrongSessionToken | Self::NoSessionToken | Self::NoSessionKnown => {
+                "token"
+            }
         }
     }
 }
@@ -265,6 +281,21 @@ mod tests {
     }
 
     #[test]
+    fn agent_without_a_session_token_says_so() {
+        let tokens =
+            Tokens::new(vec![Token::new("good".to_owned()).expect("the token is not empty")]);
+        for (refusal, expected) in [
+            (Refusal::WrongSessionToken, Refusal::NoSessionKnown),
+            (Refusal::NoSessionToken, Refusal::NoSessionKnown),
+            (Refusal::Token, Refusal::Token),
+        ] {
+            assert_eq!(refusal.explained(&tokens), expected);
+        }
+        tokens.add_session("session");
+        assert_eq!(Refusal::NoSessionToken.explained(&tokens), Refusal::NoSessionToken);
+    }
+
+    #[test]
     fn foreign_requests_are_refused_with_or_without_token() {
         for (header, expected) in [
             (("x-forwarded-for", "10.0.0.1"), Refusal::ForwardedFor),
@@ -339,6 +370,9 @@ mod tests {
             [TooManyConnections, ForwardedFor, Forwarded, Origin, Host, Token].map(Refusal::label),
             REASONS
         );
-        assert_eq!([WrongSessionToken, NoSessionToken].map(Refusal::label), ["token", "token"]);
+        assert_eq!(
+            [WrongSessionToken, NoSessionToken, NoSessionKnown].map(Refusal::label),
+            ["token"; 3]
+        );
     }
 }

@@ -133,13 +133,15 @@ impl Server {
         target: Target<'_>,
         request: &Parts,
     ) -> Result<Admitted, Refusal> {
-        match gate::admit(target, listener, &request.uri, &request.headers, &self.tokens) {
+        let admit = || gate::admit(target, listener, &request.uri, &request.headers, &self.tokens);
+        let outcome = match admit() {
             Err(Refusal::WrongSessionToken) => {
                 self.renewal.renew(self.context.cache.clock()).await;
-                gate::admit(target, listener, &request.uri, &request.headers, &self.tokens)
+                admit()
             }
             outcome => outcome,
-        }
+        };
+        outcome.map_err(|refusal| refusal.explained(&self.tokens))
     }
 
     /// Logs a refused request. The rate of log lines is limited, and text from the caller is

@@ -1,6 +1,6 @@
-//! Finds the secret that a request asks for: in the cache, or with a call to AWS.
+//! Finds the secret that an HTTP request asks for: in the cache, or with a call to AWS.
 //!
-//! Concurrent readers of the same uncached secret share one call to AWS, which is called a flight.
+//! Concurrent readers of the same uncached secret share one call to AWS.
 
 use super::problem::Problem;
 use crate::cache::{Cache, How, Served};
@@ -9,11 +9,11 @@ use crate::secret::key::Key;
 use crate::secret::reference::{BorrowedReference, SecretId};
 use crate::telemetry::metrics::{Metrics, ReadResult};
 
-/// Returns the wanted secret from the cache. If the secret is not cached, or if `refresh_now` is
-/// set, fetches the secret from AWS.
+/// Returns the secret that a request asks for, from the cache. If the secret is not cached, or if
+/// `refresh_now` is `true`, fetches the secret from AWS.
 ///
-/// The secret's value may break the rules for its kind of secret. So the caller must call
-/// [`refuse_withheld`] before it serves the value.
+/// Before the caller of this function serves the secret's value, it must call [`refuse_withheld`].
+/// That function refuses values that break the configured rules.
 pub(super) async fn find(
     cache: &Cache,
     wanted: &BorrowedReference<'_>,
@@ -26,10 +26,10 @@ pub(super) async fn find(
     Ok(if refresh_now { cache.read_now(key).await? } else { cache.read(key).await? })
 }
 
-/// Reads one of the secrets of a request, from the cache or from AWS.
+/// Reads one of several secrets that an HTTP request asks for, from the cache or from AWS.
 ///
 /// All reads of the request together have one time limit. `started` is the time at which the first
-/// read of the request began.
+/// of these reads began.
 pub(super) async fn find_since(
     cache: &Cache,
     wanted: &BorrowedReference<'_>,
@@ -45,12 +45,8 @@ pub(super) fn key_of(wanted: &BorrowedReference<'_>) -> Result<Key, Problem> {
     Ok(Key { id: SecretId::parse(wanted.id)?, selector: wanted.selector.clone() })
 }
 
-/// Returns an error if the secret's value is malformed (it breaks the rules for its kind of
-/// secret). If `SIDEKEY_STRICT` is `false`, returns no error.
-///
-/// # Errors
-///
-/// Fails with the list of problems of the value.
+/// Returns an error if the secret's value breaks the rules that the configuration sets for secrets
+/// with such names. If `SIDEKEY_STRICT` is `false`, returns no error.
 pub(super) fn refuse_withheld(served: &Served) -> Result<(), Problem> {
     match &served.entry.malformed {
         Some(malformed) if malformed.is_withheld => Err(Problem::Malformed(malformed.clone())),
@@ -58,8 +54,8 @@ pub(super) fn refuse_withheld(served: &Served) -> Result<(), Problem> {
     }
 }
 
-/// Returns how the metrics count a read: as a hit, a miss or a stale read (of an outdated value).
-/// For a stale read, also counts in the metrics why the value was outdated.
+/// Returns how the metrics count a read of a secret: as a hit, a miss, or a stale read (the cached
+/// value was outdated). For a stale read, also counts why the value was outdated.
 pub(super) fn read_result(served: &Served, metrics: &Metrics) -> ReadResult {
     match served.how {
         How::Hit => ReadResult::Hit,

@@ -12,30 +12,32 @@ use crate::clock::{Clock, within};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The maximum memory of all concurrent small `/resolve` requests, in bytes. This is enough for
-/// about 100 requests with a body of 2 KB each.
+/// The maximum memory of all concurrent small `/resolve` requests, in bytes. A request is small if
+/// its body has at most 64 KiB. The memory is enough for about 100 requests with a body of 2 KB
+/// each.
 const SMALL_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The maximum memory of all concurrent large `/resolve` requests, in bytes. One request of the
-/// largest size takes 10 MiB: 6 MiB for its body, and 4 MiB in addition.
+/// The maximum memory of all concurrent large `/resolve` requests, in bytes. A request is large if
+/// its body has more than 64 KiB. The largest request takes 10 MiB: 6 MiB for its body, and 4 MiB
+/// for other data.
 const LARGE_BYTES_MAX: usize = 12 * 1024 * 1024;
 
 /// The memory of a large `/resolve` request in addition to its body, in bytes. The request needs
-/// this memory for different things at different times: for the references to secrets, for one
-/// parsed message, or for the answer.
+/// this memory first for the names and ARNs of secrets, then for one parsed message, and then for
+/// the answer.
 const LARGE_EXTRA_BYTES: usize = 4 * 1024 * 1024;
 
-/// The fixed part of the memory of a small `/resolve` request, in bytes. The variable part is nine
-/// times the size of the request's body.
+/// The fixed part of the memory that a small `/resolve` request reserves, in bytes. The variable
+/// part is nine times the size of the request's body.
 const SMALL_EXTRA_BYTES: usize = 16 * 1024;
 
-/// The unit in which memory is reserved, in bytes. Each permit of a semaphore stands for one unit.
+/// The unit in which memory is reserved, in bytes. One permit of a semaphore stands for one unit.
 const UNIT_BYTES: usize = 1024;
 
 /// The memory that all concurrent `/resolve` requests may use together.
 ///
-/// Small requests have a budget of their own, so that large requests, which are slow, do not delay
-/// small requests.
+/// Large requests are slow. So small requests have a separate budget, and need not wait for large
+/// requests.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
     small: Arc<Semaphore>,
@@ -78,8 +80,9 @@ impl MemoryBudget {
     }
 }
 
-/// Returns the memory of a small `/resolve` request in bytes. The body takes `body` bytes, and its
-/// parsed references to secrets take up to eight times as much.
+/// Returns the memory that a small `/resolve` request reserves, in bytes. The request's body takes
+/// `body` bytes. The names and ARNs of secrets that are parsed from it take up to eight times as
+/// much.
 fn small_bytes(body: usize) -> usize {
     9 * body + SMALL_EXTRA_BYTES
 }
@@ -101,8 +104,8 @@ async fn reserve_from(
         .ok_or(Problem::Overloaded)
 }
 
-/// Checks during compilation that each budget is large enough for the largest request that may use
-/// it. Otherwise such a request would always time out.
+/// Checks during compilation that the memory for `/resolve` requests is at least as large as the
+/// largest request. Otherwise such a request would always time out.
 const _: () = assert!(
     MESSAGES_BYTES_MAX + LARGE_EXTRA_BYTES <= LARGE_BYTES_MAX
         && 9 * BODY_BYTES_MAX + SMALL_EXTRA_BYTES <= SMALL_BYTES_MAX

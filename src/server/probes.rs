@@ -1,5 +1,5 @@
-//! Answers probes and requests of the operator: `/ping`, `/ready`, `/metrics` and `/status`. Also
-//! answers `/restore`, which the Lambda function's after-restore hook calls.
+//! Answers requests about the agent itself: `/ping`, `/ready`, `/metrics` and `/status`. Also
+//! answers `/restore`, which the Lambda function calls after SnapStart has resumed the process.
 
 use super::context::Context;
 use super::response::{self, PLAIN_TEXT, Response, json, without_body};
@@ -8,10 +8,9 @@ use hyper::StatusCode;
 use serde::Serialize;
 use std::sync::atomic::Ordering;
 
-/// The content type of Prometheus' text format.
+/// The `Content-Type` of metrics in Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The JSON body of the answer to `/ready`.
 #[derive(Serialize)]
 struct ReadyPage {
     ready: bool,
@@ -26,7 +25,6 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// The JSON body of the answer to `/status`.
 #[derive(Serialize)]
 struct StatusPage {
     version: &'static str,
@@ -36,8 +34,6 @@ struct StatusPage {
     cache: Status,
 }
 
-/// Answers requests about the agent itself: `/ping`, `/ready`, `/metrics`, `/status` and
-/// `/restore`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Probes<'a>(pub(super) &'a Context);
 
@@ -65,8 +61,8 @@ impl Probes<'_> {
         json(status, &page)
     }
 
-    /// Answers `/metrics`. Metrics about the cache are computed only for this answer, so that they
-    /// cost nothing at other times.
+    /// Answers `/metrics`. Computes the metrics about the cache only now, so that they cost nothing
+    /// between two such requests.
     pub(super) fn metrics(self) -> Response {
         let Context { cache, metrics, .. } = self.0;
         metrics.oldest_entry_age.set(cache.oldest_age().as_secs_f64());
@@ -80,7 +76,8 @@ impl Probes<'_> {
     /// Answers `/restore`, which the Lambda function calls after SnapStart has resumed the process
     /// from a snapshot.
     ///
-    /// Marks all cached secrets as outdated, so that the cache refreshes them.
+    /// Marks all cached secrets as outdated, so that the cache fetches them again before they are
+    /// served.
     pub(super) fn restored(self) -> Response {
         tracing::info!(
             "the Lambda function was restored from a snapshot, so all cached secrets count as outdated"

@@ -91,7 +91,10 @@ impl Problem {
     pub(crate) fn kind(&self) -> &str {
         match self {
             Self::Refused(
-                Refusal::Token | Refusal::WrongSessionToken | Refusal::NoSessionToken,
+                Refusal::Token
+                | Refusal::WrongSessionToken
+                | Refusal::NoSessionToken
+                | Refusal::NoSessionKnown,
             ) => "AccessDeniedException",
             Self::Refused(Refusal::TooManyConnections) => "TooManyConnectionsException",
             Self::Refused(_) => "ForbiddenException",
@@ -131,7 +134,7 @@ impl Problem {
     }
 
     /// Returns advice for the caller or the operator: what to do about the error.
-    pub(crate) fn hint(&self) -> &'static str {
+    pub(crate) fn hint(&self) -> &str {
         match self {
             Self::Refused(Refusal::Token) => {
                 "send the function's AWS_SESSION_TOKEN (or SIDEKEY_TOKEN) in the header \
@@ -139,11 +142,16 @@ impl Problem {
             }
             Self::Refused(Refusal::WrongSessionToken) => {
                 "sign with the credentials that Sidekey runs with, or set AWS_SESSION_TOKEN of this \
-                 client to Sidekey's token"
+                 client to the agent's SIDEKEY_TOKEN"
             }
             Self::Refused(Refusal::NoSessionToken) => {
                 "static keys have no session token: sign with the temporary credentials that \
-                 Sidekey runs with, or set AWS_SESSION_TOKEN of this client to Sidekey's token"
+                 Sidekey runs with, or set AWS_SESSION_TOKEN of this client to the agent's \
+                 SIDEKEY_TOKEN"
+            }
+            Self::Refused(Refusal::NoSessionKnown) => {
+                "static keys have no session token: set AWS_SESSION_TOKEN of this client to the \
+                 agent's SIDEKEY_TOKEN, or to the token in the agent's token file"
             }
             Self::Refused(Refusal::TooManyConnections) => {
                 "reuse connections, close unused connections, or raise SIDEKEY_MAX_CONNECTIONS"
@@ -204,7 +212,7 @@ impl Problem {
                 "check the network, or raise SIDEKEY_READER_WAIT; the call to AWS continues, so a \
                  later read may find the secret in the cache"
             }
-            Self::Read(ReadError::Upstream(error)) => error.kind.hint(),
+            Self::Read(ReadError::Upstream(error)) => error.hint(),
             Self::Malformed(_) => {
                 "store a complete value in the secret, and Sidekey fetches the value within seconds; \
                  to serve malformed values, set SIDEKEY_STRICT=false"
@@ -234,6 +242,9 @@ fn refusal(refusal: Refusal) -> &'static str {
         Refusal::Host => "the request names a host that is not this machine",
         Refusal::Token => "the token is missing or wrong",
         Refusal::WrongSessionToken => "Sidekey does not accept the session token of this request",
+        Refusal::NoSessionKnown => {
+            "Sidekey knows no session token, because it has static keys or no credentials"
+        }
         Refusal::NoSessionToken => "this request has no session token (X-Amz-Security-Token)",
     }
 }

@@ -1,7 +1,7 @@
 //! Refreshes the agent's AWS credentials if a request has an unknown session token.
 //!
-//! When AWS issues new credentials, the caller may have them before the agent. After the refresh,
-//! the agent accepts the new session token too.
+//! When AWS issues new credentials, a caller may receive them before the agent does. After the
+//! refresh, the agent accepts the new session token too.
 
 use crate::clock::{Clock, Moment, within};
 use crate::tokens::Renew;
@@ -18,19 +18,21 @@ const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 /// credentials.
 const RENEWAL_MAX: Duration = Duration::from_secs(2);
 
-/// Refreshes the agent's AWS credentials if a request has an unknown session token, which may
+/// Refreshes the agent's AWS credentials if a request has an unknown session token. The token may
 /// belong to new credentials. The rate of refreshes is limited.
 #[derive(Debug)]
 pub(crate) struct Renewal {
     source: Option<Arc<dyn Renew>>,
-    /// When the last refresh ended. If it was cancelled, this is the time at which it started. The
-    /// mutex stays locked while a refresh runs.
+    /// When the last refresh of the credentials ended. If the refresh was cancelled, this is the
+    /// time at which it started.
+    ///
+    /// The mutex stays locked during a refresh, so that other requests wait for this refresh.
     last: Mutex<Option<Moment>>,
 }
 
 impl Renewal {
-    /// Creates a `Renewal` that obtains new AWS credentials from `source`. Without a source,
-    /// nothing is ever refreshed.
+    /// Creates a `Renewal` that obtains new AWS credentials from `source`. If `source` is `None`,
+    /// the credentials are never refreshed.
     pub(crate) fn new(source: Option<Arc<dyn Renew>>) -> Self {
         Self { source, last: Mutex::new(None) }
     }
@@ -38,7 +40,7 @@ impl Renewal {
     /// Refreshes the agent's AWS credentials, unless the last refresh was less than
     /// [`RENEWAL_INTERVAL`] ago.
     ///
-    /// If a refresh is already running, waits until it ends and starts no other refresh.
+    /// If a refresh is already running, waits until that refresh ends, and starts no other refresh.
     pub(super) async fn renew(&self, clock: &dyn Clock) {
         let Some(source) = &self.source else { return };
         let mut last = self.last.lock().await;
@@ -67,8 +69,8 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::SystemTime;
 
-    /// A test source of credentials. Each refresh takes the time `takes`, and is counted in
-    /// `refreshes`.
+    /// A test source of credentials. A refresh takes the time `takes`. The source counts its
+    /// refreshes in `refreshes`.
     #[derive(Debug)]
     struct SlowSource {
         clock: VirtualClock,

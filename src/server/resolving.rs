@@ -1,5 +1,5 @@
-//! Answers `POST /resolve`: reads all secrets that a message or an SQS event refers to, in one
-//! round trip.
+//! Answers `POST /resolve`: reads all secrets that a message or an SQS event refers to, in one HTTP
+//! request.
 //!
 //! Cached secrets are answered at once. Each uncached secret needs a call to AWS, which concurrent
 //! readers of the same secret share. The number of concurrent calls is limited. The whole request

@@ -1,8 +1,7 @@
-//! Decides whether the folder of the Unix socket is safe: whether only the agent's own user and root
-//! can replace the socket.
+//! Checks whether only the agent's own user and root can replace the agent's Unix socket.
 //!
-//! A user who replaces the socket receives the requests of callers, with their tokens. Such a user
-//! could also replace a folder above the socket, so all folders of the path are checked.
+//! Any other user who could replace the socket, or a folder above it, would receive the requests of
+//! callers with their tokens. So the check covers all folders of the socket's path.
 
 use rustix::process::geteuid;
 use std::io;
@@ -11,29 +10,29 @@ use std::path::{Path, PathBuf};
 
 const ROOT: u32 = 0;
 
-/// The permissions of the group and of other users to read, write or enter a folder.
+/// The mode bits that let the group and other users read, write or enter a folder.
 const ACCESS: u32 = 0o077;
 
-/// The permission of other users to write to a folder. The group's permission is not included,
-/// because many systems give each user a group without other members.
+/// The mode bit that lets other users write to a folder. The group's bit is not included, because
+/// many systems give each user a group without other members.
 const OTHERS_WRITE: u32 = 0o002;
 
 /// The mode bit that lets only the owner of a file delete or rename the file in a shared folder,
 /// such as `/tmp`.
 const STICKY: u32 = 0o1000;
 
-/// The reason why a folder is not safe for the Unix socket.
+/// Why the folder of the Unix socket is unsafe: another user could replace the socket.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadFolder {
-    /// Error: other users can read, write or enter the folder of the socket.
+    /// Error: other users can read, write or enter the folder of the Unix socket.
     #[error("other users can access the folder {}", .0.display())]
     Accessible(PathBuf),
-    /// Error: the folder of the socket, or a folder above it, belongs to a user who could replace
-    /// the socket.
+    /// Error: the folder of the Unix socket, or a folder above it, belongs to a user who could
+    /// replace the socket.
     #[error("the folder {} belongs to another user (uid {uid})", folder.display())]
     Foreign { folder: PathBuf, uid: u32 },
-    /// Error: other users can rename or delete what is in this folder, which is above the socket's
-    /// folder.
+    /// Error: other users can rename or delete the contents of this folder. The folder of the Unix
+    /// socket is in this folder.
     #[error("other users can write to the folder {}", .0.display())]
     Writable(PathBuf),
 }

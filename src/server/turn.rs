@@ -1,15 +1,16 @@
 //! Lets other tasks run while one task processes many bytes.
 
-/// How many bytes of messages or results a task processes before it lets other tasks run. This takes
+/// How many bytes a task processes before it lets other tasks run. Processing these bytes takes
 /// about one millisecond.
 const TURN_BYTES: usize = 64 * 1024;
 
-/// The number of bytes that a task processed since it last let other tasks run.
+/// Counts the bytes that a task has processed since it last let other tasks run.
 #[derive(Debug, Default)]
 pub(super) struct Turn(usize);
 
 impl Turn {
-    /// Counts processed bytes. After [`TURN_BYTES`], lets other tasks run.
+    /// Counts `bytes` as processed. If more than [`TURN_BYTES`] are counted, lets other tasks run
+    /// and starts to count from 0 again.
     pub(super) async fn spend(&mut self, bytes: usize) {
         self.0 += bytes;
         if self.0 > TURN_BYTES {

@@ -8,8 +8,10 @@
 //!  sdk_error    converts errors of the SDK to Sidekey's errors
 //!  http         the HTTP client that all SDK clients use
 //!  endpoint     the custom endpoint of SIDEKEY_ENDPOINT
+//!  advice       what the user can do after a failed call
 //! ```
 
+mod advice;
 mod clients;
 mod response;
 mod session;
@@ -27,8 +29,10 @@ use crate::clock::Clock;
 use crate::secret::arn::is_region;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
+use crate::secret::region::nearest_if_unknown;
 use crate::secret::version::Version;
 use crate::tokens::{Renew, Tokens};
+use advice::CallSite;
 use aws_sdk_secretsmanager::config::SharedCredentialsProvider;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
@@ -111,6 +115,8 @@ pub enum RegionError {
 pub struct SecretsManager {
     clients: Clients,
     session: Arc<Session>,
+    /// Where the credentials come from, for error messages.
+    credentials_source: String,
     deadline: Duration,
 }
 
@@ -140,6 +146,7 @@ impl SecretsManager {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, RegionError> {
         let attempt_timeout = config.attempt_timeout;
+        let credentials_source = advice::credentials_source(&config.environment);
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT.min(attempt_timeout))
             .operation_attempt_timeout(attempt_timeout)
@@ -175,6 +182,7 @@ impl SecretsManager {
         Ok(Self {
             clients: Clients::new(region, config.region_only, config.endpoint, shared),
             session,
+            credentials_source,
             // The agent may have to get credentials before it reads the secret. Each of the two
             // steps may take up to its timeout.
             deadline,
@@ -183,6 +191,13 @@ impl SecretsManager {
 
     pub(crate) fn region(&self) -> &str {
         self.clients.region()
+    }
+
+    /// Returns the known region with the most similar name if AWS has no region with the name of the
+    /// agent's own region. Returns `None` if the region is known, or if a custom endpoint is set,
+    /// because a custom endpoint may have regions of its own.
+    pub(crate) fn nearest_region_if_unknown(&self) -> Option<&'static str> {
+        nearest_if_unknown(self.region()).filter(|_| !self.clients.has_custom_endpoint())
     }
 
     /// Calls `DescribeSecret` to find out whether and when AWS rotates a secret automatically.
@@ -196,7 +211,7 @@ impl SecretsManager {
     /// read a secret but not the permission to describe it.
     pub(crate) async fn rotation(&self, id: &SecretId) -> Result<Rotation, FetchError> {
         let request = self.clients.for_secret(id)?.describe_secret().secret_id(id.as_str());
-        self.signed(pin!(request.send())).await.map(Rotation::from)
+        self.signed(region_of(id), pin!(request.send())).await.map(Rotation::from)
     }
 
     async fn get(&self, key: &Key) -> Result<Version, FetchError> {
@@ -207,22 +222,41 @@ impl SecretsManager {
             .secret_id(key.id.as_str())
             .set_version_stage(requested_stage(key))
             .set_version_id(key.selector.version().map(str::to_owned));
-        response::single_version(self.signed(pin!(request.send())).await?)
+        response::single_version(self.signed(region_of(&key.id), pin!(request.send())).await?)
     }
 
     async fn batch(&self, keys: &[Key]) -> Result<Vec<Result<Version, FetchError>>, FetchError> {
         let ids = keys.iter().map(|key| key.id.as_str().to_owned()).collect();
         let request = self.clients.home().batch_get_secret_value().set_secret_id_list(Some(ids));
-        let batch = Batch::from(self.signed(pin!(request.send())).await?);
+        let region = keys.first().and_then(|key| region_of(&key.id));
+        let batch = Batch::from(self.signed(region, pin!(request.send())).await?);
         Ok(keys.iter().map(|key| batch.result_for(&key.id)).collect())
     }
 
     /// Makes a call to AWS, which the AWS SDK signs with the agent's credentials. Gets new
-    /// credentials first if the cached credentials are not usable.
+    /// credentials first if the cached credentials are not usable. `region` is the region of the
+    /// called endpoint, or `None` for the agent's own region.
     ///
     /// If AWS rejects the credentials, marks them as rejected, so that a later call gets new
     /// credentials.
     async fn signed<T, E>(
+        &self,
+        region: Option<&str>,
+        call: Pin<&mut impl Future<Output = Result<T, SdkError<E, HttpResponse>>>>,
+    ) -> Result<T, FetchError>
+    where
+        E: ProvideErrorMetadata + RequestId + Error + 'static,
+    {
+        self.attempt(call).await.map_err(|error| {
+            let region = region.unwrap_or_else(|| self.region());
+            let url = self.clients.url(region);
+            let credentials = &*self.credentials_source;
+            let advice = advice::of(&error, CallSite { url: &url, region, credentials });
+            FetchError { advice: advice.map(Into::into), ..error }
+        })
+    }
+
+    async fn attempt<T, E>(
         &self,
         call: Pin<&mut impl Future<Output = Result<T, SdkError<E, HttpResponse>>>>,
     ) -> Result<T, FetchError>
@@ -260,6 +294,15 @@ impl Source for SecretsManager {
         keys: &'a [Key],
     ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
         Box::pin(self.batch(keys))
+    }
+}
+
+/// Returns the region of a secret that is given by its ARN. Returns `None` for a name, because a name
+/// belongs to the agent's own region.
+fn region_of(id: &SecretId) -> Option<&str> {
+    match id {
+        SecretId::Arn(arn) => Some(arn.region()),
+        SecretId::Name(_) => None,
     }
 }
 

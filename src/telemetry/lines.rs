@@ -1,4 +1,4 @@
-//! A bounded queue of log lines, and the thread that writes the queued lines.
+//! A queue of log lines with a maximum size, and the thread that writes the queued lines.
 //!
 //! A write to a pipe may block for ever if no process reads from the pipe. Then only this thread
 //! blocks, and the rest of the agent continues. If the queue is full, new lines are dropped and
@@ -12,8 +12,7 @@ use std::thread;
 use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The maximum size of the queued log lines, in bytes. This is enough for more than a thousand
-/// lines.
+/// The maximum size of all queued log lines together, in bytes. More than a thousand log lines fit.
 const QUEUED_BYTES_MAX: usize = 256 * 1024;
 
 const STACK_BYTES: usize = 64 * 1024;
@@ -30,18 +29,15 @@ struct Queue {
 #[derive(Default)]
 struct State {
     queued: Vec<u8>,
-    /// Whether the thread is still writing lines that it has removed from the queue. The log is
-    /// complete only after that.
+    /// Whether the log thread is still writing lines that it has removed from the queue. A flush
+    /// must wait for these lines too.
     is_writing: bool,
 }
 
 impl Lines {
-    /// Starts a thread that writes the log lines to `sink`. `dropped` counts the lines that the
-    /// queue drops or the thread cannot write.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the system cannot start a thread.
+    /// Starts a thread that writes the log lines to `sink`. `dropped` counts the lines that are
+    /// lost, because the queue is full or because a write fails. Returns an error if the system
+    /// cannot start a thread.
     pub(crate) fn start(
         sink: impl Write + Send + 'static,
         dropped: IntCounter,
@@ -54,8 +50,8 @@ impl Lines {
         Ok(Self(queue))
     }
 
-    /// Waits at most the time `wait` until the thread has written all log lines. Returns `false` if
-    /// it has not.
+    /// Waits until the log thread has written all lines, but at most for the time `wait`. Returns
+    /// `false` if some lines are not written then.
     pub(crate) fn flush(&self, wait: Duration) -> bool {
         let waited = self.0.changed.wait_timeout_while(self.0.state(), wait, |state| {
             state.is_writing || !state.queued.is_empty()
@@ -80,8 +76,8 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// The code of the thread: writes each line to `sink` soon after it is queued. Never returns,
-    /// so the thread runs until the process ends.
+    /// Runs on the log thread, and writes each line to `sink` soon after it is queued. Never
+    /// returns, so the thread runs until the process ends.
     fn write_out(&self, mut sink: impl Write) {
         let mut taken = Vec::new();
         loop {
@@ -106,7 +102,6 @@ impl Queue {
     }
 }
 
-/// Hides the log lines from debug output.
 impl fmt::Debug for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lines").finish_non_exhaustive()
@@ -121,8 +116,8 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Adds the bytes of each `write` call to the queue as one log line, because the logging library
-/// writes each line in one call.
+/// Queues the bytes of each `write` call as one log line. This is correct because the logging
+/// library writes each line in one call.
 impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.push(line);
@@ -142,8 +137,8 @@ mod tests {
     const SHORT_WAIT: Duration = Duration::from_millis(1);
     const TIMEOUT: Duration = Duration::from_secs(120);
 
-    /// A log that a test reads and can block. While the test holds the lock `blocked`, each write
-    /// waits.
+    /// A fake log output. While a test holds the lock `blocked`, each write waits, as if no process
+    /// read the log.
     struct Sink {
         written: mpsc::Sender<Vec<u8>>,
         blocked: Arc<Mutex<()>>,
@@ -156,7 +151,7 @@ mod tests {
             if self.is_closed {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
-            self.written.send(bytes.to_vec()).expect("the test receives all lines");
+            self.written.send(bytes.to_vec()).expect("the test must still receive log lines");
             Ok(bytes.len())
         }
 
@@ -181,7 +176,10 @@ mod tests {
     }
 
     fn log(lines: &Lines, line: &str) {
-        lines.make_writer().write_all(line.as_bytes()).expect("a write to the queue never fails");
+        lines
+            .make_writer()
+            .write_all(line.as_bytes())
+            .expect("the queue must accept each log line");
     }
 
     #[test]
@@ -206,7 +204,10 @@ mod tests {
         for _ in 0..1000 {
             log(&lines, &line);
         }
-        assert!(!lines.flush(SHORT_WAIT), "a flush must time out while the log is blocked");
+        assert!(
+            !lines.flush(SHORT_WAIT),
+            "a flush must time out while writes to the log are blocked"
+        );
         drop(block);
         assert!(lines.flush(TIMEOUT));
         let bytes: usize = written.try_iter().map(|bytes| bytes.len()).sum();
@@ -215,7 +216,7 @@ mod tests {
         assert_eq!(usize::try_from(dropped.get()), Ok(1000 - kept));
         assert!(
             (262..=2 * 262).contains(&kept),
-            "the log must keep one or two full queues of lines, not {kept} lines"
+            "the log must keep one or two full queues (262 to 524 lines), not {kept} lines"
         );
     }
 

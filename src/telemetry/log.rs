@@ -13,16 +13,17 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub(crate) type Level = LevelFilter;
 
-/// Only log lines of crates whose name begins with this prefix are written.
+/// Sidekey writes only log lines of crates whose name begins with this prefix.
 ///
-/// Lines of other crates may contain credentials. For example, the AWS SDK logs the full answer of
-/// AWS if it cannot parse the answer.
+/// Log lines of other crates may contain credentials. For example, the AWS SDK logs the full answer
+/// of AWS if it cannot parse the answer.
 const OWN: &str = "sidekey";
 
 /// How long the process may wait at its end until the last log lines are written.
 pub const FLUSH_MAX: Duration = Duration::from_millis(50);
 
-/// The configuration of the log.
+/// The configuration of the log: the minimum level of log lines, their format, and the output
+/// stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     pub(crate) level: Level,
@@ -42,18 +43,18 @@ pub(crate) enum Format {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
-    /// The log goes to standard output. Lambda collects log lines from there.
+    /// The log goes to standard output, from which Lambda collects log lines.
     Out,
-    /// The log goes to standard error, because standard output is for the result of a command.
+    /// The log goes to standard error, because a command prints its result to standard output.
     Err,
 }
 
-/// The running log. Keep it until the process ends: when it is dropped, it waits until the last
-/// lines are written.
+/// A handle for the log of this process. Keep the handle until the process ends: when it is
+/// dropped, it waits until the last log lines are written.
 ///
-/// The wait is at most [`FLUSH_MAX`], because the process must end even if no process reads the
-/// log.
-#[must_use = "keep the log until the process ends: dropping the log writes the last lines"]
+/// The wait is at most [`FLUSH_MAX`], because this process must be able to end even if no other
+/// process reads the log.
+#[must_use = "keep this handle until the process ends: dropping it writes the last log lines"]
 #[derive(Debug)]
 pub struct Log(Option<Lines>);
 
@@ -65,7 +66,7 @@ impl Drop for Log {
     }
 }
 
-/// Starts the log of the process. Further calls have no effect.
+/// Starts the log of this process. Only the first call in a process has an effect.
 ///
 /// `dropped` counts the log lines that are lost because another process reads the log too slowly.
 pub fn start(config: Config, dropped: &IntCounter) -> Log {

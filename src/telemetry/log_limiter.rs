@@ -1,5 +1,5 @@
-//! Limits log lines that callers can cause, for example by requests with wrong tokens. A caller
-//! must not be able to fill the log.
+//! Limits log lines that callers can cause, for example by requests with wrong tokens. Without this
+//! limit, a caller could fill the log.
 
 use crate::clock::Moment;
 use std::sync::Mutex;
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Allows one log line a second, and counts the lines that it suppresses. Use one limiter for each
-/// log message, so that messages do not suppress each other.
+/// Allows one log line per second, and counts the log lines that it suppresses. Each kind of log
+/// message needs its own limiter, so that different messages do not suppress each other.
 #[derive(Debug, Default)]
 pub(crate) struct LogLimiter {
     state: Mutex<State>,
@@ -21,9 +21,9 @@ struct State {
 }
 
 impl LogLimiter {
-    /// Decides whether the caller may write its log line now. If so, returns how many lines were
-    /// suppressed since the last written line. Otherwise, counts the line as suppressed and returns
-    /// `None`.
+    /// Decides whether a log line may be written now. If so, returns the number of log lines that
+    /// were suppressed since the last written one. Otherwise, counts the log line as suppressed and
+    /// returns `None`.
     pub(crate) fn pass(&self, now: Moment) -> Option<u64> {
         let mut state = self.state.lock().expect("no thread panics while it holds the lock");
         let is_due =

@@ -1,7 +1,7 @@
-//! All metrics, with their help texts and labels.
+//! All Prometheus metrics of the agent, with their help texts and labels.
 //!
-//! A label value is always one of a few fixed words, never the name of a secret or text from a
-//! caller. Otherwise, callers could create any number of time series. All time series exist from
+//! The value of a label is always one of a few fixed words, never the name of a secret or text from
+//! a caller. Otherwise, callers could create any number of time series. All time series exist from
 //! the first scrape on.
 
 use crate::source::FetchErrorKind;
@@ -19,20 +19,20 @@ const UPSTREAM_BUCKETS: [f64; 11] = [0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0
 
 /// The upper bounds of the histogram buckets for the duration of callers' reads, in seconds.
 ///
-/// The range is wide because a read from the cache takes microseconds, but a read that waits for
-/// AWS may take seconds.
+/// The range is wide, because a read of a cached secret takes microseconds, but a read that waits
+/// for AWS may take seconds.
 const READ_BUCKETS: [f64; 11] =
     [0.000_005, 0.000_02, 0.000_05, 0.000_2, 0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 5.0];
 
-/// How Sidekey answered a caller's read of a secret. This is a label of the metric
+/// How Sidekey answered a caller's read of a secret. This is the label `result` of the metric
 /// `sidekey_reads_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadResult {
-    /// Sidekey answered at once with a fresh value from the cache.
     Hit,
-    /// Sidekey answered after it had waited for AWS.
+    /// Sidekey answered after waiting for AWS.
     Miss,
-    /// Sidekey answered with a cached value that is older than its time to live.
+    /// Sidekey answered with a cached value that is older than its time to live, for example
+    /// because AWS failed.
     Stale,
     /// Sidekey refused the read, for example because of a wrong token, or because `SIDEKEY_ALLOW`
     /// does not allow the secret.
@@ -59,7 +59,6 @@ impl ReadResult {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     GetSecretValue,
-    /// AWS returns up to 20 secrets in one call of this operation.
     BatchGetSecretValue,
 }
 
@@ -77,8 +76,8 @@ impl Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     Answered,
-    /// The process was frozen, or was restored from a snapshot, during the call. This is not a
-    /// failure of AWS.
+    /// Lambda froze the process, or restored it from a snapshot, during the call to AWS. Such a
+    /// call does not count as a failure of AWS.
     Interrupted,
     Failed(FetchErrorKind),
 }
@@ -97,10 +96,10 @@ impl Ended {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// One counter for each result of a read, in the order of [`ReadResult::ALL`].
+    /// One counter for each [`ReadResult`], in the order of [`ReadResult::ALL`].
     ///
-    /// Reads of cached secrets must take no lock, but a lookup of a counter by its label takes one.
-    /// So the counters are looked up once at start.
+    /// The counters are looked up once at start, because a lookup of a counter by its label takes a
+    /// lock. Reads of cached secrets must take no lock.
     reads: [IntCounter; ReadResult::ALL.len()],
     read_duration: Histogram,
     stale_reads: IntCounterVec,
@@ -108,19 +107,15 @@ pub struct Metrics {
     upstream_duration: HistogramVec,
     refreshes: IntCounterVec,
     gate_refusals: IntCounterVec,
-    /// How many reads joined a call to AWS that an earlier read had started. These reads caused no
-    /// call of their own.
+    /// How many reads waited for a call to AWS that an earlier read had started. These reads caused
+    /// no call of their own.
     pub(crate) flights_joined: IntCounter,
     pub(crate) evictions: IntCounter,
     pub(crate) entries: IntGauge,
-    /// The memory for cached values and for the answers that Sidekey prepared from them, in bytes.
     pub(crate) cache_bytes: IntGauge,
     pub(crate) oldest_entry_age: Gauge,
     secret_problems: IntGaugeVec,
-    /// How long the agent took at its start to fetch the listed secrets (those of
-    /// `SIDEKEY_SECRETS`), in seconds.
     pub(crate) prefetch_duration: Gauge,
-    /// How many secrets of `SIDEKEY_SECRETS` are not cached although they are required.
     pub(crate) listed_missing: IntGauge,
     pub(crate) connections: IntGauge,
     pub(crate) panics: IntCounter,
@@ -152,7 +147,7 @@ impl Metrics {
                 Histogram::with_opts(
                     HistogramOpts::new(
                         "sidekey_read_duration_seconds",
-                        "Time from the headers of a request that reads secrets to its answer.",
+                        "Time from the arrival of a request that reads secrets until its answer.",
                     )
                     .buckets(READ_BUCKETS.to_vec()),
                 ),
@@ -160,7 +155,7 @@ impl Metrics {
             stale_reads: counters(
                 &registry,
                 "sidekey_stale_reads_total",
-                "Reads answered with a stale value, by reason.",
+                "Reads answered with a cached value older than its time to live, by reason.",
                 &["reason"],
             ),
             upstream_requests: counters(
@@ -183,7 +178,7 @@ impl Metrics {
             refreshes: counters(
                 &registry,
                 "sidekey_refreshes_total",
-                "Refreshes of cached entries, by outcome.",
+                "Refreshes of cached secrets, by outcome.",
                 &["outcome"],
             ),
             gate_refusals: counters(
@@ -200,13 +195,13 @@ impl Metrics {
             evictions: counter(
                 &registry,
                 "sidekey_evictions_total",
-                "Entries evicted because the cache was full.",
+                "Cached secrets evicted because the cache was full.",
             ),
             entries: gauge(&registry, "sidekey_entries", "Cached entries."),
             cache_bytes: gauge(
                 &registry,
                 "sidekey_cache_bytes",
-                "Bytes of cached values and their rendered answers.",
+                "Bytes of cached values and of the HTTP answers prepared from them.",
             ),
             oldest_entry_age: register(
                 &registry,
@@ -220,7 +215,7 @@ impl Metrics {
                 IntGaugeVec::new(
                     Opts::new(
                         "sidekey_secret_problems",
-                        "Problems of cached values that break the rules for their kind of secret, by problem.",
+                        "Problems in values of cached secrets, such as missing fields, by problem.",
                     ),
                     &["problem"],
                 ),
@@ -229,8 +224,8 @@ impl Metrics {
                 &registry,
                 Gauge::new(
                     "sidekey_prefetch_duration_seconds",
-                    "Time from the start of the prefetch until the first call for every required \
-                     secret had ended.",
+                    "Time from the start of the prefetch until the first call to AWS for every \
+                     required secret had ended.",
                 ),
             ),
             listed_missing: gauge(
@@ -243,7 +238,7 @@ impl Metrics {
             log_lines_dropped: counter(
                 &registry,
                 "sidekey_log_lines_dropped_total",
-                "Log lines dropped because too many of one kind came or the log is read too slowly.",
+                "Log lines dropped because too many of one kind came, or no process read the log.",
             ),
             registry,
         }
@@ -253,19 +248,21 @@ impl Metrics {
         self.reads[result as usize].inc();
     }
 
-    /// Records how long a caller's request took. A request may read several secrets.
+    /// Records how long Sidekey took to answer a request of a caller. A request may read several
+    /// secrets.
     pub(crate) fn read_took(&self, took: Duration) {
         self.read_duration.observe(took.as_secs_f64());
     }
 
-    /// Counts a read that Sidekey answered with a stale value. `reason` must be one of the strings
-    /// that were passed to [`announce_stale_reasons`](Self::announce_stale_reasons).
+    /// Counts a read that Sidekey answered with a stale value: a cached value that is older than
+    /// its time to live. `reason` must be one of the strings that were passed to
+    /// [`announce_stale_reasons`](Self::announce_stale_reasons).
     pub(crate) fn stale_read(&self, reason: &'static str) {
         self.stale_reads.with_label_values(&[reason]).inc();
     }
 
-    /// Counts a call to Secrets Manager, and records how long it took. The duration is not recorded
-    /// if a freeze of the process interrupted the call.
+    /// Counts a call to Secrets Manager, and records how long the call took. The duration is not
+    /// recorded if Lambda froze the process during the call.
     pub(crate) fn upstream(&self, operation: Operation, ended: Ended, took: Duration) {
         self.upstream_requests.with_label_values(&[operation.label(), ended.label()]).inc();
         // The duration would contain the time for which the process was frozen.
@@ -275,7 +272,8 @@ impl Metrics {
         }
     }
 
-    /// Counts a refresh of a cached secret. `failed` is `None` if the refresh succeeded.
+    /// Counts a refresh of a cached secret. `failed` is the kind of error, or `None` if the refresh
+    /// succeeded.
     pub(crate) fn refreshed(&self, failed: Option<FetchErrorKind>) {
         let ended = failed.map_or(Ended::Answered, Ended::Failed);
         self.refreshes.with_label_values(&[ended.label()]).inc();
@@ -290,8 +288,9 @@ impl Metrics {
         self.gate_refusals.with_label_values(&[reason]).inc();
     }
 
-    /// Updates the metric that counts the problems of cached values. `counts` has each kind of
-    /// problem, and how often it occurs.
+    /// Updates the metric `sidekey_secret_problems`. Each item of `counts` is a problem of cached
+    /// secrets, such as `missing` for a missing field, and how often the problem occurs in the
+    /// cache.
     pub fn show_problems(&self, counts: &[(&'static str, usize)]) {
         for (problem, count) in counts {
             let count = i64::try_from(*count).unwrap_or(i64::MAX);
@@ -299,17 +298,22 @@ impl Metrics {
         }
     }
 
-    /// Creates a time series for each reason why Sidekey may answer with a stale value. Call this
-    /// before the first scrape, because all time series must exist from then on.
+    /// Creates a time series with value zero for each reason why Sidekey may answer with a stale
+    /// value (a cached value that is older than its time to live).
+    ///
+    /// Call this function before the first scrape. If a time series first appeared with the value
+    /// one, Prometheus would see no increase.
     pub fn announce_stale_reasons(&self, reasons: &[&'static str]) {
         for reason in reasons {
             self.stale_reads.with_label_values(&[reason]);
         }
     }
 
-    /// Creates a time series for each reason why Sidekey may refuse a request early, such as a
-    /// wrong token. Call this before the first scrape, because all time series must exist from then
-    /// on.
+    /// Creates a time series with value zero for each reason why Sidekey may refuse a request, such
+    /// as a wrong token.
+    ///
+    /// Call this function before the first scrape. If a time series first appeared with the value
+    /// one, Prometheus would see no increase.
     pub fn announce_gate_refusals(&self, reasons: &[&'static str]) {
         for reason in reasons {
             self.gate_refusals.with_label_values(&[reason]);
@@ -331,8 +335,8 @@ impl Metrics {
     /// Creates all time series with the value zero. Otherwise, the first failure would create its
     /// time series with the value one, and Prometheus would see no increase.
     ///
-    /// This runs at each scrape and not at start, because it would take 2 % of all instructions of
-    /// the start.
+    /// This function runs at each scrape and not at start, because it would make the start of the
+    /// agent slower: it needs 2 % of all CPU instructions of a start.
     fn create_series(&self) {
         for ended in FetchErrorKind::ALL.map(Ended::Failed).into_iter().chain([Ended::Answered]) {
             self.refreshes.with_label_values(&[ended.label()]);
@@ -371,8 +375,8 @@ fn register<C: Collector + Clone + 'static>(
     registry: &Registry,
     metric: prometheus::Result<C>,
 ) -> C {
-    let valid = metric.expect("the names, labels and buckets in this file are valid");
-    registry.register(Box::new(valid.clone())).expect("each metric is registered once");
+    let valid = metric.expect("the names, labels and buckets of this metric must be valid");
+    registry.register(Box::new(valid.clone())).expect("each metric must be registered only once");
     valid
 }
 
@@ -381,7 +385,7 @@ fn process_metrics() -> Vec<MetricFamily> {
     prometheus::process_collector::ProcessCollector::for_self().collect()
 }
 
-/// Only Linux has metrics about the process.
+/// Returns nothing, because the Prometheus library has metrics of the process only on Linux.
 #[cfg(not(target_os = "linux"))]
 fn process_metrics() -> Vec<MetricFamily> {
     Vec::new()
@@ -410,7 +414,10 @@ mod tests {
         let names = text.lines().filter(|line| line.starts_with("# TYPE")).count();
         let helps: Vec<&str> =
             text.lines().filter(|line| line.starts_with("# HELP sidekey")).collect();
-        assert!(names > helps.len(), "the rendered text must also contain metrics of the process");
+        assert!(
+            names > helps.len(),
+            "the text must also contain metrics of the process, such as its CPU time"
+        );
         for help in helps {
             assert!(help.ends_with('.'), "the help text must end in a full stop: {help}");
         }

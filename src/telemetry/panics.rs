@@ -4,8 +4,8 @@ use super::metrics::Metrics;
 use std::panic::PanicHookInfo;
 use std::sync::Arc;
 
-/// From now on, counts every panic and logs its file and line. The panic message is not logged,
-/// because it may contain a secret's value.
+/// Sets a hook that counts each panic, and logs the file and line of the panic. The hook does not
+/// log the message of the panic, because the message may contain a secret.
 pub fn observe(metrics: Arc<Metrics>) {
     std::panic::set_hook(Box::new(move |panic: &PanicHookInfo<'_>| {
         metrics.panics.inc();
@@ -13,7 +13,7 @@ pub fn observe(metrics: Arc<Metrics>) {
         tracing::error!(
             file,
             line,
-            "Sidekey caught a panic; please report the file and line of this panic"
+            "Sidekey has a bug: a part of its code panicked; please report the file and line"
         );
     }));
 }

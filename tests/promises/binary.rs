@@ -56,6 +56,41 @@ async fn all_mistakes_are_reported_at_once() {
     assert!(!output.contains("sidekey serves"), "{output}");
 }
 
+/// A mistake in a TOML file is reported with the file, the line and the column: wrong syntax, a wrong
+/// value, and an unknown key of the configuration file or of the conventions file.
+#[tokio::test]
+async fn mistake_in_a_file_has_its_line_and_column() {
+    let (_fake, setup) = prepare().await;
+    let folder = TempFolder::new();
+    for (variable, text, expected) in [
+        ("SIDEKEY_CONFIG", "ttl = \"5m\"\nport = = 1\n", "SIDEKEY_CONFIG|not valid TOML|2:8"),
+        ("SIDEKEY_CONFIG", "\nttl = \"soon\"\n", "SIDEKEY_CONFIG: ttl|must be a duration|2:1"),
+        ("SIDEKEY_CONFIG", "[[policy]]\n  tll = 1\n", "policy[1].tll|did you mean ttl|2:3"),
+        ("SIDEKEY_CONVENTIONS", "\n\nx = 1", "SIDEKEY_CONVENTIONS: x|no such key|3:1"),
+        ("SIDEKEY_CONVENTIONS", "x", "SIDEKEY_CONVENTIONS|not valid TOML|1:2"),
+    ] {
+        let path = folder.write("settings.toml", text).display().to_string();
+        let setup = setup.clone().with(variable, &path);
+        let (code, output) = Program::start(&["serve"], setup.vars()).ended().await;
+        assert_eq!(code, Some(2), "{output}");
+        let (rest, place) = expected.rsplit_once('|').expect("the expected text has parts");
+        let place = format!("({path}:{place})");
+        for part in rest.split('|').chain([&*place]) {
+            assert!(output.contains(part), "{part}:\n{output}");
+        }
+    }
+}
+
+/// A misspelt region is reported at start, and in the error of a read.
+#[tokio::test]
+async fn misspelt_region_is_reported_with_the_nearest_region() {
+    let (_fake, setup) = prepare().await;
+    let setup = setup.without("SIDEKEY_ENDPOINT").with("SIDEKEY_REGION", "eu-wset-1");
+    let program = Program::start(&["serve"], setup.vars());
+    let line = program.line("the region is not a known region of AWS").await;
+    assert!(line.contains("did you mean eu-west-1?"), "{line}");
+}
+
 /// Without a region, the program names the variables to set and exits with code 2.
 #[tokio::test]
 async fn missing_region_error_names_the_variables_to_set() {
@@ -128,6 +163,20 @@ async fn second_signal_ends_the_drain_at_once() {
     let (code, output) = program.ended().await;
     assert_eq!(code, Some(1), "{output}");
     assert!(output.contains("a second signal to stop arrived"), "{output}");
+}
+
+/// The options of `serve` have priority over the variables of the same purpose.
+#[tokio::test]
+async fn serve_takes_its_file_and_port_from_options() {
+    let (_fake, setup) = prepare().await;
+    let folder = TempFolder::new();
+    let file = folder.write("sidekey.toml", "secrets = [\"app/db\"]\n").display().to_string();
+    let port = Port::reserve();
+    let setup = setup.with("SIDEKEY_CONFIG", "/nonexistent").with("SIDEKEY_PORT", "none");
+    let args = ["serve", "--config", &file, "--port", &port.to_string()];
+    let program = Program::start(&args, setup.vars());
+    assert_eq!(program.address().await.port(), port.number());
+    assert!(program.output().contains(r#""prefetched":1"#), "{}", program.output());
 }
 
 /// Another process listens on the agent's port. `serve` exits with code 1 and names the address and
@@ -215,12 +264,15 @@ async fn ping_reports_by_exit_code() {
         let sidekey = setup.clone().with("SIDEKEY_SECRETS", secrets).start().await;
         assert_eq!(ping(&["ping"]).await, Some(0));
         assert_eq!(ping(&["ping", "--ready"]).await, Some(ready), "{secrets}");
+        let with_token = [("SIDEKEY_PORT", &*port.to_string()), ("SIDEKEY_TOKEN", TOKEN)];
+        let named = Program::start(&["ping", "--ready"], &vars(&with_token)).ended().await.1;
+        assert_eq!(named.contains("it has not cached app/missing"), ready == 1, "{named}");
         assert_eq!(ping(&["ping", "--port", &port.to_string()]).await, Some(0));
         sidekey.agent.drain(std::time::Duration::ZERO).await;
     }
 }
 
-/// The command that `dev` prints works in a shell, with a generated token and with one from the
+/// The commands that `dev` prints work in a shell, with a generated token and with one from the
 /// environment. `dev` loads changes of the file, and keeps the old values if the file is invalid.
 /// It never prints a value. Ctrl-C ends it with exit code 0.
 #[tokio::test]
@@ -236,10 +288,12 @@ async fn command_printed_by_dev_works() {
         let args = ["dev", "--port", "0", "--latency", "0ms", "--secrets"];
         let file_text = file.display().to_string();
         let program = Program::start(&[&args[..], &[&file_text]].concat(), &vars);
-        let line = program.line("curl -H").await;
+        program.line("Press Ctrl-C to stop").await;
+        let output = program.output();
+        let is_command = |line: &&str| ["export ", "curl -H"].iter().any(|it| line.contains(it));
+        let line = output.lines().filter(is_command).collect::<Vec<_>>().join("\n");
         assert!(paste(&line, &vars).await.contains("first-value"), "{}", program.output());
 
-        program.line("Press Ctrl-C to stop").await;
         folder.write("secrets.json", "{");
         program.line("Sidekey could not reload the secrets file").await;
         assert!(paste(&line, &vars).await.contains("first-value"));

@@ -143,7 +143,11 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
         ["get_secret_value", {"SecretId": "arn:aws:s3:::bucket"}],
     ]);
     for (session, calls, expected) in [
-        (Some("wrong"), &get, vec![("UnrecognizedClientException", "sign with the credentials")]),
+        (
+            Some("wrong"),
+            &get,
+            vec![("UnrecognizedClientException", "set AWS_SESSION_TOKEN of this client")],
+        ),
         (None, &get, vec![("UnrecognizedClientException", "static keys have no session token")]),
         (
             Some(TOKEN),

@@ -367,7 +367,7 @@ async fn secrets_of_a_settings_file_are_checked() {
     let wrong = wrong.display().to_string();
     let done = check(&["--config", &wrong], &vars, b"").await;
     assert_eq!((done.code, done.text()), (Some(2), ""));
-    for part in ["SIDEKEY_TTL: ", "did you mean secrets?"] {
+    for part in ["SIDEKEY_CONFIG: ttl: ", "did you mean secrets?"] {
         assert!(done.err.contains(part), "{part}: {}", done.err);
     }
     vars.remove("SIDEKEY_SECRETS");

@@ -174,7 +174,12 @@ async fn failures_have_distinct_statuses_and_types() {
         (error(400, "DecryptionFailure"), 400, "DecryptionFailure", "kms:Decrypt"),
         (error(400, "InvalidRequestException"), 400, "InvalidRequestException", "restore"),
         (error(400, "ExpiredTokenException"), 400, "ExpiredTokenException", "check the role"),
-        (error(403, "UnrecognizedClientException"), 400, "UnrecognizedClientException", "the role"),
+        (
+            error(403, "UnrecognizedClientException"),
+            400,
+            "UnrecognizedClientException",
+            "the variables AWS_ACCESS_KEY_ID",
+        ),
         (error(403, "InvalidSignatureException"), 400, "InvalidSignatureException", "the profile"),
         (error(403, "IncompleteSignature"), 400, "IncompleteSignature", "environment variables"),
         (error(403, "MissingAuthenticationToken"), 400, "MissingAuthenticationToken", "the role"),

@@ -23,6 +23,7 @@ mod agent_dialect;
 mod boto3;
 mod check;
 mod credentials;
+mod dev;
 mod descriptors;
 mod dns;
 mod environment;

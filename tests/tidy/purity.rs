@@ -14,7 +14,7 @@ const PURE: &[&str] = &[
     "src/exec/variable.rs", "src/commands/check/dynamo.rs", "src/commands/check/candidates.rs",
     "src/commands/check/gateway_key.rs", "src/commands/check/lenient.rs", "src/commands/check/report.rs",
     "src/commands/check/search.rs", "src/commands/check/search/", "src/commands/policy/",
-    "src/commands/scaffold/plan.rs", "src/commands/table.rs",
+    "src/commands/scaffold/plan.rs", "src/commands/table.rs", "src/config/toml_place.rs",
 ];
 
 /// Words that a pure file does not contain, besides those of AWS's SDK.
@@ -40,7 +40,8 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
      "the snapshot has one writer: publish through `Writer::settle`"),
     (&[".expose("],
      &["src/secret/", "src/convention/check.rs", "src/server/dialect.rs", "src/server/dialect/",
-       "src/server/resolving/credential.rs", "src/client/secret.rs", "src/exec/", "src/commands/get/output.rs",
+       "src/server/resolving/credential.rs", "src/client/ready.rs", "src/client/secret.rs", "src/exec/",
+       "src/commands/get/output.rs",
        "src/commands/check/gateway_key.rs", "src/commands/scaffold/aws_cli.rs"],
      "a secret's bytes are seen only where they are parsed, checked, rendered or passed on: pass the \
       `SecretValue` there"),

@@ -42,8 +42,12 @@ pub(super) struct PlannedSecret<'a> {
 pub(super) enum PlanError {
     #[error("unknown kind of secret '{unknown}'; the known kinds are {}", known.join(", "))]
     Kind { unknown: String, known: Vec<String> },
-    #[error("no selected kind of secret belongs to the channel '{0}'")]
-    Channel(String),
+    #[error("no selected kind of secret belongs to the channel '{unknown}'; the known channels are {}", known.join(", "))]
+    Channel {
+        unknown: String,
+        /// The channels of the selected kinds of secrets, such as `whatsapp`.
+        known: Vec<String>,
+    },
     #[error("the placeholder '{placeholder}' in the names of these kinds of secrets has no value: {}; use {}", kinds.join(", "), option(placeholder))]
     Missing {
         placeholder: String,
@@ -93,7 +97,11 @@ pub(super) fn plan<'a>(
         .collect();
     for channel in &request.channels {
         if !of_kind.iter().any(|one| belongs_to(one, channel)) {
-            problems.push(PlanError::Channel(channel.clone()));
+            let known = match of_kind.is_empty() {
+                true => channels(conventions.iter()),
+                false => channels(of_kind.iter().copied()),
+            };
+            problems.push(PlanError::Channel { unknown: channel.clone(), known });
         }
     }
     let selected: Vec<&Convention> = of_kind
@@ -167,6 +175,31 @@ fn belongs_to(convention: &Convention, channel: &str) -> bool {
         }
         false => convention.kind().strip_prefix(channel).is_some_and(|rest| rest.starts_with('-')),
     }
+}
+
+/// Returns the channels to which the secrets of some naming conventions belong, each channel once.
+fn channels<'a>(conventions: impl Iterator<Item = &'a Convention>) -> Vec<String> {
+    let mut known = Vec::new();
+    for convention in conventions {
+        let own: Vec<&str> = match has(convention, CHANNEL) {
+            true => convention
+                .pattern()
+                .allowed(CHANNEL)
+                .unwrap_or_default()
+                .iter()
+                .map(|one| &**one)
+                .collect(),
+            false => {
+                convention.kind().split_once('-').map(|(channel, _)| channel).into_iter().collect()
+            }
+        };
+        for channel in own {
+            if !known.iter().any(|one| one == channel) {
+                known.push(channel.to_owned());
+            }
+        }
+    }
+    known
 }
 
 fn has(convention: &Convention, placeholder: &str) -> bool {
@@ -299,14 +332,15 @@ mod tests {
             &[
                 "unknown kind of secret 'fax'; the known kinds are whatsapp-twilio, sms-twilio, email-sendgrid, \
                  openai-api-key",
-                "no selected kind of secret belongs to the channel 'pager'",
+                "no selected kind of secret belongs to the channel 'pager'; the known channels are whatsapp, sms, \
+                 email",
                 "no selected kind of secret has the placeholder 'a' in its name",
             ],
         );
         refused(
             &request(&["sms-twilio"], &["email"], &ACME),
             &[
-                "no selected kind of secret belongs to the channel 'email'",
+                "no selected kind of secret belongs to the channel 'email'; the known channels are sms",
                 "no selected kind of secret has the placeholder 'company_name' in its name",
                 "no selected kind of secret has the placeholder 'project_name' in its name",
             ],

@@ -89,7 +89,7 @@ impl Unresolved {
     }
 
     /// Returns advice for the caller or the operator: what to do about the error.
-    pub(crate) fn hint(&self) -> &'static str {
+    pub(crate) fn hint(&self) -> &str {
         match self {
             Self::Message(bad) => match **bad {
                 BadMessage::LimitExceeded(_) => {

@@ -44,6 +44,27 @@ impl Clients {
         &self.region
     }
 
+    pub(super) fn has_custom_endpoint(&self) -> bool {
+        self.endpoint.is_some()
+    }
+
+    /// Returns the URL that a call to `region` uses, for messages. If no custom endpoint is set, this
+    /// is the URL of AWS's public endpoint.
+    pub(super) fn url(&self, region: &str) -> String {
+        let custom = self.endpoint.as_ref().and_then(|endpoint| match *region == *self.region {
+            true => Some(endpoint.for_home_region(region)),
+            false => endpoint.for_other_region(region),
+        });
+        custom.unwrap_or_else(|| {
+            let fips = if self.sdk_config.use_fips() == Some(true) { "-fips" } else { "" };
+            let domain = match partition_of(region) {
+                "aws-cn" => "amazonaws.com.cn",
+                _ => "amazonaws.com",
+            };
+            format!("https://secretsmanager{fips}.{region}.{domain}")
+        })
+    }
+
     /// Returns the AWS SDK client for the region of Sidekey's own configuration.
     pub(super) fn home(&self) -> &Client {
         &self.home

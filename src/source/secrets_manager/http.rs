@@ -27,6 +27,7 @@ use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, Uri};
 use origin::Origin;
 use pool::Pool;
+use std::error::Error;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -176,8 +177,19 @@ fn signed_host(uri: &Uri) -> &str {
     host.unwrap_or_default()
 }
 
-fn unsendable(reason: Box<dyn std::error::Error + Send + Sync>) -> ConnectorError {
+fn unsendable(reason: Box<dyn Error + Send + Sync>) -> ConnectorError {
     ConnectorError::io(reason)
+}
+
+/// Returns why a connection to AWS could not be opened, for example because the host name is unknown.
+/// Returns `None` if the connection was open, because an error in a response may quote the response.
+pub(super) fn connect_failure(error: &ConnectorError) -> Option<String> {
+    let CallError::Connect(cause) = error.source()?.downcast_ref()? else { return None };
+    let mut root: &dyn Error = &**cause;
+    while let Some(next) = root.source() {
+        root = next;
+    }
+    Some(root.to_string())
 }
 
 fn to_connector_error(error: CallError) -> ConnectorError {

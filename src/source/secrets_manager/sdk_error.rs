@@ -1,6 +1,7 @@
 //! Converts errors of the AWS SDK to [`FetchError`]. The SDK errors are dropped after the
 //! conversion, because their `Debug` output contains raw responses with secret values.
 
+use super::http::connect_failure;
 use crate::source::{FetchError, FetchErrorKind};
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
@@ -64,11 +65,13 @@ where
         SdkError::DispatchFailure(failure) if failure.is_other() => {
             unreadable("the response of Secrets Manager is incomplete")
         }
-        SdkError::DispatchFailure(_) => FetchError::new(
-            FetchErrorKind::Connection,
-            "ConnectionError",
-            "Secrets Manager could not be reached, or the connection broke",
-        ),
+        SdkError::DispatchFailure(failure) => {
+            let message = match failure.as_connector_error().and_then(connect_failure) {
+                Some(reason) => format!("Secrets Manager could not be reached: {reason}"),
+                None => "the connection to Secrets Manager broke during the call".to_owned(),
+            };
+            FetchError::new(FetchErrorKind::Connection, "ConnectionError", message)
+        }
         _ => FetchError::new(
             FetchErrorKind::Internal,
             "InternalFailure",

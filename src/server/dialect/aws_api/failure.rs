@@ -25,9 +25,9 @@ pub(super) fn status_and_kind(problem: &Problem) -> (StatusCode, &str) {
     const CALLER: StatusCode = StatusCode::BAD_REQUEST;
     const SERVER: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
     match problem {
-        Problem::Refused(Refusal::WrongSessionToken | Refusal::NoSessionToken) => {
-            (CALLER, "UnrecognizedClientException")
-        }
+        Problem::Refused(
+            Refusal::WrongSessionToken | Refusal::NoSessionToken | Refusal::NoSessionKnown,
+        ) => (CALLER, "UnrecognizedClientException"),
         Problem::Refused(Refusal::TooManyConnections) | Problem::Read(ReadError::WaitOver(_)) => {
             (SERVER, INTERNAL)
         }
@@ -106,6 +106,7 @@ mod tests {
         for (failed, status, kind) in [
             (Problem::Refused(Refusal::WrongSessionToken), 400, "UnrecognizedClientException"),
             (Problem::Refused(Refusal::NoSessionToken), 400, "UnrecognizedClientException"),
+            (Problem::Refused(Refusal::NoSessionKnown), 400, "UnrecognizedClientException"),
             (Problem::Refused(Refusal::Host), 400, "ForbiddenException"),
             (Problem::Refused(Refusal::TooManyConnections), 500, INTERNAL),
             (Problem::Call(BadCall::Unsupported), 400, "UnsupportedOperationException"),

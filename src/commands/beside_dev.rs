@@ -1,0 +1,58 @@
+//! Makes a command that calls Secrets Manager call the fake of a running `sidekey dev` instead.
+
+use crate::config::vars::{Overridden, Vars};
+
+/// The variables with which a user chooses an AWS account or an endpoint. If one of them is set, a
+/// command calls that account or endpoint, even if `sidekey dev` runs.
+const CHOICES: [&str; 7] = [
+    "SIDEKEY_ENDPOINT",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+];
+
+/// Returns whether a command may call the fake of a running `sidekey dev`: no variable chooses an
+/// AWS account or an endpoint.
+pub(super) fn is_fake_allowed(vars: &dyn Vars) -> bool {
+    CHOICES.iter().all(|name| vars.get(name).is_none_or(|value| value.trim().is_empty()))
+}
+
+/// Makes the configuration in `vars` call the fake Secrets Manager at the URL `endpoint`.
+pub(super) fn use_fake(vars: &mut Overridden<'_>, endpoint: &str) {
+    for (name, value) in fake_variables(endpoint) {
+        vars.set(name, value);
+    }
+}
+
+/// Returns the variables with which an agent calls the fake Secrets Manager at the URL `endpoint`.
+/// The fake accepts any credentials.
+pub(super) fn fake_variables(endpoint: &str) -> [(&'static str, &str); 5] {
+    [
+        ("SIDEKEY_ENDPOINT", endpoint),
+        ("SIDEKEY_REGION", "eu-north-1"),
+        ("AWS_ACCESS_KEY_ID", "ASIADEVELOPMENT00000"),
+        ("AWS_SECRET_ACCESS_KEY", "development"),
+        ("AWS_SESSION_TOKEN", "development"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn fake_is_allowed_unless_a_variable_chooses_an_account() {
+        let allowed = |name: &str, value: &str| {
+            let vars = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            is_fake_allowed(&vars)
+        };
+        assert!(allowed("AWS_REGION", "eu-north-1") && allowed("AWS_PROFILE", ""));
+        for name in CHOICES {
+            assert!(!allowed(name, "x"), "{name}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Commands in another terminal, while `sidekey dev` runs.
+
+use crate::port::Port;
+use crate::support::agent::{Setup, TOKEN};
+use crate::support::clock::ManualClock;
+use crate::support::program::Program;
+use crate::support::{TempFolder, fake};
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+/// A secret that `dev` serves.
+const SECRET: &str = r#"{"app/db": {"user": "the-value"}}"#;
+
+/// A `sidekey dev`, and the variables of another terminal of the same user.
+struct Running {
+    program: Program,
+    vars: BTreeMap<String, String>,
+    files: PathBuf,
+    port: Port,
+    home: TempFolder,
+}
+
+/// Starts `sidekey dev` with the secret `app/db`, and waits until it serves.
+async fn start() -> Running {
+    let home = TempFolder::new();
+    let secrets = home.write("secrets.json", SECRET);
+    let port = Port::reserve();
+    let pairs = [("HOME", home.path().display().to_string()), ("SIDEKEY_PORT", port.to_string())];
+    let vars = BTreeMap::from(pairs.map(|(name, value)| (name.to_owned(), value)));
+    let secrets = secrets.display().to_string();
+    let program = Program::start(&["dev", "--latency", "0ms", "--secrets", &secrets], &vars);
+    program.line("Press Ctrl-C to stop").await;
+    Running { program, vars, files: home.path().join(".sidekey"), port, home }
+}
+
+/// `get`, `exec`, `check` and `ping` find the agent and its token without any variable for a token.
+/// A variable with AWS's session token does not replace the agent's token. At the end, `dev` removes
+/// its files.
+#[tokio::test]
+async fn commands_beside_dev_work_without_a_token() {
+    let Running { program, mut vars, files, port: _port, home: _home } = start().await;
+    for session in [None, Some("another-token")] {
+        vars.extend(session.map(|it| ("AWS_SESSION_TOKEN".to_owned(), it.to_owned())));
+        let get = Program::start(&["get", "app/db#user"], &vars).ended().await;
+        assert_eq!((get.0, get.1.trim()), (Some(0), "the-value"));
+        let filled =
+            vars.clone().into_iter().chain([("A".to_owned(), "sidekey:app/db#user".to_owned())]);
+        let exec = Program::start(&["exec", "printenv", "A"], &filled.collect()).ended().await;
+        assert_eq!((exec.0, exec.1.trim()), (Some(0), "the-value"));
+        let (code, output) = Program::start(&["check", "app/db", "app/no"], &vars).ended().await;
+        assert_eq!(code, Some(1), "{output}");
+        for part in ["reads from the fake of `sidekey dev`", "ok          app/db", "not-found:"] {
+            assert!(output.contains(part), "{part}:\n{output}");
+        }
+        assert_eq!(Program::start(&["ping", "--ready"], &vars).ended().await.0, Some(0));
+    }
+    let left = || fs::read_dir(&files).expect("the folder exists").count();
+    assert_eq!(left(), 2, "the files of the token and of the fake's address exist");
+    program.signal(Signal::INT);
+    assert_eq!(program.ended().await.0, Some(0));
+    assert_eq!(left(), 0, "dev removes its files when it ends");
+}
+
+/// `check` reads from AWS and not from the fake of `dev` if a variable chooses an AWS account.
+#[tokio::test]
+async fn check_beside_dev_calls_aws_if_a_variable_says_so() {
+    let running = start().await;
+    let mut vars = running.vars.clone();
+    vars.insert("AWS_PROFILE".to_owned(), "unknown-profile".to_owned());
+    vars.insert("SIDEKEY_REGION".to_owned(), "eu-north-1".to_owned());
+    let (code, output) = Program::start(&["check", "app/db"], &vars).ended().await;
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("credentials") && !output.contains("fake"), "{output}");
+}
+
+/// SIGKILL leaves the files of `dev` behind. Later commands ignore these files: the agent that now
+/// uses the port has another token.
+#[tokio::test]
+async fn files_of_a_killed_dev_are_ignored() {
+    let Running { program, vars, files, port, home: _home } = start().await;
+    program.signal(Signal::KILL);
+    program.ended().await;
+    assert!(files.join(format!("token-{port}")).exists(), "SIGKILL leaves the file behind");
+
+    let clock = ManualClock::new();
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PORT", &port);
+    let _sidekey = setup.start().await;
+    let (code, output) = Program::start(&["get", "--agent", "app/db"], &vars).ended().await;
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("no token is configured: set SIDEKEY_TOKEN"), "{output}");
+    let mut vars = vars;
+    vars.insert("SIDEKEY_TOKEN".to_owned(), TOKEN.to_owned());
+    let (code, output) = Program::start(&["get", "app/db"], &vars).ended().await;
+    assert_eq!((code, output.trim()), (Some(0), "hunter2"));
+}
