@@ -1,5 +1,5 @@
 //! Conventions. A convention is a set of rules for one kind of secret, such as Twilio credentials
-//! for WhatsApp. It defines the names of these secrets and the fields of their JSON values.
+//! for WhatsApp: a pattern for the secrets' names, and the fields of their JSON values.
 //!
 //! This module uses no sockets, files or clocks.
 

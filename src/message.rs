@@ -1,6 +1,5 @@
-//! Finds the secrets to which a message (an SQS message or Lambda event) refers, and checks that
-//! these secrets belong to the tenant (such as a company) of the message. Callers send messages to
-//! `POST /resolve`.
+//! Finds the secrets that an SQS message or a Lambda event refers to, and checks that they belong
+//! to the tenant (such as a company) of the message. Callers send messages to `POST /resolve`.
 //!
 //! This module uses no sockets, files or clocks. It neither stores nor logs messages.
 

@@ -1,4 +1,4 @@
-//! Secrets: their values, their names and ARNs, and the references by which callers name them.
+//! Types for secrets: their values, names and ARNs, and patterns for their names.
 //!
 //! This module uses no sockets, no clocks and no part of the AWS SDK.
 

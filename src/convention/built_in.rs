@@ -1,18 +1,17 @@
-//! The built-in conventions, which apply by default. They describe the secrets of the channel
-//! processors (functions that send messages by WhatsApp, SMS and e-mail). A convention is a set of
-//! rules for the names and values of one kind of secret.
+//! The conventions that apply by default. A convention is a set of rules for the names and values
+//! of one kind of secret. The built-in conventions describe the secrets of Lambda functions that
+//! send WhatsApp messages, SMS and e-mail.
 //!
-//! The data is in `presets/channel-processors/conventions.toml`. `build.rs` translates the file
-//! into constants when Sidekey is built, because parsing TOML takes 7 % of the Lambda layer's
-//! start.
+//! `build.rs` translates `presets/channel-processors/conventions.toml` into constants when Sidekey
+//! is built. Parsing TOML at run time would take 7 % of the Lambda layer's start.
 
 use super::definition::Convention;
 use super::field::{Field, FieldType};
 use super::marker::Marker;
 use super::pattern::NamePattern;
 
-/// The built-in conventions (the rules for the names and values of each kind of secret). `build.rs`
-/// generates this constant from `conventions.toml`.
+/// The default rules for the names and values of secrets. `build.rs` generates this constant from
+/// `presets/channel-processors/conventions.toml`.
 const ROWS: &[Row] = include!(concat!(env!("OUT_DIR"), "/conventions.rs"));
 
 struct Row {
@@ -37,7 +36,8 @@ pub(super) fn conventions() -> Vec<Convention> {
 
 impl Row {
     fn convention(&self) -> Convention {
-        const VALID: &str = "a unit test checks that every built-in convention is valid";
+        const VALID: &str =
+            "every table in presets/channel-processors/conventions.toml must be valid";
         let pattern = NamePattern::parse(self.pattern).expect(VALID);
         let fields = self.fields.iter().map(|field| field.parse().expect(VALID)).collect();
         let markers =
@@ -62,12 +62,14 @@ mod tests {
     use crate::secret::version::Content;
     use serde_json::Value;
 
-    /// Checks which convention applies to a secret called `name`. Also checks that a new secret of
-    /// this name gets the JSON value `new_value`, which has dummy values only.
+    /// Checks which built-in rules apply to a secret called `name`. Also checks that `sidekey
+    /// scaffold` gives a new secret of this name the JSON value `new_value`, which has dummy values
+    /// only.
     #[track_caller]
     fn check(name: &str, kind: &str, service: &str, new_value: &str) {
         let all = Conventions::built_in();
-        let (convention, values) = all.of_name(name).expect("a convention must match the name");
+        let (convention, values) =
+            all.of_name(name).expect("a built-in convention must match the secret's name");
         assert_eq!((convention.kind(), convention.service()), (kind, service));
         let made = Value::Object(convention.placeholder_value(&values)).to_string();
         assert_eq!(made, new_value);

@@ -1,7 +1,7 @@
-//! Checks whether a secret's value has the fields that its convention requires. A convention is a
-//! set of rules for the names and values of one kind of secret.
+//! Checks whether a secret's value has the required fields. A convention (a set of rules for one
+//! kind of secret) lists these fields.
 //!
-//! The check parses the JSON in place. It decodes only the fields of the convention.
+//! The check parses the JSON in place. It decodes only the listed fields.
 
 use super::field::{Field, FieldType};
 use super::marker::Marker;
@@ -12,8 +12,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
 
-/// Returns the ways in which a secret's value breaks its convention, in the order of `fields`. A
-/// marker is a pattern for dummy values, such as `PLACEHOLDER*`.
+/// Returns the mistakes in a secret's value, in the order of `fields`. Each field must be present,
+/// and must not contain a dummy value. A marker is a pattern for dummy values, such as
+/// `PLACEHOLDER*`.
 pub(super) fn problems(content: &Content, fields: &[Field], markers: &[Marker]) -> Vec<Problem> {
     let text = match content {
         Content::Text(text) => text,
@@ -30,23 +31,23 @@ pub(super) fn problems(content: &Content, fields: &[Field], markers: &[Marker]) 
     }
 }
 
-/// What one field of a secret's value contains. The real value is not stored.
+/// A description of what one field of a secret's value contains, without the real value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FieldContent {
     /// The field is missing in the secret's value, or is null.
     Absent,
     /// The field contains an empty string, or only white space.
     Blank,
-    /// The field contains a dummy value such as `PLACEHOLDER_TOKEN`, because the user has not
-    /// filled it in yet.
     Placeholder,
-    /// The field contains a string that is probably not the intended credential.
+    /// The field contains a string that is probably not the intended credential, for example
+    /// because it has a line break.
     Flawed(Flaw),
     /// The field contains a real value of this JSON type.
     Value(FieldType),
 }
 
-/// Why a string is probably not the intended credential. Such strings often come from copying.
+/// The reason why a string in a secret is probably not the intended credential. Such strings often
+/// come from copying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flaw {
     LoneSurrogate,
@@ -77,8 +78,8 @@ fn wrong_type(field: &Field, found: FieldType) -> Problem {
     Problem::WrongType { field: field.name().into(), expected: field.field_type, found }
 }
 
-/// Returns the content of each field in `fields`. Returns `None` if the secret's value `json` is
-/// valid JSON, but not an object.
+/// Returns a description of the content of each field in `fields`. Returns `None` if the secret's
+/// value `json` is valid JSON, but not an object.
 fn field_contents(
     json: &[u8],
     fields: &[Field],
@@ -98,7 +99,8 @@ fn field_contents(
     Ok(Some(contents))
 }
 
-/// Returns what a field contains. `json` is the field's JSON value without surrounding white space.
+/// Describes what a field contains. `json` is the field's raw JSON value. It must not begin with
+/// white space.
 fn field_content(json: &str, markers: &[Marker]) -> FieldContent {
     match json.as_bytes().first() {
         Some(b'"') => string_content(json, markers),
@@ -152,9 +154,9 @@ mod tests {
         field
     }
 
-    /// Checks the value `text` against a convention that requires the string field `a`. The
-    /// convention also has one optional field of each JSON type, and an optional field `pem` that
-    /// may have several lines.
+    /// Checks which mistakes Sidekey finds in the secret's value `text`. The string field `a` is
+    /// required. Optional are one field of each JSON type, and a field `pem` that may have several
+    /// lines.
     #[track_caller]
     fn check(text: &str, expected: &[&str]) {
         let optional = FieldType::ALL.map(|kind| field(kind.label(), kind, true));
@@ -255,7 +257,8 @@ mod tests {
     fn string_with_several_lines_is_a_problem() {
         let pem = r"-----BEGIN KEY-----\nAAAA\n-----END KEY-----\n";
         for value in [r"x\ny", r"x\r\ny", r"x\ry ", "x\u{2028}y", pem] {
-            let expected = "the field 'a' has several lines; if this is right, set `multiline` for it in the convention";
+            let expected = "the field 'a' has several lines; if it may have them, set \
+                            `multiline = true` for this field in the conventions file";
             check(&format!(r#"{{"a":"{value}"}}"#), &[expected]);
             check(&format!(r#"{{"a":"x","pem":"{value}"}}"#), &[]);
         }

@@ -1,5 +1,5 @@
-//! The definition of a convention: the name pattern of one kind of secret, the fields of the value,
-//! and the markers (patterns for dummy values, such as `PLACEHOLDER*`).
+//! A convention: a name pattern for one kind of secret, the fields of the secrets' values, and the
+//! markers (patterns for dummy values, such as `PLACEHOLDER*`).
 
 use super::check;
 use super::field::Field;
@@ -9,19 +9,18 @@ use super::problem::Problem;
 use crate::secret::version::Content;
 use serde_json::{Map, Value};
 
-/// The maximum length of the name of a kind of secret, such as `sms-twilio`, in characters.
+/// The maximum length of the name for a kind of secret, such as `sms-twilio`, in characters.
 const KIND_CHARS_MAX: usize = 64;
 
-/// The maximum length of the name of a service, such as `Twilio`, in characters.
+/// The maximum length of the name of an external service, such as `Twilio`, in characters.
 const SERVICE_CHARS_MAX: usize = 64;
 
 const FIELDS_MAX: usize = 64;
 
-/// The maximum number of markers in one convention (the rules for one kind of secret). A marker is
-/// a pattern for dummy values, such as `PLACEHOLDER*`.
+/// The maximum number of patterns for dummy values, such as `PLACEHOLDER*`, for one kind of secret.
 const MARKERS_MAX: usize = 16;
 
-/// A convention: the rules for the names and values of one kind of secret, such as `sms-twilio`.
+/// The rules for the names and values of one kind of secret, such as `sms-twilio`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Convention {
     kind: Box<str>,
@@ -31,41 +30,39 @@ pub(crate) struct Convention {
     markers: Vec<Marker>,
 }
 
-/// The reason why a convention (the rules for the names and values of one kind of secret) is not
-/// valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadConvention {
-    /// Only some characters are allowed in the name of the kind of secret, because metrics contain
-    /// this name as a label.
+    /// Error: the name of the kind of secret, such as `sms-twilio`, is not valid. Only some
+    /// characters are allowed, because metrics contain this name as a label.
     #[error(
-        "the name of the kind of secret must begin with a lower-case letter, have at most {KIND_CHARS_MAX} characters, and contain only lower-case letters, digits and single hyphens between them"
+        "the name of the kind of secret must begin with a lower-case letter, have at most \
+         {KIND_CHARS_MAX} characters, and contain only lower-case letters, digits and single \
+         hyphens between them"
     )]
     Kind,
     #[error(
         "the name of the service must have 1 to {SERVICE_CHARS_MAX} printable ASCII characters"
     )]
     Service,
-    #[error("a convention needs at least one field")]
+    #[error("the table 'fields' must have at least one field")]
     NoFields,
-    #[error("a convention can have at most {FIELDS_MAX} fields")]
+    #[error("the table 'fields' can have at most {FIELDS_MAX} fields")]
     TooManyFields,
-    #[error("two fields are named '{0}'")]
+    #[error("the table 'fields' has two fields named '{0}'")]
     FieldTwice(Box<str>),
-    /// Without a marker (a pattern for dummy values), Sidekey could not distinguish a dummy value
-    /// from a real value.
-    #[error("'placeholders' must list at least one pattern of dummy values, such as PLACEHOLDER*")]
+    /// Error: no pattern for dummy values is given. Sidekey could then not distinguish a dummy
+    /// value from a real value.
+    #[error(
+        "the list 'placeholders' needs at least one pattern for dummy values, such as PLACEHOLDER*"
+    )]
     NoMarkers,
-    #[error("'placeholders' can list at most {MARKERS_MAX} patterns of dummy values")]
+    #[error("the list 'placeholders' can have at most {MARKERS_MAX} patterns for dummy values")]
     TooManyMarkers,
 }
 
 impl Convention {
-    /// Makes a convention from its parts. Each marker (a pattern such as `PLACEHOLDER*`) matches
-    /// dummy values. The dummy values of new secrets are made from the first marker.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error for the first part that is not valid.
+    /// Makes the rules for one kind of secret. A marker is a pattern for dummy values, such as
+    /// `PLACEHOLDER*`. The first marker also makes the dummy values of new secrets.
     pub(crate) fn new(
         kind: &str,
         pattern: NamePattern,
@@ -99,7 +96,6 @@ impl Convention {
         Ok(Self { kind: kind.into(), pattern, service: service.into(), fields, markers })
     }
 
-    /// Returns the unique name of the kind of secret, such as `whatsapp-twilio`.
     pub(crate) fn kind(&self) -> &str {
         &self.kind
     }
@@ -123,8 +119,9 @@ impl Convention {
         &self.markers
     }
 
-    /// Returns the JSON value of a new secret. Every field gets a dummy value that is a string,
-    /// even a field for a number or an object. So no dummy value can be mistaken for a real value.
+    /// Returns the JSON value for a new secret of this kind. Every field gets a dummy value that is
+    /// a string, even a field for a number or an object. So no dummy value can be mistaken for a
+    /// real value.
     ///
     /// A dummy value contains the field's name. If a variable part of the secret's name has a list
     /// of allowed values, the dummy value also contains this part. Example: the field `ai_api_key`
@@ -148,8 +145,8 @@ impl Convention {
         value
     }
 
-    /// Returns the ways in which a secret's value breaks this convention, in the order of the
-    /// convention's fields. Fields that the convention does not name are not checked.
+    /// Returns the mistakes in a secret's value, in the order of the expected fields. Other fields
+    /// of the value are not checked.
     pub(crate) fn problems(&self, content: &Content) -> Vec<Problem> {
         check::problems(content, &self.fields, &self.markers)
     }
@@ -178,7 +175,7 @@ mod tests {
     fn new_secret_has_a_recognised_placeholder_in_every_field() {
         let convention = Convention::new(
             "any",
-            NamePattern::parse("{env:dev|prod-1}/{x}").expect("the pattern must be valid"),
+            NamePattern::parse("{env:dev|prod-1}/{x}").expect("the name pattern must be valid"),
             "Acme",
             vec![
                 Field::new("token", FieldType::String).expect("the field's name must be valid"),
@@ -186,7 +183,7 @@ mod tests {
             ],
             vec![Marker::parse("TODO*").expect("the marker must be valid")],
         )
-        .expect("the convention must be valid");
+        .expect("all parts of the convention must be valid");
         let values = PlaceholderValues::from([("env", "prod-1"), ("x", "acme")]);
         let text = Value::Object(convention.placeholder_value(&values)).to_string();
         assert_eq!(text, r#"{"port":"TODO_PROD_1_PORT","token":"TODO_PROD_1_TOKEN"}"#);
@@ -202,9 +199,9 @@ mod tests {
             Field::new(name, FieldType::String).expect("the field's name must be valid")
         };
         let refused = |kind: &str, service: &str, fields, markers| {
-            let pattern = NamePattern::parse("a").expect("the pattern must be valid");
+            let pattern = NamePattern::parse("a").expect("the name pattern must be valid");
             Convention::new(kind, pattern, service, fields, markers)
-                .expect_err("the convention must be refused")
+                .expect_err("a convention with an invalid part must be refused")
         };
         for kind in ["", "A", "a--b", "-a", "a-", "1a", "a_b", "é", &"a".repeat(65)] {
             let found = refused(kind, "S", vec![field("a")], vec![marker()]);

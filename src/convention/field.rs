@@ -1,8 +1,8 @@
-//! A field in the JSON value of a secret, and the JSON types that the field can have.
+//! A field that Sidekey expects in the JSON value of a secret, and the JSON type of the field.
 
 use std::fmt;
 
-/// The maximum length of a field's name, in characters.
+/// The maximum length of the name of a field in a secret's JSON value, in characters.
 const FIELD_CHARS_MAX: usize = 64;
 
 /// The error for an invalid name of a field in a secret's value. Only some characters are allowed,
@@ -11,18 +11,19 @@ const FIELD_CHARS_MAX: usize = 64;
 #[error("a field's name must have 1 to {FIELD_CHARS_MAX} characters of A-Za-z0-9_.-")]
 pub(crate) struct BadFieldName;
 
-/// A field that a convention (the rules for one kind of secret) expects in a secret's JSON value.
+/// A field that Sidekey expects in the JSON value of one kind of secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
     name: Box<str>,
     pub(crate) field_type: FieldType,
-    /// Whether the field is secret, and not only an identifier such as an account id. The flag only
-    /// informs people who read the conventions file: Sidekey treats every field as secret.
+    /// Whether the field is confidential, and not only an identifier such as an account id. The
+    /// flag only informs people who read the conventions file: Sidekey treats every field as
+    /// confidential.
     pub(crate) is_secret: bool,
     /// Whether the field may be missing, null or empty in the secret's value.
     pub(crate) is_optional: bool,
-    /// Whether the field may have several lines, and white space at its beginning or end. Keys in
-    /// the PEM format do.
+    /// Whether the field may have several lines, and white space at its beginning or end. Private
+    /// keys in the PEM format have them.
     pub(crate) is_multiline: bool,
 }
 
@@ -37,7 +38,7 @@ pub enum FieldType {
 }
 
 impl Field {
-    /// Makes a field that is secret and required.
+    /// Makes a field that is confidential and required in the secret's value.
     ///
     /// # Errors
     ///
@@ -67,7 +68,6 @@ impl FieldType {
         Self::ALL.into_iter().find(|known| known.label() == label)
     }
 
-    /// Returns the name of the JSON type, such as `string`.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::String => "string",
@@ -80,7 +80,7 @@ impl FieldType {
 }
 
 impl fmt::Display for FieldType {
-    /// Writes the JSON type with its article, such as `an object`.
+    /// Writes the name of the JSON type with its article, such as `an object`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let article = if matches!(self, Self::Object | Self::Array) { "an" } else { "a" };
         write!(f, "{article} {}", self.label())
@@ -95,7 +95,10 @@ mod tests {
     fn field_is_secret_and_required_by_default() {
         let field = Field::new("auth_token", FieldType::String).expect("the name must be valid");
         assert_eq!((field.name(), field.is_secret, field.is_optional), ("auth_token", true, false));
-        assert!(!field.is_multiline, "a field must have one line by default");
+        assert!(
+            !field.is_multiline,
+            "by default, a field must not be allowed to have several lines"
+        );
     }
 
     #[test]

@@ -11,68 +11,68 @@ use toml::{Table, Value};
 
 const CONVENTION: &str = "convention";
 
-/// The TOML key that switches the built-in conventions on or off.
+/// The TOML key that switches Sidekey's built-in rules for secrets' names and fields on or off.
 const BUILT_IN: &str = "built_in";
 
 /// The maximum number of `[[convention]]` tables in a conventions file. The number is limited
 /// because Sidekey compares the name of each fetched secret with the tables in turn.
 const CONVENTIONS_MAX: usize = 100;
 
-/// The default of the key `placeholders` in a `[[convention]]` table. This key lists patterns for
-/// dummy values, which users have not replaced by real values yet.
+/// The pattern for dummy values that applies if a `[[convention]]` table has no key `placeholders`.
+/// A secret has dummy values until users replace them by real values.
 const DEFAULT_MARKER: &str = "PLACEHOLDER*";
 
 #[derive(Debug)]
 pub(crate) struct ParsedFile {
-    /// The valid conventions of the file, then the built-in conventions unless the file switches
-    /// them off. A convention is a set of rules for the names and values of one kind of secret.
+    /// The valid rules of the file, followed by the built-in rules unless the file switches them
+    /// off. Each convention is a set of rules for the names and values of one kind of secret.
     pub(crate) conventions: Conventions,
     pub(crate) mistakes: Vec<Mistake>,
     pub(crate) unknown_keys: Vec<UnknownKey>,
 }
 
-/// A mistake in a conventions file (a TOML file that defines how secrets are named), such as an
-/// invalid name pattern.
 #[derive(Debug)]
 pub(crate) struct Mistake {
     /// The place of the mistake in the conventions file, such as `convention[2].pattern`. The
     /// string is empty if the mistake concerns the whole file.
     pub(crate) location: String,
-    /// A description of the mistake for the user. The description quotes complete values only of
-    /// the key `placeholders`. Other values may be secrets that a user wrote into the file by
-    /// accident.
+    /// A description of the mistake for the user. It quotes complete values only of the key
+    /// `placeholders`, because other values may be secrets that a user wrote into the conventions
+    /// file by accident.
     pub problem: String,
     /// The first byte of the mistake in the file, if the file is not TOML.
     pub(crate) syntax_error_at: Option<usize>,
 }
 
-/// A key in a conventions file that Sidekey does not know.
 #[derive(Debug)]
 pub(crate) struct UnknownKey {
     /// The place of the unknown key in the conventions file, such as `convention[2].servce`.
     pub(crate) location: String,
     pub(crate) key: String,
-    /// How error messages call the table that contains the unknown key, such as `a field`. `None`
-    /// if the key is outside all tables.
+    /// The name that error messages give to the TOML table with the unknown key, such as `a field`.
+    /// `None` if the unknown key is outside all tables.
     pub(crate) table: Option<&'static str>,
-    /// The valid keys of the same table. The error message suggests the most similar of these keys.
+    /// The valid keys of the TOML table that contains the unknown key. The error message suggests
+    /// the most similar of these keys.
     pub(crate) known: Vec<&'static str>,
 }
 
-/// A key of a TOML table in a conventions file. `T` is the struct that stores the parsed value.
+/// A key that TOML tables of a conventions file can have. `T` is the struct that stores the parsed
+/// values of such a table.
 #[derive(Debug)]
 pub struct Key<T> {
     /// The name of the TOML key, such as `pattern`.
     pub name: &'static str,
-    /// The value that applies if the key is left out. The string is empty if the key is required.
+    /// The value that applies if the TOML key is left out. The string is empty if the key is
+    /// required.
     pub default: &'static str,
-    /// The help text of the TOML key, in one or two sentences.
+    /// The help text for the TOML key, in one or two sentences.
     pub help: &'static str,
     parse: fn(&mut T, &Value, &str, &mut Report),
 }
 
-/// The keys of a `[[convention]]` table, in the order of the documentation. A conventions file has
-/// one such table for each kind of secret.
+/// The keys that a `[[convention]]` table of a conventions file can have, in the order of the
+/// documentation. Such a table has the rules for one kind of secret.
 pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "kind",
@@ -119,8 +119,8 @@ pub const KEYS: &[Key<Draft>] = &[
     },
 ];
 
-/// The keys of the TOML table that describes one field of a secret's value. One of these keys is
-/// `type`, the JSON type of the field.
+/// The keys of the TOML table that describes one field of a secret's value, such as `type` for the
+/// JSON type of the field.
 pub const FIELD_KEYS: &[Key<Field>] = &[
     Key {
         name: "type",
@@ -167,8 +167,8 @@ pub struct Draft {
     markers: Vec<Marker>,
 }
 
-/// Parses a conventions file, which defines how secrets are named. If the file is not TOML, returns
-/// the built-in conventions and one mistake.
+/// Parses a conventions file, which defines how secrets are named. If the file is not valid TOML,
+/// returns the built-in rules and one mistake.
 pub(crate) fn parse(text: &str) -> ParsedFile {
     let mut report = Report::default();
     let conventions = match text.parse() {
@@ -208,8 +208,6 @@ fn root(table: &Table, report: &mut Report) -> Conventions {
     base.with(own)
 }
 
-/// Parses the `[[convention]]` tables of a conventions file. Error messages count the tables from
-/// 1.
 fn conventions(value: &Value, report: &mut Report) -> Vec<Convention> {
     let tables: Option<Vec<&Table>> =
         value.as_array().and_then(|items| items.iter().map(Value::as_table).collect());
@@ -221,7 +219,10 @@ fn conventions(value: &Value, report: &mut Report) -> Vec<Convention> {
         return Vec::new();
     };
     if tables.len() > CONVENTIONS_MAX {
-        report.add(CONVENTION, format!("at most {CONVENTIONS_MAX} tables are allowed"));
+        report.add(
+            CONVENTION,
+            format!("at most {CONVENTIONS_MAX} [[convention]] tables are allowed"),
+        );
         return Vec::new();
     }
     let mut found: Vec<Convention> = Vec::new();
@@ -231,7 +232,7 @@ fn conventions(value: &Value, report: &mut Report) -> Vec<Convention> {
         if found.iter().any(|earlier| earlier.kind() == convention.kind()) {
             report.add(
                 format!("{location}.kind"),
-                "an earlier convention is for the same kind of secret",
+                "an earlier [[convention]] table is for the same kind of secret",
             );
         }
         found.push(convention);
@@ -247,7 +248,8 @@ fn convention(table: &Table, location: &str, report: &mut Report) -> Option<Conv
         service: String::new(),
         fields: Vec::new(),
         markers: vec![
-            Marker::parse(DEFAULT_MARKER).expect("a unit test checks that the default is valid"),
+            Marker::parse(DEFAULT_MARKER)
+                .expect("the default pattern for dummy values must be valid"),
         ],
     };
     parse_keys(&mut draft, KEYS, "a convention", table, location, report);
@@ -265,8 +267,8 @@ fn convention(table: &Table, location: &str, report: &mut Report) -> Option<Conv
         .ok()
 }
 
-/// Parses the `fields` of one `[[convention]]` table. Returns the fields in the alphabetical order
-/// of their names.
+/// Parses the table `fields`, which lists the fields of a secret's value. Returns the fields in the
+/// alphabetical order of their names.
 fn fields(table: &Table, location: &str, report: &mut Report) -> Vec<Field> {
     let mut fields = Vec::new();
     for (name, value) in table {
@@ -363,8 +365,8 @@ impl Report {
         });
     }
 
-    /// Returns the value of `result` if it is `Ok`. Otherwise records the error as a mistake, and
-    /// returns the default value. Parsing then continues and finds all mistakes.
+    /// Returns the value of `result`. If `result` is an error, records the error and returns the
+    /// default value, so that parsing continues and finds all mistakes of the file.
     fn or_default<T: Default>(&mut self, location: &str, result: Result<T, impl Display>) -> T {
         result.unwrap_or_else(|problem| {
             self.add(location, problem.to_string());
@@ -415,7 +417,10 @@ mod tests {
         let found = lines(&parse(text));
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         for (found, expected) in found.iter().zip(expected) {
-            assert!(found.starts_with(expected), "the line must begin with '{expected}': {found}");
+            assert!(
+                found.starts_with(expected),
+                "the reported mistake must begin with '{expected}': {found}"
+            );
         }
     }
 
@@ -432,14 +437,14 @@ mod tests {
     fn convention_that_is_deleted_from_a_copy_of_the_preset_is_gone() {
         let end = PRESET
             .find("[[convention]]\nkind = \"email")
-            .expect("the preset must have a convention for e-mail");
+            .expect("the preset must have a [[convention]] table for e-mail");
         assert_eq!(kinds(&PRESET[..end]), ["whatsapp-twilio", "sms-twilio"]);
     }
 
     #[test]
     fn every_key_is_parsed() {
         let all = valid(VONAGE);
-        let first = all.iter().next().expect("the file must have a convention");
+        let first = all.iter().next().expect("the parsed file must have at least one convention");
         assert_eq!((first.kind(), first.service()), ("sms-vonage", "Vonage"));
         let pattern = "sms-credentials/{company_name}/{stage:dev|prod}/vonage";
         assert_eq!(first.pattern().to_string(), pattern);
@@ -479,7 +484,7 @@ mod tests {
     #[test]
     fn placeholder_marker_has_a_default() {
         let all = valid(&VONAGE.replace("placeholders = [\"TODO*\", \"change me\"]", ""));
-        let first = all.iter().next().expect("the file must have a convention");
+        let first = all.iter().next().expect("the parsed file must have at least one convention");
         assert!(first.markers().iter().any(|marker| marker.matches("PLACEHOLDER_KEY")));
     }
 
@@ -496,21 +501,24 @@ mod tests {
                 "built_in: the value must be true or false",
                 "convention[1].fields: the value must be a table",
                 "convention[1].kind: the value must be a string",
-                "convention[1].pattern: the '{' at character 3",
-                "convention[1].placeholders: the value must be a list of at least one",
+                "convention[1].pattern: the '{' at character 3 of the name pattern has no '}'",
+                "convention[1].placeholders: the value must be a list of at least one string",
                 "convention[1].service: the value must be a string",
-                "convention[2].fields.a b: a field's name must",
-                "convention[2].fields.c: the type must be",
+                "convention[2].fields.a b: a field's name must have 1 to 64 characters",
+                "convention[2].fields.c: the type must be string, number",
                 "convention[2].fields.d.secret: the value must be true or false",
-                "convention[2].fields.d.type: the type must be",
-                "convention[2].placeholders: '*': a string in 'placeholders' needs",
+                "convention[2].fields.d.type: the type must be string, number",
+                "convention[2].placeholders: '*': a string in the list 'placeholders' needs",
                 "convention[2]: the key 'pattern' is missing",
                 "convention[2]: the key 'service' is missing",
-                "convention[3]: the name of the kind of secret must begin",
-                "convention[4]: a convention needs at least one field",
+                "convention[3]: the name of the kind of secret must begin with a lower-case letter",
+                "convention[4]: the table 'fields' must have at least one field",
             ],
         );
-        refused(&VONAGE.repeat(2), &["convention[2].kind: an earlier convention is for the same"]);
+        refused(
+            &VONAGE.repeat(2),
+            &["convention[2].kind: an earlier [[convention]] table is for the same kind"],
+        );
     }
 
     #[test]
@@ -542,7 +550,10 @@ mod tests {
                 .collect::<String>()
         };
         refused(&tables(CONVENTIONS_MAX), &[]);
-        refused(&tables(CONVENTIONS_MAX + 1), &["convention: at most 100 tables"]);
+        refused(
+            &tables(CONVENTIONS_MAX + 1),
+            &["convention: at most 100 [[convention]] tables are allowed"],
+        );
     }
 
     #[test]

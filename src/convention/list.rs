@@ -1,24 +1,24 @@
-//! The conventions in effect, in order of precedence. A convention is a set of rules for the names
+//! The conventions that apply, in order of precedence. A convention is a set of rules for the names
 //! and values of one kind of secret.
 
 use super::built_in;
 use super::definition::Convention;
 use super::pattern::PlaceholderValues;
 
-/// A list of conventions (the rules for the names and values of each kind of secret). The first
-/// convention whose name pattern matches a secret's name applies to the secret.
+/// The rules for all kinds of secrets. If the name patterns of several kinds match a secret's name,
+/// the first kind applies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conventions(Vec<Convention>);
 
 impl Conventions {
-    /// Returns the built-in conventions, which apply if `SIDEKEY_CONVENTIONS` is unset. A
-    /// convention is a set of rules for the names and values of one kind of secret.
+    /// Returns Sidekey's own rules for secrets' names and values, which apply if the setting
+    /// `SIDEKEY_CONVENTIONS` is unset.
     pub(crate) fn built_in() -> Self {
         Self(built_in::conventions())
     }
 
-    /// Adds the conventions in `own` in front of this list. A convention in `own` replaces the
-    /// convention in this list for the same kind of secret.
+    /// Adds the user's rules in `own` in front of the rules in this list. If both have rules for
+    /// the same kind of secret, the user's rules replace the others.
     #[must_use]
     pub(crate) fn with(self, own: Vec<Convention>) -> Self {
         let mut all = own;
@@ -30,8 +30,8 @@ impl Conventions {
         Self(all)
     }
 
-    /// Returns the first convention whose pattern matches a secret's name. Also returns the
-    /// variable parts of the name, such as `acme` for the placeholder `{company_name}`.
+    /// Returns the rules for the secret called `name`: the first whose name pattern matches. Also
+    /// returns the variable parts of the name, such as `acme` for the placeholder `{company_name}`.
     pub(crate) fn of_name(&self, name: &str) -> Option<(&Convention, PlaceholderValues)> {
         self.iter().find_map(|convention| Some((convention, convention.pattern().matches(name)?)))
     }
@@ -53,12 +53,12 @@ mod tests {
     use crate::convention::pattern::NamePattern;
 
     fn convention(kind: &str, pattern: &str) -> Convention {
-        let pattern = NamePattern::parse(pattern).expect("the pattern must be valid");
+        let pattern = NamePattern::parse(pattern).expect("the name pattern must be valid");
         let fields =
             vec![Field::new("token", FieldType::String).expect("the field's name must be valid")];
         let markers = vec![Marker::parse("TODO*").expect("the marker must be valid")];
         Convention::new(kind, pattern, "Acme", fields, markers)
-            .expect("the convention must be valid")
+            .expect("all parts of the convention must be valid")
     }
 
     #[test]
@@ -67,7 +67,7 @@ mod tests {
             .with(vec![convention("one", "a/{x}"), convention("other", "{x}/{y}")]);
         let kind = |name| all.of_name(name).map(|(found, _)| found.kind());
         assert_eq!((kind("a/b"), kind("b/b"), kind("a")), (Some("one"), Some("other"), None));
-        let (_, values) = all.of_name("a/b").expect("a convention must match the name");
+        let (_, values) = all.of_name("a/b").expect("a convention must match the secret's name");
         assert_eq!(values.get("x"), Some("b"));
     }
 

@@ -1,12 +1,11 @@
 //! Markers: patterns for dummy values in secrets, such as `PLACEHOLDER*`. A secret has dummy values
 //! until the user has filled in the real values.
 
-/// The maximum length of a marker, in characters. A marker is a pattern for dummy values, such as
-/// `PLACEHOLDER*`.
+/// The maximum length of a pattern for dummy values, such as `PLACEHOLDER*`, in characters.
 const MARKER_CHARS_MAX: usize = 64;
 
 /// A pattern for dummy values in secrets. The pattern is a string such as `changeme`, or a string
-/// with one `*`, such as `PLACEHOLDER*`. The pattern is case-sensitive.
+/// with one `*`, such as `PLACEHOLDER*`. Upper and lower case differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Marker {
     before: Box<str>,
@@ -14,34 +13,29 @@ pub(crate) struct Marker {
     after: Option<Box<str>>,
 }
 
-/// The reason why a string is not a valid marker. A marker is a pattern for dummy values, such as
-/// `PLACEHOLDER*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadMarker {
-    /// A marker without any character except `*` and spaces would match every value, or the empty
-    /// value.
-    #[error("a string in 'placeholders' needs at least one character in addition to '*'")]
+    /// Error: the pattern for dummy values has only `*` and spaces, so it would match every value
+    /// or the empty value.
+    #[error("a string in the list 'placeholders' needs at least one character besides '*'")]
     Empty,
-    #[error("a string in 'placeholders' can have at most one '*'")]
+    #[error("a string in the list 'placeholders' can have at most one '*'")]
     Wildcards,
-    /// White space around a value is ignored before the value is compared with the marker.
+    /// Error: the pattern for dummy values begins or ends with a space. It would match no value,
+    /// because Sidekey removes white space around a value before it compares the value.
     #[error(
-        "a string in 'placeholders' must not begin or end with a space, because spaces around a value are ignored"
+        "a string in the list 'placeholders' must not begin or end with a space, because Sidekey \
+         ignores spaces around a value"
     )]
     OuterSpace,
     #[error(
-        "a string in 'placeholders' can have at most {MARKER_CHARS_MAX} printable ASCII characters"
+        "a string in the list 'placeholders' can have at most {MARKER_CHARS_MAX} printable ASCII \
+         characters"
     )]
     Characters,
 }
 
 impl Marker {
-    /// Parses a marker: a pattern for dummy values, such as `PLACEHOLDER*`.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if `text` is too long, has a character that is not printable ASCII, has
-    /// more than one `*`, has no characters except `*` and spaces, or begins or ends with a space.
     pub(crate) fn parse(text: &str) -> Result<Self, BadMarker> {
         let is_printable = text.chars().all(|c| c.is_ascii_graphic() || c == ' ');
         if text.len() > MARKER_CHARS_MAX || !is_printable {
@@ -63,7 +57,6 @@ impl Marker {
         Ok(Self { before: before.into(), after: after.map(Into::into) })
     }
 
-    /// Returns whether `text` is a dummy value according to this pattern.
     pub(crate) fn matches(&self, text: &str) -> bool {
         match &self.after {
             None => text == &*self.before,
@@ -73,8 +66,9 @@ impl Marker {
         }
     }
 
-    /// Makes a dummy value that matches this pattern. The dummy value contains `words` if the
-    /// pattern has a `*`: `PLACEHOLDER*` and `auth-token` make `PLACEHOLDER_AUTH_TOKEN`.
+    /// Makes a dummy value that matches this pattern. For example, the pattern `PLACEHOLDER*` and
+    /// the words `auth-token` make `PLACEHOLDER_AUTH_TOKEN`. If the pattern has no `*`, `words` is
+    /// not used.
     pub(crate) fn placeholder(&self, words: &str) -> String {
         let Some(after) = &self.after else { return self.before.clone().into() };
         let mut placeholder = String::from(&*self.before);

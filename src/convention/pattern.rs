@@ -5,9 +5,9 @@ use crate::secret::name::{NAME_CHARS_MAX, is_name_char};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The maximum length of a name pattern such as `app-{stage:dev|prod}/db`, in bytes. A pattern can
-/// be longer than a secret's name, because it can list allowed values.
-const PATTERN_CHARS_MAX: usize = 2048;
+/// The maximum length of a name pattern such as `app-{stage:dev|prod}/db`, in bytes. A name pattern
+/// can be longer than a secret's name, because it can list allowed values.
+const PATTERN_BYTES_MAX: usize = 2048;
 
 /// The maximum length of the name of a placeholder, in characters. A placeholder is a variable part
 /// of a name pattern, such as `{company_name}`.
@@ -17,7 +17,7 @@ const PLACEHOLDER_CHARS_MAX: usize = 64;
 /// `whatsapp-credentials/{company_name}/{project_name}/twilio`.
 ///
 /// The variable parts in braces are called placeholders. A placeholder matches the characters
-/// between two slashes, or some of them, as in `app-{stage}/db`. It never matches an empty string.
+/// between two slashes, or some of them, as in `app-{stage}`. It never matches an empty string.
 /// There is at most one placeholder between two slashes, so that a name can match in only one way.
 /// The placeholder `{channel:whatsapp|sms|email}` matches only the three listed values.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(crate) struct NamePattern {
     segments: Vec<Segment>,
 }
 
-/// The part of a name pattern between two slashes: fixed characters with at most one placeholder,
+/// The part of a name pattern between two slashes: fixed characters with at most one variable part,
 /// as in `app-{stage}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Segment {
@@ -35,100 +35,101 @@ struct Segment {
     after: Box<str>,
 }
 
-/// A placeholder: a variable part of a name pattern, such as `{company_name}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Placeholder {
     name: Box<str>,
-    /// The values that this variable part of a secret's name can have. An empty list means every
+    /// The values that this variable part of a secret's name can have. An empty list means any
     /// value.
     allowed: Vec<Box<str>>,
 }
 
-/// The values of the placeholders of a name pattern, such as `acme` for `{company_name}`. The
-/// values are sorted by the placeholders' names.
+/// The values of the variable parts of a secret's name, such as `acme` for `{company_name}`. They
+/// are sorted by the names of the variable parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PlaceholderValues(BTreeMap<Box<str>, Box<str>>);
 
-/// The reason why a string is not a valid name pattern. A name pattern describes the names of one
-/// kind of secret, such as `app-{stage}/db`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadNamePattern {
     #[error("a name pattern must not be empty")]
     Empty,
-    #[error("a name pattern must not be longer than {PATTERN_CHARS_MAX} characters")]
+    #[error("a name pattern must not be longer than {PATTERN_BYTES_MAX} bytes")]
     TooLong,
     #[error(
-        "character {at} of the name pattern is not allowed: use A-Za-z0-9/_+=.@!-, or begin a {{placeholder}} with '{{'"
+        "character {at} of the name pattern is not allowed: use A-Za-z0-9/_+=.@!-, or write a \
+         variable part in braces, such as {{stage}}"
     )]
     Character {
-        /// The position of the invalid character, counted in characters from 1.
+        /// The position of the invalid character in the name pattern, counted in characters from 1.
         at: usize,
     },
-    #[error("the '{{' at character {at} has no '}}' before the next '/'")]
+    #[error("the '{{' at character {at} of the name pattern has no '}}' before the next '/'")]
     Unclosed {
-        /// The position of the opening brace, counted in characters from 1.
+        /// The position of the opening brace in the name pattern, counted in characters from 1.
         at: usize,
     },
-    /// Two placeholders (variable parts such as `{stage}`) between two slashes are not allowed,
-    /// because a secret's name could then be divided between them in several ways.
+    /// Error: the name pattern has two placeholders (variable parts such as `{stage}`) between two
+    /// slashes. A secret's name could be divided between them in several ways.
     #[error(
-        "the '{{' at character {at} begins a second placeholder between two slashes; use only one there, so that a name can match in only one way"
+        "the '{{' at character {at} of the name pattern begins a second placeholder between two \
+         slashes; use only one there, so that a name can match in only one way"
     )]
     Second {
-        /// The position of the second opening brace, counted in characters from 1.
+        /// The position of the second opening brace in the name pattern, counted in characters from
+        /// 1.
         at: usize,
     },
     #[error(
-        "the placeholder at character {at} must have a name of at most {PLACEHOLDER_CHARS_MAX} letters, digits and '_' that begins with a letter"
+        "the placeholder at character {at} of the name pattern must have a name of at most \
+         {PLACEHOLDER_CHARS_MAX} letters, digits and '_' that begins with a letter"
     )]
     Placeholder {
-        /// The position of the opening brace, counted in characters from 1.
+        /// The position of the opening brace in the name pattern, counted in characters from 1.
         at: usize,
     },
-    #[error("two placeholders are named '{0}'")]
+    #[error("the name pattern has two placeholders named '{0}'; rename one of them")]
     Twice(Box<str>),
     #[error(
-        "the allowed values of the placeholder '{0}' must be different, separated by '|', and made of A-Za-z0-9_+=.@!-"
+        "the allowed values of the placeholder '{0}' must be different, separated by '|', and made \
+         of A-Za-z0-9_+=.@!-"
     )]
     Allowed(Box<str>),
 }
 
 /// The reason why a secret's name cannot be made from a name pattern such as `app-{stage}/db`. The
-/// error messages contain no value, because a value may be secret.
+/// error messages contain no value, because a value may be confidential.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FillError {
-    #[error("the placeholder '{0}' has no value")]
+    #[error("the placeholder '{0}' of the name pattern has no value")]
     Missing(Box<str>),
     #[error(
-        "the name pattern has no placeholder '{unknown}'; its placeholders are: {}",
-        listed(known)
+        "the name pattern has no placeholder '{unknown}'; its placeholders are: {names}",
+        names = listed(known)
     )]
     Unknown {
         unknown: Box<str>,
-        /// The names of all placeholders (variable parts such as `{stage}`) of the name pattern.
+        /// The names of all placeholders (variable parts such as `{stage}`) in the name pattern.
         known: Vec<Box<str>>,
     },
     #[error(
-        "the value of the placeholder '{0}' must have at least one character, contain only A-Za-z0-9_+=.@!-, and be neither '.' nor '..'"
+        "the value of the placeholder '{0}' must have at least one character, contain only \
+         A-Za-z0-9_+=.@!-, and be neither '.' nor '..'"
     )]
     Value(Box<str>),
-    #[error("the value of the placeholder '{placeholder}' must be one of {}", listed(allowed))]
+    #[error(
+        "the value of the placeholder '{placeholder}' must be one of {values}",
+        values = listed(allowed)
+    )]
     NotAllowed { placeholder: Box<str>, allowed: Vec<Box<str>> },
     #[error("the secret's name would be longer than {NAME_CHARS_MAX} characters")]
     TooLong,
 }
 
 impl NamePattern {
-    /// Parses a pattern for the names of secrets, such as `app-{stage}/db`.
-    ///
-    /// # Errors
-    ///
-    /// Returns the first mistake in the pattern, with its position.
     pub(crate) fn parse(text: &str) -> Result<Self, BadNamePattern> {
         if text.is_empty() {
             return Err(BadNamePattern::Empty);
         }
-        if text.len() > PATTERN_CHARS_MAX {
+        if text.len() > PATTERN_BYTES_MAX {
             return Err(BadNamePattern::TooLong);
         }
         let mut segments: Vec<Segment> = Vec::new();
@@ -146,8 +147,8 @@ impl NamePattern {
         Ok(Self { text: text.into(), segments })
     }
 
-    /// Returns the values of the placeholders (variable parts such as `{stage}`) in a secret's
-    /// name. Returns `None` if the name does not match the pattern.
+    /// Returns the values of the variable parts of a secret's name, such as `dev` for `{stage}`.
+    /// Returns `None` if the name does not match the pattern.
     pub(crate) fn matches(&self, name: &str) -> Option<PlaceholderValues> {
         let mut parts = name.split('/');
         let mut values = PlaceholderValues::default();
@@ -172,8 +173,8 @@ impl NamePattern {
     ///
     /// # Errors
     ///
-    /// Returns an error if a placeholder has no value or an invalid value. Also returns an error if
-    /// `values` has an unknown placeholder, or if the name would be too long.
+    /// Returns an error if a placeholder has no value or an invalid value, if `values` contains an
+    /// unknown placeholder, or if the secret's name would be too long.
     pub(crate) fn fill(&self, values: &PlaceholderValues) -> Result<String, FillError> {
         if let Some((unknown, _)) = values.iter().find(|(name, _)| self.placeholder(name).is_none())
         {
@@ -197,13 +198,11 @@ impl NamePattern {
         debug_assert_eq!(
             self.matches(&name).as_ref(),
             Some(values),
-            "the pattern must match the name that it has made"
+            "a name pattern must match each name that was made from it"
         );
         Ok(name)
     }
 
-    /// Returns the names of the placeholders (variable parts such as `{stage}`), in the order of
-    /// the pattern.
     pub(crate) fn placeholders(&self) -> impl Iterator<Item = &str> {
         self.all().map(|placeholder| &*placeholder.name)
     }
@@ -237,8 +236,8 @@ impl fmt::Debug for NamePattern {
 }
 
 impl Segment {
-    /// Parses the part of a name pattern between two slashes. `at` is the position of its first
-    /// character in the whole pattern, counted in characters from 1.
+    /// Parses the part of a name pattern between two slashes. `at` is the position at which this
+    /// part begins in the pattern, counted in characters from 1.
     fn parse(text: &str, at: usize) -> Result<Self, BadNamePattern> {
         let Some((before, rest)) = text.split_once('{') else {
             let before = literal(text, at)?;
@@ -263,8 +262,8 @@ impl Segment {
     }
 }
 
-/// Returns the fixed part `text` of a name pattern if it has only characters that a secret's name
-/// can have. `at` is the position of `text` in the pattern, counted in characters from 1.
+/// Checks the fixed characters between two variable parts of a name pattern. `at` is the position
+/// of these characters in the pattern, counted in characters from 1.
 fn literal(text: &str, at: usize) -> Result<Box<str>, BadNamePattern> {
     match text.chars().position(|c| !is_name_char(c)) {
         Some(offset) => Err(BadNamePattern::Character { at: at + offset }),
@@ -315,8 +314,8 @@ impl Placeholder {
     }
 }
 
-/// Returns whether `text` is a valid value of a placeholder in a secret's name. The values `.` and
-/// `..` are invalid, because HTTP clients remove such segments from a path.
+/// Returns whether `text` can replace a variable part such as `{stage}` in a secret's name. The
+/// texts `.` and `..` cannot, because HTTP clients remove them from a URL's path.
 fn is_value(text: &str) -> bool {
     !["", ".", ".."].contains(&text) && text.chars().all(|c| is_name_char(c) && c != '/')
 }
@@ -365,15 +364,15 @@ mod tests {
     const CHANNELS: &str = "openai-api-key/{channel:whatsapp|sms|email}";
 
     fn pattern(text: &str) -> NamePattern {
-        NamePattern::parse(text).expect("the pattern must be valid")
+        NamePattern::parse(text).expect("the name pattern must be valid")
     }
 
-    /// Checks that the pattern `text` finds the `expected` values in `name`. Also checks that the
-    /// pattern makes the same name from these values.
+    /// Checks that the pattern `text` finds the `expected` values in the secret's name `name`. Also
+    /// checks that the pattern makes the same name from these values.
     #[track_caller]
     fn check<const N: usize>(text: &str, name: &str, expected: [(&str, &str); N]) {
         let pattern = pattern(text);
-        let values = pattern.matches(name).expect("the pattern must match the name");
+        let values = pattern.matches(name).expect("the pattern must match the secret's name");
         assert_eq!(values, PlaceholderValues::from(expected));
         assert_eq!(pattern.fill(&values).as_deref(), Ok(name));
         assert!(Reference::parse(name).is_ok());
@@ -424,7 +423,7 @@ mod tests {
         let fill = |text: &str, values: &[(&str, &str)]| {
             pattern(text)
                 .fill(&values.iter().copied().collect())
-                .expect_err("the values must be refused")
+                .expect_err("invalid values of placeholders must be refused")
         };
         let missing = FillError::Missing("project_name".into());
         assert_eq!(fill(TWILIO, &[("company_name", "acme")]), missing);
@@ -456,8 +455,9 @@ mod tests {
         let (twilio, channels) = (pattern(TWILIO), pattern(CHANNELS));
         assert_eq!(twilio.placeholders().collect::<Vec<_>>(), ["company_name", "project_name"]);
         assert_eq!(twilio.allowed("company_name"), None);
-        let allowed =
-            channels.allowed("channel").expect("the placeholder must have allowed values");
+        let allowed = channels
+            .allowed("channel")
+            .expect("the placeholder 'channel' must have a list of allowed values");
         assert_eq!(
             allowed.iter().map(|value| &**value).collect::<Vec<_>>(),
             ["whatsapp", "sms", "email"]
@@ -526,7 +526,7 @@ mod tests {
             if let Err(Character { at } | Placeholder { at } | Second { at } | Unclosed { at }) =
                 NamePattern::parse(&text)
             {
-                let c = text.chars().nth(at - 1).expect("the position must be in the pattern");
+                let c = text.chars().nth(at - 1).expect("the position must be in the name pattern");
                 prop_assert!(c == '{' || !is_name_char(c), "{c}");
             }
         }

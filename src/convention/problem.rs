@@ -1,12 +1,14 @@
-//! The problems that a secret's value can have. A problem contains no part of the value.
+//! The mistakes that a secret's value can have. Error messages contain no part of the value.
 
 use super::field::FieldType;
 
-/// A way in which a secret's value breaks its convention (the rules for this kind of secret). A
-/// problem contains no part of the value: even the names of the fields come from the convention.
+/// A mistake in a secret's value, such as a missing field. Sidekey has rules for the values of
+/// secrets whose names match certain patterns.
+///
+/// The error message contains no part of the secret's value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// The secret's value is binary data and not text.
+    /// The secret's value is binary data, but it must be text.
     #[error("the value is binary and not text")]
     NotText,
     /// The secret's value is text, but not JSON.
@@ -15,7 +17,7 @@ pub enum Problem {
     /// The secret's value is JSON, but not an object.
     #[error("the value is JSON, but not an object")]
     NotAnObject,
-    /// The secret's value lacks a required field, or the field is null.
+    /// A required field is missing in the secret's value, or is null.
     #[error("the field '{field}' is missing")]
     Missing {
         /// The name of the missing field.
@@ -51,15 +53,17 @@ pub enum Problem {
         /// The name of the field that begins or ends with white space.
         field: Box<str>,
     },
-    /// A field of the secret's value has more than one line, but its convention expects one line.
+    /// A field of the secret's value has more than one line, but must have only one.
     #[error(
-        "the field '{field}' has several lines; if this is right, set `multiline` for it in the convention"
+        "the field '{field}' has several lines; if it may have them, set `multiline = true` for \
+         this field in the conventions file"
     )]
     SeveralLines {
         /// The name of the field that has several lines.
         field: Box<str>,
     },
-    /// A field of the secret's value contains half of a surrogate pair, so it is not valid text.
+    /// A field of the secret's value contains half of a surrogate pair, such as `\ud83d`, so the
+    /// field is not valid text.
     #[error("the field '{field}' contains half of a surrogate pair, such as \\ud83d")]
     LoneSurrogate {
         /// The name of the field that contains half of a surrogate pair.
@@ -68,7 +72,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// The codes of all problems that a secret's value can have, such as `not-json`.
+    /// The short names of all mistakes that a secret's value can have, such as `not-json`.
     pub const CODES: [&'static str; 10] = [
         "not-text",
         "not-json",
@@ -82,8 +86,6 @@ impl Problem {
         "lone-surrogate",
     ];
 
-    /// Returns the code of the problem, such as `not-json`. Programs use the code to distinguish
-    /// problems.
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::NotText => "not-text",
@@ -99,8 +101,6 @@ impl Problem {
         }
     }
 
-    /// Returns the name of the field that has the problem. Returns `None` if the whole value has
-    /// the problem.
     pub(crate) fn field(&self) -> Option<&str> {
         match self {
             Self::NotText | Self::NotJson | Self::NotAnObject => None,
@@ -147,7 +147,8 @@ mod tests {
             (
                 Problem::SeveralLines { field: field.clone() },
                 Some("sid"),
-                "the field 'sid' has several lines; if this is right, set `multiline` for it in the convention",
+                "the field 'sid' has several lines; if it may have them, set `multiline = true` \
+                 for this field in the conventions file",
             ),
             (
                 Problem::LoneSurrogate { field },

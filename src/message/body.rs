@@ -1,7 +1,7 @@
 //! The three kinds of request body that `POST /resolve` accepts.
 //!
-//! A body is a list of references (names or ARNs of secrets), one message that contains references,
-//! or an event of SQS or SNS with several messages.
+//! A body is a list of names or ARNs of secrets, one JSON message that contains such names, or an
+//! event of SQS or SNS with several messages.
 
 use super::envelope::search_message;
 use super::search::{BadText, Found, LimitExceeded, Search};
@@ -20,59 +20,59 @@ use std::marker::PhantomData;
 /// Source: `BatchSize` of `CreateEventSourceMapping` in AWS's Lambda API reference.
 pub(crate) const RECORDS_MAX: usize = 10_000;
 
-/// The maximum number of references (names or ARNs of secrets) in a request that consists of a list
-/// of references.
+/// The maximum number of secrets in a request to `POST /resolve` whose body is a list of names or
+/// ARNs.
 pub(crate) const REFERENCES_MAX: usize = 20_000;
 
-/// The maximum length of the id of an SQS message and of the id of a message group, in bytes. SQS
-/// itself uses up to 128 bytes.
+/// The maximum length of the id of an SQS message, in bytes. Ids of SQS message groups have the
+/// same limit. SQS itself uses up to 128 bytes.
 const ID_BYTES_MAX: usize = 256;
 
-/// The maximum size of one message in bytes. SQS has the same limit.
+/// The maximum size of one SQS message, in bytes.
 ///
 /// Source: "Amazon SQS message quotas" in AWS's SQS developer guide.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
 pub(crate) enum Body<'a> {
-    /// A list of references (names or ARNs of secrets). The request's body is a JSON object that
-    /// contains only an array called `references`.
+    /// A list of names or ARNs of secrets. The request's body is a JSON object that contains only
+    /// the array `references`.
     List(Vec<Cow<'a, str>>),
-    /// One message that contains names or ARNs of secrets. The documentation calls such a message a
-    /// Context Object.
+    /// One JSON message that contains names or ARNs of secrets. The documentation calls such a
+    /// message a Context Object.
     Message(Message<'a>),
-    /// An event of SQS or SNS for a Lambda function. The request's body is a JSON object with an
-    /// array called `Records`.
+    /// An event of SQS or SNS for a Lambda function. The request's body is a JSON object with the
+    /// array `Records`.
     Event(Vec<RawRecord<'a>>),
 }
 
-/// A message that is the complete body of a request to `POST /resolve`. The documentation calls
-/// such a message a Context Object.
+/// A JSON message that is the complete body of a request to `POST /resolve`. The documentation
+/// calls such a message a Context Object.
 pub(crate) struct Message<'a>(&'a [u8]);
 
 /// A record of an event of SQS or SNS that is not parsed yet.
 ///
-/// An event can have 10,000 records. The caller parses the records one by one, so that other tasks
-/// can run in between.
+/// An event can have 10,000 records. The caller parses the records one by one, so that other async
+/// tasks can run in between.
 #[derive(Clone, Copy)]
 pub(crate) struct RawRecord<'a>(&'a RawValue);
 
 pub(crate) struct Record<'a> {
-    /// The id of the SQS message. `None` if the record comes from SNS, because a function cannot
-    /// report failed messages to SNS.
+    /// The id of the SQS message. `None` if the record comes from SNS, because a Lambda function
+    /// cannot report failed messages to SNS.
     pub(crate) message_id: Option<Box<str>>,
-    /// The FIFO message group of the SQS record. `None` if the record does not come from a FIFO
+    /// The FIFO message group of the SQS message. `None` if the message does not come from a FIFO
     /// queue.
     pub(crate) group: Option<Box<str>>,
     content: Content<'a>,
 }
 
-/// The part of a record that contains the message.
+/// The part of an SQS or SNS record that contains the sender's message.
 #[derive(Clone, Copy)]
 enum Content<'a> {
     /// The `body` of an SQS record: a JSON string that is not decoded yet. `None` if the record has
     /// no `body`.
     Body(Option<&'a RawValue>),
-    /// The object `Sns` of an SNS record. It is the envelope of the message.
+    /// The object `Sns` of an SNS record, which contains the sender's message.
     Notification(&'a RawValue),
 }
 
@@ -84,49 +84,50 @@ pub(crate) enum BadBody {
     NotJson { line: usize, column: usize },
     #[error("the request's body is not a JSON object")]
     NotAnObject,
-    #[error("the Message of the SNS notification is not a JSON object")]
+    #[error("the member Message of the SNS notification is not a JSON object")]
     NotificationNotAnObject,
-    #[error("the message is larger than {MESSAGE_BYTES_MAX} bytes")]
+    #[error("the message in the request's body is larger than {MESSAGE_BYTES_MAX} bytes")]
     MessageTooLarge,
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
-    #[error("references[{0}] is not a string")]
+    #[error("the item references[{0}] in the request's body is not a string")]
     ReferenceNotString(usize),
     #[error(
-        "Records[{0}] is not a record of an SQS or SNS event: a record needs a messageId of 1 to {ID_BYTES_MAX} bytes, or an object Sns"
+        "Records[{0}] is not a record of an SQS or SNS event: a record needs a messageId of 1 to \
+         {ID_BYTES_MAX} bytes, or an object Sns"
     )]
     InvalidRecord(usize),
     #[error("the event has more than {RECORDS_MAX} records")]
     TooManyRecords,
-    #[error("the list has more than {REFERENCES_MAX} references")]
+    #[error("the list of secrets has more than {REFERENCES_MAX} references")]
     TooManyReferences,
 }
 
-/// The reason why Sidekey cannot search the message in an SQS record. The error messages contain no
-/// part of the message.
+/// The reason why Sidekey cannot search an SQS message for names of secrets. The error messages
+/// contain no part of the SQS message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadMessage {
-    #[error("the record has no body, or its body is not a string")]
+    #[error("the SQS record has no body, or its body is not a string")]
     NoText,
     #[error("the record's body is not JSON: line {line}, column {column}")]
     NotJson { line: usize, column: usize },
     #[error("the record's body is not a JSON object")]
     NotAnObject,
-    #[error("the Message of the SNS notification is not a JSON object")]
+    #[error("the member Message of the SNS notification is not a JSON object")]
     NotificationNotAnObject,
-    #[error("the record's body is larger than {MESSAGE_BYTES_MAX} bytes")]
+    #[error("the body of the SQS record is larger than {MESSAGE_BYTES_MAX} bytes")]
     TooLarge,
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
 }
 
 impl<'a> Body<'a> {
-    /// Recognises whether a request's body is a list of references, a message or an SQS event. Does
-    /// not parse the records of an event yet.
+    /// Finds out whether a request's body is a list of secrets, a message or an event of SQS or
+    /// SNS. Does not parse the records of an event yet.
     ///
     /// # Errors
     ///
-    /// Returns an error if the body is not a JSON object, or exceeds a limit.
+    /// Returns an error if the body is not a JSON object, or is too large.
     pub(crate) fn recognise(bytes: &'a [u8]) -> Result<Self, BadBody> {
         let members: Members<'a> =
             serde_json::from_slice(bytes).map_err(|error| match error.classify() {
@@ -147,12 +148,12 @@ impl<'a> Body<'a> {
 }
 
 impl Message<'_> {
-    /// Searches the message for references (names or ARNs of secrets). The message can be in an
-    /// envelope of SNS or EventBridge.
+    /// Searches the message for names and ARNs of secrets. Also searches inside a notification of
+    /// SNS or an event of EventBridge that contains the message.
     ///
     /// # Errors
     ///
-    /// Returns an error if the message is not a JSON object, or exceeds a limit of the search.
+    /// Returns an error if the message is not a JSON object, or contains too many names.
     pub(crate) fn search(&self, search: &Search<'_>) -> Result<Found, BadBody> {
         search_message(self.0, search).map_err(|bad| match bad {
             BadText::NotJson { line, column } => BadBody::NotJson { line, column },
@@ -164,13 +165,12 @@ impl Message<'_> {
 }
 
 impl<'a> RawRecord<'a> {
-    /// Parses a record of an event of SQS or SNS. The error contains `index`, the index of the
-    /// record in the event.
+    /// Parses a record of an event of SQS or SNS. `index` is the index of this record in the event.
     ///
     /// # Errors
     ///
     /// Returns an error if the record has neither a valid message id nor a notification of SNS.
-    /// Without the id, the function could not report to SQS that the message failed.
+    /// Without the id, the Lambda function could not report to SQS that the message failed.
     pub(crate) fn read(self, index: usize) -> Result<Record<'a>, BadBody> {
         record(self.0).ok_or(BadBody::InvalidRecord(index))
     }
@@ -180,7 +180,7 @@ impl<'a> RawRecord<'a> {
     }
 }
 
-/// Hides the content of the request's body, because it may contain private data.
+/// Writes no content of the request's body, because the body may contain private data.
 impl fmt::Debug for Body<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -191,21 +191,21 @@ impl fmt::Debug for Body<'_> {
     }
 }
 
-/// Hides the content of the message, because it may contain private data.
+/// Writes no content of the message, because the message may contain private data.
 impl fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message").finish_non_exhaustive()
     }
 }
 
-/// Hides the content of the record, because it may contain private data.
+/// Writes no content of the SQS or SNS record, because the record may contain private data.
 impl fmt::Debug for RawRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawRecord").finish_non_exhaustive()
     }
 }
 
-/// Hides the content of the record, because it may contain private data.
+/// Writes no content of the SQS or SNS record, because the record may contain private data.
 impl fmt::Debug for Record<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record").finish_non_exhaustive()
@@ -213,13 +213,12 @@ impl fmt::Debug for Record<'_> {
 }
 
 impl Record<'_> {
-    /// Searches the message in this record for references (names or ARNs of secrets). The message
-    /// can be in an envelope of SNS or EventBridge.
+    /// Searches the message in this SQS or SNS record for names and ARNs of secrets.
     ///
     /// # Errors
     ///
-    /// Returns an error if the record has no message, if the message is not a JSON object, or if
-    /// the message exceeds a limit.
+    /// Returns an error if the record has no message, if the message is not a JSON object or is too
+    /// large, or if the message contains too many names.
     pub(crate) fn search(&self, search: &Search<'_>) -> Result<Found, BadMessage> {
         let text = match self.content {
             Content::Body(None) => return Err(BadMessage::NoText),
@@ -285,8 +284,8 @@ fn is_array(raw: &RawValue) -> bool {
     raw.get().starts_with('[')
 }
 
-/// The members of a request's JSON body. They show whether the body is a list of references, a
-/// message or an SQS event.
+/// The members of a request's JSON body, which show whether the body is a list of secrets, a
+/// message or an event of SQS or SNS.
 #[derive(Default)]
 struct Members<'a> {
     records: Option<&'a RawValue>,
@@ -379,7 +378,7 @@ impl<'de, const MAX: usize> Deserialize<'de> for AtMost<'de, MAX> {
                 let mut items = Vec::new();
                 while let Some(item) = seq.next_element()? {
                     if items.len() == MAX {
-                        return Err(A::Error::custom("the array has too many items"));
+                        return Err(A::Error::custom("the JSON array has too many items"));
                     }
                     items.push(item);
                 }
@@ -499,7 +498,8 @@ mod tests {
         searched(&format!(r#"{{"messageId": "m"{record}}}"#))
     }
 
-    /// Searches the only record of an event for a reference at the path `a`.
+    /// Searches an event with the only record `record` for the name of a secret at the JSON path
+    /// `a`.
     #[track_caller]
     fn searched(record: &str) -> Result<Option<String>, BadMessage> {
         let body = format!(r#"{{"Records": [{record}]}}"#);
@@ -507,7 +507,7 @@ mod tests {
             panic!("the body must be recognised as an event: {body}")
         };
         let paths = Paths::parse(["a"]).expect("the path is valid");
-        let record = records[0].read(0).expect("the record has a message id");
+        let record = records[0].read(0).expect("the SQS or SNS record must be valid");
         let found = record.search(&Search::new(&paths, []))?;
         Ok(found.references.into_iter().find_map(|one| one.reference).map(Into::into))
     }
@@ -527,11 +527,11 @@ mod tests {
         assert_eq!(
             of_text(&wide),
             Err(BadMessage::TooLarge),
-            "the limit must count bytes, not characters"
+            "the size limit for messages must count bytes, not characters"
         );
     }
 
-    /// The parser must skip deeply nested values without using a stack frame for each level.
+    /// The parser must skip deeply nested JSON without using a stack frame for each level.
     #[test]
     fn deeply_nested_json_does_not_overflow_the_stack() {
         let deep =

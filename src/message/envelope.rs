@@ -1,32 +1,33 @@
-//! Finds references in messages that SNS or EventBridge has put into an envelope.
+//! Finds names and ARNs of secrets in messages that SNS or EventBridge has put into an envelope.
 //!
-//! An envelope is a JSON object that contains the sender's message. SNS puts the message as a string
-//! into `Message`, and EventBridge puts it as an object into `detail`. One message can have both
-//! envelopes.
+//! An envelope is a JSON object that contains the sender's message. SNS puts the message as a
+//! string into `Message`, and EventBridge puts it as an object into `detail`. One message can have
+//! both envelopes.
 
 use super::search::{BadText, Found, Search};
 use crate::secret::json_text::{decoded, decoded_message};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// The maximum number of envelopes around a message. An event of EventBridge that reaches a queue
-/// through SNS has two envelopes.
+/// The maximum number of JSON objects that AWS services put around the sender's message. An event
+/// of EventBridge that reaches an SQS queue through SNS has two of them.
 const ENVELOPES_MAX: usize = 2;
 
-/// The envelope of a message. Each variant contains the message.
+/// The JSON object that SNS or EventBridge put around the sender's message. Each variant contains
+/// the sender's message.
 enum Envelope<'a> {
     Sns(&'a RawValue),
     EventBridge(&'a RawValue),
 }
 
-/// Searches a JSON message for references (names or ARNs of secrets). If the message has none, but
-/// is an envelope of SNS or EventBridge, searches the message inside the envelope. The paths of the
-/// references then begin inside the envelope.
+/// Searches a JSON message for names and ARNs of secrets. If the message has none, but comes from
+/// SNS or EventBridge, searches the sender's message inside. The paths in the result then begin in
+/// the sender's message.
 ///
 /// # Errors
 ///
-/// Returns an error if the message or its content is not a JSON object, or exceeds a limit of the
-/// search.
+/// Returns an error if the message, or the sender's message inside, is not a JSON object or exceeds
+/// a limit of the search.
 pub(super) fn search_message(message: &[u8], search: &Search<'_>) -> Result<Found, BadText> {
     search_inside(message, search, ENVELOPES_MAX)
 }
@@ -55,7 +56,8 @@ fn search_inside(
     }
 }
 
-/// Returns the envelope of a message. Returns `None` if the message has no envelope.
+/// Returns the sender's message inside a notification of SNS or an event of EventBridge. Returns
+/// `None` if `message` is neither of them.
 fn envelope(message: &[u8]) -> Option<Envelope<'_>> {
     let members: Members<'_> = serde_json::from_slice(message).ok()?;
     if let (Some(_), Some(message)) = (members.topic, members.message) {
@@ -107,8 +109,9 @@ mod tests {
         })
     }
 
-    /// Searches a message for references at the paths `a.*` and `detail.b`, and for the tenant at
-    /// the path `who`. Returns the path and the text of each reference, and the tenant.
+    /// Searches a message for names of secrets at the paths `a.*` and `detail.b`, and for the
+    /// tenant (such as a company) at the path `who`. Returns a line such as `a.id=x` for each
+    /// result.
     fn found(message: &Value) -> Result<Vec<String>, BadText> {
         let paths = Paths::parse(["a.*", "detail.b"]).expect("the paths are valid");
         let tenant = Path::parse("who").expect("the path is valid");
@@ -145,7 +148,8 @@ mod tests {
         check(&sns(r#"{"b": "\ud83d", "a": {"id": "x\ud83d"}}"#), &["a.id=x\u{fffd}"]);
     }
 
-    /// A path such as `detail.b` leads into the envelope itself.
+    /// The path `detail.b` leads into the event of EventBridge itself, and not into the sender's
+    /// message in it.
     #[test]
     fn references_of_the_envelope_come_before_those_inside() {
         let detail = json!({"a": {"id": "x"}, "b": "y"});

@@ -1,16 +1,16 @@
 //! The order of messages in FIFO queues of SQS. After a message fails, later messages of the same
-//! group must fail too.
+//! message group must fail too.
 
 use std::collections::HashSet;
 
-/// Returns for each message whether it must fail because an earlier message of the same FIFO group
-/// failed.
+/// Returns for each SQS message whether it must fail because an earlier message of the same FIFO
+/// message group failed.
 ///
-/// The input has two values for each message: its group, and whether the message succeeded. The
-/// group is `None` if the message does not come from a FIFO queue.
+/// The input has two values for each message: its message group, and whether the message succeeded.
+/// The group is `None` if the message does not come from a FIFO queue.
 ///
-/// SQS delivers a failed message again. If the function handled a later message of the group before
-/// that, the order would be wrong.
+/// SQS delivers a failed message again. If the Lambda function had already handled a later message
+/// of the same group, the order would be wrong.
 ///
 /// Source: "Implementing partial batch responses" in AWS's Lambda developer guide.
 pub(crate) fn blocked_messages<'a>(

@@ -1,11 +1,13 @@
-//! Paths of values in a JSON message: keys separated by dots. `*` matches any one key or index.
+//! Paths of values in a JSON message: keys separated by dots. A `*` matches any key of an object,
+//! or any index of an array.
 
 use std::fmt;
 
-/// The maximum length of the path of a value in a message, in bytes.
-const PATH_CHARS_MAX: usize = 256;
+/// The maximum length of a path such as `channel_config.*.credentials_id`, in bytes.
+const PATH_BYTES_MAX: usize = 256;
 
-/// The maximum number of keys in the path of a value in a message.
+/// The maximum number of parts between dots in a path. For example, the path
+/// `channel_config.*.credentials_id` has three parts.
 const PARTS_MAX: usize = 16;
 
 const QUOTES: [char; 3] = ['"', '\'', '`'];
@@ -16,25 +18,26 @@ pub(crate) struct Path {
     steps: Vec<Step>,
 }
 
-/// One step of a path such as `channel_config.*.credentials_id`: the characters between two dots.
+/// The part of a path between two dots. For example, the path `channel_config.*.credentials_id` has
+/// three such parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// The step is a key. It matches the object member with this key, or the array item with this
+    /// A key or an index. It matches the object member with this key, or the array item with this
     /// index.
     Key(Box<str>),
-    /// The step is `*`. It matches all members of an object, or all items of an array.
+    /// The wildcard `*`, which matches all members of an object, or all items of an array.
     Any,
 }
 
-/// The reason why a string is not a valid path, such as `channel_config.*.credentials_id`.
-/// Positions are counted in characters, from 1.
+/// The error for an invalid path of a value in a JSON message. A valid path is, for example,
+/// `channel_config.*.credentials_id`. Positions are counted in characters, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadPath {
     #[error("a path must not be empty; write for example channel_config.*.credentials_id")]
     Empty,
-    #[error("a path must not be longer than {PATH_CHARS_MAX} bytes")]
+    #[error("a path must not be longer than {PATH_BYTES_MAX} bytes")]
     TooLong,
-    #[error("a path must not have more than {PARTS_MAX} keys")]
+    #[error("a path must not have more than {PARTS_MAX} keys, separated by dots")]
     TooDeep,
     #[error("expected a key or '*' at character {at}")]
     NoKey { at: usize },
@@ -47,7 +50,7 @@ pub(crate) enum BadPath {
     #[error("a path must not be in quotes; remove the quote at character {at}")]
     Quote { at: usize },
     /// Error: the path contains a comma, white space or a control character. Commas and white space
-    /// are not allowed because they separate the paths of a list.
+    /// are not allowed because they separate the paths in a list of paths.
     #[error(
         "character {at} is not allowed: a path has no commas, white space or control characters"
     )]
@@ -55,16 +58,11 @@ pub(crate) enum BadPath {
 }
 
 impl Path {
-    /// Parses the path of a value in a message, such as `channel_config.*.credentials_id`.
-    ///
-    /// # Errors
-    ///
-    /// Returns the first mistake in the path, with its position.
     pub(crate) fn parse(text: &str) -> Result<Self, BadPath> {
         if text.is_empty() {
             return Err(BadPath::Empty);
         }
-        if text.len() > PATH_CHARS_MAX {
+        if text.len() > PATH_BYTES_MAX {
             return Err(BadPath::TooLong);
         }
         for (c, at) in text.chars().zip(1..) {
@@ -101,19 +99,18 @@ impl Path {
         Ok(Self { steps })
     }
 
-    /// Returns whether the path contains a `*`, so that it can lead to several values of a message.
     pub(crate) fn has_wildcard(&self) -> bool {
         self.steps.contains(&Step::Any)
     }
 
-    /// Returns the step of the path at `depth`, counted from 0. Returns `None` after the last step.
+    /// Returns the part of the path with the index `depth`, counted from 0. Returns `None` after
+    /// the last part.
     pub(crate) fn step(&self, depth: usize) -> Option<&Step> {
         self.steps.get(depth)
     }
 }
 
 impl Step {
-    /// Returns whether this step of a path matches an object member with the key `key`.
     pub(crate) fn matches_key(&self, key: &str) -> bool {
         match self {
             Self::Key(own) => **own == *key,
@@ -121,7 +118,6 @@ impl Step {
         }
     }
 
-    /// Returns whether this step of a path matches the array item at `index`.
     pub(crate) fn matches_index(&self, index: usize) -> bool {
         match self {
             // `01` and `+1` can only be keys of objects, so that every array item has exactly one

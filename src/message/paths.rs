@@ -1,8 +1,9 @@
-//! The paths at which messages contain references to secrets.
+//! The paths at which JSON messages contain names or ARNs of secrets, such as
+//! `channel_config.*.credentials_id`.
 
 use super::path::{BadPath, Path};
 
-/// The default of `SIDEKEY_RESOLVE_PATHS`, separated by commas.
+/// The default of the setting `SIDEKEY_RESOLVE_PATHS`: paths in JSON messages, separated by commas.
 ///
 /// `build.rs` reads these paths from `presets/channel-processors/sidekey.toml` when Sidekey is
 /// built. Parsing TOML at run time would slow down every start.
@@ -10,8 +11,8 @@ pub(crate) const BUILT_IN_PATHS: &str = env!("SIDEKEY_BUILT_IN_RESOLVE_PATHS");
 
 const PATHS_MAX: usize = 32;
 
-/// The paths at which a message contains references (names or ARNs of secrets). The [`Default`] has
-/// no paths, so a search finds nothing.
+/// The paths at which a JSON message contains names or ARNs of secrets. The [`Default`] has no
+/// paths, so a search finds nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Paths(Vec<Path>);
 
@@ -19,19 +20,13 @@ pub(crate) struct Paths(Vec<Path>);
 pub(crate) enum BadPaths {
     #[error("must not be empty")]
     None,
-    #[error("at most {PATHS_MAX} paths are allowed")]
+    #[error("the list has more than {PATHS_MAX} paths")]
     TooMany,
     #[error("'{text}': {problem}")]
     One { text: Box<str>, problem: BadPath },
 }
 
 impl Paths {
-    /// Parses a list of paths. A path such as `channel_config.*.credentials_id` leads to values in
-    /// a message.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the list is empty or too long, or if a path is not valid.
     pub(crate) fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, BadPaths> {
         let mut paths = Vec::new();
         for text in texts {
@@ -47,7 +42,6 @@ impl Paths {
         }
     }
 
-    /// Returns the paths in the order in which they are configured.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Path> {
         self.0.iter()
     }
@@ -62,7 +56,8 @@ mod tests {
     #[test]
     fn built_in_paths_are_valid_and_equal_the_preset() {
         let preset: toml::Table = PRESET.parse().expect("the preset is TOML");
-        let paths = preset["resolve_paths"].as_array().expect("the preset has a list of paths");
+        let paths =
+            preset["resolve_paths"].as_array().expect("resolve_paths in the preset must be a list");
         let paths: Vec<&str> = paths.iter().filter_map(|path| path.as_str()).collect();
         assert_eq!(paths, ["channel_config.*.credentials_id", "ai_config.ai_api_key_reference"]);
         assert_eq!(paths.join(","), BUILT_IN_PATHS);

@@ -1,5 +1,5 @@
-//! Finds references (names or ARNs of secrets) in a JSON message. The search reads the message
-//! once, and stores only the references.
+//! Finds names and ARNs of secrets in a JSON message. The search reads the message once, and stores
+//! only these names.
 //!
 //! The message is not parsed into a tree of values, because a hostile message could then exhaust
 //! the memory: the tree of 1 MiB of small JSON objects takes more than 100 MiB.
@@ -11,17 +11,17 @@ use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use std::fmt::{self, Write};
 
-/// The maximum number of references (names or ARNs of secrets) in one message. Real messages have
-/// fewer than ten.
+/// The maximum number of secrets to which one message can refer. Real messages refer to fewer than
+/// ten secrets.
 pub(crate) const FOUND_MAX: usize = 100;
 
-/// The maximum length of the path at which a reference is found in a message, in bytes. Without
-/// this limit, a message with long keys could make the response very large, because the response
-/// contains the paths of all references.
+/// The maximum length of the path at which the name of a secret is found in a message, in bytes.
+/// The response contains all these paths, so a message with long keys could otherwise make the
+/// response very large.
 pub(crate) const FOUND_PATH_BYTES_MAX: usize = 1024;
 
-/// A search of messages for references (names or ARNs of secrets). The search looks for references
-/// at some paths, and for strings, such as the tenant's name, at other paths.
+/// A search of JSON messages. The search looks for names and ARNs of secrets at some paths, and for
+/// other strings, such as the name of a company, at other paths.
 #[derive(Clone, Debug)]
 pub(crate) struct Search<'p> {
     targets: Vec<Target<'p>>,
@@ -29,41 +29,43 @@ pub(crate) struct Search<'p> {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// The references (names or ARNs of secrets) in the message, in the order of the configured
-    /// paths. References at one path with `*` are in the order of the message.
+    /// The names and ARNs of secrets in the message, in the order of the configured paths. If a
+    /// path has a `*`, its results are in the order of the message.
     ///
     /// If several paths lead to the same value, the list contains the value once.
     pub(crate) references: Vec<FoundReference>,
-    /// The strings at the paths `texts` that `Search::new` received, in the same order. An item is
-    /// `None` if the message has no string at this path.
+    /// The strings of the message at the paths `texts` that `Search::new` received, in the same
+    /// order. An item is `None` if the message has no string at this path.
     pub(crate) texts: Vec<Option<Box<str>>>,
 }
 
-/// A reference (the name or ARN of a secret) that was found in a message.
+/// The name or ARN of a secret that was found in a message, and the path of this value in the
+/// message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FoundReference {
-    /// The path of the reference in the message, with the actual key in place of `*`. A dot inside
-    /// a key is written as `\.`.
+    /// The path of the name or ARN in the message, with the actual key in place of `*`. A dot
+    /// inside a key is written as `\.`.
     pub(crate) path: Box<str>,
-    /// The name or ARN of a secret, found at `path` in the message. `None` if this value is not a
-    /// string.
+    /// The name or ARN of a secret, found at `path` in the message. `None` if the value at `path`
+    /// is not a string.
     pub(crate) reference: Option<Box<str>>,
-    /// The index of the first configured path that leads to the reference. The references are
-    /// sorted by this index.
+    /// The index of the configured path that led to this name or ARN of a secret. If several paths
+    /// led to it, the smallest index. Results are sorted by this index.
     order: usize,
 }
 
-/// Why Sidekey stopped the search of a message: the message exceeds one of these limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LimitExceeded {
-    #[error("the message has more than {FOUND_MAX} references")]
+    #[error("the message has more than {FOUND_MAX} references to secrets")]
     TooManyReferences,
-    #[error("the path of a reference in the message is longer than {FOUND_PATH_BYTES_MAX} bytes")]
+    #[error(
+        "the path of a reference to a secret in the message is longer than {FOUND_PATH_BYTES_MAX} bytes"
+    )]
     PathTooLong,
 }
 
-/// The reason why a message could not be searched for names and ARNs of secrets. The reason
-/// contains no part of the message.
+/// The reason why Sidekey could not search a message for names and ARNs of secrets. It contains no
+/// part of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadText {
     NotJson {
@@ -85,14 +87,14 @@ pub(crate) enum SearchError<E> {
     Unreadable(E),
 }
 
-/// A configured path at which the search looks for a name or ARN of a secret, or for another
-/// string, such as the tenant's name.
+/// A configured path in a JSON message at which the search looks for the name or ARN of a secret,
+/// or for another string, such as the name of a company.
 #[derive(Clone, Copy, Debug)]
 struct Target<'p> {
     path: &'p Path,
     order: usize,
-    /// The index of this path's string in [`Found::texts`]. `None` if the search looks for names
-    /// and ARNs of secrets at this path.
+    /// The index in [`Found::texts`] of the string at this path. `None` if the search looks for the
+    /// name or ARN of a secret at this path.
     text: Option<usize>,
 }
 
@@ -110,7 +112,7 @@ impl<'p> Search<'p> {
         Self { targets }
     }
 
-    /// Searches a message for names and ARNs of secrets. `text` is the message as JSON.
+    /// Searches a JSON message for names and ARNs of secrets. `text` is the whole message.
     ///
     /// # Errors
     ///
@@ -162,7 +164,8 @@ impl<'p> Search<'p> {
     }
 }
 
-/// The state of a search: the results so far, and the path of the value that is being read.
+/// The state of a search in a JSON message: the results so far, and the path of the value that is
+/// being read.
 struct Walk {
     found: Found,
     path: String,
@@ -170,7 +173,8 @@ struct Walk {
 }
 
 impl Walk {
-    /// Stores the current value of the message for each configured path that ends at this value.
+    /// Stores the current value of the message as a result if a configured path ends at this value.
+    /// `text` is `None` if the value is not a string.
     fn note<E: Error>(
         &mut self,
         targets: &[Target<'_>],
@@ -198,11 +202,11 @@ impl Walk {
 
     fn stop<E: Error>(&mut self, limit: LimitExceeded) -> E {
         self.limit = Some(limit);
-        E::custom("the message exceeds a limit of the search")
+        E::custom("the search stopped because the message exceeds a limit")
     }
 
-    /// Removes earlier results for the key that is being read, because the last member counts if an
-    /// object has a key twice.
+    /// Removes earlier results for the key that is being read: if a JSON object has a key twice,
+    /// the last member counts.
     ///
     /// The removed results are those at or below the current path, except the first `before`
     /// results, which the search found before this object.
@@ -231,7 +235,8 @@ struct Member<'w, 'p> {
 }
 
 impl<'p> Member<'_, 'p> {
-    /// Returns the configured paths whose next step satisfies `matches`.
+    /// Returns the configured paths whose next part satisfies `matches`. A part is a key, an index
+    /// or `*`.
     fn next(&self, matches: impl Fn(&Step) -> bool) -> Vec<Target<'p>> {
         self.targets
             .iter()
@@ -244,11 +249,9 @@ impl<'p> Member<'_, 'p> {
         if self.depth > 0 {
             self.walk.path.push('.');
         }
-        self.walk.path.write_fmt(key).expect("writing to a string does not fail");
+        self.walk.path.write_fmt(key).expect("writing to a String cannot fail");
     }
 
-    /// Stores this value of the message as a result if a configured path ends here. `text` is
-    /// `None` if the value is not a string.
     fn note<E: Error>(&mut self, text: Option<&str>) -> Result<(), E> {
         self.walk.note(&self.targets, self.depth, text)
     }
@@ -329,8 +332,8 @@ impl<'de> Visitor<'de> for Member<'_, '_> {
     }
 }
 
-/// Reads the key of an object member, and returns the configured paths whose next step matches the
-/// key. Copies the key only if it matches.
+/// Reads the key of a JSON object's member, and returns the configured paths that lead to this
+/// member. Copies the key only if there is such a path.
 struct Key<'k, 'w, 'p>(&'k mut Member<'w, 'p>);
 
 impl<'de, 'p> DeserializeSeed<'de> for Key<'_, '_, 'p> {
@@ -391,7 +394,7 @@ mod tests {
 
     #[track_caller]
     fn check(texts: &[&str], message: &str, expected: &[(&str, Option<&str>)]) {
-        let found = found(&paths(texts), message).expect("the message exceeds no limit");
+        let found = found(&paths(texts), message).expect("the search must accept the message");
         let found: Vec<_> = found.iter().map(|(path, text)| (&**path, text.as_deref())).collect();
         assert_eq!(found, expected, "{message}");
     }
@@ -486,7 +489,7 @@ mod tests {
         let elsewhere = json!({"l": {"k".repeat(5000): {"other": "x"}, "a": {"id": "x"}}});
         assert!(
             found(&paths, &elsewhere.to_string()).is_ok(),
-            "the limit must apply only to the paths of references"
+            "the length limit must apply only to paths that lead to the name of a secret"
         );
     }
 
@@ -506,8 +509,8 @@ mod tests {
         }
     }
 
-    /// Finds the references in a message in the simplest way: the message is parsed into a tree of
-    /// values first. [`Search`] must find the same references with less memory.
+    /// Finds the same names of secrets as [`Search`], but in a simpler way: the message is first
+    /// parsed into a tree of values. The test compares the results of both.
     fn naive(paths: &Paths, message: &Value) -> Vec<(String, Option<String>)> {
         fn walk(
             value: &Value,
@@ -549,7 +552,7 @@ mod tests {
         found
     }
 
-    /// A JSON value whose objects can contain the same key twice.
+    /// A JSON value in which an object can contain the same key twice.
     #[derive(Clone, Debug)]
     enum Tree {
         Leaf(String),
@@ -610,10 +613,10 @@ mod tests {
         fn for_any_message_the_search_finds_what_a_parsed_tree_has(tree in tree(), paths in some_paths()) {
             let text = tree.to_string();
             let value: Value = serde_json::from_str(&text).expect("the text is JSON");
-            let mut found = found(&paths, &text).expect("the message exceeds no limit");
+            let mut found = found(&paths, &text).expect("the search must accept the message");
             found.sort();
             prop_assert_eq!(&found, &naive(&paths, &value));
-            let Ok(of_value) = Search::new(&paths, []).run(&value) else { panic!("the tree must be an object") };
+            let Ok(of_value) = Search::new(&paths, []).run(&value) else { panic!("the JSON value must be an object") };
             prop_assert_eq!(of_value.references.len(), found.len());
         }
 

@@ -1,5 +1,5 @@
-//! The tenant check: a message must not refer to a secret of another tenant, such as another
-//! company.
+//! The tenant check: an SQS message or Lambda event of one tenant (such as a company) must not
+//! refer to a secret of another tenant.
 
 use super::path::Path;
 use crate::convention::Conventions;
@@ -7,78 +7,85 @@ use crate::secret::reference::SecretId;
 use std::fmt;
 use std::sync::Arc;
 
-/// Checks that a message refers only to secrets of its own tenant.
+/// Checks that a message of one tenant (such as a company) refers only to secrets of the same
+/// tenant.
 ///
-/// Each binding pairs a placeholder (a `{name}` part of a name pattern, such as `{company_name}`)
-/// with a field of the message. Sidekey refuses a secret if the placeholder and the field have
-/// different values. Without bindings, every secret passes the check.
+/// Each binding pairs a variable part of secrets' names, such as `{company_name}`, with a field of
+/// the message. Sidekey refuses a secret if both have different values. Without bindings, every
+/// secret passes the check.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TenantCheck {
     conventions: Arc<Conventions>,
     bindings: Vec<Arc<TenantBinding>>,
 }
 
-/// A placeholder (a variable part of secret names, such as `{company_name}`), and the field of the
-/// message that must have the same value.
+/// A variable part of secrets' names, such as `{company_name}`, and the path of the message's field
+/// that must have the same value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TenantBinding {
-    /// The name of the placeholder in name patterns, such as `company_name` for `{company_name}`.
+    /// The name of the variable part in name patterns, such as `company_name` for `{company_name}`.
     pub(crate) placeholder: Box<str>,
-    /// The path of the field in the message, such as `company_data.company_name`.
+    /// The path of the field in the JSON message, such as `company_data.company_name`.
     pub(crate) path: Path,
 }
 
-/// The tenant of a message: the strings at [`TenantCheck::paths`].
+/// The tenant (such as a company) of a message: the message's strings at [`TenantCheck::paths`].
 ///
 /// The outer `Option` is `None` if the caller sent a list of secrets in place of a message. An
 /// inner `Option` is `None` if the message has no string at the path.
 pub(crate) struct Tenant(Option<Box<[Option<Box<str>>]>>);
 
-/// The reason why Sidekey refuses to return a secret for a message. The error texts contain no
-/// values from the message.
+/// The reason why Sidekey refuses a secret to which a message refers: the secret can belong to
+/// another tenant (such as another company). The error messages contain no values from the message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TenantMismatch {
     #[error(
-        "Sidekey refused this read: the {} in the secret's name differs from {} in the message",
-        .0.placeholder, .0.path
+        "Sidekey refused this read: the {placeholder} in the secret's name differs from {path} in \
+         the message",
+        placeholder = .0.placeholder,
+        path = .0.path
     )]
     Different(Arc<TenantBinding>),
     #[error(
-        "Sidekey refused this read: the secret's name contains a {}, but the message has no string at {}",
-        .0.placeholder, .0.path
+        "Sidekey refused this read: the secret's name contains a {placeholder}, but the message \
+         has no string at {path}",
+        placeholder = .0.placeholder,
+        path = .0.path
     )]
     NotInMessage(Arc<TenantBinding>),
     #[error(
-        "Sidekey refused this read: the secret's name contains a {}, but the request is a list of references, without a {} to compare with",
-        .0.placeholder, .0.path
+        "Sidekey refused this read: the secret's name contains a {placeholder}, but the request is \
+         a list of references, without a {path} to compare with",
+        placeholder = .0.placeholder,
+        path = .0.path
     )]
     NoMessage(Arc<TenantBinding>),
     #[error(
-        "Sidekey refused this read: no convention matches the secret's name, so its tenant is unknown"
+        "Sidekey refused this read: no convention matches the secret's name, so Sidekey does not \
+         know to which tenant the secret belongs"
     )]
     NoConvention,
 }
 
 impl TenantCheck {
-    /// Makes a check that a message refers only to secrets of its own tenant. The name patterns of
-    /// `conventions` must contain the placeholders (such as `{company_name}`) of `bindings`.
+    /// Makes a check that a message refers only to secrets of its own tenant, such as a company.
+    /// `conventions` contain the patterns for secrets' names, with placeholders such as
+    /// `{company_name}`.
     pub(crate) fn new(conventions: Arc<Conventions>, bindings: Vec<TenantBinding>) -> Self {
         Self { conventions, bindings: bindings.into_iter().map(Arc::new).collect() }
     }
 
-    /// Returns the paths at which a message names its tenant. [`Tenant::from_texts`] expects the
-    /// strings at these paths in the same order.
+    /// Returns the paths at which a JSON message names its tenant, such as a company.
+    /// [`Tenant::from_texts`] expects the strings at these paths in the same order.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.bindings.iter().map(|binding| &binding.path)
     }
 
-    /// Checks a message's reference (the name or ARN of a secret) before Sidekey fetches the
-    /// secret.
+    /// Checks the name or ARN of a secret in a message, before Sidekey fetches the secret.
     ///
-    /// An ARN that ends in a hyphen and six characters is ambiguous. It can be a full ARN, or the
-    /// partial ARN (without AWS's random suffix) of another secret. Sidekey refuses the reference
-    /// if either secret belongs to another tenant than the message, or if neither secret's tenant
-    /// is known.
+    /// An ARN that ends in a hyphen and six characters is ambiguous. The end can be AWS's random
+    /// suffix, or a part of the secret's name. Sidekey refuses the ARN if one of these two secrets
+    /// belongs to another tenant than the message.
     ///
     /// After the fetch, [`check_answer`](Self::check_answer) checks the name that AWS returned.
     ///
@@ -101,8 +108,7 @@ impl TenantCheck {
         if is_known { Ok(()) } else { Err(TenantMismatch::NoConvention) }
     }
 
-    /// Checks a fetched secret to which a message refers. `name` is the secret's name, as AWS
-    /// returned it.
+    /// Checks the name that AWS returned for a secret to which a message refers.
     ///
     /// # Errors
     ///
@@ -115,17 +121,15 @@ impl TenantCheck {
         Err(TenantMismatch::NoConvention)
     }
 
-    /// Checks that the tenant in a secret's name is the tenant of the message. Returns `false` if
-    /// the tenant is unknown, because no convention (the rules for one kind of secret) matches
-    /// `name`.
+    /// Checks that the tenant in a secret's name, such as a company, is the tenant of the message.
+    /// Returns `false` if no name pattern matches `name`, so that the tenant is unknown.
     ///
-    /// Checks all conventions that match. An earlier convention must not hide the tenant that a
-    /// later convention finds in the name.
+    /// All name patterns that match are checked. An earlier pattern must not hide the tenant that a
+    /// later pattern finds in the name.
     ///
     /// # Errors
     ///
-    /// Returns an error if a placeholder (a `{name}` part of a name pattern) has another value than
-    /// the message.
+    /// Returns an error if the secret belongs to another tenant than the message.
     fn check_name(&self, name: &str, tenant: &Tenant) -> Result<bool, TenantMismatch> {
         let mut is_known = false;
         for convention in self.conventions.iter() {
@@ -142,21 +146,20 @@ impl TenantCheck {
 }
 
 impl Tenant {
-    /// Makes the tenant of a message. `texts` are the strings of the message at
-    /// [`TenantCheck::paths`], in the same order.
+    /// Makes the tenant of a message from the message's strings at [`TenantCheck::paths`], in the
+    /// same order.
     pub(crate) fn from_texts(texts: Vec<Option<Box<str>>>) -> Self {
         Self(Some(texts.into()))
     }
 
-    /// Makes the tenant for a request that has a list of secrets but no message. The tenant is then
-    /// unknown.
+    /// Makes the unknown tenant of a request that contains a list of secrets and no message.
     pub(crate) fn without_message() -> Self {
         Self(None)
     }
 
-    /// Returns an error unless a placeholder (such as `{company_name}`) in a secret's name has the
-    /// same value as the message's field. `binding` is the pair of placeholder and field, and
-    /// `index` is its index in the list of bindings.
+    /// Returns an error unless `value`, a variable part of a secret's name such as the company's
+    /// name, equals the string in the message. `binding` pairs both, and `index` is its index in
+    /// the list of bindings.
     fn compare(
         &self,
         index: usize,
@@ -176,7 +179,7 @@ impl Tenant {
     }
 }
 
-/// Hides the strings of the tenant, because they come from the message and may be private.
+/// Writes no strings of the tenant, because they come from the message and may be private.
 impl fmt::Debug for Tenant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tenant(…)")
@@ -204,13 +207,11 @@ mod tests {
         let Some(message) = message else { return Tenant::without_message() };
         let paths = Paths::default();
         let Ok(found) = Search::new(&paths, tenant_check.paths()).run(message) else {
-            panic!("the message must be an object")
+            panic!("the message in this test must be a JSON object")
         };
         Tenant::from_texts(found.texts)
     }
 
-    /// Checks a message's reference to a secret. Returns the error message if the check refuses the
-    /// secret.
     fn refusal(
         tenant_check: &TenantCheck,
         reference: &str,
@@ -227,7 +228,7 @@ mod tests {
         match (&found, expected) {
             (None, None) => {}
             (Some(found), Some(expected)) => assert!(found.contains(expected), "{found}"),
-            _ => panic!("{reference}: the result must be {expected:?}, not {found:?}"),
+            _ => panic!("the check of {reference} must return {expected:?}, not {found:?}"),
         }
     }
 
@@ -254,7 +255,11 @@ mod tests {
         ] {
             check(name, Some(&message), Some("no string at company_data.company_name"));
         }
-        check(name, None, Some("a list of references, without a company_data.company_name"));
+        check(
+            name,
+            None,
+            Some("a list of references, without a company_data.company_name to compare with"),
+        );
         check("openai-api-key/whatsapp", None, None);
     }
 

@@ -1,26 +1,23 @@
-//! Full and partial ARNs of secrets, and the AWS regions and partitions in these ARNs. A partial
-//! ARN lacks the random suffix that AWS appends to the secret's name.
+//! Parses ARNs of secrets, and the AWS regions and partitions in these ARNs.
 
 use super::name::is_name_char;
 use std::fmt;
 
-/// The length of the random suffix that Secrets Manager appends to a secret's name in its ARN. The
-/// hyphen before the suffix is not counted.
+/// The number of random characters that Secrets Manager appends, after a hyphen, to a secret's name
+/// in the secret's ARN.
 ///
 /// Source: "What's in a secret" in AWS's Secrets Manager user guide.
 const SUFFIX_LEN: usize = 6;
 
-/// The maximum length of a region's name, in bytes. AWS's longest names have about half this
-/// length.
+/// The maximum length of the name of an AWS region, in bytes. The longest names that AWS uses have
+/// about half this length.
 const REGION_BYTES_MAX: usize = 32;
 
 /// The ARN of a secret: `arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME[-SUFFIX]`.
 ///
 /// A full ARN ends in the suffix: a hyphen and six random characters. A partial ARN has no suffix.
-/// The ARN does not always show whether it is full, because a secret's name can also end in a
-/// hyphen and six characters.
-///
-/// [`possible_names`](Self::possible_names) returns the secret's name for both cases.
+/// The text of an ARN does not always show which of the two it is, because a secret's name can also
+/// end in a hyphen and six characters.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Arn {
     text: Box<str>,
@@ -29,22 +26,18 @@ pub struct Arn {
     starts: [usize; 4],
 }
 
-/// The reason why a string is not the ARN of a secret.
+/// The error for a string that is not the ARN of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected {expected} at character {at}")]
+#[error("expected {expected} at character {at} of the ARN")]
 pub struct BadArn {
-    /// The part of the ARN that the parser expected, with its format.
+    /// The part that is missing or wrong in the ARN, as a phrase, such as `an account id of 12
+    /// digits`.
     pub(crate) expected: &'static str,
     /// The position of the mistake in the ARN, in bytes counted from 1.
     pub(crate) at: usize,
 }
 
 impl Arn {
-    /// Parses the ARN of a secret.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error for the first part of the ARN that is missing, empty or malformed.
     pub(crate) fn parse(text: &str) -> Result<Self, BadArn> {
         let mut parts = Parts { text, at: 0 };
         parts.next("'arn'", |part| part == "arn")?;
@@ -70,7 +63,6 @@ impl Arn {
         &self.text
     }
 
-    /// Returns the AWS partition in the ARN, such as `aws` or `aws-cn`.
     pub(crate) fn partition(&self) -> &str {
         self.part(0)
     }
@@ -79,21 +71,21 @@ impl Arn {
         self.part(1)
     }
 
-    /// Returns the id of the AWS account that owns the secret.
     pub(crate) fn account(&self) -> &str {
         self.part(2)
     }
 
-    /// Returns the end of the ARN after `secret:`. A full ARN ends in the secret's name and the
-    /// random suffix, and a partial ARN ends in the name.
+    /// Returns the end of the ARN after `secret:`. This is the secret's name, or in a full ARN the
+    /// name with AWS's random suffix.
     pub(crate) fn resource(&self) -> &str {
         &self.text[self.starts[3]..]
     }
 
     /// Returns the names that the secret with this ARN can have.
     ///
-    /// The first name is right if the ARN is partial, that is, without AWS's random suffix. The
-    /// second name is right if the ARN is full. It is `None` if the ARN does not end in a suffix.
+    /// The first name is right if AWS's random suffix is missing at the end of the ARN. The second
+    /// name is right if the ARN ends in this suffix, and is `None` if the ARN cannot end in a
+    /// suffix.
     pub(crate) fn possible_names(&self) -> (&str, Option<&str>) {
         (self.resource(), without_suffix(self.resource()))
     }
@@ -104,15 +96,14 @@ impl Arn {
     }
 }
 
-/// Reads the parts of an ARN one after the other. Each part ends at a colon.
 struct Parts<'a> {
     text: &'a str,
-    /// The byte offset at which the next part of the ARN begins.
     at: usize,
 }
 
 impl Parts<'_> {
-    /// Checks the next part of the ARN, and returns the byte offset at which this part begins.
+    /// Checks the next part of the ARN, up to a colon. Returns the byte offset at which this part
+    /// begins.
     fn next(
         &mut self,
         expected: &'static str,
@@ -129,7 +120,6 @@ impl Parts<'_> {
 }
 
 impl BadArn {
-    /// Makes an error for the byte of the ARN at `offset`, counted from 0.
     fn new(expected: &'static str, offset: usize) -> Self {
         Self { expected, at: offset + 1 }
     }
@@ -147,17 +137,17 @@ impl fmt::Display for Arn {
     }
 }
 
-/// Removes the random suffix (a hyphen and six characters) from `resource`. Returns `None` if
-/// `resource` does not end in such a suffix.
+/// Removes AWS's random suffix (a hyphen and six characters) from the end of an ARN. Returns `None`
+/// if the end of the ARN cannot be such a suffix.
 fn without_suffix(resource: &str) -> Option<&str> {
     let (name, suffix) = resource.rsplit_once('-')?;
     let is_suffix = suffix.len() == SUFFIX_LEN && suffix.bytes().all(|b| b.is_ascii_alphanumeric());
     (is_suffix && !name.is_empty()).then_some(name)
 }
 
-/// Returns whether `text` has the form of an AWS region, such as `eu-north-1`.
+/// Returns whether `text` has the form of an AWS region, such as `eu-north-1`: groups of lower-case
+/// letters and digits, and a number at the end.
 ///
-/// A region consists of groups of lower-case letters and digits, and its last group is a number.
 /// The check is strict because Sidekey connects to a host whose name contains the region.
 pub(crate) fn is_region(text: &str) -> bool {
     let mut groups = text.split('-');

@@ -1,4 +1,4 @@
-//! The fields of a secret whose value is a JSON object.
+//! Reads single fields of a secret whose value is a JSON object.
 
 use super::value::SecretValue;
 use super::version::Content;
@@ -9,60 +9,70 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The maximum number of field names that the error for an unknown field lists.
+/// The maximum number of existing field names that Sidekey lists in the error for an unknown field.
 const NAMES_SHOWN_MAX: usize = 20;
 
-/// The maximum number of characters that an error quotes of each field name.
+/// The maximum number of characters of a field's name in an error message. Longer names are cut.
 const NAME_SHOWN_CHARS_MAX: usize = 80;
 
 /// The fields of a secret whose value is a JSON object. A JSON string is stored without its quotes.
 /// Any other JSON value is stored as JSON without white space.
 ///
-/// A field that has no text is stored with the reason. Only a read of this field fails.
+/// A field that cannot be returned as text, such as `null`, is stored as an error. Only a read of
+/// this field fails.
 #[derive(Debug)]
 pub struct Fields(Result<BTreeMap<Box<str>, Result<SecretValue, NoText>>, FieldError>);
 
-/// Why a field has no text.
+/// The reason why a field of a secret's JSON value cannot be returned as text.
 #[derive(Clone, Copy, Debug)]
 enum NoText {
     Null,
-    /// The string contains half of a surrogate pair, which UTF-8 cannot represent.
+    /// The JSON string contains half of a surrogate pair, such as `\ud83d`. UTF-8 cannot represent
+    /// it.
     LoneSurrogate,
 }
 
-/// The approximate memory that a cached field needs in addition to its name and its value, in
-/// bytes. The node of the map and the reference-counted bytes need this memory.
+/// The approximate memory that the cache needs for each field of a secret, in addition to the
+/// field's name and value, in bytes: a node of a map, and a reference count.
 const FIELD_BYTES: usize = 128;
 
-/// The reason why a secret's value does not have the requested field. The error message lists names
-/// of existing fields, but no values.
+/// The error for a read of one field of a secret. The error message lists names of existing fields,
+/// but contains no values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
     #[error("the secret is binary and has no fields")]
     Binary,
     #[error("the secret is not a JSON object and has no fields")]
     NotAnObject,
-    #[error("the secret has no field '{}'; it has {}", displayed(requested), list(existing, *more))]
+    #[error(
+        "the secret has no field '{name}'; it has {names}",
+        name = displayed(requested),
+        names = list(existing, *more)
+    )]
     Absent {
         requested: Box<str>,
-        /// The names of the first existing fields in alphabetical order. Control characters are
-        /// escaped.
+        /// The names of the first existing fields of the secret, in alphabetical order. Control
+        /// characters in the names are escaped.
         existing: Vec<Box<str>>,
-        /// The number of existing fields that `existing` does not list.
+        /// The number of existing fields whose names are not in `existing`.
         more: usize,
     },
-    /// Error: the field is JSON `null`. A caller would otherwise use the text `null` as a password.
-    #[error("the field '{}' of the secret is null, so it has no value", displayed(.0))]
+    /// Error: the requested field of the secret is JSON `null`. If Sidekey returned the text
+    /// `null`, a caller could use this text as a password.
+    #[error(
+        "the field '{name}' of the secret is null, so it has no value",
+        name = displayed(.0)
+    )]
     Null(Box<str>),
     #[error(
-        "the field '{}' is not valid text: it contains half of a surrogate pair, such as \\ud83d",
-        displayed(.0)
+        "the field '{name}' is not valid text: it contains half of a surrogate pair, such as \
+         \\ud83d",
+        name = displayed(.0)
     )]
     LoneSurrogate(Box<str>),
 }
 
 impl Fields {
-    /// Parses the fields of a secret's value.
     pub(crate) fn of(content: &Content) -> Self {
         let text = match content {
             Content::Text(text) => text,
@@ -78,7 +88,7 @@ impl Fields {
         Self(parsed.map(|()| fields).map_err(|_| FieldError::NotAnObject))
     }
 
-    /// Returns the approximate memory that the fields use, in bytes.
+    /// Returns the approximate memory that the fields of the secret use, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let fields = self.0.iter().flatten();
         let text_bytes =
@@ -86,12 +96,12 @@ impl Fields {
         fields.map(|(name, text)| name.len() + text_bytes(text) + FIELD_BYTES).sum()
     }
 
-    /// Returns the value of the field called `name`.
+    /// Returns the value of the secret's field called `name`.
     ///
     /// # Errors
     ///
-    /// Returns an error if no field has this name, or if the field has no text. The first error
-    /// lists the names of existing fields.
+    /// Returns an error if the secret has no such field, or if the field's value cannot be returned
+    /// as text, such as `null`.
     pub fn field(&self, name: &str) -> Result<&SecretValue, FieldError> {
         let fields = self.0.as_ref().map_err(Clone::clone)?;
         let text = fields.get(name).ok_or_else(|| FieldError::Absent {
@@ -120,8 +130,8 @@ pub(crate) fn json(content: &Content) -> Option<&RawValue> {
     raw.get().starts_with(['{', '[']).then_some(raw)
 }
 
-/// Returns the field called `name` as raw JSON. If several fields have this name, the last field
-/// counts, as in [`Fields`].
+/// Returns one field of a secret's JSON value as raw JSON. If the value has several fields called
+/// `name`, returns the last of these fields.
 pub(crate) fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a RawValue> {
     let Content::Text(text) = content else { return None };
     let mut found = None;
@@ -133,10 +143,11 @@ pub(crate) fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a Raw
     parsed.ok().and(found)
 }
 
-/// Calls `read` with the name and the raw JSON of each field of the JSON object `json`.
+/// Calls `read` with the name and the raw JSON value of each field of a JSON object.
 ///
-/// Strings in the fields are not decoded, so half of a surrogate pair is no error. A name that
-/// contains half of a surrogate pair is passed as bytes that are not valid UTF-8.
+/// JSON strings in the values are not decoded, so half of a surrogate pair (such as `\ud83d`) in a
+/// value is no error. A name that contains half of a surrogate pair is passed as bytes that are not
+/// valid UTF-8.
 ///
 /// # Errors
 ///
@@ -166,12 +177,12 @@ pub(crate) fn each_field<'a>(
     reader.end()
 }
 
-/// A key of a JSON object. The key is copied only if it contains escapes.
+/// A key of a JSON object. The key is copied only if it contains escapes such as `\n`.
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, [u8]>);
 
-/// Converts a JSON value to a string. A JSON string loses its quotes, and any other value loses its
-/// white space. Returns an error if the value has no text.
+/// Converts the JSON value of a field to the text that callers get. A JSON string loses its quotes,
+/// and any other value loses its white space.
 fn field_text(json: &str) -> Result<SecretValue, NoText> {
     match json {
         "null" => Err(NoText::Null),
@@ -183,9 +194,9 @@ fn field_text(json: &str) -> Result<SecretValue, NoText> {
     }
 }
 
-/// Removes the white space outside strings from `json`.
+/// Removes white space from JSON text, except the white space in JSON strings.
 ///
-/// The result is allocated once at its maximum size. If the result grew, copies of the secret would
+/// The result is allocated once at its maximum size. If the buffer grew, copies of the secret would
 /// stay in freed memory.
 fn compact(json: &str) -> String {
     let mut compact = String::with_capacity(json.len());
@@ -200,8 +211,8 @@ fn compact(json: &str) -> String {
     compact
 }
 
-/// Returns the beginning of a field name for an error message. Control characters are escaped, so
-/// that the name cannot forge log lines.
+/// Returns the beginning of a field's name for an error message. Control characters are escaped,
+/// because a line break in a name could forge a line of the log.
 fn displayed(name: &str) -> String {
     name.chars().take(NAME_SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect()
 }
@@ -242,7 +253,7 @@ mod tests {
     }
 
     /// A number can be a PIN, so every digit must be preserved. A program can check the signature
-    /// of an object, so the object must not change either.
+    /// of a JSON object, so the object must not change either.
     #[test]
     fn fields_that_are_not_strings_keep_their_text() {
         let fields = fields(text(
@@ -269,7 +280,8 @@ mod tests {
         assert_eq!(message, "the secret has no field 'password'; it has 'pass', 'user'");
     }
 
-    /// A caller would otherwise use the text `null` as a password.
+    /// If Sidekey returned the text `null` for a field that is null, a caller could use this text
+    /// as a password.
     #[test]
     fn null_field_is_an_error_and_not_the_text_null() {
         let fields = fields(text(r#"{"pass": null ,"list":[null],"again":"x","again":null}"#));
@@ -282,8 +294,8 @@ mod tests {
         assert_eq!(list.expose(), b"[null]");
     }
 
-    /// If the error copied more names, every request for an unknown field would copy the names of
-    /// all fields.
+    /// The error for an unknown field lists 20 names of fields. If the error copied more names,
+    /// every such request would copy the names of all fields of the secret.
     #[test]
     fn absent_field_error_copies_only_the_names_that_it_lists() {
         let many: Vec<String> = (0..1_000).map(|n| format!("\"k{n:03}\":1")).collect();
@@ -291,7 +303,7 @@ mod tests {
         let Err(FieldError::Absent { existing, more, .. }) = &error else { panic!("{error:?}") };
         assert_eq!((existing.len(), *more), (NAMES_SHOWN_MAX, 980));
         let message = error.expect_err("the field is absent").to_string();
-        assert!(message.ends_with("'k018', 'k019' and 980 more"), "{message}");
+        assert!(message.ends_with("'k019' and 980 more"), "{message}");
     }
 
     #[test]
@@ -349,13 +361,14 @@ mod tests {
         assert_eq!(empty, "the secret has no field 'x'; it has none");
     }
 
-    /// JSON can contain half of a surrogate pair, for example if a program cuts a text inside an
-    /// emoji.
+    /// A JSON string contains half of a surrogate pair (such as `\ud83d`) if a program cut the text
+    /// inside an emoji.
     #[test]
     fn lone_surrogate_fails_only_its_own_field() {
         let content = text(r#"{"a":"x\ud83d","\ud83d":1,"b":"\ud83d\ude00","o":{"c":"\ude00"}}"#);
         let parted = fields(content.clone());
-        let error = parted.field("a").expect_err("the field is not valid text").to_string();
+        let error =
+            parted.field("a").expect_err("half of a surrogate pair must be an error").to_string();
         assert_eq!(
             error,
             r"the field 'a' is not valid text: it contains half of a surrogate pair, such as \ud83d"

@@ -1,19 +1,20 @@
-//! Glob patterns for names and ARNs of secrets. Matching takes a bounded time for every pattern.
+//! Glob patterns for names and ARNs of secrets, such as `app/*/db`. The time for matching is
+//! bounded, whatever the pattern.
 
 use std::str::Chars;
 
-/// The maximum length of a glob pattern, in characters. Secrets Manager limits names and ARNs of
-/// secrets in requests to the same length.
+/// The maximum length of a glob pattern such as `app/*/db`, in characters. Secrets Manager has the
+/// same limit for the name or ARN of a secret in a request.
 pub(crate) const GLOB_CHARS_MAX: usize = 2048;
 
-/// The character that separates path segments. No wildcard matches this character.
+/// The slash, which no wildcard in a pattern matches.
 const SEPARATOR: char = '/';
 
 /// A compiled glob pattern, such as `whatsapp-credentials/*/*/twilio`.
 ///
-/// | token | matches |
+/// | part of the pattern | matches |
 /// |---|---|
-/// | `*` | zero or more characters of one path segment |
+/// | `*` | zero or more characters except `/` |
 /// | `?` | any one character except `/` |
 /// | `[abc]`, `[a-z]` | one of these characters, but never `/` |
 /// | `[!abc]` | any one character except these and `/` |
@@ -27,41 +28,37 @@ pub(crate) struct Glob {
     tokens: Box<[Token]>,
 }
 
-/// The reason why a string is not a valid glob pattern. Positions are counted in characters, from
-/// 1.
+/// The error for a string that is not a valid glob pattern, such as `app/**`. Positions are counted
+/// in characters, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadGlob {
-    #[error("'**' is not supported; write one '*' for each path segment")]
+    #[error("'**' is not supported; write one '*' for each part between two slashes")]
     DoubleStar,
     #[error(
-        "the '[' at character {at} has no ']': write ']' after the characters of the class; if the \
-         list is JSON, write it without brackets and quotes"
+        "the '[' at character {at} has no ']': close the brackets as in [abc], or write a list of \
+         patterns without JSON's brackets and quotes"
     )]
     Unclosed { at: usize },
-    #[error("the pattern must not be longer than {GLOB_CHARS_MAX} characters")]
+    #[error("a pattern must not be longer than {GLOB_CHARS_MAX} characters")]
     TooLong,
 }
 
-/// A part of a compiled glob pattern: a wildcard or a character.
+/// A part of a compiled glob pattern such as `app/*`: a wildcard or one character.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Token {
-    /// The wildcard `*`, which matches zero or more characters except `/`.
     Star,
-    /// The wildcard `?`, which matches one character except `/`.
+    /// The wildcard `?`, which matches any one character except `/`.
     Any,
-    /// A character that matches only itself.
     Char(char),
-    /// A character class, such as `[a-z]`, as a list of ranges. Both ends of a range belong to the
-    /// range.
-    Class { is_negated: bool, ranges: Box<[(char, char)]> },
+    /// Characters in brackets, such as `[a-z]` or `[!abc]`, as a list of ranges. The first and the
+    /// last character of a range belong to the range.
+    Class {
+        is_negated: bool,
+        ranges: Box<[(char, char)]>,
+    },
 }
 
 impl Glob {
-    /// Compiles a glob pattern.
-    ///
-    /// # Errors
-    ///
-    /// Returns the first mistake in the pattern, with its position.
     pub(crate) fn new(text: &str) -> Result<Self, BadGlob> {
         if text.contains("**") {
             return Err(BadGlob::DoubleStar);
@@ -97,16 +94,15 @@ impl Glob {
         &self.tokens
     }
 
-    /// Returns whether the pattern matches the complete string `text`. The function allocates
-    /// nothing.
+    /// Returns whether the pattern matches all of `text`. The function allocates no memory.
     ///
-    /// The time is at most proportional to the length of `text` times the number of tokens. A
-    /// pattern has at most [`GLOB_CHARS_MAX`] tokens.
+    /// The time is at most proportional to the length of `text` times the length of the pattern,
+    /// which has at most [`GLOB_CHARS_MAX`] characters.
     ///
-    /// If a token does not match, only the last star is tried again, with one more character. An
-    /// earlier star of the same segment need not be tried, because the last star can match the
-    /// characters between the two stars. A star of an earlier segment need not be tried, because no
-    /// star matches the slash between the segments.
+    /// If a character does not match, only the last `*` is tried again, with one more character. An
+    /// earlier `*` between the same two slashes need not be tried again, because the last `*` can
+    /// match the characters between both. A `*` before the last slash need not be tried again,
+    /// because no `*` matches this slash.
     pub(crate) fn matches(&self, text: &str) -> bool {
         let (mut tokens, mut text) = (&self.tokens[..], text.chars());
         // The last star so far: the tokens after this star, and the text after the characters that
@@ -148,8 +144,8 @@ impl Glob {
 }
 
 impl Token {
-    /// Returns whether this token matches the character `c`. Returns `false` for a star, because
-    /// [`Glob::matches`] itself handles stars.
+    /// Returns whether a part of a glob pattern matches the character `c`. Returns `false` for the
+    /// wildcard `*`, which [`Glob::matches`] handles itself.
     fn matches(&self, c: char) -> bool {
         match self {
             Self::Star => false,
@@ -163,10 +159,10 @@ impl Token {
     }
 }
 
-/// Parses a character class, such as `[a-z]`. `text` begins after the opening bracket.
+/// Parses characters in brackets, such as `[a-z]`. `text` begins after the opening bracket.
 ///
-/// Returns the class and the characters after the closing bracket. Returns `None` if there is no
-/// closing bracket.
+/// Returns the parsed characters and the text after the closing bracket, or `None` if the closing
+/// bracket is missing.
 fn class(text: &[char]) -> Option<(Token, &[char])> {
     let (is_negated, text) = match text {
         ['!', text @ ..] => (true, text),
@@ -261,14 +257,16 @@ mod tests {
         let problem = BadGlob::Unclosed { at: 5 }.to_string();
         assert_eq!(
             problem,
-            "the '[' at character 5 has no ']': write ']' after the characters of the class; if the \
-             list is JSON, write it without brackets and quotes"
+            "the '[' at character 5 has no ']': close the brackets as in [abc], or write a list of \
+             patterns without JSON's brackets and quotes"
         );
     }
 
-    /// A matcher that tried every length for every star would practically never finish.
+    /// A glob matcher that tried every possible length for every `*` would practically never
+    /// finish.
     ///
-    /// The patterns do not end in a star, because some matchers are slow only for such patterns.
+    /// The patterns in this test do not end in `*`, because some matchers are slow only for such
+    /// patterns.
     #[test]
     fn pattern_with_many_stars_is_matched_quickly() {
         let text = "a-".repeat(2_000);

@@ -9,13 +9,13 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::char::{REPLACEMENT_CHARACTER, decode_utf16};
 
-/// The length of the escape `\uXXXX` in bytes.
+/// The length of the JSON escape `\uXXXX` in bytes.
 const UNICODE_ESCAPE_BYTES: usize = 6;
 
-/// Replaces each lone surrogate in JSON text by `\ufffd`, the escape of the replacement character.
-/// The length of the text and the positions in it do not change.
+/// Replaces each lone surrogate (half of an escaped emoji, such as `\ud83d`) in JSON text by
+/// `\ufffd`, the escape of the replacement character. The JSON parser then accepts the text.
 ///
-/// The rest of a string with a lone surrogate can then be used.
+/// The length of the text does not change, so the positions in parser errors stay right.
 pub(crate) fn replace_lone_surrogates(json: &mut [u8]) {
     let mut at = 0;
     while let Some(offset) = json.get(at..).and_then(|rest| rest.iter().position(|b| *b == b'\\')) {
@@ -28,18 +28,19 @@ pub(crate) fn replace_lone_surrogates(json: &mut [u8]) {
     }
 }
 
-/// Parses JSON, and replaces lone surrogates in its strings.
+/// Parses JSON that may contain lone surrogates, such as `\ud83d` without its second half. Each of
+/// them becomes U+FFFD, the replacement character.
 pub(crate) fn parsed(json: &[u8]) -> serde_json::Result<Value> {
     let mut json = json.to_vec();
     replace_lone_surrogates(&mut json);
     serde_json::from_slice(&json)
 }
 
-/// Decodes a JSON string. Replaces lone surrogates by the replacement character. Returns `None` if
-/// the value is not a string.
+/// Decodes a JSON string. A lone surrogate, such as `\ud83d` without its second half, becomes
+/// U+FFFD. Returns `None` if the JSON value is not a string.
 ///
-/// Copies the string only if it contains escapes. The copy is allocated once at its final size. The
-/// decoder of `serde_json` first fills a growing buffer, and then copies the string.
+/// The string is copied only if it contains escapes. The copy is allocated once at its final size,
+/// because `serde_json` would first fill a growing buffer and then copy the string.
 pub(crate) fn decoded(raw: &RawValue) -> Option<Cow<'_, str>> {
     let text = raw.get().strip_prefix('"')?.strip_suffix('"')?;
     if !text.contains('\\') {
@@ -58,8 +59,8 @@ pub(crate) fn decoded(raw: &RawValue) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(decoded))
 }
 
-/// Decodes a JSON string that contains a JSON message, and replaces lone surrogates in the message.
-/// Returns `None` if the value is not a string.
+/// Decodes a JSON string whose text is JSON again. Replaces lone surrogates, such as `\ud83d`
+/// without its second half, in this inner JSON. Returns `None` if the value is not a string.
 pub(crate) fn decoded_message(raw: &RawValue) -> Option<Cow<'_, [u8]>> {
     Some(match decoded(raw)? {
         // The JSON string has no escapes, so the message in it has none either.
@@ -72,8 +73,8 @@ pub(crate) fn decoded_message(raw: &RawValue) -> Option<Cow<'_, [u8]>> {
     })
 }
 
-/// Returns the length of a JSON string after decoding, in bytes. With this length, the caller can
-/// refuse an oversized string without decoding it.
+/// Returns the length that a JSON string has after decoding, in bytes. So a caller can refuse a
+/// string that is too long without decoding it.
 pub(crate) fn decoded_len(raw: &RawValue) -> usize {
     let mut rest = raw.get().trim_matches('"');
     let mut len = 0;
@@ -85,19 +86,19 @@ pub(crate) fn decoded_len(raw: &RawValue) -> usize {
     len + rest.len()
 }
 
-/// An escape sequence in a JSON string.
 #[derive(Clone, Copy)]
 enum Escape {
-    /// A backslash and one character, such as `\n`. The variant contains the decoded character.
+    /// A backslash and one character, such as `\n`. The `char` is the decoded character.
     Simple(char),
-    /// `\uXXXX`, or the two escapes of a surrogate pair. The variant contains the decoded
-    /// character.
+    /// The JSON escape `\uXXXX`, or two such escapes that form one character. The `char` is the
+    /// decoded character.
     Unicode(char),
     LoneSurrogate,
 }
 
 impl Escape {
-    /// Parses the escape sequence at the beginning of `json`. The first byte must be a backslash.
+    /// Parses the JSON escape, such as `\n`, at the beginning of `json`. The first byte must be a
+    /// backslash.
     fn parse(json: &[u8]) -> Self {
         let Some(first) = utf16_unit(json) else {
             return Self::Simple(match json.get(1) {
@@ -116,7 +117,8 @@ impl Escape {
         }
     }
 
-    /// Returns the length of the escape sequence in bytes.
+    /// Returns the length of the JSON escape in bytes. Two `\uXXXX` that form one character count
+    /// as one escape.
     fn bytes(self) -> usize {
         match self {
             Self::Simple(_) => 2,
@@ -125,7 +127,6 @@ impl Escape {
         }
     }
 
-    /// Returns the decoded character. A lone surrogate becomes the replacement character.
     fn character(self) -> char {
         match self {
             Self::Simple(c) | Self::Unicode(c) => c,
@@ -134,8 +135,8 @@ impl Escape {
     }
 }
 
-/// Parses the escape `\uXXXX` at the beginning of `json`. Returns `None` if `json` begins with
-/// something else.
+/// Parses the JSON escape `\uXXXX` at the beginning of `json`. Returns `None` if `json` begins with
+/// other bytes.
 fn utf16_unit(json: &[u8]) -> Option<u16> {
     let digits = json.strip_prefix(b"\\u")?.get(..4)?;
     let digit = |digit: u8| u16::try_from(char::from(digit).to_digit(16)?).ok();
@@ -206,8 +207,8 @@ mod tests {
             prop_assert_eq!(decoded_len(raw(&json)), text.len());
         }
 
-        /// The parser accepts each string after the replacement. The text is unchanged, except that
-        /// each lone surrogate has become a replacement character.
+        /// Lone surrogates are halves of escaped characters, such as `\ud83d` without `\ude00`. All
+        /// other text must stay unchanged.
         #[test]
         fn for_any_utf16_lone_surrogates_become_replacement_characters(
             units in prop::collection::vec(prop_oneof![0u16..0x80, 0xd7f0u16..0xe010], 0..12),

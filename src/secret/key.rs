@@ -1,4 +1,4 @@
-//! The key under which a secret is cached and fetched.
+//! The key of a cached secret.
 
 use super::arn::Arn;
 use super::reference::SecretId;
@@ -7,14 +7,14 @@ use super::version::Version;
 
 /// The key under which the cache stores a version of a secret.
 ///
-/// Readers that request the same key at the same time share one call to AWS. The key needs no
+/// Callers that request the same key at the same time share one call to AWS. The key contains no
 /// region: an ARN contains the region, and a name means a secret in the agent's own region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The name or ARN of the secret, as the caller wrote it.
     pub id: SecretId,
-    /// The version of the secret: selected by staging label (such as `AWSCURRENT`), by version id,
-    /// or by both.
+    /// The requested version of the secret: its staging label (such as `AWSCURRENT`), its version
+    /// id, or both.
     pub selector: Selector,
 }
 

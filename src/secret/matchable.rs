@@ -1,14 +1,13 @@
-//! Finds patterns that match no secret. The user has written such a pattern in another syntax, such
-//! as that of a regular expression.
+//! Refuses patterns for secrets that can match no secret. For example, a user wrote a regular
+//! expression, but Sidekey expects a pattern such as `app/*`.
 
 use super::arn::{is_account, is_region, is_word};
 use super::glob::{Glob, Token};
 use super::name::{NAME_CHARS_MAX, is_name_char};
 
-/// A part of the ARN of a secret: a description of the part, and its check.
+/// A part of the ARN of a secret: a phrase that describes the part, and the check of the part.
 type ArnPart = (&'static str, fn(&str) -> bool);
 
-/// The parts of the ARN of a secret. Colons separate the parts.
 const ARN_PARTS: [ArnPart; 7] = [
     ("'arn'", |part| part == "arn"),
     ("a partition like 'aws'", is_word),
@@ -19,17 +18,21 @@ const ARN_PARTS: [ArnPart; 7] = [
     ("the name of a secret", |part| !part.is_empty()),
 ];
 
-/// The reason why a pattern matches no secret, with what to write instead.
+/// The reason why a pattern for secrets matches no secret. The error message says what to write
+/// instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unmatchable {
-    #[error("no secret's name contains {character:?}: {}", advice(*character))]
+    #[error(
+        "no secret's name contains {character:?}: {advice}",
+        advice = advice(*character)
+    )]
     Character { character: char },
     #[error(
-        "the characters in brackets must be some of A-Za-z0-9_+=.@!-, and a range such as [a-z] \
+        "the brackets of a pattern can contain only A-Za-z0-9_+=.@!-, and a range such as [a-z] \
          must be in ascending order"
     )]
     Class,
-    #[error("a secret's name has at most {NAME_CHARS_MAX} characters")]
+    #[error("the pattern is too long: a secret's name has at most {NAME_CHARS_MAX} characters")]
     TooLong,
     #[error(
         "expected {expected}, but found '{found}': an ARN has the form \
@@ -37,13 +40,14 @@ pub(crate) enum Unmatchable {
     )]
     ArnPart { expected: &'static str, found: Box<str> },
     #[error(
-        "the number of colons is wrong: an ARN has the form \
+        "the number of colons is wrong: the ARN of a secret has the form \
          arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME"
     )]
     ArnParts,
 }
 
-/// Returns what to write instead of a character that no secret's name contains.
+/// Returns advice for the user who wrote `character` in a pattern, although no secret's name can
+/// contain this character.
 fn advice(character: char) -> &'static str {
     match character {
         '"' | '\'' | '`' | '\u{2018}'..='\u{201f}' => {
@@ -54,15 +58,15 @@ fn advice(character: char) -> &'static str {
             "a pattern is not a regular expression; write '*' for any characters except '/', and \
              remove '^' and '$'"
         }
-        '#' => "a pattern allows complete secrets; remove the '#' and the field",
+        '#' => "a pattern matches secrets and not single fields; remove the '#' and the field",
         ':' => "a pattern with ':' must begin with 'arn:'",
         '[' | ']' => "write the patterns without brackets, separated by commas",
         _ => "use A-Za-z0-9/_+=.@!- and the wildcards '*', '?' and '[abc]'",
     }
 }
 
-/// Checks that a pattern can match the name of a secret, or the ARN of a secret if the pattern
-/// begins with `arn:`.
+/// Checks that a pattern can match the name of a secret. If the pattern begins with `arn:`, checks
+/// that it can match the ARN of a secret.
 ///
 /// # Errors
 ///
@@ -85,8 +89,8 @@ pub(super) fn check(glob: &Glob) -> Result<(), Unmatchable> {
     if characters > NAME_CHARS_MAX { Err(Unmatchable::TooLong) } else { Ok(()) }
 }
 
-/// Checks that each part of a character class matches a character of a secret's name. A class such
-/// as `["app/*"]` is a list in JSON by mistake.
+/// Checks that the characters in brackets, such as `[a-z]`, can occur in a secret's name. So a list
+/// of patterns in JSON, such as `["app/*"]`, is refused.
 fn check_class(is_negated: bool, ranges: &[(char, char)]) -> Result<(), Unmatchable> {
     let mut name_chars = (' '..='~').filter(|c| is_name_char(*c) && *c != '/');
     let matches = |(first, last): &(char, char), c: char| (*first..=*last).contains(&c);
@@ -106,8 +110,8 @@ fn check_class(is_negated: bool, ranges: &[(char, char)]) -> Result<(), Unmatcha
     Ok(())
 }
 
-/// Checks the parts of an ARN that contain no wildcard. A wildcard can match colons, so only the
-/// parts before the first wildcard have a known place, unless the pattern has all six colons.
+/// Checks the parts of an ARN pattern that contain no wildcard. A wildcard can also match colons.
+/// So only the parts before the first wildcard are checked, unless the pattern has all six colons.
 fn check_arn(glob: &Glob) -> Result<(), Unmatchable> {
     let parts: Vec<&[Token]> = glob.tokens().split(|token| *token == Token::Char(':')).collect();
     let literals = parts.iter().map(|part| literal(part));
@@ -125,7 +129,7 @@ fn check_arn(glob: &Glob) -> Result<(), Unmatchable> {
     Ok(())
 }
 
-/// Returns the text of the tokens, or `None` if they contain a wildcard.
+/// Returns the text of a part of a pattern, or `None` if this part contains a wildcard.
 fn literal(tokens: &[Token]) -> Option<String> {
     tokens.iter().map(|token| if let Token::Char(c) = token { Some(*c) } else { None }).collect()
 }
@@ -171,7 +175,7 @@ mod tests {
             ("'app'", "without quotes"),
             ("\u{201c}app\u{201d}", "without quotes"),
             ("[\"app/*\"]", "without quotes and brackets"),
-            ("app/{a}", "one pattern for each alternative"),
+            ("app/{a}", "write one pattern for each alternative"),
             ("^app/.*$", "not a regular expression"),
             ("app/.*$", "not a regular expression"),
             ("app/(a|b)", "not a regular expression"),
@@ -181,8 +185,8 @@ mod tests {
             ("app/[^a]", "not a regular expression"),
             ("app/[z-a]", "ascending order"),
             ("app/[#-%]", "ascending order"),
-            ("app/[!!-~]", "the characters in brackets"),
-            ("app/db#user", "remove the '#' and the field"),
+            ("app/[!!-~]", "the brackets of a pattern can contain only"),
+            ("app/db#user", "not single fields; remove the '#' and the field"),
             ("app/db:AWSCURRENT", "must begin with 'arn:'"),
             ("ARN:aws:secretsmanager:*", "must begin with 'arn:'"),
             ("app/my db", "use A-Za-z0-9/_+=.@!-"),
@@ -208,7 +212,7 @@ mod tests {
             (&format!("{HOME}:"), "expected the name of a secret"),
             (&format!("{HOME}:app:*"), "the number of colons is wrong"),
             (HOME, "the number of colons is wrong"),
-            (&format!("{HOME}:app/{{a}}"), "one pattern for each alternative"),
+            (&format!("{HOME}:app/{{a}}"), "write one pattern for each alternative"),
         ] {
             let problem = problem(pattern).map(|problem| problem.to_string());
             assert!(problem.as_ref().is_some_and(|text| text.contains(advice)), "{problem:?}");

@@ -1,4 +1,4 @@
-//! The rules for names of secrets.
+//! The length and the characters of secrets' names.
 
 /// The maximum length of a secret's name, in characters.
 ///

@@ -1,12 +1,12 @@
-//! References: the strings by which callers, settings and messages refer to a secret. A reference
-//! is a secret's name or ARN, with an optional field and an optional version.
+//! References: the strings in requests, settings and messages that say which secret is meant. A
+//! reference is a secret's name or ARN, with an optional field and an optional version.
 
 use super::arn::{Arn, BadArn};
 use super::name::{NAME_CHARS_MAX, is_name_char};
 use super::selector::Selector;
 use std::fmt;
 
-/// The maximum length of the parameter `SecretId` that Secrets Manager accepts, in characters.
+/// The maximum length of a secret's name or ARN that Secrets Manager accepts, in characters.
 ///
 /// Source: `SecretId` of `GetSecretValue` in AWS's API reference (1 to 2,048).
 pub(crate) const ID_CHARS_MAX: usize = 2048;
@@ -25,22 +25,22 @@ pub(crate) const VERSION_CHARS_MAX: usize = 64;
 /// The name or ARN of a secret.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum SecretId {
-    /// The name of a secret in the agent's own account and region.
+    /// The name of a secret in the agent's own AWS account and region.
     Name(Box<str>),
-    /// The full ARN of a secret, or a partial ARN (without AWS's random suffix).
+    /// The ARN of a secret, with or without the random suffix that AWS appends to the secret's
+    /// name.
     Arn(Arn),
 }
 
 impl SecretId {
     /// Parses the name or ARN of a secret that a caller sent.
     ///
-    /// The function accepts characters that no secret's name can have, except control characters.
-    /// Secrets Manager answers that a secret with such a name does not exist, and callers rely on
-    /// this answer.
+    /// The function also accepts names that no secret can have. Secrets Manager answers that such a
+    /// secret does not exist, and callers rely on this answer.
     ///
     /// # Errors
     ///
-    /// Returns an error if the string is empty, too long, or contains control characters. Also
+    /// Returns an error if the string is empty, is too long, or contains control characters. Also
     /// returns an error if the string begins with `arn:` but is not the ARN of a secret.
     pub fn parse(text: &str) -> Result<Self, BadReference> {
         if text.is_empty() {
@@ -85,93 +85,96 @@ impl fmt::Debug for SecretId {
     }
 }
 
-/// A reference to a secret: its name or ARN, the selected version, and optionally one field of its
-/// value.
+/// A secret's name or ARN, the requested version, and optionally the name of one field of the
+/// secret's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reference {
     pub(crate) id: SecretId,
     pub(crate) selector: Selector,
-    /// The name of a field in the secret's JSON value. `None` means the complete value.
+    /// The name of the requested field of the secret's JSON value. `None` means the complete value.
     pub(crate) field: Option<Box<str>>,
 }
 
-/// A reference (a secret's name or ARN, with an optional field and version) that borrows from the
-/// request. So a read from the cache copies nothing.
+/// A secret's name or ARN, with an optional field and version. The strings are borrowed from the
+/// request, so that a read from the cache copies nothing.
 ///
 /// The name or ARN can be invalid, because Sidekey checks it only if the secret is not cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BorrowedReference<'a> {
     pub(crate) id: &'a str,
     pub(crate) selector: Selector,
-    /// The name of a field in the secret's JSON value. `None` means the complete value.
+    /// The name of the requested field of the secret's JSON value. `None` means the complete value.
     pub(crate) field: Option<&'a str>,
 }
 
-/// The parts of a reference to a secret that a caller can send as separate parameters, such as
-/// `versionStage`. A caller must not send a part both in the reference and as a parameter.
+/// The version and the field of a secret, if a caller sends them as separate parameters such as
+/// `versionStage`, and not in the same string as the secret's name or ARN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SeparateParts<'a> {
-    /// The staging label of the requested version, such as `AWSCURRENT`.
     pub(crate) stage: Option<&'a str>,
     pub(crate) version: Option<&'a str>,
     pub(crate) field: Option<&'a str>,
 }
 
-/// The reason why Sidekey refuses a reference (a secret's name or ARN, with an optional field and
-/// version).
+/// The error for an invalid reference. A reference is a secret's name or ARN, with an optional
+/// field and version.
 ///
 /// Positions are counted in characters, from 1. The error messages contain no part of the
 /// reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadReference {
-    /// Error: the reference contains no name and no ARN of a secret.
+    /// Error: the name or ARN of the secret is missing.
     #[error("expected the name or ARN of a secret, but the text is empty")]
     Empty,
-    /// Error: the reference is longer than Secrets Manager accepts for a secret's name or ARN.
-    #[error("the reference must not be longer than {max} characters")]
+    /// Error: the reference to a secret (its name or ARN, with an optional field and version) is
+    /// too long.
+    #[error("the reference to a secret must not be longer than {max} characters")]
     TooLong {
-        /// The maximum number of characters in a reference.
+        /// The maximum number of characters in the reference to a secret.
         max: usize,
     },
-    /// Error: the staging label or the version id in a request is longer than Secrets Manager
-    /// accepts.
-    #[error("the {part} is longer than {max} characters")]
+    /// Error: the staging label or the version id of the requested secret is longer than Secrets
+    /// Manager accepts.
+    #[error("the {part} of the requested secret is longer than {max} characters")]
     PartTooLong {
         /// The part of the reference that is too long: `stage` or `version id`.
         part: &'static str,
-        /// The maximum number of characters in this part of the reference.
+        /// The maximum number of characters in a staging label or version id.
         max: usize,
     },
-    /// Error: the reference contains a character that is not allowed.
-    #[error("character {at} is not one of A-Za-z0-9/_+=.@!-")]
+    /// Error: the reference to a secret contains a character that is not allowed.
+    #[error("character {at} is not allowed; use only A-Za-z0-9/_+=.@!- in a secret's name")]
     Character {
         /// The position of the invalid character in the reference, counted in characters from 1.
         at: usize,
     },
-    /// Error: the reference ends in `#`, but a field's name must follow the `#`.
+    /// Error: the reference to a secret ends in `#`, but the name of a field must follow the `#`.
     #[error("expected a field's name after the '#' at character {at}")]
     NoField {
-        /// The position of the `#` in the reference, counted in characters from 1.
+        /// The position of the `#` in the reference to a secret, counted in characters from 1.
         at: usize,
     },
-    /// Error: the caller gave a field, stage or version id twice. Both are in the reference, or one
-    /// is in a separate parameter.
-    #[error("the {part} at character {at} is given twice")]
+    /// Error: the caller sent a field, a staging label or a version id twice, for example in the
+    /// reference to the secret and again as a separate parameter.
+    #[error("the {part} at character {at} is given twice; remove one of the two")]
     Twice {
-        /// The part that the caller gave twice: `field`, `stage` or `version id`.
+        /// The part that the caller sent twice: `field`, `stage` or `version id`.
         part: &'static str,
-        /// The position in the reference of the part that is given twice, counted in characters
+        /// The position of the repeated part in the reference to the secret, counted in characters
         /// from 1.
         at: usize,
     },
-    /// Error: the reference has more parts after the ARN than field, stage and version id.
-    #[error("expected the end of FIELD:STAGE:VERSION_ID, but found ':' at character {at}")]
+    /// Error: more than three parts follow the ARN. Only a field, a staging label and a version id
+    /// can follow.
+    #[error(
+        "expected the end of FIELD:STAGE:VERSION_ID after the ARN, but found another ':' at \
+         character {at}"
+    )]
     TooManyParts {
-        /// The position of the first unexpected colon in the reference, counted in characters from
-        /// 1.
+        /// The position of the first unexpected colon after the ARN, counted in characters from 1.
         at: usize,
     },
-    /// Error: the reference begins with `arn:`, but is not the ARN of a secret.
+    /// Error: the reference to a secret begins with `arn:`, but is not the ARN of a secret.
     #[error(transparent)]
     Arn(#[from] BadArn),
 }
@@ -180,7 +183,7 @@ impl Reference {
     /// Parses a reference to a secret, which has one of these forms:
     ///
     /// - `NAME` or `NAME#FIELD`
-    /// - `ARN` or `ARN#FIELD`, with a full or partial ARN
+    /// - `ARN` or `ARN#FIELD`, with or without AWS's random suffix at the end of the ARN
     /// - `ARN:FIELD:STAGE:VERSION_ID`, the format of `valueFrom` in an ECS task definition. Each
     ///   part after the ARN can be empty.
     ///
@@ -196,11 +199,11 @@ impl Reference {
         Ok(Self { id: SecretId::parse(id)?, selector, field: field.map(Into::into) })
     }
 
-    /// Parses a reference to a secret from a message.
+    /// Parses a reference to a secret that was found in an SQS message or a Lambda event.
     ///
-    /// The author of a message may be hostile, so the rules are stricter than for other references.
-    /// The complete reference, including the field, must have at most [`ID_CHARS_MAX`] bytes and no
-    /// control characters.
+    /// The author of the message may be hostile, so this function is stricter than
+    /// [`parse`](Self::parse). The complete reference, including the field, must have at most 2,048
+    /// bytes and no control characters.
     ///
     /// # Errors
     ///
@@ -217,12 +220,12 @@ impl Reference {
 }
 
 impl<'a> BorrowedReference<'a> {
-    /// Splits a caller's reference to a secret into its parts. Adds the parts in `separate`, which
-    /// the caller sent as separate parameters.
+    /// Splits a reference to a secret into the name or ARN, the field and the version. Adds the
+    /// field and the version that the caller sent as separate parameters.
     ///
     /// # Errors
     ///
-    /// Returns an error if the field is empty, if a part is too long or given twice, or if the
+    /// Returns an error if the field is empty, if a part is too long or sent twice, or if the
     /// reference has too many parts.
     pub(crate) fn parse(text: &'a str, separate: SeparateParts<'a>) -> Result<Self, BadReference> {
         let (before_hash, hash_field) = match text.split_once('#') {
@@ -246,8 +249,8 @@ impl<'a> BorrowedReference<'a> {
     }
 }
 
-/// Returns one part of a caller's request: the field, the stage or the version id. Returns an error
-/// if the part is in the reference `text` and also in a separate parameter.
+/// Returns one part of a request: the field, the staging label or the version id. Returns an error
+/// if the caller sent this part twice, in the reference `text` and as a separate parameter.
 fn either<'a>(
     text: &str,
     name: &'static str,
@@ -273,29 +276,26 @@ fn check_length(part: &'static str, text: Option<&str>, max: usize) -> Result<()
     }
 }
 
-/// The first characters of every ARN.
 const ARN_START: &str = "arn:";
 
-/// A part of a reference, such as the field, and the byte offset of the part in the reference.
+/// A part of a reference to a secret, such as the field, and the byte offset of this part.
 #[derive(Clone, Copy)]
 struct Part<'a> {
     text: &'a str,
     at: usize,
 }
 
-/// Converts the byte offset `byte` in `text` to the position of the character that begins there,
-/// counted from 1.
+/// Converts a byte offset in `text` to a position in characters, counted from 1.
 fn position(text: &str, byte: usize) -> usize {
     text[..byte].chars().count() + 1
 }
 
-/// Splits the `valueFrom` of an ECS task definition into the ARN and the parts after the ARN:
-/// field, stage and version id. An empty part becomes `None`.
+/// Splits the `valueFrom` of an ECS task definition into the secret's ARN and the parts after the
+/// ARN: field, staging label and version id. An empty part becomes `None`.
 ///
 /// Source: "Pass Secrets Manager secrets through Amazon ECS environment variables" in AWS's ECS
 /// developer guide.
 fn split_value_from(text: &str) -> Result<(&str, [Option<Part<'_>>; 3]), BadReference> {
-    /// The number of colons in the ARN of a secret.
     const ARN_COLONS: usize = 6;
     let after_arn = match text.starts_with(ARN_START) {
         true => text.match_indices(':').nth(ARN_COLONS),

@@ -1,4 +1,5 @@
-//! Sets of secrets that are defined by patterns. `SIDEKEY_ALLOW` and cache policies use such sets.
+//! Sets of secrets that are defined by patterns such as `app/*`. `SIDEKEY_ALLOW` defines the
+//! secrets that callers may read. Each cache policy defines the secrets to which it applies.
 
 use super::arn::Arn;
 use super::glob::Glob;
@@ -11,30 +12,29 @@ use std::iter;
 /// because Sidekey compares every request for an uncached secret with each pattern.
 pub(crate) const PATTERNS_MAX: usize = 1000;
 
-/// A stand-in for the random suffix at the end of a secret's full ARN. Sidekey uses it if a caller
-/// sends a partial ARN, because only AWS knows the suffix.
+/// A stand-in for the random suffix at the end of a secret's ARN. Sidekey matches patterns with
+/// this stand-in if a caller sends an ARN without the suffix, because only AWS knows the suffix.
 const UNKNOWN_SUFFIX: &str = "-xxxxxx";
 
-/// A set of secrets: all secrets that match at least one pattern. Without patterns, the set
-/// contains every secret.
+/// A set of secrets: all secrets whose name or ARN matches at least one of some patterns. Without
+/// patterns, the set contains every secret.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     names: Vec<Glob>,
     arns: Vec<Glob>,
 }
 
-/// The agent's own AWS region and account. Sidekey looks up a secret in this region and account if
-/// a caller gives only the secret's name.
+/// The agent's own AWS region and account. If a caller sends only a secret's name, Sidekey reads
+/// the secret in this region and account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
-    /// The agent's own AWS region.
+    /// The AWS region of the agent.
     pub region: Box<str>,
-    /// The agent's own AWS account id. `None` while the agent does not know its account.
+    /// The id of the agent's AWS account. `None` while the agent does not know this id.
     pub account: Option<Box<str>>,
 }
 
-/// The reason why Sidekey refuses a list of patterns. The error message lists every invalid
-/// pattern.
+/// The error for a list of patterns for secrets. The error message describes every invalid pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", problems.join("; "))]
 pub(crate) struct BadPatterns {
@@ -43,13 +43,13 @@ pub(crate) struct BadPatterns {
 
 impl Scope {
     /// Compiles patterns for secrets. A pattern that begins with `arn:` matches ARNs. Any other
-    /// pattern matches names in the agent's own account and region. A `*` does not match a slash,
-    /// so `whatsapp-credentials/*/*/twilio` matches only names with four segments.
+    /// pattern matches names of secrets in the agent's own account and region. A `*` does not match
+    /// a slash, so `app/*/db` matches only names with two slashes.
     ///
     /// # Errors
     ///
     /// Returns an error if a pattern is invalid or matches no secret, or if there are more than
-    /// [`PATTERNS_MAX`] patterns. The error lists every such pattern.
+    /// [`PATTERNS_MAX`] patterns. The error describes every such pattern.
     pub(crate) fn new<'a>(
         patterns: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, BadPatterns> {
@@ -76,18 +76,19 @@ impl Scope {
         self.names.is_empty() && self.arns.is_empty()
     }
 
-    /// Returns whether the patterns allow the secret `id`, before Sidekey fetches the secret.
+    /// Returns whether the patterns allow the secret `id`. Sidekey calls this function before it
+    /// fetches the secret.
     ///
-    /// An ARN that ends in a hyphen and six characters is ambiguous. It can be the full ARN of one
-    /// secret, or the partial ARN (without AWS's random suffix) of another secret. Only AWS knows
-    /// which secret is meant, so the patterns must allow both.
+    /// An ARN that ends in a hyphen and six characters is ambiguous. The end can be AWS's random
+    /// suffix, or a part of the secret's name. Only AWS knows which secret is meant, so the
+    /// patterns must allow both secrets.
     pub(crate) fn admits(&self, id: &SecretId, home: &Home) -> bool {
         self.is_open() || self.interpretations(id, home).all(|is_admitted| is_admitted)
     }
 
     /// Returns whether the patterns allow at least one of the secrets that `id` can mean.
     ///
-    /// Use this function only to choose a cache policy, and not to allow a read: an ambiguous ARN
+    /// Use this function only to choose a cache policy, and not to allow a read. An ambiguous ARN
     /// can also mean a secret that the patterns do not allow.
     pub(crate) fn may_admit(&self, id: &SecretId, home: &Home) -> bool {
         self.is_open() || self.interpretations(id, home).any(|is_admitted| is_admitted)
@@ -96,8 +97,8 @@ impl Scope {
     /// Returns whether the patterns allow a fetched secret. `arn` and `name` are the full ARN and
     /// the name that AWS returned.
     ///
-    /// A pattern without wildcards also matches if it is the partial ARN (without AWS's random
-    /// suffix) of the secret.
+    /// A pattern that is an ARN without wildcards also matches if only AWS's random suffix is
+    /// missing.
     pub(crate) fn admits_answer(&self, arn: &Arn, name: &str, home: &Home) -> bool {
         let partial_len = arn.as_str().len() - arn.resource().len() + name.len();
         let partial = arn.as_str().get(..partial_len);
@@ -107,7 +108,9 @@ impl Scope {
     }
 
     /// Returns one item for each secret that `id` can mean: whether the patterns allow this secret.
-    /// An ambiguous ARN can mean two secrets, and any other `id` means one.
+    ///
+    /// An ARN that ends in a hyphen and six characters can mean two secrets, because the end can be
+    /// AWS's random suffix or a part of the secret's name.
     fn interpretations(&self, id: &SecretId, home: &Home) -> impl Iterator<Item = bool> {
         let (first, second) = match id {
             SecretId::Name(name) => (self.admits_name(name), None),
@@ -120,7 +123,7 @@ impl Scope {
         iter::once(first).chain(second)
     }
 
-    /// Returns whether the patterns allow the secret called `name`, whose full ARN is `arn`
+    /// Returns whether the patterns allow the secret called `name`, whose complete ARN is `arn`
     /// followed by `suffix`.
     fn admits_arn(&self, arn: &Arn, name: &str, home: &Home, suffix: &str) -> bool {
         let at_home =
@@ -148,18 +151,18 @@ fn compile(text: &str) -> Result<Glob, String> {
     Ok(glob)
 }
 
-/// Returns whether a pattern equals `text` and contains no wildcards.
+/// Returns whether `pattern` equals `text` and contains no wildcards.
 ///
-/// A pattern with wildcards, such as `app/*`, must not match a request for the name `app/*`,
-/// because no secret can have this name.
+/// The pattern `app/*` must not match a request for a secret called `app/*`, because no secret can
+/// have this name.
 fn is_literal(pattern: &Glob, text: &str) -> bool {
     pattern.as_str() == text && !text.contains(['*', '?', '['])
 }
 
-/// Returns whether wildcards may match this name.
+/// Returns whether wildcards in patterns may match this secret's name.
 ///
-/// Wildcards match only names that a secret can have. They do not match names with a segment `.` or
-/// `..`, because a program that uses such a name as a path would leave its folder.
+/// Wildcards match only names that a secret can have. They do not match a name with `.` or `..`
+/// between slashes: a program that uses such a name as a file path would leave its folder.
 fn is_valid_name(name: &str) -> bool {
     name.chars().all(is_name_char) && name.split('/').all(|segment| ![".", ".."].contains(&segment))
 }
@@ -229,7 +232,7 @@ mod tests {
         let id = SecretId::parse(&format!("{HERE}app/db")).expect("the ARN is valid");
         assert!(
             !scope.admits(&id, &home(None)),
-            "an unknown account must not count as the agent's own account"
+            "if the agent does not know its account, no ARN must count as a secret of this account"
         );
     }
 

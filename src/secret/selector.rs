@@ -1,14 +1,14 @@
-//! The selection of one version of a secret.
+//! Selects one version of a secret.
 
 use super::version::{AWSCURRENT, Version};
 use std::borrow::Cow;
 
-/// Selects a version of a secret by its staging label (such as `AWSCURRENT`), by its version id, or
-/// by both. A selector with both selects only a version that has this label and this id.
+/// The requested version of a secret: its staging label (such as `AWSCURRENT`), its version id, or
+/// both. If both are set, the version must have this label and this id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Selector {
-    /// The requested staging label. The usual label `AWSCURRENT` is borrowed, so that most reads
-    /// allocate nothing.
+    /// The requested staging label. The usual label `AWSCURRENT` is a borrowed constant, so that
+    /// most reads allocate no memory.
     stage: Option<Cow<'static, str>>,
     version: Option<Box<str>>,
 }
@@ -16,8 +16,8 @@ pub struct Selector {
 impl Selector {
     /// Makes a selector from the staging label and the version id in a request.
     ///
-    /// A request with neither gets the same selector as a request for [`AWSCURRENT`], so that both
-    /// requests share one cache entry.
+    /// A request with neither of them gets the same selector as a request for `AWSCURRENT`, so that
+    /// both requests share one cache entry.
     pub(crate) fn new(stage: Option<&str>, version: Option<&str>) -> Self {
         let stage = match (stage, version) {
             (None, None) | (Some(AWSCURRENT), _) => Some(Cow::Borrowed(AWSCURRENT)),
@@ -32,7 +32,6 @@ impl Selector {
         Self::new(None, None)
     }
 
-    /// Returns the requested staging label, or `None` if the request has only a version id.
     pub(crate) fn stage(&self) -> Option<&str> {
         self.stage.as_deref()
     }
@@ -41,12 +40,11 @@ impl Selector {
         self.version.as_deref()
     }
 
-    /// Returns whether this selector requests the staging label [`AWSCURRENT`] and no version id.
     pub(crate) fn is_current(&self) -> bool {
         self.version.is_none() && self.stage.as_deref() == Some(AWSCURRENT)
     }
 
-    /// Returns whether `version` has the staging label and the id that this selector requests.
+    /// Returns whether `version` has the requested staging label and the requested version id.
     pub(crate) fn selects(&self, version: &Version) -> bool {
         self.stage.as_deref().is_none_or(|stage| version.carries(stage))
             && self.version.as_deref().is_none_or(|id| *version.id == *id)

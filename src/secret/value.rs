@@ -4,21 +4,20 @@ use bytes::Bytes;
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// The bytes of a secret, or of an HTTP response that contains a secret.
+/// The bytes of a secret, or of an HTTP response that contains a secret. The bytes in memory are
+/// overwritten when the last clone is dropped.
 ///
 /// `Debug` writes only the length. The type has no `Display`, `Serialize`, `PartialEq` or public
 /// field. Only [`expose`](Self::expose) and [`share`](Self::share) return the bytes, so a reviewer
 /// can search for every access.
-///
-/// Clones share the bytes. The bytes are overwritten when the last clone is dropped.
 #[derive(Clone)]
 pub struct SecretValue(Bytes);
 
 impl SecretValue {
-    /// Makes a secret value from `bytes` without copying the bytes.
+    /// Makes a secret value from `bytes` without a copy.
     ///
-    /// The vector must have been allocated at its final size. A vector that grows leaves copies of
-    /// the secret in freed memory.
+    /// `bytes` must have been allocated at its final size. A vector that grows leaves copies of the
+    /// secret in freed memory.
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
         Self(Bytes::from_owner(Zeroizing::new(bytes)))
     }
@@ -27,9 +26,8 @@ impl SecretValue {
         &self.0
     }
 
-    /// Returns a handle to the same bytes, to write them to a socket without a copy. The bytes are
-    /// overwritten when the last handle is dropped. Do not pass the handle to a log, because its
-    /// `Debug` shows the bytes.
+    /// Returns a reference-counted handle to the secret's bytes, to write them to a socket without
+    /// a copy. Do not pass the handle to a log, because its `Debug` shows the bytes.
     pub(crate) fn share(&self) -> Bytes {
         self.0.clone()
     }

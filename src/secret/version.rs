@@ -9,7 +9,7 @@ use std::time::SystemTime;
 /// Source: `VersionStage` of `GetSecretValue` in AWS's API reference.
 pub const AWSCURRENT: &str = "AWSCURRENT";
 
-/// A version of a secret: its value and its metadata.
+/// One version of a secret, as Secrets Manager returned it: the value and the metadata.
 #[derive(Clone, Debug)]
 pub struct Version {
     /// The full ARN of the secret.
@@ -28,12 +28,13 @@ pub struct Version {
     pub content: Content,
 }
 
-/// The value of a version of a secret, as text or as binary data.
+/// The value of a secret: text or binary data.
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// The secret's value is text, which Secrets Manager returned as `SecretString`.
+    /// The secret's value is text, from `SecretString` in the response of Secrets Manager.
     Text(SecretValue),
-    /// The secret's value is binary data: the decoded bytes of `SecretBinary` from Secrets Manager.
+    /// The secret's value is binary data, decoded from `SecretBinary` in the response of Secrets
+    /// Manager.
     Binary(SecretValue),
 }
 
