@@ -21,7 +21,7 @@ use crate::config::variables::VARIABLES;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// The maximum width of help in characters. Longer lines are hard to read.
+/// The maximum length of a line in help texts, in characters. Longer lines are hard to read.
 const HELP_CHARS_MAX: usize = 100;
 
 const EXAMPLES: &str = "\
@@ -52,7 +52,7 @@ enum Command {
     /// Run the agent until Ctrl-C; configure it with SIDEKEY_* variables.
     #[command(after_help = serve::EXAMPLES, after_long_help = settings_help())]
     Serve(serve::Args),
-    /// Run the agent against a fake of Secrets Manager.
+    /// Try the agent with a local fake of Secrets Manager.
     Dev(dev::Args),
     /// Run a program with secrets in its environment variables.
     Exec(exec::Args),
@@ -64,11 +64,11 @@ enum Command {
     Get(get::Args),
     /// Write or verify a least-privilege IAM policy for reading secrets.
     Policy(policy::Args),
-    /// Create and fill secrets whose names follow your conventions.
+    /// Create the secrets of a project, and update their values.
     Scaffold(scaffold::Args),
 }
 
-/// Runs the command that the user chose, and returns the exit code of the process.
+/// Runs the chosen command, such as `sidekey get`, and returns the exit code of the process.
 pub async fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Serve(args) => serve::run(args).await,
@@ -95,21 +95,22 @@ fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     })
 }
 
-/// Returns the last part of the `sidekey serve --help` text: a list of all `SIDEKEY_*` variables,
-/// and of the settings that a `[[policy]]` table may change for some secrets.
+/// Returns the last part of the `sidekey serve --help` text. This part lists all `SIDEKEY_*`
+/// variables, and the keys of a `[[policy]]` table. Such a table in the configuration file changes
+/// settings for some secrets, for example how long Sidekey caches these secrets.
 fn settings_help() -> String {
     let variables: Vec<String> =
         VARIABLES.iter().map(|one| help(one.name, one.default, one.help)).collect();
     let keys: Vec<String> = KEYS.iter().map(|one| help(one.name, one.default, one.help)).collect();
     format!(
-        "{}\n\nYou can set these variables in the environment, or in the TOML file that SIDEKEY_CONFIG names:\n{}\n\nA [[policy]] table in that file may have these keys:\n{}",
+        "{}\n\nYou can set these variables in the environment, or in the TOML file whose path is in SIDEKEY_CONFIG:\n{}\n\nA [[policy]] table in that file changes settings for some secrets, with these keys:\n{}",
         serve::EXAMPLES,
         variables.join("\n"),
         keys.join("\n")
     )
 }
 
-/// Formats the help text of one setting in the same layout as clap's help for command options.
+/// Formats the help text of one setting. The layout is the same as clap's layout of an option.
 fn help(name: &str, default: &str, help: &str) -> String {
     let default = match default {
         "" => String::new(),

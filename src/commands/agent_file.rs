@@ -1,5 +1,5 @@
-//! Files with which a running agent helps other commands of the same user to find it: the token
-//! that the agent generated, and the address of the fake Secrets Manager of `sidekey dev`.
+//! Files in which a running agent stores data for other commands of the same user: the token for
+//! requests to the agent, and the URL of the fake Secrets Manager of `sidekey dev`.
 
 use crate::config::vars::{Environment, Vars};
 use crate::tokens::Token;
@@ -8,23 +8,21 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The number of random bytes in a token that the agent generates.
 const TOKEN_BYTES: usize = 32;
 
-/// What a file of a running agent contains.
+/// The content of a file that an agent writes for other commands of the same user.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
-    /// The file contains the token that the agent generated.
     Token,
-    /// The file contains the URL of the fake Secrets Manager that `sidekey dev` runs.
+    /// The URL of the fake Secrets Manager that `sidekey dev` runs.
     FakeEndpoint,
 }
 
-/// A file that tells other commands something about a running agent. Dropping the value removes the
-/// file.
+/// A file that a running agent writes for other commands of the same user, for example with its
+/// token. Dropping the value removes the file.
 ///
-/// The agent locks the file. The system releases the lock when the process ends, even after
-/// SIGKILL. So a reader can tell the file of a running agent from a file that was left behind.
+/// The agent locks the file. The operating system releases the lock when the process ends, even
+/// after SIGKILL. So if the file is not locked, its agent has ended, and readers ignore the file.
 #[derive(Debug)]
 pub(super) struct AgentFile {
     pub(super) path: PathBuf,
@@ -32,17 +30,20 @@ pub(super) struct AgentFile {
 }
 
 impl AgentFile {
-    /// Writes a file about the agent at `port`, with the content `text`.
+    /// Writes `text` into a file for other commands of the same user. `port` is the agent's port.
     ///
-    /// The file has mode 0600, in a folder of mode 0700. Its name contains the port, so that each
-    /// agent of the user has its own file.
+    /// The file has mode 0600, in a folder of mode 0700. The file name contains the port, so that
+    /// each agent of the user has its own file.
     ///
     /// # Errors
     ///
-    /// If no folder for the file is known, or if the file cannot be written.
+    /// Fails if neither `XDG_RUNTIME_DIR` nor `HOME` is set, or if the file cannot be written.
     pub(super) fn write(vars: &dyn Vars, kind: Kind, port: u16, text: &str) -> io::Result<Self> {
-        let folder = folder(vars)
-            .ok_or_else(|| io::Error::other("neither XDG_RUNTIME_DIR nor HOME is set"))?;
+        let folder = folder(vars).ok_or_else(|| {
+            io::Error::other(
+                "the agent has no folder for its files: neither XDG_RUNTIME_DIR nor HOME is set",
+            )
+        })?;
         Self::write_in(&folder, kind, port, text)
     }
 
@@ -77,21 +78,21 @@ impl Drop for AgentFile {
     }
 }
 
-/// Returns a new random token in hexadecimal.
 pub(super) fn random_token() -> io::Result<String> {
     let mut bytes = [0_u8; TOKEN_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Returns the token that the agent at `port` generated. Returns `None` if no running agent of this
-/// user has written a token for this port.
+/// Reads the token that the agent at `port` generated and wrote to a file. Returns `None` if no
+/// running agent of this user wrote such a file.
 pub(super) fn token(port: u16) -> Option<Token> {
     Token::new(read(Kind::Token, port)?).ok()
 }
 
-/// Returns the URL of the fake Secrets Manager of the `sidekey dev` whose agent listens at `port`.
-/// Returns `None` if no `sidekey dev` of this user runs there.
+/// Returns the URL of the fake Secrets Manager that a running `sidekey dev` provides. `port` is the
+/// port of the agent that this command runs. Returns `None` if no `sidekey dev` of this user uses
+/// the port.
 pub(super) fn fake_endpoint(port: u16) -> Option<String> {
     read(Kind::FakeEndpoint, port)
 }
@@ -119,8 +120,8 @@ fn name(kind: Kind, port: u16) -> String {
     }
 }
 
-/// Returns the folder for the files: `$XDG_RUNTIME_DIR/sidekey`. If this variable is not set,
-/// returns `$HOME/.sidekey`.
+/// Returns the folder in which an agent stores its token file and similar files:
+/// `$XDG_RUNTIME_DIR/sidekey`, or `$HOME/.sidekey` if `XDG_RUNTIME_DIR` is not set.
 fn folder(vars: &dyn Vars) -> Option<PathBuf> {
     if let Some(runtime) = vars.get("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()) {
         return Some(PathBuf::from(runtime).join("sidekey"));
@@ -133,7 +134,7 @@ fn folder(vars: &dyn Vars) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    /// A folder below the system's folder for temporary files. The name contains the process id, so
+    /// Returns the path of a temporary folder for one test. The path contains the process id, so
     /// that two test runs at the same time do not share the folder.
     fn test_folder(name: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("sidekey-{name}-{}", std::process::id()));
@@ -152,14 +153,25 @@ mod tests {
         assert_eq!(read_in(&folder, Kind::FakeEndpoint, 2773), None);
         assert_eq!(read_in(&folder, Kind::Token, 2774), None);
 
-        let second = write("two").expect("a later agent may replace the file");
+        let second = write("two").expect("a second agent must be able to replace the token file");
         drop(first);
-        assert_eq!(read().as_deref(), Some("two"), "the first agent must not remove the new file");
+        assert_eq!(
+            read().as_deref(),
+            Some("two"),
+            "the first agent must not remove the token file of the second agent"
+        );
         drop(second);
-        assert!(!folder.join("token-2773").exists(), "the last agent must remove its own file");
+        assert!(
+            !folder.join("token-2773").exists(),
+            "an agent that stops must remove its own token file"
+        );
 
         fs::write(folder.join("token-2773"), "left behind").expect("the folder is writable");
-        assert_eq!(read(), None, "no process has locked this file, so its agent has ended");
+        assert_eq!(
+            read(),
+            None,
+            "a token file without a lock must be ignored, because its agent has ended"
+        );
         fs::remove_dir_all(&folder).expect("the test owns the folder");
     }
 }

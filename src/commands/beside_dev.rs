@@ -1,9 +1,11 @@
-//! Makes a command that calls Secrets Manager call the fake of a running `sidekey dev` instead.
+//! Lets `sidekey check` read from the fake Secrets Manager of a running `sidekey dev`, instead of
+//! from AWS.
 
 use crate::config::vars::{Overridden, Vars};
 
-/// The variables with which a user chooses an AWS account or an endpoint. If one of them is set, a
-/// command calls that account or endpoint, even if `sidekey dev` runs.
+/// Environment variables that choose an AWS account or an endpoint. If one of these variables is
+/// set, `sidekey check` calls this account or endpoint, and not the fake Secrets Manager of a
+/// running `sidekey dev`.
 const CHOICES: [&str; 7] = [
     "SIDEKEY_ENDPOINT",
     "AWS_ACCESS_KEY_ID",
@@ -14,13 +16,14 @@ const CHOICES: [&str; 7] = [
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 ];
 
-/// Returns whether a command may call the fake of a running `sidekey dev`: no variable chooses an
-/// AWS account or an endpoint.
+/// Returns whether a command may call the fake Secrets Manager of a running `sidekey dev` instead
+/// of AWS. This is allowed if no variable in `vars` chooses an AWS account or an endpoint.
 pub(super) fn is_fake_allowed(vars: &dyn Vars) -> bool {
     CHOICES.iter().all(|name| vars.get(name).is_none_or(|value| value.trim().is_empty()))
 }
 
-/// Makes the configuration in `vars` call the fake Secrets Manager at the URL `endpoint`.
+/// Sets the variables with which a command calls the fake Secrets Manager at the URL `endpoint`
+/// instead of AWS.
 pub(super) fn use_fake(vars: &mut Overridden<'_>, endpoint: &str) {
     for (name, value) in fake_variables(endpoint) {
         vars.set(name, value);
@@ -28,7 +31,7 @@ pub(super) fn use_fake(vars: &mut Overridden<'_>, endpoint: &str) {
 }
 
 /// Returns the variables with which an agent calls the fake Secrets Manager at the URL `endpoint`.
-/// The fake accepts any credentials.
+/// The fake accepts any credentials, so the credentials are dummy values.
 pub(super) fn fake_variables(endpoint: &str) -> [(&'static str, &str); 5] {
     [
         ("SIDEKEY_ENDPOINT", endpoint),

@@ -42,7 +42,8 @@ const FINDINGS: u8 = 1;
 /// The exit code of `sidekey check` if an argument or a setting is wrong.
 const USAGE: u8 = 2;
 
-/// The exit code of `sidekey check` after Ctrl-C, as in shells.
+/// The exit code of `sidekey check` after Ctrl-C. Shells use the same number: 128 plus 2, which is
+/// the number of the signal SIGINT.
 const INTERRUPTED: u8 = 130;
 
 const MANY: usize = 20;
@@ -55,7 +56,7 @@ Examples:
   sidekey check --from-json export/AWSDynamoDB --json | jq '.results[] | select(.ok | not)'
 
 Each secret is read as the agent would read it, with SIDEKEY_ENDPOINT, SIDEKEY_REGION and AWS's own \
-variables. Each value is checked against its convention, which has the rules for one kind of \
+variables. Each value is checked against its convention, which has the rules for this kind of \
 secret. Values are never shown. The ROTATION column needs the permission secretsmanager:DescribeSecret, \
 and shows 'unknown' without this permission.
 
@@ -67,24 +68,25 @@ JSON inside a string, such as the body of an SQS message, is searched too.
 
 docs/check.schema.json describes the output of --json.
 
-Exit codes: 0 no findings; 1 findings; 2 an argument or setting is wrong.";
+Exit codes: 0 no problems were found; 1 problems were found; 2 an argument or setting is wrong.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Check these names or ARNs; #FIELD selects a field [default: SIDEKEY_SECRETS]
+    /// Check these secrets: names or ARNs, optionally with #FIELD [default: SIDEKEY_SECRETS]
     #[arg(value_name = "REFERENCE")]
     references: Vec<String>,
-    /// Check the secrets listed in a settings file
+    /// Check the secrets that this configuration file lists
     #[arg(long, value_name = "FILE")]
     config: Option<String>,
-    /// Read conventions from FILE [default: SIDEKEY_CONVENTIONS, else the built-in conventions]
+    /// Read conventions (rules for names and values of secrets) from FILE [default:
+    /// SIDEKEY_CONVENTIONS, else the built-in conventions]
     #[arg(long, value_name = "FILE")]
     conventions: Option<String>,
-    /// Check every reference in a JSON file or folder; - reads stdin
+    /// Check all secrets named in a JSON file or folder; - reads stdin
     #[arg(long, value_name = "FILE")]
     from_json: Vec<PathBuf>,
-    /// Report secrets whose names match no convention
+    /// Report secrets whose names match no naming convention
     #[arg(long)]
     strict: bool,
     /// Write the report as JSON
@@ -93,9 +95,8 @@ pub(super) struct Args {
 }
 
 enum CannotCheck {
-    /// The arguments, the settings or the files have these problems.
+    /// Error messages for the user about wrong arguments, settings or files.
     Problems(Vec<String>),
-    /// The user pressed Ctrl-C.
     Interrupted,
 }
 
@@ -115,7 +116,8 @@ impl From<TooMany> for CannotCheck {
     }
 }
 
-/// The result of `sidekey check`, with one report for each checked secret.
+/// The result of `sidekey check`: a report on each secret, and an IAM policy that allows the reads
+/// that AWS denied.
 struct Checked {
     reports: Vec<Report>,
     missing_policy: Option<String>,
@@ -150,8 +152,8 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
         let problem = match args.from_json.is_empty() {
             true => "there is nothing to check: name secrets as arguments, or set SIDEKEY_SECRETS",
             false => {
-                "the JSON names no secret: set SIDEKEY_RESOLVE_PATHS to the paths of the names, or \
-                 use --conventions"
+                "the JSON file names no secret: set SIDEKEY_RESOLVE_PATHS to the paths of secret \
+                 names in the file, or use --conventions to define patterns for secret names"
             }
         };
         return Err(CannotCheck::because(&problem));
@@ -189,8 +191,8 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
     Ok(Checked { reports, missing_policy })
 }
 
-/// Returns an IAM policy, as JSON, that grants the permissions that the user lacks: reading every
-/// secret to which AWS denied access. Returns `None` if AWS denied no read.
+/// Returns an IAM policy, as JSON, that allows reading every secret to which AWS denied access.
+/// Returns `None` if AWS denied no read.
 fn missing_policy(reports: &[Report], criteria: &Criteria<'_>) -> Option<String> {
     let denied: Vec<&str> = reports
         .iter()
@@ -204,8 +206,8 @@ fn missing_policy(reports: &[Report], criteria: &Criteria<'_>) -> Option<String>
     Some(policy.json())
 }
 
-/// Loads the configuration from the environment. The arguments `--config` and `--conventions`
-/// override the variables of the same purpose.
+/// Loads Sidekey's configuration from the environment variables. The arguments `--config` and
+/// `--conventions` override the variables `SIDEKEY_CONFIG` and `SIDEKEY_CONVENTIONS`.
 fn configuration(args: &Args) -> Result<Config, CannotCheck> {
     let mut vars = Overridden::new(&Environment);
     if let Some(path) = &args.config {
@@ -222,8 +224,8 @@ fn configuration(args: &Args) -> Result<Config, CannotCheck> {
         && let Some(endpoint) = agent_file::fake_endpoint(loaded.config.listen.port)
     {
         err(&format!(
-            "sidekey: reads from the fake of `sidekey dev` at {endpoint}; to read from AWS, set \
-             AWS_PROFILE or stop `sidekey dev`\n"
+            "sidekey: `sidekey check` reads from the fake Secrets Manager of `sidekey dev` at {endpoint}; to read \
+             from AWS, set AWS_PROFILE or stop `sidekey dev`\n"
         ));
         beside_dev::use_fake(&mut vars, &endpoint);
         loaded = config::load(&vars, Host::Standalone);
@@ -236,7 +238,8 @@ fn configuration(args: &Args) -> Result<Config, CannotCheck> {
     }
 }
 
-/// Collects the secrets to check from the arguments, the JSON file and the configuration.
+/// Collects the names and ARNs of the secrets to check from the arguments, from the JSON files and
+/// from the configuration.
 fn candidates(
     args: &Args,
     config: &Config,
@@ -263,8 +266,8 @@ fn candidates(
     Ok(candidates.into_all())
 }
 
-/// Returns the secret's name or ARN. Appends the staging label and the version if the configuration
-/// does not use the current version of the secret.
+/// Returns the secret's name or ARN. If the configuration selects a version other than the current
+/// version, appends the staging label and the id of that version, as in `app/db::AWSPREVIOUS:`.
 fn reference_text(key: &Key) -> String {
     let id = key.id.as_str();
     if key.selector.is_current() {
@@ -279,8 +282,8 @@ fn key(reference: &Reference) -> Key {
     Key { id: reference.id.clone(), selector: reference.selector.clone() }
 }
 
-/// Reads every secret once. Shows a progress bar on a terminal if there are at least [`MANY`]
-/// secrets.
+/// Reads every secret once, even if `references` names a secret twice. If there are many secrets,
+/// shows a progress bar on a terminal.
 async fn read(
     source: &Arc<SecretsManager>,
     references: &[Result<Reference, BadReference>],
@@ -354,8 +357,8 @@ fn finding_text(finding: &Finding) -> String {
     Printable(&format!("{}: {}", finding.code, finding.message)).to_string()
 }
 
-/// Returns the name or ARN of the secret. If it is empty, returns its location in the JSON file, so
-/// that the user can find the mistake.
+/// Returns the name or ARN of the secret. If the JSON file contains an empty string instead of a
+/// name, returns the location of this string, so that the user can find the mistake.
 fn reference_or_location(report: &Report) -> String {
     match (report.reference.is_empty(), report.locations.first()) {
         (true, Some(location)) => Printable(&format!("(at {location})")).to_string(),
@@ -389,7 +392,8 @@ mod tests {
     fn listed_secret_becomes_its_reference_again() {
         let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
         for text in ["app/db", arn, &format!("{arn}::AWSPREVIOUS:"), &format!("{arn}:::v1")] {
-            let reference = Reference::parse(text).expect("the reference must be valid");
+            let reference =
+                Reference::parse(text).expect("the text must be a valid name or ARN of a secret");
             assert_eq!(reference_text(&key(&reference)), text);
         }
     }

@@ -35,8 +35,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The number of reads that `sidekey dev` times. It reads a secret this many times from Sidekey and
-/// this many times from the fake Secrets Manager, and then prints both durations.
+/// How many times `sidekey dev` reads a secret from Sidekey, and how many times from the fake
+/// Secrets Manager. The command prints the median duration of both kinds of reads.
 const TIMED_READS: usize = 20;
 
 /// How long requests in progress may continue after the user presses Ctrl-C.
@@ -50,17 +50,17 @@ Examples:
 
 A file of secrets has lines such as 'app/db = { user = \"joan\", password = \"example\" }' in TOML, or one \
 JSON object. The command uses SIDEKEY_* variables, but no AWS_* variables, and never calls AWS. While it \
-runs, `sidekey get`, `exec` and `check` in another terminal use it.
+runs, `sidekey get`, `sidekey exec` and `sidekey check` in another terminal read its secrets.
 
-Exit codes: 0 Ctrl-C or SIGTERM ended the command; 1 it could not start, or failed.";
+Exit codes: 0 Ctrl-C or SIGTERM ended the command; 1 the command could not start, or failed.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Serve secrets from a JSON or TOML file, reloading changes [default: six examples]
+    /// Serve secrets from a JSON or TOML file, and reload changes [default: six example secrets]
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
-    /// Delay each call to the fake Secrets Manager by SPAN
+    /// Delay each call to the fake Secrets Manager by this duration
     #[arg(long, value_name = "SPAN", default_value = "20ms", value_parser = latency)]
     latency: Duration,
     /// Listen on this localhost port; 0 picks a free port [default: SIDEKEY_PORT, else 2773]
@@ -68,12 +68,12 @@ pub(super) struct Args {
     port: Option<u16>,
 }
 
-/// Parses the value of `--latency`. Refuses a number without a unit: in settings it means seconds, but
-/// users of this option usually mean milliseconds.
+/// Parses the value of `--latency`, such as `20ms`. Refuses a number without a unit. In Sidekey's
+/// settings, such a number means seconds, but users of `--latency` usually mean milliseconds.
 fn latency(text: &str) -> Result<Duration, String> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if is_number && text != "0" {
-        return Err(format!("the unit is missing: write {text}ms or {text}s"));
+        return Err(format!("the duration has no unit: write {text}ms or {text}s"));
     }
     span::parse(text).map_err(|bad| bad.to_string())
 }
@@ -111,8 +111,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new());
     let _log = log::start(config.log, &metrics.log_lines_dropped);
     let listeners = listen(&mut config, metrics.clone()).await?;
-    let address =
-        *listeners.addresses().first().context("the agent does not listen on any address")?;
+    let address = *listeners
+        .addresses()
+        .first()
+        .context("the agent of `sidekey dev` listens on no address")?;
     // The files are removed when the variable is dropped, after the agent has stopped.
     let files = agent_files(address.port(), &fake.url(), generated.as_deref());
     let agent = Agent::start(listeners, config, metrics, clock.clone()).await?;
@@ -154,7 +156,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Returns the environment variables for the agent.
+/// Returns the environment variables for the agent that `sidekey dev` runs.
 ///
 /// The result omits the user's `AWS_*` variables, so that the agent cannot call the user's AWS
 /// account.
@@ -181,7 +183,8 @@ fn variables(args: &Args, secrets: &Secrets, endpoint: &str) -> BTreeMap<String,
     vars
 }
 
-/// Opens the agent's ports.
+/// Disables core dumps of this process, because they would contain secrets, and opens the agent's
+/// ports.
 async fn listen(config: &mut Config, metrics: Arc<Metrics>) -> anyhow::Result<Listeners> {
     panics::observe(metrics);
     hardening::harden().context(
@@ -192,8 +195,9 @@ async fn listen(config: &mut Config, metrics: Arc<Metrics>) -> anyhow::Result<Li
     bound.context("Sidekey could not listen on the port: add `--port 0` to use any free port")
 }
 
-/// Writes the files with which other commands find this agent and the fake. Returns no files if
-/// they cannot be written: the user can still set the variables that the command prints.
+/// Writes the files from which other commands read the agent's token and the URL of the fake
+/// Secrets Manager. Returns no files if writing fails. Users can then set the environment variables
+/// that `sidekey dev` prints.
 fn agent_files(port: u16, endpoint: &str, token: Option<&str>) -> Vec<AgentFile> {
     let token = token.map(|token| (Kind::Token, token));
     let contents = token.into_iter().chain([(Kind::FakeEndpoint, endpoint)]);
@@ -202,8 +206,8 @@ fn agent_files(port: u16, endpoint: &str, token: Option<&str>) -> Vec<AgentFile>
     files.unwrap_or_default()
 }
 
-/// Creates a client of the fake Secrets Manager. The command needs it to compare the speed with and
-/// without Sidekey.
+/// Creates a client that reads directly from the fake Secrets Manager. `sidekey dev` compares the
+/// speed of this client with the speed of Sidekey.
 async fn direct(
     vars: &BTreeMap<String, String>,
     clock: Arc<dyn Clock>,
@@ -230,8 +234,8 @@ fn summary(endpoint: &str, args: &Args, report: &Report, secrets: &Secrets) -> S
     text
 }
 
-/// Returns the text that tells the user how to read a secret. `token` is the token that this command
-/// generated, or `None` if the user has set one.
+/// Returns the text that tells the user how to read a secret. `token` is the token that `sidekey
+/// dev` generated, or `None` if the user has set a token.
 fn read_example(
     address: SocketAddr,
     token: Option<&str>,
@@ -254,7 +258,7 @@ fn read_example(
     );
     if token.is_some() && !files.is_empty() {
         text.push_str(
-            "\nThe commands `get`, `exec` and `check` also work without SIDEKEY_TOKEN.\n",
+            "\nThe commands `sidekey get`, `sidekey exec` and `sidekey check` need no SIDEKEY_TOKEN.\n",
         );
     }
     text.push('\n');
@@ -286,7 +290,7 @@ async fn comparison(
             // A refused read is not an error of this command, because the user may have set
             // SIDEKEY_ALLOW or SIDEKEY_STRICT on purpose.
             return Ok(format!(
-                "Sidekey refused to serve {name}, with HTTP status {}.\n\n",
+                "Sidekey refused to serve the secret {name}, with HTTP status {}.\n\n",
                 response.status
             ));
         }
@@ -318,7 +322,7 @@ mod tests {
     fn latency_without_a_unit_is_refused() {
         assert_eq!(latency("20ms"), Ok(Duration::from_millis(20)));
         assert_eq!(latency("0"), Ok(Duration::ZERO));
-        assert_eq!(latency("20"), Err("the unit is missing: write 20ms or 20s".to_owned()));
+        assert_eq!(latency("20"), Err("the duration has no unit: write 20ms or 20s".to_owned()));
         assert!(latency("").is_err_and(|bad| bad.starts_with("the value must be a duration")));
     }
 }

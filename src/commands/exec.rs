@@ -13,11 +13,12 @@ Examples:
   PASSWORD=sidekey:app/db#password sidekey exec -- node server.js
   export DB=sidekey:app/db; sidekey exec sh -c 'echo \"$DB\"'
 
-The command replaces each variable value of the form sidekey:REFERENCE by the secret, and then itself by \
-the program. It waits up to 30 s for an agent at SIDEKEY_PORT or SIDEKEY_SOCKET.
+If the value of an environment variable is sidekey:REFERENCE, the command replaces this value by the \
+secret. REFERENCE is the secret's name or ARN, optionally with #FIELD. Then the program replaces the \
+command. The command waits up to 30 s for an agent at SIDEKEY_PORT or SIDEKEY_SOCKET.
 
-Exit codes: 125 a variable could not be filled; 126 the program cannot be run; 127 it does not exist; \
-otherwise the code of the program.";
+Exit codes: 125 a secret could not be read; 126 the program cannot be run; 127 the program does not \
+exist; otherwise the exit code of the program.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

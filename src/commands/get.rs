@@ -32,8 +32,8 @@ const USAGE: u8 = 2;
 
 /// How long `sidekey get` waits for an answer from the agent.
 ///
-/// This is longer than the agent waits for AWS, 5 s by default. So the agent has time to report
-/// that AWS does not answer.
+/// The agent itself waits 5 s for AWS by default. So the agent has enough time to report that AWS
+/// does not answer.
 const AGENT_WAIT_MAX: Duration = Duration::from_secs(30);
 
 const EXAMPLES: &str = "\
@@ -53,20 +53,20 @@ byte for byte. On a terminal the value is printed only with --show, and a newlin
 --json writes reference, arn, name, versionId, versionStages, createdDate, source, and value or \
 valueBase64. On a terminal the JSON contains the value only with --show.
 
-Exit codes: 0 the secret was read; 1 it was not read; 2 an argument or setting is wrong.";
+Exit codes: 0 the secret was read; 1 the secret could not be read; 2 an argument or setting is wrong.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Read the secret with this name or ARN; #FIELD selects a field
     reference: String,
-    /// Ask only the running agent
+    /// Read only from a running agent, never directly from AWS
     #[arg(long, conflicts_with = "direct")]
     agent: bool,
-    /// Ask Secrets Manager, even if an agent runs
+    /// Read directly from Secrets Manager, even if an agent runs
     #[arg(long)]
     direct: bool,
-    /// Show the value even on a terminal
+    /// Print the value even if the output is a terminal
     #[arg(long)]
     show: bool,
     /// Write JSON with the metadata of the secret
@@ -134,9 +134,9 @@ async fn print_secret(args: &Args) -> Result<(), Failure> {
     match output::write(&bytes) {
         // A closed pipe is not an error: the reading program has closed the pipe because it needs
         // no more data.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::unread(format!("the value could not be written: {error}")))
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::unread(format!(
+            "the secret's value could not be written to standard output: {error}"
+        ))),
         _ => Ok(()),
     }
 }
@@ -151,13 +151,13 @@ async fn read(args: &Args, key: &Key) -> Result<(Version, ReadFrom), Failure> {
         Some(Ok(None)) => read_from_aws(args, key).await,
         Some(Err(failure)) => Err(failure),
         None => Err(Failure::unread(format!(
-            "the agent did not answer within {AGENT_WAIT_MAX:?}; use --direct to ask Secrets Manager"
+            "the agent did not answer within {AGENT_WAIT_MAX:?}; use --direct to read from Secrets Manager"
         ))),
     }
 }
 
-/// Reads the secret from the agent. Returns `None` if no agent listens, so that the caller can ask
-/// Secrets Manager. With `--agent`, a missing agent is an error.
+/// Reads the secret from the agent. If no agent listens, returns `None`, so that the caller can ask
+/// Secrets Manager, or with `--agent`, returns an error.
 async fn read_from_agent(
     args: &Args,
     contact: &Contact,
@@ -169,16 +169,16 @@ async fn read_from_agent(
         Err(error) if is_absent(&error) => {
             return Err(Failure::unread(format!(
                 "{error}; start an agent with `sidekey serve` or `sidekey dev`, set SIDEKEY_PORT to the \
-                 agent's port, or use --direct to ask AWS"
+                 agent's port, or use --direct to read from AWS"
             )));
         }
         Err(error) => return Err(Failure::unread(error.to_string())),
     };
     client.secret(key).await.map(Some).map_err(|error| {
         let hint = match error {
-            ReadError::NotSidekey { .. } => "; use --direct to ask Secrets Manager",
+            ReadError::NotSidekey { .. } => "; use --direct to read from Secrets Manager",
             _ if contact.token.is_none() => {
-                "; no token is configured: set SIDEKEY_TOKEN to the agent's token, or use --direct"
+                "; no token is configured: set SIDEKEY_TOKEN to the agent's token, or use --direct to read from Secrets Manager"
             }
             _ => "",
         };
@@ -186,14 +186,13 @@ async fn read_from_agent(
     })
 }
 
-/// Returns whether the error shows that no agent listens at the address. After any other error, an
-/// agent may be there although the connection failed.
+/// Returns whether the error means that no agent listens at the address. After any other error, an
+/// agent may be running although the connection failed.
 fn is_absent(error: &ClientError) -> bool {
     let ClientError::NoAgent(_, error) = error else { return false };
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
 }
 
-/// Reads the secret from Secrets Manager without an agent. Uses the same configuration as an agent.
 async fn read_from_aws(args: &Args, key: &Key) -> Result<(Version, ReadFrom), Failure> {
     let Loaded { config, mistakes, .. } = config::load(&Environment, Host::Standalone);
     if !mistakes.is_empty() {

@@ -21,10 +21,10 @@ Examples:
   sidekey ping --ready --port 2774
   HEALTHCHECK CMD [\"sidekey\", \"ping\", \"--ready\"]
 
-The command writes nothing if the agent runs, and otherwise says why not. With the agent's token, it \
-also names the secrets that are not cached.
+The command writes nothing if the check succeeds, and otherwise writes the reason. With --ready and the \
+agent's token, the command also names the secrets that are not cached.
 
-Exit codes: 0 yes; 1 no.";
+Exit codes: 0 the check succeeded; 1 the check failed.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -32,7 +32,7 @@ pub(super) struct Args {
     /// Connect to this port [default: SIDEKEY_PORT, else 2773]
     #[arg(long)]
     port: Option<u16>,
-    /// Also check that every secret in SIDEKEY_SECRETS is cached
+    /// Also check that the secrets in SIDEKEY_SECRETS are cached
     #[arg(long)]
     ready: bool,
 }
@@ -61,7 +61,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if answer.status.is_success() {
         return Ok(ExitCode::SUCCESS);
     }
-    anyhow::bail!("the agent at {address} {}", answer.why_not_ready())
+    anyhow::bail!("the check failed, because the agent at {address} {}", answer.why_not_ready())
 }
 
 async fn request(

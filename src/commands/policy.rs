@@ -32,8 +32,8 @@ const FINDINGS: u8 = 1;
 /// The exit code of `sidekey policy` if an argument is wrong.
 const USAGE: u8 = 2;
 
-/// The maximum size in bytes of the policy file that `sidekey policy --verify` reads. IAM accepts
-/// only policies that are far smaller.
+/// The maximum size, in bytes, of the policy file that `sidekey policy --verify` reads. Policies
+/// that IAM accepts are far smaller.
 const POLICY_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The maximum length of the argument of `sidekey policy --name`, in characters.
@@ -63,31 +63,31 @@ missing or unneeded; 2 an argument is wrong.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Allow reading these names, ARNs or patterns [default: SIDEKEY_SECRETS]
+    /// Allow reading these secrets: names, ARNs or patterns [default: SIDEKEY_SECRETS]
     #[arg(value_name = "REFERENCE|PATTERN")]
     targets: Vec<String>,
-    /// Set the account of secrets given by name [default: AWS_ACCOUNT_ID]
+    /// Set the account of secrets that you give by name [default: AWS_ACCOUNT_ID]
     #[arg(long, value_name = "ID", value_parser = account)]
     account: Option<String>,
-    /// Set the region of secrets given by name [default: SIDEKEY_REGION, else AWS_REGION]
+    /// Set the region of secrets that you give by name [default: SIDEKEY_REGION, else AWS_REGION]
     #[arg(long, value_parser = region)]
     region: Option<String>,
     /// Allow decryption with this KMS key; repeatable
     #[arg(long = "kms-key", value_name = "ARN")]
     keys: Vec<KeyArn>,
-    /// Allow batch reads, for SIDEKEY_PREFETCH `batch` or `auto`
+    /// Allow BatchGetSecretValue, for SIDEKEY_PREFETCH=batch or SIDEKEY_PREFETCH=auto
     #[arg(long)]
     batch: bool,
-    /// Write a Terraform data source
+    /// Write the policy as a Terraform data source
     #[arg(long, conflicts_with = "sam")]
     terraform: bool,
-    /// Write the Policies property of a SAM function
+    /// Write the policy as the property `Policies` of a SAM function
     #[arg(long)]
     sam: bool,
-    /// Use SID as prefix of statement ids, and as Terraform label
+    /// Begin statement ids with SID; also used as Terraform label
     #[arg(long, value_name = "SID", default_value = "Sidekey", value_parser = sid)]
     name: String,
-    /// Verify the policy in this file; - reads standard input
+    /// Verify the IAM policy in this file; - reads standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["terraform", "sam"])]
     verify: Option<PathBuf>,
     /// Write the result of --verify as JSON
@@ -112,8 +112,8 @@ pub(super) fn run(args: Args) -> ExitCode {
     }
 }
 
-/// Returns the statements of the least-privilege policy for the secrets that the user named. If
-/// arguments are wrong, returns all error messages instead.
+/// Returns the statements of an IAM policy that allows only reading the secrets that the user
+/// named. If arguments are wrong, returns all error messages instead.
 fn compute(
     args: &Args,
     config: &Config,
@@ -140,7 +140,8 @@ fn compute(
     Ok(statements(&args.name, arns, &args.keys, args.batch))
 }
 
-/// Returns the least-privilege policy, which allows only reading the given secrets.
+/// Returns the least-privilege policy, an IAM policy that allows only reading the secrets
+/// `targets`.
 ///
 /// If `account` is `None`, the policy allows secrets of these names in every AWS account. This is
 /// safe, because AWS lets a role read a secret of another account only if that account also allows
@@ -162,7 +163,7 @@ pub(super) fn least<'a>(
     Ok(Document::of(&statements("Sidekey", arns, &[], false)))
 }
 
-/// Prints the least-privilege policy. Warns the user if the policy is longer than AWS accepts.
+/// Prints the least-privilege policy. Warns the user if the policy is longer than IAM allows.
 fn write(args: &Args, least: &[Statement]) {
     let document = Document::of(least);
     let label = args.name.to_ascii_lowercase();
@@ -178,7 +179,6 @@ fn write(args: &Args, least: &[Statement]) {
     }
 }
 
-/// Compares the user's policy file with the least-privilege policy, and prints the differences.
 fn verify_file(path: &Path, least: &[Statement], is_json: bool) -> ExitCode {
     let policy = read(path)
         .map_err(|error| error.to_string())
@@ -201,12 +201,12 @@ fn verify_file(path: &Path, least: &[Statement], is_json: bool) -> ExitCode {
     if verdict.is_exact() { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) }
 }
 
-/// Returns the AWS partition, region and account of secrets that the user gives by name. Their ARNs
-/// need these parts.
+/// Returns the AWS partition, region and account for the ARNs of secrets that the user gives by
+/// name.
 ///
 /// A Terraform or SAM template may be deployed in any account and region. So the template contains
-/// an expression for each part that the user did not give, and AWS fills in the part at deployment.
-/// Plain JSON cannot contain expressions, so it uses the agent's configuration.
+/// an expression, such as `${AWS::Region}`, for each part that the user did not give. Plain JSON
+/// cannot contain expressions, so it contains the parts from the agent's configuration.
 fn location(args: &Args, config: &Config) -> Location {
     let expressions = match (args.terraform, args.sam) {
         (true, _) => Some(terraform_expressions(&args.name.to_ascii_lowercase())),
@@ -241,19 +241,20 @@ fn configured_region(config: &Config) -> Option<String> {
         .or_else(|| variable("AWS_DEFAULT_REGION"))
 }
 
-/// The template expressions for the partition, region and account. Each expression has an example
-/// value, which helps to estimate the length of the policy after deployment.
+/// The expressions of a Terraform or SAM template for the partition, region and account of an ARN,
+/// such as `${AWS::Region}`. Each expression has an example value, with which Sidekey estimates the
+/// length of the deployed policy.
 type Expressions = [(String, &'static str); 3];
 
 fn sam_expressions() -> Expressions {
     SAM_LOCATION.map(|(expression, sample)| (expression.to_owned(), sample))
 }
 
-/// Returns the Terraform expressions for partition, region and account. They refer to data sources
-/// with the label `label`.
+/// Returns the Terraform expressions for partition, region and account, such as
+/// `${data.aws_region.LABEL.id}`.
 ///
-/// The label keeps these data sources apart from the data sources that the user's Terraform code
-/// already contains.
+/// The label distinguishes the data sources in these expressions from other data sources of the
+/// user's Terraform code.
 fn terraform_expressions(label: &str) -> Expressions {
     [
         (format!("${{data.aws_partition.{label}.partition}}"), "aws"),
@@ -264,8 +265,6 @@ fn terraform_expressions(label: &str) -> Expressions {
     ]
 }
 
-/// Returns an ARN pattern for each secret's name, ARN or name pattern in `targets`. If some of
-/// these are invalid, returns only the error messages.
 fn arn_patterns(targets: &[String], location: &Location) -> Result<Vec<String>, Vec<String>> {
     let (mut arns, mut problems) = (Vec::new(), Vec::new());
     for target in targets {
@@ -300,7 +299,7 @@ fn as_text(verdict: &Verdict) -> String {
     };
     if !verdict.not_judged.is_empty() {
         text += &format!(
-            "Not checked, because they belong to other services: {}\n",
+            "Not checked, because these actions belong to other AWS services: {}\n",
             verdict.not_judged.join(", ")
         );
     }
@@ -316,7 +315,7 @@ fn read(path: &Path) -> io::Result<String> {
     };
     stream.take(POLICY_BYTES_MAX + 1).read_to_string(&mut text)?;
     if text.len() as u64 > POLICY_BYTES_MAX {
-        let problem = format!("the file is longer than {POLICY_BYTES_MAX} bytes");
+        let problem = format!("the policy file is longer than {POLICY_BYTES_MAX} bytes");
         return Err(io::Error::other(problem));
     }
     Ok(text)
@@ -324,22 +323,26 @@ fn read(path: &Path) -> io::Result<String> {
 
 fn account(text: &str) -> Result<String, &'static str> {
     let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if is_account { Ok(text.to_owned()) } else { Err("an account id must have 12 digits") }
+    if is_account {
+        Ok(text.to_owned())
+    } else {
+        Err("the id of an AWS account must have 12 digits")
+    }
 }
 
 pub(super) fn region(text: &str) -> Result<String, &'static str> {
     if is_region(text) {
         Ok(text.to_owned())
     } else {
-        Err("this is not the name of a region, such as eu-north-1")
+        Err("this is not the name of an AWS region, such as eu-north-1")
     }
 }
 
-/// Parses the argument of `sidekey policy --name`. It must consist of letters and digits, and begin
-/// with a letter.
+/// Parses the argument of `sidekey policy --name`. The argument must consist of letters and digits,
+/// and begin with a letter.
 ///
 /// The argument becomes the beginning of each statement's `Sid`, in which IAM allows only letters
-/// and digits. It also becomes a name in Terraform, and such a name begins with a letter.
+/// and digits. The argument also becomes a name in Terraform, which must begin with a letter.
 ///
 /// Source: `Sid` in AWS's IAM user guide.
 fn sid(text: &str) -> Result<String, &'static str> {

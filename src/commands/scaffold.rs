@@ -1,4 +1,4 @@
-//! `sidekey scaffold`: creates and fills secrets whose names follow the naming conventions. A
+//! `sidekey scaffold`: creates and updates secrets whose names follow the naming conventions. A
 //! convention has the rules for the names and values of one kind of secret.
 //!
 //! Sidekey itself only reads secrets. The AWS CLI makes all changes.
@@ -53,7 +53,7 @@ value from a pipe or a file.
 
 A convention has the rules for the names and values of one kind of secret. Conventions are built in, or \
 come from the file that SIDEKEY_CONVENTIONS names. A name may contain placeholders such as {channel}. \
-Without {channel}, the kind of secret begins with the channel: the channel of whatsapp-twilio is whatsapp.
+If a name has no {channel}, the kind of secret begins with the channel: whatsapp-twilio belongs to whatsapp.
 
 Exit codes: 0 all commands were printed, or succeeded; 1 a value is wrong, or a command failed; 2 an \
 argument is wrong.";
@@ -61,37 +61,38 @@ argument is wrong.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Set the placeholder {company_name} in secret names
+    /// Set the value of the placeholder {company_name} in secret names
     #[arg(long)]
     company: Option<String>,
-    /// Set the placeholder {project_name} in secret names
+    /// Set the value of the placeholder {project_name} in secret names
     #[arg(long)]
     project: Option<String>,
-    /// Select only these channels, such as whatsapp [default: all]
+    /// Select only secrets for these message channels, such as whatsapp [default: all]
     #[arg(long = "channel", value_delimiter = ',', value_name = "CHANNEL")]
     channels: Vec<String>,
-    /// Select only this kind of secret; repeatable [default: every kind]
+    /// Select only this kind of secret, such as sms-twilio; repeatable [default: every kind]
     #[arg(long = "kind", value_delimiter = ',', value_name = "KIND")]
     kinds: Vec<String>,
-    /// Set any other placeholder in secret names
+    /// Set the value of any other placeholder in secret names
     #[arg(long = "set", value_name = "PLACEHOLDER=VALUE", value_parser = placeholder_value)]
     set: Vec<(String, String)>,
-    /// Read conventions from FILE [default: SIDEKEY_CONVENTIONS, else the built-in conventions]
+    /// Read conventions (rules for names and values of secrets) from FILE [default:
+    /// SIDEKEY_CONVENTIONS, else the built-in conventions]
     #[arg(long, value_name = "FILE")]
     conventions: Option<String>,
-    /// Set the region of the secrets [default: the AWS CLI's]
+    /// Set the region of the secrets [default: the AWS CLI's region]
     #[arg(long, value_parser = region)]
     region: Option<String>,
     /// Update existing secrets instead of creating new secrets
     #[arg(long, requires = "values")]
     update: bool,
-    /// Read values from a JSON file or folder; - reads stdin
+    /// Read the new values from a JSON file or folder; - reads stdin
     #[arg(long, value_name = "FILE|FOLDER", requires = "update")]
     values: Option<PathBuf>,
     /// Also write dummy values such as PLACEHOLDER_KEY
     #[arg(long, requires = "update")]
     allow_placeholders: bool,
-    /// Run the commands instead of printing them
+    /// Run the AWS CLI commands instead of printing them
     #[arg(long)]
     run: bool,
     /// Run this program as the AWS CLI
@@ -109,8 +110,8 @@ struct Step<'a> {
     kind: &'a str,
     name: String,
     /// The argument for the secret's value in the printed command. `None` if one JSON file contains
-    /// the values of all secrets. The AWS CLI cannot pick one value from this file, so the command
-    /// can be run but not printed.
+    /// the values of all secrets: the AWS CLI cannot read one value from this file, so Sidekey can
+    /// run the command but not print it.
     printed_value: Option<String>,
     value: SecretValue,
 }
@@ -140,8 +141,8 @@ pub(super) async fn run(args: Args) -> ExitCode {
     })
 }
 
-/// Loads the naming conventions: the rules for the names and values of secrets. Mistakes in other
-/// settings do not matter to this command, so they are ignored.
+/// Loads the naming conventions: the rules for the names and values of secrets. Ignores mistakes in
+/// other settings, because `sidekey scaffold` does not use them.
 fn conventions(args: &Args) -> Result<Arc<Conventions>, Failure> {
     let mut vars = Overridden::new(&Environment);
     if let Some(path) = &args.conventions {
@@ -217,7 +218,6 @@ fn creations<'a>(args: &Args, conventions: &'a Conventions) -> Result<Vec<Step<'
     Ok(steps.collect())
 }
 
-/// Returns the secrets that arguments such as `--kind` and `--channel` select.
 fn planned_secrets<'a>(
     args: &Args,
     conventions: &'a Conventions,
@@ -269,8 +269,8 @@ fn updates<'a>(
     }
 }
 
-/// Returns whether the command updates only the secrets that arguments such as `--kind` select.
-/// Otherwise, it updates all secrets in the JSON file of values.
+/// Returns whether the command updates only the secrets that arguments such as `--kind` select. If
+/// not, the command updates all secrets in the JSON file of values.
 ///
 /// For a folder of values, the arguments always select the secrets, because the folder may contain
 /// unrelated files.
@@ -312,15 +312,15 @@ fn targets_of_file<'a>(
         match conventions.of_name(name) {
             Some((convention, _)) => targets.push((name.to_owned(), convention)),
             None => {
-                problems.push(format!("{name}: the secret's name matches no naming convention"))
+                problems.push(format!("{name}: the secret's name matches no naming convention; correct the name in the file of values"))
             }
         }
     }
     targets
 }
 
-/// Runs one AWS CLI command after another. Prints the progress to standard error, and a summary to
-/// standard output.
+/// Runs the AWS CLI commands one after another. Prints the progress to standard error, and a
+/// summary to standard output.
 async fn run_steps(args: &Args, steps: &[Step<'_>]) -> ExitCode {
     let clock = SystemClock::new();
     let cli = AwsCli { program: args.aws.clone(), region: args.region.clone(), clock: &clock };
@@ -358,7 +358,7 @@ fn result_row(step: &Step<'_>, outcome: &Outcome) -> Vec<String> {
 }
 
 /// Returns the reason why the AWS CLI command did not create or update the secret. Returns an empty
-/// string if it did.
+/// string after success.
 fn explanation(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Failed(reason) => reason.clone(),
@@ -374,7 +374,9 @@ fn explanation(outcome: &Outcome) -> String {
 
 fn placeholder_value(text: &str) -> Result<(String, String), &'static str> {
     match text.split_once('=') {
-        Some((name, _)) if name == CHANNEL => Err("use --channel for the placeholder 'channel'"),
+        Some((name, _)) if name == CHANNEL => {
+            Err("the placeholder 'channel' has its own option; use --channel instead of --set")
+        }
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("expected PLACEHOLDER=VALUE"),
     }

@@ -32,10 +32,10 @@ Examples:
   SIDEKEY_SECRETS='app/db app/mail' AWS_REGION=eu-north-1 sidekey serve
   sidekey serve --config sidekey.toml --port 2774
 
-Without SIDEKEY_TOKEN, the agent writes a random token to a file, and `sidekey get` and `exec` of the \
-same user read it.
+Without SIDEKEY_TOKEN, the agent writes a random token to a file, and `sidekey get` and `sidekey exec` \
+of the same user read this file.
 
-Exit codes: 0 a signal ended the agent; 1 it could not start, or a second signal ended it at once; \
+Exit codes: 0 a signal ended the agent; 1 the agent could not start, or a second signal ended it at once; \
 2 a setting is wrong.";
 
 #[derive(Debug, clap::Args)]
@@ -49,7 +49,8 @@ pub(super) struct Args {
 }
 
 impl Args {
-    /// Returns the environment variables, overridden by the options of the command line.
+    /// Returns the environment variables. Options of the command line, such as `--port`, override
+    /// variables.
     fn variables(&self) -> Overridden<'static> {
         let mut vars = Overridden::new(&Environment);
         if let Some(path) = &self.config {
@@ -62,8 +63,8 @@ impl Args {
     }
 }
 
-/// Runs the agent until SIGTERM or Ctrl-C. A second signal ends the agent at once, with exit code 1.
-/// If the configuration has mistakes, returns exit code 2 without starting the agent.
+/// Runs the agent until SIGTERM or Ctrl-C. A second signal ends the agent at once, with exit code
+/// 1. If the configuration has mistakes, returns exit code 2 without starting the agent.
 pub(super) async fn run(args: Args) -> ExitCode {
     let Loaded { mut config, mistakes, warnings } =
         config::load(&args.variables(), Host::Standalone);
@@ -87,7 +88,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
     let mut signals = match StopSignals::register() {
         Ok(signals) => signals,
         Err(error) => {
-            tracing::error!(%error, "could not register the handlers for SIGTERM and SIGINT");
+            tracing::error!(%error, "the agent cannot start, because the system refused its handlers for SIGTERM and SIGINT");
             return ExitCode::FAILURE;
         }
     };
@@ -98,7 +99,10 @@ pub(super) async fn run(args: Args) -> ExitCode {
         Ok(listeners) => listeners,
         Err(error) => {
             let error: &(dyn Error + 'static) = &error;
-            tracing::error!(error, "the agent cannot listen at its configured addresses");
+            tracing::error!(
+                error,
+                "the agent cannot start, because it cannot listen at its configured addresses"
+            );
             return ExitCode::FAILURE;
         }
     };
@@ -143,8 +147,8 @@ pub(super) async fn run(args: Args) -> ExitCode {
     if signals.complete(stop).await { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Generates a token for the agent at `port`, and writes it to a file for the other commands of this
-/// user.
+/// Generates a token for the agent at `port`, and writes the token to a file for other commands of
+/// the same user.
 fn generate_token(port: u16) -> io::Result<(Token, AgentFile)> {
     let text = agent_file::random_token()?;
     let file = AgentFile::write(&Environment, Kind::Token, port, &text)?;

@@ -3,7 +3,6 @@
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that stop the agent.
 #[derive(Debug)]
 pub(super) struct StopSignals {
     terminate: Signal,
@@ -21,7 +20,6 @@ impl StopSignals {
         Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Waits for the next SIGTERM or SIGINT.
     pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -29,8 +27,8 @@ impl StopSignals {
         }
     }
 
-    /// Stops the agent with `stop`, which may take seconds. If another signal arrives first, cancels
-    /// `stop`, so that the user can end the process at once.
+    /// Runs `stop`, which stops the agent and may take seconds. If another signal arrives first,
+    /// cancels `stop`, so that the user can end the process at once.
     ///
     /// Returns whether `stop` was completed.
     pub(super) async fn complete(&mut self, stop: impl Future<Output = ()>) -> bool {

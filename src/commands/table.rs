@@ -1,7 +1,7 @@
 //! Formats a plain-text table for people.
 
-/// The maximum number of characters of a cell. The end of a longer cell is cut off. Names and ARNs
-/// of secrets are shorter.
+/// The maximum number of characters of a cell. Sidekey cuts off the end of a longer cell. Names and
+/// ARNs of secrets are shorter.
 const CELL_CHARS_MAX: usize = 2048;
 
 /// The maximum width of a column in characters. A longer cell shifts the rest of its own row, so

@@ -2,15 +2,16 @@
 
 use std::io;
 
-/// The minimum width of the last column in characters. If the terminal has less room for the last
-/// column, wrapped lines begin further left.
+/// The minimum width of the table's last column, in characters. If the terminal has less space, the
+/// continuation of a wrapped line begins further left.
 const COLUMN_CHARS_MIN: usize = 24;
 
-/// How far wrapped lines are indented if the terminal is too narrow for the last column.
+/// The indentation of the continuation of a wrapped line, in characters, if the terminal is too
+/// narrow for the last column.
 const INDENT: usize = 4;
 
-/// Wraps the lines of a table at words if standard output is a terminal. The first line of `table`
-/// has the heads of the columns.
+/// Wraps the lines of a table between words if standard output is a terminal. The first line of
+/// `table` contains the column heads.
 pub(super) fn fitted(table: &str) -> String {
     match terminal_size::terminal_size_of(io::stdout()) {
         Some((width, _)) => wrapped(table, width.0.into()),
@@ -18,8 +19,8 @@ pub(super) fn fitted(table: &str) -> String {
     }
 }
 
-/// Wraps lines that are longer than `width` characters. The rest of a line continues below the last
-/// column. A word is never divided, so that it can be copied.
+/// Wraps lines that are longer than `width` characters. The rest of a line continues on the next
+/// line, below the last column. A word is never divided, so that it can be copied.
 fn wrapped(table: &str, width: usize) -> String {
     let heads = table.lines().next().unwrap_or_default();
     let last = heads.rfind(' ').map_or(0, |blank| heads[..=blank].chars().count());
@@ -40,9 +41,9 @@ fn wrapped(table: &str, width: usize) -> String {
     text
 }
 
-/// Returns the position of the blank at which a line must end to be at most `room` characters long.
-/// If the first word is longer, returns the position of the blank after this word. Returns `None` if
-/// the line is short enough or has no such blank.
+/// Returns the position of the space at which a line must end to be at most `room` characters long.
+/// If the first word is longer, returns the position of the space after this word. Returns `None`
+/// if the line is short enough or has no such space.
 fn blank_to_break_at(line: &str, room: usize) -> Option<usize> {
     let (limit, _) = line.char_indices().nth(room)?;
     if line[limit..].starts_with(' ') {

@@ -51,7 +51,11 @@ async fn commands_beside_dev_work_without_a_token() {
         assert_eq!((exec.0, exec.1.trim()), (Some(0), "the-value"));
         let (code, output) = Program::start(&["check", "app/db", "app/no"], &vars).ended().await;
         assert_eq!(code, Some(1), "{output}");
-        for part in ["reads from the fake of `sidekey dev`", "ok          app/db", "not-found:"] {
+        for part in [
+            "reads from the fake Secrets Manager of `sidekey dev`",
+            "ok          app/db",
+            "not-found:",
+        ] {
             assert!(output.contains(part), "{part}:\n{output}");
         }
         assert_eq!(Program::start(&["ping", "--ready"], &vars).ended().await.0, Some(0));

@@ -168,7 +168,7 @@ async fn missing_and_excess_permissions_are_reported() {
     assert_eq!(lines[2][..2], ["unneeded", "secretsmanager:*"]);
     assert_eq!(
         lines[3].join(" "),
-        "Not checked, because they belong to other services: logs:putlogevents"
+        "Not checked, because these actions belong to other AWS services: logs:putlogevents"
     );
 }
 

@@ -264,7 +264,8 @@ async fn wrong_values_are_refused_before_any_write() {
     for line in [
         "sidekey: openai-api-key/email: the field 'ai_api_key' is still a placeholder; \
          use --allow-placeholders to write the value anyway",
-        "sidekey: openai-api-key/fax: the secret's name matches no naming convention",
+        "sidekey: openai-api-key/fax: the secret's name matches no naming convention; correct the \
+         name in the file of values",
         "sidekey: openai-api-key/whatsapp: the field 'ai_api_key' begins or ends with white space",
         "sidekey: sms-credentials/a/b/twilio: the field 'twilio_account_sid' is a number and not a \
          string",

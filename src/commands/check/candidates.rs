@@ -1,38 +1,40 @@
-//! Collects the secrets that `sidekey check` checks. This module has no side effects.
+//! Collects the names and ARNs of the secrets that `sidekey check` checks. This module has no side
+//! effects.
 
 use crate::convention::Conventions;
 use crate::secret::arn::Arn;
 use crate::secret::reference::{Reference, SecretId};
 use std::collections::HashMap;
 
-/// The maximum number of different references (names or ARNs of secrets) in one run of `sidekey
-/// check`.
+/// The maximum number of different names and ARNs of secrets in one run of `sidekey check`.
 pub(super) const REFERENCES_MAX: usize = 10_000;
 
-/// The maximum number of locations that `sidekey check` reports for one secret. A JSON file may
-/// name the same secret many times.
+/// The maximum number of locations that `sidekey check` reports for one secret. A location is the
+/// place of the secret's name in a JSON file, and a file may name a secret many times.
 const LOCATIONS_MAX: usize = 5;
 
-/// The maximum number of bytes of one location in the report. A location, such as `Items[0].key`,
+/// The maximum length, in bytes, of one location in the report. A location, such as `Items[0].key`,
 /// contains keys of the JSON file, and a key may be very long.
 const LOCATION_BYTES_MAX: usize = 1024;
 
-/// A string that may be the name or ARN of a secret, and where it was found.
+/// A string that may be the name or ARN of a secret, and the places where the string was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) text: String,
-    /// Where the JSON file contains the string, such as `Items[0].key`. Empty if the string is from
-    /// the command line.
+    /// The places of the string in JSON files, such as `Items[0].key`. Empty if the string does not
+    /// come from a JSON file.
     pub(super) locations: Vec<String>,
 }
 
-/// Error: the arguments and the files name more than [`REFERENCES_MAX`] secrets.
+/// Error: the arguments and the JSON files of `sidekey check` name too many secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there are more than {REFERENCES_MAX} references to secrets; check fewer files at once")]
+#[error(
+    "there are more than {REFERENCES_MAX} names of secrets to check; check fewer files at once"
+)]
 pub(super) struct TooMany;
 
-/// All strings that may be names or ARNs of secrets, in the order in which they were found and
-/// without duplicates.
+/// The strings from arguments and JSON files that may be names or ARNs of secrets. Each string
+/// appears once, in the order in which the strings were found.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     all: Vec<Found>,
@@ -48,9 +50,10 @@ struct Found {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Location {
-    /// The index of the file in [`Candidates::files`].
+    /// The position of the JSON file in the list of searched files, counted from 0.
     file: usize,
-    /// The index of the JSON value in the file. A file may contain several JSON values.
+    /// The position of the JSON value in its file, counted from 0. A file may contain several JSON
+    /// values, one after another.
     value: usize,
     path: String,
 }
@@ -58,30 +61,31 @@ struct Location {
 #[derive(Debug)]
 struct File {
     name: String,
-    /// The number of JSON values in the file.
+    /// The number of JSON values that the file contains, as far as the search has read it.
     values: usize,
 }
 
 impl Candidates {
-    /// Adds a name or ARN from the command line or the configuration.
+    /// Adds the name or ARN of a secret from the command line or the configuration.
     pub(super) fn add(&mut self, text: &str) -> Result<(), TooMany> {
         self.found(text).map(|_| ())
     }
 
-    /// Begins a JSON file. The strings that are added later are from this file.
+    /// Begins the search of the JSON file `name`. Strings that are added later come from this file.
     pub(super) fn begin_file(&mut self, name: &str) {
         self.files.push(File { name: name.to_owned(), values: 0 });
     }
 
-    /// Begins the next JSON value of the current file.
+    /// Begins the search of the next JSON value. A file may contain several values, one after
+    /// another.
     pub(super) fn begin_value(&mut self) {
         if let Some(file) = self.files.last_mut() {
             file.values += 1;
         }
     }
 
-    /// Adds a string from the current JSON value. `path` is the location of the string in this
-    /// value.
+    /// Adds a string that may be a secret's name or ARN. `path` is the location of the string in
+    /// the current JSON value, such as `Items[0].key`.
     pub(super) fn add_from_file(&mut self, text: &str, path: &str) -> Result<(), TooMany> {
         let file = self.files.len().saturating_sub(1);
         let value = self.files.last().map_or(0, |file| file.values.saturating_sub(1));
@@ -118,8 +122,9 @@ impl Candidates {
     }
 }
 
-/// Returns the text of a location for the report. The text contains the file if there are several
-/// files, and the number of the JSON value if the file contains several values.
+/// Formats a location in a JSON file for the report, such as `a.json: [2].Items[0].key`. Omits the
+/// file name if there is only one file, and omits the number `[2]` of the JSON value if the file
+/// contains only one value.
 fn displayed(Location { file, value, path }: &Location, files: &[File]) -> String {
     let mut text = String::new();
     let Some(File { name, values }) = files.get(*file) else { return path.clone() };
@@ -140,7 +145,8 @@ fn shortened(location: &str) -> String {
     }
 }
 
-/// Returns whether a string is the name or ARN of a secret whose name matches a naming convention.
+/// Returns whether `text` is the name or ARN of a secret, and this name matches a pattern for names
+/// in `conventions`.
 pub(super) fn has_convention(text: &str, conventions: &Conventions) -> bool {
     let Ok(Reference { id, .. }) = Reference::parse(text) else { return false };
     match &id {
@@ -168,7 +174,7 @@ mod tests {
         candidates.begin_value();
         let long = "k".repeat(LOCATION_BYTES_MAX + 1);
         for path in ["a", "a", "[0]", "b", "c", &long, "d"] {
-            candidates.add_from_file("app/db", path).expect("one reference is not too many");
+            candidates.add_from_file("app/db", path).expect("one name must be allowed");
         }
         let all = candidates.into_all();
         let shortened = format!("{}…", &long[1..]);
@@ -182,8 +188,8 @@ mod tests {
             candidates.begin_file(file);
             for _ in 0..values {
                 candidates.begin_value();
-                candidates.add_from_file("app/db", "x").expect("one reference is not too many");
-                candidates.add_from_file("app/db", "").expect("one reference is not too many");
+                candidates.add_from_file("app/db", "x").expect("one name must be allowed");
+                candidates.add_from_file("app/db", "").expect("one name must be allowed");
             }
         }
         let expected = ["a.json: x", "a.json: ", "b.json: [0].x", "b.json: [0]", "b.json: [1].x"];
@@ -194,7 +200,7 @@ mod tests {
     fn number_of_references_is_limited() {
         let mut candidates = Candidates::default();
         for number in 0..REFERENCES_MAX {
-            candidates.add(&number.to_string()).expect("the number of references is allowed");
+            candidates.add(&number.to_string()).expect("the limit must allow this number of names");
         }
         assert_eq!(candidates.add("0"), Ok(()));
         assert_eq!(candidates.add("one more"), Err(TooMany));

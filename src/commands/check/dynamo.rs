@@ -1,23 +1,26 @@
-//! DynamoDB's typed JSON, such as `{"S": "x"}`, which DynamoDB uses in its API and in its exports.
-//! This module has no side effects.
+//! The typed JSON that DynamoDB uses in its API and in its exports, such as `{"S": "x"}` for the
+//! string `x`. This module has no side effects.
 
-/// How DynamoDB writes a value in typed JSON: an object with one key, the type of the value.
+/// The type of a value in DynamoDB's JSON. DynamoDB writes a value as an object with one key, which
+/// names the type, such as `{"S": "x"}` for a string.
 ///
 /// Source: "Data type descriptors" in AWS's DynamoDB developer guide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Type {
-    /// A string, a number or binary data: a JSON string.
+    /// A string, a number or binary data. DynamoDB writes such a value as a JSON string.
     Text,
-    /// A boolean or null: a JSON boolean.
+    /// A boolean or null. DynamoDB writes such a value as a JSON boolean.
     Flag,
-    /// A map: a JSON object. Its keys are the names of attributes, even if one is called `S`.
+    /// A map. DynamoDB writes a map as a JSON object, whose keys are attribute names and not types,
+    /// even if an attribute is named `S`.
     Map,
-    /// A list or a set: a JSON array.
+    /// A list or a set. DynamoDB writes such a value as a JSON array.
     List,
 }
 
 impl Type {
-    /// Returns the type with this key, or `None` if DynamoDB has no such type.
+    /// Returns the type that DynamoDB abbreviates as `key`, such as `S` for a string. Returns
+    /// `None` if DynamoDB has no such type.
     pub(super) fn of_key(key: &str) -> Option<Self> {
         match key {
             "S" | "N" | "B" => Some(Self::Text),

@@ -5,37 +5,38 @@ use crate::secret::json_text::parsed;
 use crate::secret::version::Content;
 use serde_json::Value;
 
-/// The number of characters of an API key that API Gateway generates. A user may also choose a key
-/// of another length.
+/// The length, in characters, of an API key that Amazon API Gateway generates. Users may also
+/// choose API keys of other lengths.
 const MADE_CHARS: usize = 40;
 
-/// The minimum number of characters of an API key that a user chose for API Gateway.
+/// The minimum length, in characters, of an API key that a user chooses for Amazon API Gateway.
 ///
 /// Source: `value` of `CreateApiKey` in AWS's API Gateway reference (20 to 128).
 const GIVEN_CHARS_MIN: usize = 20;
 
-/// The maximum number of characters of an API key that a user chose for API Gateway.
+/// The maximum length, in characters, of an API key that a user chooses for Amazon API Gateway.
 ///
 /// Source: `value` of `CreateApiKey` in AWS's API Gateway reference (20 to 128).
 const GIVEN_CHARS_MAX: usize = 128;
 
-/// If the name of a field contains one of these strings, the field may contain an API key of API
-/// Gateway. Names are compared in lower case and without separators.
+/// If the name of a secret's field contains one of these strings, the field may contain an API key
+/// of Amazon API Gateway. Case and separators are ignored, so `X-Api-Key` contains `xapikey`.
 const NAMES: [&str; 3] = ["apigateway", "apigw", "xapikey"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum GatewayKey {
-    /// The API key is the full value of the secret.
+    /// The full value of the secret is the API key.
     Value,
-    /// The API key is in the field with this name.
+    /// The secret's field with this name contains the API key.
     Field(String),
 }
 
-/// Searches a secret for an API key of API Gateway, and returns the location of the key. Returns
-/// `None` if nothing looks like such a key.
+/// Returns where a secret contains an API key of Amazon API Gateway. Returns `None` if nothing
+/// looks like such a key.
 ///
-/// If the secret has fields, their names decide. Otherwise, the form of the value decides: 40
-/// letters and digits in mixed case that are not a hexadecimal hash.
+/// The value of a field may be an API key if the field's name suggests this, such as `x-api-key`. A
+/// value without fields is probably an API key if it consists of 40 letters and digits in mixed
+/// case, and is not a hexadecimal hash.
 pub(super) fn find(content: &Content) -> Option<GatewayKey> {
     let Content::Text(text) = content else { return None };
     let text = str::from_utf8(text.expose()).ok()?;
@@ -48,9 +49,9 @@ pub(super) fn find(content: &Content) -> Option<GatewayKey> {
     }
 }
 
-/// Searches a JSON value for an API key of API Gateway, and returns the name of the field that
-/// contains the key. `name` is the name of a field around this value, if that name suggests an API
-/// key.
+/// Searches a JSON value for an API key of Amazon API Gateway, and returns the name of the field
+/// that contains the API key. `name` is the innermost field around `value` whose name suggests an
+/// API key.
 fn field(value: &Value, name: Option<&str>) -> Option<String> {
     match value {
         Value::String(text) => name.filter(|_| may_be_key(text)).map(str::to_owned),
@@ -77,9 +78,8 @@ fn is_generated(text: &str) -> bool {
         && !text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Returns whether the value of a field may be an API key, if the name of the field suggests this.
-/// URLs are not API keys. A value without a digit, such as `YOUR-API-KEY-GOES-HERE`, is only a
-/// dummy value.
+/// Returns whether the value of a field may be an API key of Amazon API Gateway. URLs are not API
+/// keys. A value without a digit, such as `YOUR-API-KEY-GOES-HERE`, is only a dummy value.
 fn may_be_key(text: &str) -> bool {
     (GIVEN_CHARS_MIN..=GIVEN_CHARS_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_graphic())

@@ -1,16 +1,16 @@
-//! Opens the JSON files for `sidekey check --from-json`: files, folders of files, and standard
-//! input. Files may be compressed with gzip.
+//! Opens the input of `sidekey check --from-json`: JSON files, folders of JSON files, and standard
+//! input. The input may be compressed with gzip.
 
 use flate2::read::MultiGzDecoder;
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 
-/// The ends of the names of those files in a folder that the command reads.
+/// In a folder, `sidekey check` reads only the files whose names end with one of these strings.
 const ENDS: [&str; 6] = [".json", ".json.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"];
 
-/// Returns the files at `path`: the file itself, or all JSON files in a folder and in its
-/// subfolders, in the order of their names.
+/// Returns the JSON files at `path`: the file itself, or for a folder, the JSON files in this
+/// folder and in its subfolders, sorted by name.
 pub(super) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -19,7 +19,7 @@ pub(super) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     add_files(path, &mut files)?;
     match files.is_empty() {
         true => Err(io::Error::other(format!(
-            "the folder contains no file whose name ends with {}",
+            "the folder contains no JSON file; the names of JSON files end with {}",
             ENDS.join(", ")
         ))),
         false => Ok(files),
@@ -46,8 +46,8 @@ fn is_json_name(name: &str) -> bool {
     ENDS.iter().any(|end| name.ends_with(end))
 }
 
-/// Opens a file, or standard input if the path is `-`. If the content is compressed, the returned
-/// stream decompresses it.
+/// Opens a file, or standard input if the path is `-`. If the content is compressed with gzip, the
+/// returned stream decompresses it.
 pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     match path.as_os_str() == "-" {
         true => decoded(io::stdin()),
@@ -55,8 +55,8 @@ pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     }
 }
 
-/// Detects by the first bytes whether a stream is compressed with gzip, and decompresses it. Omits
-/// the mark with which some editors begin a file in UTF-8.
+/// Returns a stream of plain text. Decompresses the input if its first bytes are those of gzip.
+/// Skips the byte order mark with which some editors begin a UTF-8 file.
 fn decoded(mut stream: impl Read + 'static) -> io::Result<Box<dyn Read>> {
     let mut head = Vec::new();
     (&mut stream).take(3).read_to_end(&mut head)?;
@@ -65,7 +65,7 @@ fn decoded(mut stream: impl Read + 'static) -> io::Result<Box<dyn Read>> {
         [0x1f, 0x8b, ..] => Ok(Box::new(MultiGzDecoder::new(Cursor::new(head).chain(stream)))),
         [0xef, 0xbb, 0xbf] => Ok(Box::new(stream)),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-            Err(io::Error::other("the file is in UTF-16: convert it to UTF-8"))
+            Err(io::Error::other("the file has the encoding UTF-16; convert the file to UTF-8"))
         }
         _ => Ok(Box::new(Cursor::new(head).chain(stream))),
     }
@@ -80,8 +80,8 @@ mod tests {
 
     fn gzip(text: &str) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        encoder.write_all(text.as_bytes()).expect("writing to memory does not fail");
-        encoder.finish().expect("writing to memory does not fail")
+        encoder.write_all(text.as_bytes()).expect("writing to a vector in memory must succeed");
+        encoder.finish().expect("writing to a vector in memory must succeed")
     }
 
     #[track_caller]
@@ -100,7 +100,10 @@ mod tests {
         check(b"\xef\xbb\xbf{}".to_vec(), Ok("{}"));
         check(gzip("{}"), Ok("{}"));
         check([gzip("{\"a\""), gzip(":1}")].concat(), Ok("{\"a\":1}"));
-        check(b"\xff\xfe{\0".to_vec(), Err("the file is in UTF-16: convert it to UTF-8"));
+        check(
+            b"\xff\xfe{\0".to_vec(),
+            Err("the file has the encoding UTF-16; convert the file to UTF-8"),
+        );
     }
 
     #[test]

@@ -1,24 +1,27 @@
-//! Prepares the text of a JSON file for the parser, byte by byte.
+//! Repairs incomplete characters in the text of a JSON file, before the JSON parser reads the text.
 //!
-//! A program may cut a text between the two halves of an emoji. The JSON then contains half a
-//! character, such as `\ud83d` alone, which the parser refuses. This module replaces such a half.
+//! JSON may write an emoji as two escapes, such as `\ud83d\ude00`. A program that shortens a text
+//! may cut between these two escapes. The parser refuses half of a pair, such as `\ud83d` alone, so
+//! this module replaces it.
 
 use std::io::{self, BufRead, BufReader, Read};
 
-/// The maximum length of one string in a JSON file, in bytes. The parser keeps a string in memory.
-/// The longest string that AWS sends is a body of 6 MB in an event of Lambda.
+/// The maximum length of one string in a JSON file, in bytes. The limit exists because the parser
+/// keeps a string in memory. The longest string that AWS sends is the body of a Lambda event, with
+/// 6 MB.
 const STRING_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// The JSON escape of U+FFFD, the replacement character of Unicode. The escape is as long as the
-/// escape that it replaces, so positions in error messages stay right.
+/// The JSON escape of U+FFFD, the replacement character of Unicode. This escape is as long as the
+/// escape that it replaces, so line and column numbers in error messages stay correct.
 const REPLACEMENT: &[u8] = b"\\ufffd";
 
-/// Reads JSON, and replaces each escape of half a character by the replacement character.
+/// A stream of JSON that replaces half of a pair of escapes, such as `\ud83d` alone, by the
+/// replacement character `\ufffd`.
 #[derive(Debug)]
 pub(super) struct Lenient<R> {
     inner: BufReader<R>,
     prepared: Vec<u8>,
-    /// The number of bytes of `prepared` that the parser has read.
+    /// The number of bytes of the buffer `prepared` that the parser has already read.
     taken: usize,
     text: Text,
 }
@@ -49,7 +52,8 @@ impl<R: Read> Read for Lenient<R> {
             let count = read.len();
             self.inner.consume(count);
             if self.text.string_bytes > STRING_BYTES_MAX {
-                let problem = format!("a string is longer than {STRING_BYTES_MAX} bytes");
+                let problem =
+                    format!("a JSON string in the file is longer than {STRING_BYTES_MAX} bytes");
                 return Err(io::Error::other(problem));
             }
         }
@@ -61,24 +65,27 @@ impl<R: Read> Read for Lenient<R> {
     }
 }
 
-/// The position in the JSON text.
+/// The state of the scan through the JSON text: whether the scan is inside a string, and the bytes
+/// of an unfinished escape.
 #[derive(Debug, Default)]
 struct Text {
     is_in_string: bool,
-    /// The number of bytes of the current string, or of the last string.
+    /// The number of bytes of the current JSON string so far. Between two strings, the length of
+    /// the previous string.
     string_bytes: usize,
-    /// The beginning of an escape that may be half a character. At most 12 bytes.
+    /// The bytes since a backslash, if these bytes may begin a pair of escapes such as
+    /// `\ud83d\ude00`. At most 12 bytes, the length of such a pair.
     held: Vec<u8>,
 }
 
-/// What happens to the held bytes of an escape.
+/// What the scan does with the bytes since a backslash, such as `\ud83d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Decision {
-    /// The next byte decides.
+    /// Wait for the next byte, because the escape may be incomplete.
     Wait,
-    /// The first `usize` bytes stay as they are.
+    /// Keep this number of bytes of the escape unchanged, because they form a complete character.
     Keep(usize),
-    /// The first escape is half a character.
+    /// Replace the first escape, because it is only half of a character.
     Replace,
 }
 
@@ -113,7 +120,8 @@ impl Text {
     }
 }
 
-/// Decides what happens to `held`, which begins with a backslash.
+/// Decides whether to keep or replace an escape. `held` contains the bytes of the JSON text since
+/// the backslash with which the escape begins.
 fn decide(held: &[u8]) -> Decision {
     match held {
         [_] => Decision::Wait,
@@ -134,20 +142,23 @@ fn decide(held: &[u8]) -> Decision {
     }
 }
 
-/// Returns the number in an escape such as `\ud83d`. Returns `None` if the escape is malformed.
+/// Returns the hexadecimal number in an escape such as `\ud83d`. Returns `None` if the escape is
+/// malformed.
 fn first_unit(escape: &[u8]) -> Option<u16> {
     let digits = str::from_utf8(escape.get(2..6)?).ok()?;
     u16::from_str_radix(digits, 16).ok()
 }
 
-/// What a number of UTF-16 stands for.
+/// The meaning of the number in an escape such as `\ud83d`. UTF-16 writes some characters, such as
+/// emojis, as a pair of two numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
-    /// The first half of a character.
+    /// The first number of a pair that stands for one character, such as an emoji.
     High,
-    /// The second half of a character.
+    /// The second number of a pair that stands for one character, such as an emoji.
     Low,
-    /// A complete character, or a malformed escape, which the parser reports.
+    /// The number of a complete character. A malformed escape counts as complete too, because the
+    /// JSON parser reports it.
     Complete,
 }
 
@@ -170,7 +181,7 @@ mod tests {
     fn prepared(text: &str) -> String {
         let mut prepared = String::new();
         let read = Lenient::new(text.as_bytes()).read_to_string(&mut prepared);
-        read.expect("no string is too long");
+        read.expect("no string of the test may be too long");
         prepared
     }
 
@@ -208,8 +219,9 @@ mod tests {
             Lenient::new(text.as_bytes()).read_to_end(&mut Vec::new())
         };
         assert!(read(STRING_BYTES_MAX / 2).is_ok());
-        let error = read(STRING_BYTES_MAX + 1).expect_err("the string must be too long");
-        assert_eq!(error.to_string(), "a string is longer than 8388608 bytes");
+        let error = read(STRING_BYTES_MAX + 1)
+            .expect_err("the stream must refuse a string that is too long");
+        assert_eq!(error.to_string(), "a JSON string in the file is longer than 8388608 bytes");
     }
 
     const PIECES: &[&str] = &["\\ud83d", "\\ude00", "\\", "\"", "u", "d83d", "\\u0041", "x", "é"];

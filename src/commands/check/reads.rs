@@ -15,13 +15,13 @@ const READS_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) version: Result<Version, FetchError>,
-    /// Whether Secrets Manager rotates the secret, and when it last did. `None` if the secret could
-    /// not be read, or if AWS denies `secretsmanager:DescribeSecret`.
+    /// Whether Secrets Manager rotates the secret, and the time of the last rotation. `None` if the
+    /// secret could not be read, or if AWS denies `secretsmanager:DescribeSecret`.
     pub(super) rotation: Option<Rotation>,
 }
 
-/// Reads every secret, and calls `on_read` after each secret. If a task panics, the result does not
-/// contain the secret that this task read.
+/// Reads every secret in a task of its own, and calls `on_read` after each secret. If a task
+/// panics, its secret is missing in the result.
 pub(super) async fn read_all(
     source: Arc<SecretsManager>,
     keys: Vec<Key>,
@@ -49,7 +49,8 @@ pub(super) async fn read_all(
     all
 }
 
-/// Returns the error to report for a secret whose reading task panicked.
+/// Returns the error that `sidekey check` reports for a secret if the task that read the secret
+/// panicked.
 pub(super) fn panicked() -> FetchError {
     let message = "reading the secret failed inside Sidekey; report this as a bug";
     FetchError::new(FetchErrorKind::Internal, "InternalFailure", message)

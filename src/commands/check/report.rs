@@ -1,5 +1,5 @@
-//! The report of `sidekey check` on one secret: the secret's metadata, and the problems that were
-//! found. This module has no side effects.
+//! The report of `sidekey check` on one secret: the secret's metadata, and the problems of its
+//! value. This module has no side effects.
 
 use super::candidates::{Candidate, names};
 use super::gateway_key::{self, GatewayKey};
@@ -22,7 +22,7 @@ use time::format_description::well_known::Rfc3339;
 #[derive(Debug)]
 pub(super) struct Criteria<'a> {
     pub(super) conventions: &'a Conventions,
-    /// Whether it is a problem if the name of a secret matches no naming convention.
+    /// Whether `sidekey check` reports a problem if a secret's name matches no naming convention.
     pub(super) is_strict: bool,
     pub(super) now: SystemTime,
     /// The AWS region of secrets that the user gives by name. An ARN contains its own region.
@@ -38,15 +38,15 @@ pub(super) struct Criteria<'a> {
 pub(super) struct Report {
     /// The name or ARN of the secret, exactly as it was given to the command.
     pub(super) reference: String,
-    /// Where the JSON file names the secret, such as `Items[0].key`.
+    /// The places in JSON files that name the secret, such as `Items[0].key`.
     #[serde(rename = "places")]
     pub(super) locations: Vec<String>,
     pub(super) ok: bool,
     pub(super) readable: bool,
     pub(super) arn: Option<String>,
     pub(super) name: Option<String>,
-    /// The kind of secret that the name suggests, such as `whatsapp-twilio`. `None` if the name
-    /// matches no naming convention.
+    /// The kind of the secret, such as `whatsapp-twilio`, which Sidekey derives from the secret's
+    /// name. `None` if the name matches no naming convention.
     pub(super) kind: Option<String>,
     pub(super) version_id: Option<String>,
     /// When AWS created the version of the secret that was read, as an RFC 3339 timestamp.
@@ -57,23 +57,23 @@ pub(super) struct Report {
     pub(super) findings: Vec<Finding>,
 }
 
-/// Whether Secrets Manager rotates the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Rotation {
     On,
     Off,
-    /// It is unknown whether Secrets Manager rotates the secret: the secret was not read, or AWS
-    /// denies `secretsmanager:DescribeSecret`.
+    /// It is unknown whether Secrets Manager rotates the secret, because the secret was not read,
+    /// or because AWS denies `secretsmanager:DescribeSecret`.
     Unknown,
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
     /// The type of the problem as a fixed word, such as `not-found`, so that programs need not
-    /// parse the message.
+    /// parse the error message.
     pub(super) code: String,
-    /// The field of the secret that has the problem. `None` if the problem is not in one field.
+    /// The name of the secret's field that has the problem. `None` if the problem is not in one
+    /// field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) field: Option<String>,
     pub(super) message: String,
@@ -103,7 +103,8 @@ impl Finding {
     }
 }
 
-/// Creates the report on one secret. `read` is what Secrets Manager returned for the secret.
+/// Creates the report of `sidekey check` on one secret. `read` is the result of reading the secret
+/// from Secrets Manager.
 pub(super) fn report(
     candidate: Candidate,
     reference: &Result<Reference, BadReference>,
@@ -153,8 +154,7 @@ pub(super) fn report(
     report
 }
 
-/// Completes the report on a secret that could be read: adds its metadata, and all problems with
-/// its value.
+/// Adds the metadata of a secret, and all problems of its value, to the report on the secret.
 fn add_version(
     report: &mut Report,
     reference: &Reference,
@@ -177,7 +177,7 @@ fn add_version(
         None if criteria.is_strict => {
             report.findings.push(Finding::new(
                 "no-convention",
-                "the secret's name matches no naming convention",
+                "the secret's name matches no naming convention, so Sidekey has no rules for the value",
             ));
         }
         None => {}
@@ -195,7 +195,6 @@ fn add_version(
 }
 
 fn gateway_key_finding(key: GatewayKey) -> Finding {
-    const ADVICE: &str = "keep API keys of API Gateway in API Gateway, not in Secrets Manager";
     let (field, subject) = match key {
         GatewayKey::Value => (None, "the value".to_owned()),
         GatewayKey::Field(name) => {
@@ -203,12 +202,12 @@ fn gateway_key_finding(key: GatewayKey) -> Finding {
             (Some(name), subject)
         }
     };
-    let message = format!("{subject} looks like an API key of API Gateway; {ADVICE}");
+    let message = format!(
+        "{subject} looks like an API key of Amazon API Gateway; keep such keys in API Gateway, not in Secrets Manager"
+    );
     Finding { field, ..Finding::new("api-gateway-key", message) }
 }
 
-/// Returns a problem for each rule that the value breaks. The convention contains the rules for
-/// this kind of secret.
 fn convention_findings(convention: &Convention, version: &Version) -> Vec<Finding> {
     convention.problems(&version.content).into_iter().map(problem_finding).collect()
 }
@@ -220,8 +219,8 @@ fn problem_finding(problem: Problem) -> Finding {
     }
 }
 
-/// Returns the kind of secret that the name suggests, such as `whatsapp-twilio`. Returns `None` if
-/// the name matches no naming convention.
+/// Returns the kind of a secret, such as `whatsapp-twilio`, which Sidekey derives from the secret's
+/// name or ARN. Returns `None` if the name matches no naming convention.
 fn expected_kind<'a>(id: &SecretId, conventions: &'a Conventions) -> Option<&'a str> {
     let convention = match id {
         SecretId::Name(name) => conventions.of_name(name),
@@ -277,8 +276,8 @@ pub(super) fn account<'a>(
     })
 }
 
-/// Returns the AWS account id of the caller's ARN in an error message of AWS. Such a message
-/// contains, for example, `arn:aws:sts::123456789012:assumed-role/…`.
+/// Returns the AWS account id of the caller in an error message of AWS. Such a message contains the
+/// ARN of the caller, for example `arn:aws:sts::123456789012:assumed-role/…`.
 fn account_of_caller(message: &str) -> Option<String> {
     let at = [":sts::", ":iam::"]
         .iter()

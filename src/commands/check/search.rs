@@ -1,11 +1,12 @@
 //! Searches a JSON file for strings that may be names or ARNs of secrets. This module has no side
 //! effects.
 //!
-//! A string counts as the name or ARN of a secret in two cases. It is at a configured path, which
-//! may begin at any object of the file, or it matches the name pattern of a naming convention.
+//! The search finds two kinds of strings. First, strings at a path that the setting
+//! `SIDEKEY_RESOLVE_PATHS` lists, such as `ai_config.key`. Such a path may begin at any object of
+//! the file. Second, names and ARNs that match a pattern for secret names.
 //!
-//! The search reads the file as a stream, and keeps only the strings that it finds. A tree of all
-//! values would need many times the size of the file.
+//! The search reads the file as a stream, and keeps only the strings that it finds. The parsed file
+//! would need many times more memory than the size of the file.
 
 mod node;
 
@@ -17,8 +18,8 @@ use node::Walk;
 use serde_json::error::Category;
 use std::io::Read;
 
-/// Error: a JSON file cannot be searched. The messages quote nothing from the file, because the
-/// file may contain secrets.
+/// Error: a JSON file cannot be searched. The error messages quote nothing from the file, because
+/// the file may contain secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SearchError {
     #[error("the file is not JSON: there is an error at line {line}, column {column}")]
@@ -33,7 +34,7 @@ pub(super) enum SearchError {
     TooMany(#[from] TooMany),
 }
 
-/// Adds all strings in a JSON file that may be names or ARNs of secrets to `candidates`. The file
+/// Adds the strings of a JSON file that may be names or ARNs of secrets to `candidates`. The file
 /// contains one JSON value, or several values one after another, such as JSON lines.
 pub(super) fn search(
     file: impl Read,

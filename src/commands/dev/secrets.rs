@@ -11,12 +11,12 @@ use std::time::SystemTime;
 /// An example of a secrets file, which error messages quote.
 const EXAMPLE: &str = r#"{"openai-api-key/whatsapp": {"ai_api_key": "sk-..."}, "plain": "text"}"#;
 
-/// The characters to percent-encode in the name of a secret in a URL. The set omits some characters
-/// that are valid in a query, such as `/`, so that the URL stays readable.
+/// The characters that are percent-encoded if a URL contains a secret's name. Some characters that
+/// are valid in a query, such as `/`, are not encoded, so that the URL stays readable.
 const QUERY_ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
 
-/// The secrets that `sidekey dev` serves, and the file of the user from which they come. There is
+/// The secrets that `sidekey dev` serves, and the user's file from which the secrets come. There is
 /// no file if the secrets are the built-in examples.
 #[derive(Debug)]
 pub(super) struct Secrets {
@@ -66,7 +66,7 @@ impl Secrets {
         self.seed.len()
     }
 
-    /// Reads the secrets file again if it has changed. Returns `true` if the file was read.
+    /// Reads the secrets file again if the file has changed. Returns `true` if the file was read.
     ///
     /// If reading or parsing the file fails, the old secrets stay.
     pub(super) fn reload(&mut self) -> anyhow::Result<bool> {
@@ -97,8 +97,8 @@ fn read(path: &Path, format: Format) -> anyhow::Result<Seed> {
     Seed::parse(format, &text).with_context(|| path.display().to_string())
 }
 
-/// Returns the URL path for reading the secret `name` from the agent. The path is the same as for
-/// AWS's Lambda extension for secrets, so that programs for that extension also work with Sidekey.
+/// Returns the URL path for reading the secret `name` from the agent. AWS's Lambda extension for
+/// secrets uses the same path, so programs for that extension also work with Sidekey.
 pub(super) fn path_of(name: &str) -> String {
     format!("/secretsmanager/get?secretId={}", utf8_percent_encode(name, QUERY_ENCODED))
 }

@@ -9,13 +9,13 @@ use hyper::header::{ETAG, HeaderValue};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How often the command checks the secrets file and the secrets that Sidekey serves.
+/// The pause between two checks of the secrets file, and of the secrets that Sidekey serves.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Shows how fast a change of the secrets file reaches readers: copies each change to the fake
-/// Secrets Manager, reads all secrets from Sidekey, and prints a line for each new version.
+/// Copies each change of the secrets file to the fake Secrets Manager, and prints a line when
+/// Sidekey serves the new version of a secret. The user sees how fast a change reaches readers.
 ///
-/// Repeats this until a read fails or the caller drops the future.
+/// Runs until a read fails or the caller drops the future.
 pub(super) async fn run(
     clock: &dyn Clock,
     fake: &Fake,

@@ -19,7 +19,6 @@ pub(super) enum ReadFrom {
     Aws,
 }
 
-/// How `sidekey get` prints a secret.
 #[derive(Debug)]
 pub(super) struct Output<'a> {
     /// The name or ARN of the secret as the user wrote it.
@@ -58,7 +57,8 @@ struct Json<'a> {
 }
 
 impl Output<'_> {
-    /// Returns the text to print without `--json`. On a terminal, the text ends with a newline.
+    /// Returns the output of `sidekey get` without `--json`: only the value. On a terminal, the
+    /// output also ends with a newline.
     pub(super) fn bare(&self, version: &Version) -> Result<SecretValue, OutputError> {
         let value = match self.content(version)? {
             Content::Binary(_) if self.is_terminal => return Err(OutputError::Binary),
@@ -110,8 +110,8 @@ impl Output<'_> {
     }
 }
 
-/// Writes a value to standard output. Bypasses Rust's output buffer, because a copy of the secret
-/// would stay in that buffer.
+/// Writes a value to standard output. Bypasses the output buffer of Rust's standard library,
+/// because a copy of the secret would stay in that buffer.
 pub(super) fn write(value: &SecretValue) -> io::Result<()> {
     let unbuffered = io::stdout().as_fd().try_clone_to_owned()?;
     File::from(unbuffered).write_all(value.expose())

@@ -31,13 +31,15 @@ pub(in crate::commands) enum BadTarget {
         "the pattern contains '**', which is not supported; write one '*' for each path segment"
     )]
     DoubleStar,
-    #[error("character {at} of the pattern is neither a wildcard nor one of A-Za-z0-9/_+=.@!-")]
+    #[error(
+        "character {at} of the pattern is invalid; write only *, ? and the characters of secret names: A-Za-z0-9/_+=.@!-"
+    )]
     Character {
         /// The position of the invalid character in the pattern, counted from 1.
         at: usize,
     },
     #[error(
-        "the pattern is longer than {NAME_CHARS_MAX} characters, the maximum of a secret's name"
+        "the pattern is longer than {NAME_CHARS_MAX} characters, the maximum length of a secret's name"
     )]
     TooLong,
     #[error(
@@ -139,14 +141,14 @@ fn name_part(pattern: &str) -> Option<&str> {
     is_arn.then_some(name)
 }
 
-/// Returns whether `part` has no other characters than wildcards, digits and `letters`.
+/// Returns whether `part` consists only of wildcards, digits and the characters in `letters`.
 fn consists_of(part: &str, letters: &str) -> bool {
     !part.is_empty()
         && part.chars().all(|c| "*?".contains(c) || c.is_ascii_digit() || letters.contains(c))
 }
 
-/// Returns whether a name pattern needs no further wildcards for the random suffix of the ARN,
-/// because its end matches the suffix already.
+/// Returns whether the end of a name pattern already matches the random suffix of an ARN, such as
+/// `*` or `-AbC1??`. Otherwise, the caller appends wildcards for the suffix.
 fn may_end_in_suffix(name: &str) -> bool {
     name.ends_with('*')
         || name.rsplit_once('-').is_some_and(|(_, end)| {

@@ -6,17 +6,15 @@ use super::key_arn::KeyArn;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// The IAM action for reading one secret.
 pub(super) const GET: &str = "secretsmanager:GetSecretValue";
 
-/// The IAM action for reading several secrets in one call.
 pub(super) const BATCH: &str = "secretsmanager:BatchGetSecretValue";
 
 /// The IAM action for decrypting secrets that are encrypted with a customer's own KMS key.
 pub(super) const DECRYPT: &str = "kms:Decrypt";
 
-/// The IAM condition key that restricts through which AWS services a role may use a KMS key.
-/// Sidekey's policies allow only Secrets Manager.
+/// The IAM condition key that restricts through which AWS services a role may use a KMS key. The
+/// policies that Sidekey writes allow only Secrets Manager.
 pub(super) const VIA_SERVICE: &str = "kms:ViaService";
 
 /// The maximum total length of all inline policies of an IAM role, in characters without white
@@ -30,15 +28,16 @@ const INLINE_CHARS_MAX: usize = 10_240;
 /// Source: "IAM and AWS STS quotas" in AWS's IAM user guide.
 const MANAGED_CHARS_MAX: usize = 6_144;
 
-/// The SAM expressions for the partition, region and account. Each expression has an example value,
-/// which helps to estimate the length of the policy after deployment.
+/// The expressions of a SAM template for the partition, region and account of an ARN. Each
+/// expression has an example value, with which Sidekey estimates the length of the deployed policy.
 pub(super) const SAM_LOCATION: [(&str, &str); 3] = [
     ("${AWS::Partition}", "aws"),
     ("${AWS::Region}", "eu-north-1"),
     ("${AWS::AccountId}", "123456789012"),
 ];
 
-/// A statement of the least-privilege policy. The statement allows one action.
+/// A statement of the least-privilege policy, an IAM policy that allows only reading some secrets.
+/// Each statement allows one action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Statement {
     pub(super) sid: String,
@@ -106,7 +105,6 @@ fn is_covered(all: &[String], at: usize) -> bool {
     })
 }
 
-/// An IAM policy document, which is serialized to JSON.
 #[derive(Debug, Serialize)]
 pub(in crate::commands) struct Document {
     #[serde(rename = "Version")]
@@ -155,9 +153,9 @@ impl Document {
 
     /// Returns a warning if the policy is longer than IAM allows.
     ///
-    /// `expressions` are template expressions, such as `${AWS::Region}`, with an example value
-    /// each. The real values are unknown until deployment, so the example values are counted
-    /// instead.
+    /// `expressions` are template expressions, such as `${AWS::Region}`, each with an example
+    /// value. The real values are unknown until deployment, so the function counts the example
+    /// values instead.
     pub(super) fn size_warning(&self, expressions: &[(String, &str)]) -> Option<String> {
         let mut text = self.json();
         for (expression, sample) in expressions {
@@ -207,8 +205,8 @@ fn sam_text(value: &str) -> String {
     }
 }
 
-/// Formats the statements as a Terraform data source. Also defines the data sources from which the
-/// statements take the account, partition and region.
+/// Formats the policy statements as a Terraform data source. Also defines the data sources from
+/// which the statements take the account, partition and region.
 pub(super) fn terraform(statements: &[Statement], label: &str) -> String {
     let mut text = String::new();
     for source in ["aws_caller_identity", "aws_partition", "aws_region"] {

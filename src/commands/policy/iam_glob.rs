@@ -8,9 +8,9 @@
 
 /// Returns whether the pattern `wide` matches every string that the pattern `narrow` matches.
 ///
-/// `true` is always right. `false` is wrong for a few unusual pairs, such as `?*a` and `*aa`. For
-/// such a pair, Sidekey may report a granted permission as missing, but it never reports a missing
-/// permission as granted.
+/// The result `true` is always right. The result `false` is wrong for a few unusual pairs, such as
+/// `?*a` and `*aa`. For such a pair, Sidekey may report a granted permission as missing, but it
+/// never reports a missing permission as granted.
 pub(super) fn covers(wide: &str, narrow: &str) -> bool {
     let (wide, narrow) = (ordered(wide), ordered(narrow));
     let (mut at_wide, mut at_narrow) = (0, 0);
@@ -145,8 +145,8 @@ mod tests {
         check("**", "*", true);
     }
 
-    /// Compares the functions with a simple matcher, for every string of up to four letters `a` and
-    /// `b`.
+    /// Tries all pairs of short patterns. Checks the result of `covers` and `overlap` for each pair
+    /// by matching both patterns with every string of up to four letters `a` and `b`.
     #[test]
     fn results_hold_for_every_short_text() {
         let patterns = words("ab*?", 3);
@@ -177,8 +177,8 @@ mod tests {
         all
     }
 
-    /// Tries every possible length for each `*`. This is slow, but simple enough to be certainly
-    /// right.
+    /// Returns whether the pattern matches the text. Tries every possible length for each `*`,
+    /// which is slow, but obviously correct.
     fn matched_by_hand(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern.split_first(), text.split_first()) {
             (None, None) => true,

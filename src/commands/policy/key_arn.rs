@@ -13,7 +13,9 @@ pub(super) struct KeyArn {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadKey {
-    #[error("an alias has no effect in a policy; use the key's ARN from `aws kms describe-key`")]
+    #[error(
+        "this is an alias of a KMS key, which has no effect in a policy; use the key's ARN from `aws kms describe-key`"
+    )]
     Alias,
     #[error("this is not the ARN of a KMS key; write arn:PARTITION:kms:REGION:ACCOUNT:key/ID")]
     NotAKey,

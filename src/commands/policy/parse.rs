@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 /// The maximum number of layers around a policy that the parser removes. For example, the AWS CLI
-/// prints a policy inside a larger JSON object, as a JSON string or percent-encoded.
+/// prints a policy as a JSON string, or as percent-encoded text, inside a larger JSON object.
 const WRAPPINGS_MAX: usize = 6;
 
 /// A statement of the policy that `sidekey policy --verify` checks.
@@ -20,14 +20,14 @@ pub(super) struct ParsedStatement {
     pub(super) conditions: Vec<Condition>,
 }
 
-/// Which actions or which resources a policy statement applies to.
+/// The actions, or the resources, to which a policy statement applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Selection {
-    /// The statement has `Action` or `Resource`: it applies to everything that one of these
-    /// patterns matches.
+    /// The statement has `Action` or `Resource`: the statement applies to everything that matches
+    /// one of these patterns.
     Only(Vec<String>),
-    /// The statement has `NotAction` or `NotResource`: it applies to everything that none of these
-    /// patterns matches.
+    /// The statement has `NotAction` or `NotResource`: the statement applies to everything that
+    /// matches none of these patterns.
     AllBut(Vec<String>),
 }
 
@@ -47,12 +47,16 @@ pub(super) enum BadPolicy {
          iam get-role-policy` or `aws iam get-policy-version`"
     )]
     NoStatement,
-    #[error("{} has a Principal, so the policy belongs to a resource, not to a role", named(.0))]
+    #[error(
+        "{} has a Principal, so this is the policy of a resource; verify a policy of a role instead",
+        named(.0)
+    )]
     Principal(String),
-    #[error("in {}, {expected} is missing or malformed", named(statement))]
+    #[error("{} is malformed: {expected}", named(statement))]
     Statement {
         statement: String,
-        /// The key of the statement that is missing or malformed, such as `Effect`.
+        /// The rule that the policy statement breaks, such as `the key Effect must have the value
+        /// Allow or Deny`.
         expected: &'static str,
     },
 }
@@ -116,17 +120,18 @@ fn statement(number: usize, value: &Value) -> Result<ParsedStatement, BadPolicy>
     let is_allow = match value["Effect"].as_str() {
         Some("Allow") => true,
         Some("Deny") => false,
-        _ => return Err(bad("Effect (Allow or Deny)")),
+        _ => return Err(bad("the key Effect must have the value Allow or Deny")),
     };
-    let actions = selection(value, "Action", "NotAction")
-        .ok_or_else(|| bad("Action or NotAction (exactly one of them, as a string or a list)"))?;
+    let actions = selection(value, "Action", "NotAction").ok_or_else(|| {
+        bad("the statement must have either Action or NotAction, as a string or a list")
+    })?;
     let resources = selection(value, "Resource", "NotResource").ok_or_else(|| {
-        bad("Resource or NotResource (exactly one of them, as a string or a list)")
+        bad("the statement must have either Resource or NotResource, as a string or a list")
     })?;
     let conditions = match value.get("Condition") {
         None => Vec::new(),
         Some(conditions) => parse_conditions(conditions).ok_or_else(|| {
-            bad("Condition (a JSON object with one member for each condition operator)")
+            bad("the key Condition must have a JSON object with a member for each condition operator")
         })?,
     };
     Ok(ParsedStatement { label, is_allow, actions: lower_case(actions), resources, conditions })
@@ -258,20 +263,23 @@ mod tests {
         let with = |part: &str| format!(r#"{{"Statement":[{{"Sid":"S",{part}}}]}}"#);
         refused(
             &with(r#""Effect":"allow""#),
-            "in the statement S, Effect (Allow or Deny) is missing or malformed",
+            "the statement S is malformed: the key Effect must have the value Allow or Deny",
         );
         refused(
             &with(r#""Effect":"Allow","Resource":"*""#),
-            "in the statement S, Action or NotAction",
+            "the statement S is malformed: the statement must have either Action or NotAction",
         );
         refused(
             &with(r#""Effect":"Allow","Action":"*""#),
-            "in the statement S, Resource or NotResource",
+            "the statement S is malformed: the statement must have either Resource or NotResource",
         );
         refused(&with(r#""Effect":"Allow","Action":[1],"Resource":"*""#), "Action or NotAction");
         refused(&with(r#""Effect":"Allow","Principal":"*""#), "the statement S has a Principal");
         let condition = r#""Effect":"Allow","Action":"*","Resource":"*","Condition":[]"#;
-        refused(&with(condition), "in the statement S, Condition (a JSON object");
+        refused(
+            &with(condition),
+            "the statement S is malformed: the key Condition must have a JSON object",
+        );
     }
 
     const MANY: &str = r#"{"Statement":[{"Sid":"S","Effect":"Allow","NotAction":["A:B"],"Resource":"*",

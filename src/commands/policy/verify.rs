@@ -14,7 +14,8 @@ use super::parse::{Condition, ParsedStatement, Selection, named};
 use serde::Serialize;
 use std::fmt;
 
-/// The differences between an IAM policy and the least-privilege policy.
+/// The differences between an existing IAM policy and the least-privilege policy, which allows only
+/// the permissions that Sidekey needs.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Verdict {
     pub(super) lacks: Vec<Lack>,
@@ -33,7 +34,6 @@ pub(super) struct Lack {
     pub(super) reason: LackReason,
 }
 
-/// The reason why a permission counts as missing in the policy.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "why", rename_all = "snake_case")]
 pub(super) enum LackReason {
@@ -45,8 +45,8 @@ pub(super) enum LackReason {
         /// The ARNs in the policy that may be the secret's ARN.
         arns: Vec<String>,
     },
-    /// The policy grants the permission only under conditions, and Sidekey cannot judge whether
-    /// these hold.
+    /// The policy grants the permission only under conditions, and Sidekey cannot know whether the
+    /// conditions hold.
     UnderCondition {
         /// The `Sid` of the policy statement, or words such as `statement 2` if it has no `Sid`.
         statement: String,
@@ -61,8 +61,8 @@ pub(super) enum LackReason {
     Denied {
         statement: String,
     },
-    /// A `Deny` statement has conditions, or applies only to a part of the permission, such as some
-    /// of the secrets.
+    /// A `Deny` statement may deny the permission: the statement has conditions, or applies only to
+    /// some of the secrets.
     PerhapsDenied {
         statement: String,
     },
@@ -76,7 +76,6 @@ pub(super) struct Excess {
     pub(super) resource: String,
     #[serde(rename = "why")]
     pub(super) reason: ExcessReason,
-    /// Whether the policy grants the permission only under conditions.
     pub(super) is_conditional: bool,
 }
 
@@ -119,8 +118,8 @@ pub(super) fn verify(policy: &[ParsedStatement], least: &[Statement]) -> Verdict
 
 // === Missing permissions ===
 
-/// Returns why it is not certain that the policy allows an action on a resource. Returns `None` if
-/// it is certain.
+/// Returns why the policy may not allow an action on a resource. Returns `None` if the policy
+/// certainly allows the action.
 fn lack_reason(policy: &[ParsedStatement], need: &Statement, resource: &str) -> Option<LackReason> {
     let action = need.action.to_ascii_lowercase();
     let denied = policy
@@ -153,9 +152,9 @@ fn lack_reason(policy: &[ParsedStatement], need: &Statement, resource: &str) -> 
     Some(reason)
 }
 
-/// Returns how a `Deny` statement affects an action on a resource: `Denied` if it certainly denies
-/// the action, and `PerhapsDenied` if it may deny it. Returns `None` if it does not affect the
-/// action.
+/// Returns how a `Deny` statement affects an action on a resource. Returns `Denied` if the
+/// statement certainly denies the action, `PerhapsDenied` if it may deny the action, and otherwise
+/// `None`.
 fn denied_by(one: &ParsedStatement, action: &str, resource: &str) -> Option<LackReason> {
     let statement = one.label.clone();
     let is_complete = includes(&one.actions, action) && includes(&one.resources, resource);
@@ -188,8 +187,8 @@ fn is_exclusion(selection: &Selection) -> bool {
     matches!(selection, Selection::AllBut(_))
 }
 
-/// Returns whether a statement applies to everything that the pattern `narrow` matches. `selection`
-/// has the statement's actions or resources. If this is uncertain, returns `false`.
+/// Returns whether a statement certainly applies to everything that the pattern `narrow` matches.
+/// `selection` has the statement's actions or resources.
 fn includes(selection: &Selection, narrow: &str) -> bool {
     match selection {
         Selection::Only(patterns) => patterns.iter().any(|wide| covers(wide, narrow)),
@@ -199,8 +198,8 @@ fn includes(selection: &Selection, narrow: &str) -> bool {
     }
 }
 
-/// Returns whether a statement applies to anything that the pattern `narrow` matches. `selection`
-/// has the statement's actions or resources. If this is uncertain, returns `true`.
+/// Returns whether a statement may apply to something that the pattern `narrow` matches.
+/// `selection` has the statement's actions or resources.
 fn meets(selection: &Selection, narrow: &str) -> bool {
     match selection {
         Selection::Only(patterns) => {
@@ -210,8 +209,8 @@ fn meets(selection: &Selection, narrow: &str) -> bool {
     }
 }
 
-/// Replaces variables in a pattern, such as `${aws:username}`, by `*`. Their values are unknown
-/// until AWS evaluates the policy.
+/// Replaces variables in a pattern, such as `${aws:username}`, by `*`, because the values of
+/// variables are unknown until AWS evaluates the policy.
 fn without_variables(pattern: &str) -> String {
     let mut replaced = String::new();
     let mut rest = pattern;
@@ -369,7 +368,7 @@ impl fmt::Display for LackReason {
                 let (statement, arns) = (named(statement), arns.join(", "));
                 write!(
                     f,
-                    "{statement} grants it on {arns}, which may be this secret; give --verify the secret's full ARN in place of its name"
+                    "{statement} grants this permission on {arns}, which may be this secret; give --verify the secret's full ARN instead of its name"
                 )
             }
             Self::UnderCondition { statement, keys } => {
@@ -380,7 +379,7 @@ impl fmt::Display for LackReason {
                 let statement = named(statement);
                 write!(
                     f,
-                    "{statement} grants this permission only by NotAction or NotResource, which does not count"
+                    "{statement} grants this permission only by NotAction or NotResource; use Action and Resource instead"
                 )
             }
             Self::Denied { statement } => {

@@ -29,9 +29,8 @@ const COMPLAINT_CHARS_MAX: usize = 500;
 /// The argument that makes the AWS CLI read the secret's value from standard input.
 const FROM_PIPE: &str = "file:///dev/stdin";
 
-/// The minimum length, in characters, of the parts of a secret's value that Sidekey looks for in an
-/// error message. It hides a message that contains such a part. Shorter parts would often match by
-/// chance.
+/// If an error message of the AWS CLI contains a part of the secret's value with at least this
+/// number of characters, Sidekey hides the message. Shorter parts would often match by chance.
 const TELLING_CHARS: usize = 4;
 
 #[derive(Debug)]
@@ -45,10 +44,10 @@ pub(super) struct AwsCli<'a> {
 pub(super) enum Outcome {
     Created,
     Updated,
-    /// The secret to create exists already. The command did not change it.
+    /// The secret to create exists already. The AWS CLI did not change the secret.
     Exists,
     Missing,
-    /// The reason why the command failed, for the user.
+    /// The AWS CLI failed for this reason, which Sidekey shows to the user.
     Failed(String),
 }
 
@@ -63,15 +62,14 @@ impl Outcome {
         }
     }
 
-    /// Returns whether the command counts as successful. This includes `Exists`, so that a user can
-    /// run the same command again after a partial failure.
+    /// Returns whether the command counts as successful. A secret that exists already is a success
+    /// too, so that a user can run the same command again after a partial failure.
     pub(super) fn is_good(&self) -> bool {
         matches!(self, Self::Created | Self::Updated | Self::Exists)
     }
 }
 
 impl AwsCli<'_> {
-    /// Creates or updates one secret with the AWS CLI, and waits for the result.
     pub(super) async fn run(
         &self,
         operation: Operation,
@@ -149,8 +147,8 @@ fn failure(status: ExitStatus, errors: &str, value: &SecretValue) -> String {
     Printable(line).to_string().chars().take(COMPLAINT_CHARS_MAX).collect()
 }
 
-/// Returns whether an error message contains the secret's value. If the value is JSON, also checks
-/// for each string inside the JSON.
+/// Returns whether the error message `text` contains the secret's value. If the value is JSON, also
+/// searches the message for each string of the JSON.
 fn shows(text: &str, value: &SecretValue) -> bool {
     str::from_utf8(value.expose()).is_ok_and(|part| shows_part(text, part))
         || parsed(value.expose()).is_ok_and(|json| shows_json(text, &json))

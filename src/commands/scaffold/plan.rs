@@ -1,6 +1,6 @@
-//! Plans the secrets to create or update. A convention has the pattern of a secret's name, such as
-//! `openai-api-key/{channel}`. The user gives values for the placeholders in this pattern, such as
-//! `{channel}`. This module has no side effects.
+//! Plans the secrets to create or update. A naming convention has a pattern for secret names, such
+//! as `openai-api-key/{channel}`. The user gives values for the placeholders in this pattern, such
+//! as `{channel}`. This module has no side effects.
 
 use crate::convention::pattern::{FillError, PlaceholderValues};
 use crate::convention::{Convention, Conventions};
@@ -18,13 +18,13 @@ pub(super) const PROJECT: &str = "project_name";
 /// The placeholder `{channel}` in secret names. The option `--channel` sets its value.
 pub(super) const CHANNEL: &str = "channel";
 
-/// Which secrets the user wants to create or update.
+/// The user's choice of the secrets to create or update.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PlanRequest {
     /// The kinds of secrets to create or update, such as `whatsapp-twilio`. Empty means all kinds.
     pub(super) kinds: Vec<String>,
-    /// The message channels whose secrets to create or update, such as `whatsapp`. Empty means all
-    /// channels.
+    /// The message channels, such as `whatsapp`, whose secrets are created or updated. Empty means
+    /// all channels.
     pub(super) channels: Vec<String>,
     /// The values for the placeholders in secret names, such as `acme` for the key `company_name`.
     pub(super) values: BTreeMap<String, String>,
@@ -34,7 +34,6 @@ pub(super) struct PlanRequest {
 pub(super) struct PlannedSecret<'a> {
     pub(super) name: String,
     pub(super) convention: &'a Convention,
-    /// The values of the placeholders in the secret's name, such as `acme` for `company_name`.
     pub(super) placeholder_values: PlaceholderValues,
 }
 
@@ -45,17 +44,18 @@ pub(super) enum PlanError {
     #[error("no selected kind of secret belongs to the channel '{unknown}'; the known channels are {}", known.join(", "))]
     Channel {
         unknown: String,
-        /// The channels of the selected kinds of secrets, such as `whatsapp`.
+        /// The message channels, such as `whatsapp`, of the secrets that the user selected.
         known: Vec<String>,
     },
     #[error("the placeholder '{placeholder}' in the names of these kinds of secrets has no value: {}; use {}", kinds.join(", "), option(placeholder))]
     Missing {
         placeholder: String,
-        /// The kinds of secrets, such as `sms-twilio`, whose names need a value for the
-        /// placeholder.
+        /// The kinds of secrets, such as `sms-twilio`, whose names contain the placeholder.
         kinds: Vec<String>,
     },
-    #[error("no selected kind of secret has the placeholder '{0}' in its name")]
+    #[error(
+        "no selected kind of secret has the placeholder '{0}' in its name; remove the option that sets the placeholder"
+    )]
     Unused(String),
     #[error("{kind}: {problem}")]
     Name { kind: String, problem: FillError },
@@ -67,8 +67,8 @@ pub(super) enum PlanError {
     Nothing,
 }
 
-/// Returns the option that sets a placeholder, such as `--company` for `company_name`. Error
-/// messages tell the user which option is missing.
+/// Returns the option that sets a placeholder, such as `--company` for `company_name`. An error
+/// message shows the option if the placeholder has no value.
 fn option(placeholder: &str) -> String {
     match placeholder {
         COMPANY => "--company".to_owned(),
@@ -78,8 +78,8 @@ fn option(placeholder: &str) -> String {
     }
 }
 
-/// Returns the secrets to create or update. If the request has mistakes, returns all mistakes
-/// instead.
+/// Returns the secrets to create or update. If the request has mistakes, returns an error for each
+/// mistake instead.
 pub(super) fn plan<'a>(
     conventions: &'a Conventions,
     request: &PlanRequest,
@@ -141,8 +141,8 @@ pub(super) fn plan<'a>(
     if problems.is_empty() { Ok(planned) } else { Err(problems) }
 }
 
-/// Returns an error for each placeholder that needs a value but has none. The names of the selected
-/// secrets decide which placeholders need a value.
+/// Returns an error for each placeholder that has no value, but is in the name of a selected
+/// secret.
 fn missing_values(selected: &[&Convention], request: &PlanRequest) -> Vec<PlanError> {
     let mut kinds: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for convention in selected {
@@ -161,12 +161,11 @@ fn missing_values(selected: &[&Convention], request: &PlanRequest) -> Vec<PlanEr
         .collect()
 }
 
-/// Returns whether the secrets of a naming convention are for messages of a channel, such as
-/// `whatsapp`.
+/// Returns whether a kind of secret is for messages of a channel, such as `whatsapp`. `convention`
+/// has the rules for this kind.
 ///
-/// A secret's name may contain the placeholder `{channel}`. Then the convention belongs to every
-/// channel that the placeholder allows. Otherwise, the kind of secret begins with its channel, as
-/// in `whatsapp-twilio`.
+/// If the secret's name contains the placeholder `{channel}`, its allowed values are the channels.
+/// Otherwise, the kind begins with the channel, as in `whatsapp-twilio`.
 fn belongs_to(convention: &Convention, channel: &str) -> bool {
     match has(convention, CHANNEL) {
         true => {
@@ -177,7 +176,8 @@ fn belongs_to(convention: &Convention, channel: &str) -> bool {
     }
 }
 
-/// Returns the channels to which the secrets of some naming conventions belong, each channel once.
+/// Returns the message channels, such as `whatsapp`, of some kinds of secrets. Each channel appears
+/// once.
 fn channels<'a>(conventions: impl Iterator<Item = &'a Convention>) -> Vec<String> {
     let mut known = Vec::new();
     for convention in conventions {
@@ -207,8 +207,8 @@ fn has(convention: &Convention, placeholder: &str) -> bool {
 }
 
 /// Returns the values to use for a placeholder in a secret's name. If the user gave a value,
-/// returns this value. Otherwise, returns the channels that the user selected, or all values that
-/// the naming convention allows.
+/// returns only this value. Otherwise, returns the channels that the user selected, or all values
+/// that the placeholder allows.
 fn candidate_values<'a>(
     convention: &'a Convention,
     placeholder: &str,
@@ -230,10 +230,9 @@ fn candidate_values<'a>(
 }
 
 /// Returns every combination of values for the placeholders in the name of one kind of secret. Each
-/// combination gives one secret.
+/// combination gives the name of one secret.
 ///
-/// Stops after [`SECRETS_MAX`] + 1 combinations, because the caller then refuses the request
-/// anyway.
+/// Stops after [`SECRETS_MAX`] + 1 combinations, because the caller refuses to create more secrets.
 fn combinations(convention: &Convention, request: &PlanRequest) -> Vec<PlaceholderValues> {
     let mut all = vec![PlaceholderValues::default()];
     for placeholder in convention.pattern().placeholders() {
@@ -334,15 +333,15 @@ mod tests {
                  openai-api-key",
                 "no selected kind of secret belongs to the channel 'pager'; the known channels are whatsapp, sms, \
                  email",
-                "no selected kind of secret has the placeholder 'a' in its name",
+                "no selected kind of secret has the placeholder 'a' in its name; remove the option that sets the placeholder",
             ],
         );
         refused(
             &request(&["sms-twilio"], &["email"], &ACME),
             &[
                 "no selected kind of secret belongs to the channel 'email'; the known channels are sms",
-                "no selected kind of secret has the placeholder 'company_name' in its name",
-                "no selected kind of secret has the placeholder 'project_name' in its name",
+                "no selected kind of secret has the placeholder 'company_name' in its name; remove the option that sets the placeholder",
+                "no selected kind of secret has the placeholder 'project_name' in its name; remove the option that sets the placeholder",
             ],
         );
         let values = [(COMPANY, "a/b"), (PROJECT, "$(x)")];

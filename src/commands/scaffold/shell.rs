@@ -8,7 +8,6 @@ pub(super) enum Operation {
     Update,
 }
 
-/// Returns the words of an AWS CLI command: the program and its arguments.
 pub(super) fn command_words(
     operation: Operation,
     program: &str,

@@ -1,7 +1,7 @@
 //! The new values of secrets for `sidekey scaffold --update`.
 //!
-//! Sidekey checks all values before it writes any value. A value must follow its convention, which
-//! has the rules for this kind of secret.
+//! Sidekey checks all values before it writes any value. A value must follow the rules for this
+//! kind of secret, which are called its convention.
 
 use crate::convention::Convention;
 use crate::convention::problem::Problem;
@@ -20,36 +20,32 @@ const VALUE_BYTES_MAX: u64 = 65_536;
 /// The maximum number of bytes of a JSON file that contains the values of several secrets.
 const VALUES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// The new values of secrets for `sidekey scaffold --update`.
 #[derive(Debug)]
 pub(super) enum Values {
     /// A JSON object with the new values. Each key is the name of a secret.
     File(Map<String, Value>),
-    /// A folder with the new values. The file `NAME.json` in it has the value of the secret NAME.
+    /// A folder with the new values. The file `NAME.json` in this folder has the value of the
+    /// secret NAME.
     Folder(PathBuf),
 }
 
-/// The error messages quote nothing from the file of values, because it contains secrets.
+/// Error: the file with the new values of secrets is wrong. The error messages quote nothing from
+/// the file, because it contains secrets.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadValues {
     #[error(transparent)]
     Unreadable(#[from] io::Error),
-    #[error("the file is longer than {0} bytes")]
+    #[error("the file with the values is longer than {0} bytes")]
     TooLong(u64),
     #[error("the file is not valid JSON; the error is at line {line}, column {column}")]
-    NotJson {
-        /// The line of the JSON error in the file, counted from 1.
-        line: usize,
-        /// The column of the JSON error in the file, counted from 1.
-        column: usize,
-    },
+    NotJson { line: usize, column: usize },
     #[error("the file is not a JSON object of the form {{\"NAME\": VALUE}}")]
     NotAnObject,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ValueError {
-    #[error("the file has no value for this secret")]
+    #[error("the file with the values has no value for this secret")]
     Absent,
     #[error("{}: {error}", path.display())]
     File { path: PathBuf, error: BadValues },
@@ -60,8 +56,8 @@ pub(super) enum ValueError {
 }
 
 impl Values {
-    /// Reads the JSON file at `path`, or standard input if the path is `-`. If `path` is a folder,
-    /// reads nothing yet: the file of each secret is read when its value is needed.
+    /// Reads the JSON file at `path`, or standard input if the path is `-`. For a folder, reads
+    /// nothing yet: the file of each secret is read when its value is needed.
     pub(super) fn read(path: &Path) -> Result<Self, BadValues> {
         if path.as_os_str() == "-" {
             return Self::parse(&bytes(io::stdin(), VALUES_BYTES_MAX)?);
@@ -101,7 +97,8 @@ impl Values {
         }
     }
 
-    /// Returns the new value of a secret. If the value breaks its convention, returns all problems.
+    /// Returns the new value of a secret. If the value breaks rules of `convention`, returns all
+    /// problems instead.
     pub(super) fn value(
         &self,
         name: &str,
@@ -156,7 +153,8 @@ mod tests {
     #[track_caller]
     fn check(values: &Values, may_be_placeholder: bool, expected: Result<usize, &str>) {
         let conventions = Conventions::built_in();
-        let (convention, _) = conventions.of_name(NAME).expect("the name must match a convention");
+        let (convention, _) =
+            conventions.of_name(NAME).expect("the name must match a naming convention");
         let len = values.value(NAME, convention, may_be_placeholder).map(|value| value.len());
         let len = len.map_err(|errors| {
             errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
@@ -180,7 +178,11 @@ mod tests {
         let message = format!("{error}; use --allow-placeholders to write the value anyway");
         check(&placeholder, false, Err(&message));
         check(&placeholder, true, Ok(30));
-        check(&Values::File(Map::new()), false, Err("the file has no value for this secret"));
+        check(
+            &Values::File(Map::new()),
+            false,
+            Err("the file with the values has no value for this secret"),
+        );
     }
 
     #[test]
@@ -198,7 +200,7 @@ mod tests {
         assert_eq!(error("\"hunter2\""), not_an_object);
         let too_long =
             bytes(&b"hunter2"[..], 3).expect_err("the stream must be refused as too long");
-        assert_eq!(too_long.to_string(), "the file is longer than 3 bytes");
+        assert_eq!(too_long.to_string(), "the file with the values is longer than 3 bytes");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Searches one value of a JSON file, and all values inside it, as a stream. This module has no side
-//! effects.
+//! Searches one JSON value, and all values inside this value, for names and ARNs of secrets. The
+//! value is read as a stream. This module has no side effects.
 
 use crate::commands::check::candidates::{Candidates, TooMany, has_convention};
 use crate::commands::check::dynamo::Type;
@@ -11,26 +11,27 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use std::fmt::{self, Display, Write};
 use std::io::Read;
 
-/// How many times JSON may be inside a string of other JSON. A record of SQS has a message in its
-/// body, and this message may be an envelope of SNS with the actual message.
+/// The maximum number of JSON strings around a JSON value. For example, the body of an SQS message
+/// is a string with the JSON of SNS, and in this JSON, another string contains the actual message.
 const NESTED_MAX: usize = 3;
 
-/// What the search looks for in a JSON file.
+/// Which strings of a JSON file may be names or ARNs of secrets: strings at the paths in `paths`,
+/// and strings that match a pattern for names in `conventions`.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Wanted<'a> {
     pub(in super::super) paths: &'a Paths,
     pub(in super::super) conventions: &'a Conventions,
 }
 
-/// The state of a search.
 pub(super) struct Walk<'a> {
     wanted: Wanted<'a>,
     candidates: &'a mut Candidates,
-    /// Where the search is in the current JSON value, such as `Items[0].channel_config`. All nodes
-    /// share this string, because a key of the file may be very long.
+    /// The position of the search in the current JSON value, such as `Items[0].name`. The search
+    /// changes this one string instead of making copies, because a key of the file may be very
+    /// long.
     location: String,
-    /// The number of strings around the current value: 0 for a value of the file itself, and 1 for a
-    /// value inside a string of the file.
+    /// The number of JSON strings around the current JSON value. It is 0 for a value of the file
+    /// itself, and 1 for a value in JSON that a string of the file contains.
     nested: usize,
     too_many: Option<TooMany>,
 }
@@ -40,12 +41,11 @@ impl<'a> Walk<'a> {
         Self { wanted, candidates, location: String::new(), nested: 0, too_many: None }
     }
 
-    /// Returns the reason why the search was stopped. `None` if it was not stopped.
+    /// Returns the error if the search was stopped because the files name too many secrets.
     pub(super) fn too_many(&self) -> Option<TooMany> {
         self.too_many
     }
 
-    /// Searches all JSON values of a file, and returns the number of values.
     pub(super) fn values(&mut self, file: &mut dyn Read) -> Result<usize, serde_json::Error> {
         let mut values = serde_json::Deserializer::from_reader(file);
         let mut count = 0;
@@ -62,7 +62,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Searches a string that may contain JSON, such as the body of an SQS message.
+    /// Searches the JSON that a string may contain, such as the body of an SQS message. Returns an
+    /// error if the files name too many secrets.
     fn nested(&mut self, text: &str) -> Option<TooMany> {
         if self.nested == NESTED_MAX || !text.trim_start().starts_with(['{', '[']) {
             return None;
@@ -88,8 +89,8 @@ impl<'a> Walk<'a> {
         E::custom(too_many)
     }
 
-    /// Begins the location of an object's member or of a list's item. Returns the length of the
-    /// location before.
+    /// Appends the key of an object's member, or the index of a list's item, to the location of the
+    /// search. Returns the previous length of the location, which the caller later restores.
     fn enter(&mut self, step: impl Display) -> usize {
         let length = self.location.len();
         let _ = write!(self.location, "{step}");
@@ -97,11 +98,12 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A configured path that leads to a value, or to a value inside it.
+/// A path of the setting `SIDEKEY_RESOLVE_PATHS`, such as `ai_config.key`, whose first steps lead
+/// to the current JSON value. At the end of the path, the file should contain a secret's name.
 #[derive(Clone, Copy, Debug)]
 struct Target<'p> {
     path: &'p Path,
-    /// The number of steps of the path that are already behind.
+    /// The number of steps of the path that lead to the current JSON value.
     depth: usize,
 }
 
@@ -111,14 +113,16 @@ impl Target<'_> {
     }
 }
 
-/// A value of the file.
+/// A JSON value of the file, and the configured paths that lead to this value.
 struct Node<'w, 'a> {
     walk: &'w mut Walk<'a>,
     targets: Vec<Target<'a>>,
 }
 
 impl<'a> Node<'_, 'a> {
-    /// Adds a string if a configured path leads to it, or if it matches a naming convention.
+    /// Records a string as the name or ARN of a secret, if a configured path leads to the string,
+    /// or if the string matches a pattern for secret names. Otherwise, searches for JSON inside the
+    /// string.
     fn text<E: Error>(&mut self, text: &str) -> Result<(), E> {
         let is_wanted = self.targets.iter().any(Target::is_reached)
             || has_convention(text, self.walk.wanted.conventions);
@@ -131,7 +135,7 @@ impl<'a> Node<'_, 'a> {
         }
     }
 
-    /// Adds an empty reference if a configured path leads to this value, which is not a string.
+    /// Records an empty name if a configured path leads to this value, which is not a string.
     /// `sidekey check` then reports the location as a mistake.
     fn not_text<E: Error>(&mut self) -> Result<(), E> {
         match self.targets.iter().any(Target::is_reached) {
@@ -140,8 +144,8 @@ impl<'a> Node<'_, 'a> {
         }
     }
 
-    /// Adds the configured paths to the targets of an object, because a path may begin at any
-    /// object.
+    /// Adds all configured paths to the paths that may lead into this object, because a path may
+    /// begin at any object of the file.
     fn begin_paths(&mut self) {
         let paths = self.walk.wanted.paths.iter();
         self.targets.extend(paths.map(|path| Target { path, depth: 0 }));
@@ -159,7 +163,6 @@ impl<'a> Node<'_, 'a> {
         })
     }
 
-    /// Searches the member `key` of an object with `search`.
     fn member<T, E>(
         &mut self,
         key: &str,
@@ -173,7 +176,8 @@ impl<'a> Node<'_, 'a> {
         result
     }
 
-    /// Searches the first member of an object that is not a typed value of DynamoDB.
+    /// Searches the first member of a plain object. An object that DynamoDB writes for a typed
+    /// value, such as `{"S": "x"}`, is not plain.
     fn first_member<E: Error>(
         &mut self,
         key: &str,
@@ -276,10 +280,11 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
     }
 }
 
-/// The value of the first member of an object, if the key of this member is a type of DynamoDB.
+/// The first member of an object whose key, such as `S`, may be a type of DynamoDB.
 ///
-/// A text or a flag is held until it is known whether the object has other members. A typed value
-/// of DynamoDB has none. A list or a map is searched at once, because it may be large.
+/// A string or boolean is kept until the search knows whether the object has more members. In that
+/// case, the key is not a type of DynamoDB. A list or map is searched at once, because it may be
+/// large.
 struct Typed<'n, 'w, 'a> {
     node: &'n mut Node<'w, 'a>,
     key: &'n str,
@@ -287,7 +292,7 @@ struct Typed<'n, 'w, 'a> {
 }
 
 enum Held {
-    /// The value was searched already.
+    /// The value was searched already, so nothing is kept.
     Nothing,
     Text(String),
     Flag,
@@ -304,8 +309,8 @@ impl Held {
 }
 
 impl<'w, 'a> Typed<'_, 'w, 'a> {
-    /// Searches a value that does not have the form of its type, so that the object is not a typed
-    /// value of DynamoDB.
+    /// Searches a value that does not fit its DynamoDB type, such as the number in `{"S": 1}`. The
+    /// object around the value is therefore a plain object.
     fn plain<E: Error>(
         self,
         search: impl FnOnce(Node<'_, 'a>) -> Result<(), E>,
@@ -314,8 +319,8 @@ impl<'w, 'a> Typed<'_, 'w, 'a> {
         Ok(Held::Nothing)
     }
 
-    /// Searches a list or a map of DynamoDB. A configured path leads to its members without the key
-    /// of the type, or if the path contains this key, with it.
+    /// Searches a list or map of DynamoDB, such as `{"M": {"a": {"S": "x"}}}`. A configured path
+    /// leads to the member `a` if it begins with the step `a`, or with the steps `M` and `a`.
     fn container<E: Error>(
         self,
         search: impl FnOnce(&mut Node<'_, 'a>) -> Result<(), E>,

@@ -175,7 +175,8 @@ fn error_in_a_file_is_reported_by_line_and_column() {
     assert_eq!(found(&nested), Err(SearchError::TooMany(TooMany)));
 }
 
-/// If the search copied the long key for each value, the copies would need more than a terabyte.
+/// The file has 200,000 values below a key of 4 MiB. If the search copied the key for each value,
+/// the copies would need 800 GB.
 #[test]
 fn long_key_costs_no_more_than_its_own_length() {
     let (key, zeros) = ("k".repeat(4 * 1024 * 1024), "0,".repeat(200_000));
@@ -187,8 +188,8 @@ fn long_key_costs_no_more_than_its_own_length() {
 const MESSAGE: &str = r#"{"channel_config":{"a":{"credentials_id":"own/name"}},"b":["hunter2",
     {"S":"openai-api-key/sms"}],"ai_config":{"ai_api_key_reference":5}}"#;
 
-/// Finds references in a tree of values. This is a second, simple implementation of the search, for
-/// JSON without typed values of DynamoDB.
+/// Finds names and ARNs of secrets in parsed JSON that has no types of DynamoDB. A test compares
+/// this simple implementation with the real search.
 fn model(value: &Value, location: &str, all: &mut BTreeSet<(String, String)>) {
     let below = |key: &str| match location {
         "" => key.to_owned(),
@@ -234,7 +235,7 @@ fn model(value: &Value, location: &str, all: &mut BTreeSet<(String, String)>) {
     }
 }
 
-/// Renames the keys that are types of DynamoDB.
+/// Renames keys such as `S` and `M`, which DynamoDB uses as types.
 fn without_types(value: Value) -> Value {
     match value {
         Value::Object(object) => {
@@ -251,7 +252,7 @@ fn without_types(value: Value) -> Value {
     }
 }
 
-/// Returns a value in DynamoDB's typed JSON.
+/// Converts JSON to the typed JSON of DynamoDB, such as `"x"` to `{"S": "x"}`.
 fn typed(value: &Value) -> Value {
     match value {
         Value::Null => json!({"NULL": true}),
@@ -279,7 +280,7 @@ fn with_text_numbers(value: &Value) -> Value {
     }
 }
 
-/// Generates JSON with references at configured paths and elsewhere.
+/// Generates JSON with names of secrets, both at the paths in `PATHS` and elsewhere.
 fn referring() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(json!("own/name")),
@@ -314,7 +315,7 @@ proptest! {
         let value = without_types(value);
         let mut expected = BTreeSet::new();
         model(&value, "", &mut expected);
-        let all = found(&value.to_string()).expect("the value must be searchable");
+        let all = found(&value.to_string()).expect("the search of the JSON value must succeed");
         let texts = |all: &mut dyn Iterator<Item = &String>| all.cloned().collect::<BTreeSet<String>>();
         prop_assert_eq!(
             texts(&mut all.iter().map(|(text, _)| text)),

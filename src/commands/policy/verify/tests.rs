@@ -11,8 +11,8 @@ const HERE: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
 const KEY: &str = "arn:aws:kms:eu-north-1:123456789012:key/1";
 const VIA: &str = "secretsmanager.eu-north-1.amazonaws.com";
 
-/// The names, or patterns of names, of the secrets that the policies in these tests must allow. A
-/// program that sends WhatsApp messages needs them.
+/// The names, and patterns of names, of the secrets that the policies in these tests must allow. An
+/// example program that sends WhatsApp messages needs these secrets.
 const READS: [&str; 2] = ["whatsapp-credentials/*/*/twilio", "openai-api-key/whatsapp"];
 
 fn arns(ends: &[&str]) -> Vec<String> {
@@ -111,14 +111,15 @@ fn permission_that_is_not_granted_is_missing() {
     );
 }
 
-/// A policy often names the full ARN of a secret, and the user gives the secret's name.
+/// The user often gives the name of a secret, but the policy contains the secret's full ARN, which
+/// ends in a random suffix. The result then names this ARN.
 #[test]
 fn full_arn_that_may_be_the_secret_is_named() {
     let rest = || allow(json!(GET), json!(arns(&["whatsapp-credentials/*/*/twilio-??????"])));
     let may_be = |arns: &str| {
         let needed = "missing: GetSecretValue on openai-api-key/whatsapp-??????";
         format!(
-            "{needed}: the statement A grants it on {arns}, which may be this secret; give --verify the secret's full ARN in place of its name"
+            "{needed}: the statement A grants this permission on {arns}, which may be this secret; give --verify the secret's full ARN instead of its name"
         )
     };
     for (ends, expected) in [
@@ -279,8 +280,8 @@ fn permission_under_condition_or_by_exclusion_is_missing() {
     check(
         &[json!({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"})],
         &[
-            "missing: GetSecretValue on openai-api-key/whatsapp-??????: statement 1 grants this permission only by NotAction or NotResource, which does not count",
-            "missing: GetSecretValue on whatsapp-credentials/*/*/twilio-??????: statement 1 grants this permission only by NotAction or NotResource, which does not count",
+            "missing: GetSecretValue on openai-api-key/whatsapp-??????: statement 1 grants this permission only by NotAction or NotResource; use Action and Resource instead",
+            "missing: GetSecretValue on whatsapp-credentials/*/*/twilio-??????: statement 1 grants this permission only by NotAction or NotResource; use Action and Resource instead",
             "unneeded: all actions except iam:* on *: NotAction allows all actions that it does not list; use Action instead",
         ],
     );
@@ -289,7 +290,7 @@ fn permission_under_condition_or_by_exclusion_is_missing() {
         &[but],
         &[
             MISSING_BOTH[0],
-            "missing: GetSecretValue on whatsapp-credentials/*/*/twilio-??????: statement 1 grants this permission only by NotAction or NotResource, which does not count",
+            "missing: GetSecretValue on whatsapp-credentials/*/*/twilio-??????: statement 1 grants this permission only by NotAction or NotResource; use Action and Resource instead",
             "unneeded: secretsmanager:GetSecretValue on all resources except openai-api-key/*: NotResource allows all resources that it does not list; use Resource instead",
         ],
     );
