@@ -342,7 +342,7 @@ async fn missing_and_unrunnable_programs_are_told_apart() {
     for (command, expected) in [("/nonexistent/program", 127), ("/etc", 126)] {
         let (code, output) = Program::start(&["exec", "--", command], &vars(&[])).ended().await;
         assert_eq!(code, Some(expected), "{output}");
-        assert!(output.contains(&format!("sidekey: {command} ")), "{output}");
+        assert!(output.contains(&format!("the program {command} ")), "{output}");
     }
     assert_eq!(Program::start(&["exec"], &vars(&[])).ended().await.0, Some(2));
 }

@@ -476,7 +476,9 @@ fn convention_mistakes_name_their_table() {
             Host::Standalone => assert_eq!(names[3..], [unknown]),
             Host::Lambda => {
                 let hint = "a convention has no such key; did you mean fields?";
-                assert_eq!(loaded.warnings, [format!("{unknown}: {hint}")]);
+                let path = folder.path().join("conventions.toml");
+                let line = format!("({}:5:1)", path.display());
+                assert_eq!(loaded.warnings, [format!("{unknown}: {hint} {line}")]);
             }
         }
     }

@@ -181,6 +181,8 @@ fn policy_mistakes_name_their_table() {
     let unknown = "[[policy]]\nsecrets = [\"a\"]\nttl = 1\ntttl = 1\n";
     let reported =
         "SIDEKEY_CONFIG: policy[1].tttl: a [[policy]] table has no such key; did you mean ttl?";
+    let line = folder.path().join("sidekey.toml").display().to_string() + ":4:1";
+    let reported = format!("{reported} ({line})");
     assert_eq!(load(unknown, Host::Standalone).mistakes.to_string(), reported);
     let lambda = load(unknown, Host::Lambda);
     assert!(lambda.mistakes.is_empty(), "{}", lambda.mistakes);

@@ -301,7 +301,7 @@ async fn check_wrong_token(language: &'static Language, dialect: &str) -> Result
             assert_eq!(reported["error"], language.errors.denied, "{reported}");
             assert_eq!(reported["code"], "UnrecognizedClientException", "{reported}");
             let message = reported["message"].as_str().expect("the error has a message");
-            assert!(message.contains("sign the call with the AWS credentials"), "{message}");
+            assert!(message.contains("set AWS_SESSION_TOKEN of this client"), "{message}");
         }
     }
     assert_eq!(scene.fake.calls().total(), 0, "{}", language.name);
