@@ -18,7 +18,8 @@ pub(crate) fn parse<T: DeserializeOwned>(body: Value) -> Result<T, AwsError> {
 /// Returns the value of a required parameter, or AWS's error if the value is missing. `member` is
 /// the name of the parameter.
 pub(crate) fn required<T>(member: &str, value: Option<T>) -> Result<T, AwsError> {
-    value.ok_or_else(|| AwsError::broken_constraint(member, Some("null"), "not be null"))
+    value
+        .ok_or_else(|| AwsError::broken_constraint(member, Some("null"), "Member must not be null"))
 }
 
 /// Converts a time to seconds since 1970, with milliseconds as the fraction. Responses contain times

@@ -66,7 +66,7 @@ impl AwsError {
     }
 
     /// Creates a `ValidationException`: the parameter `member` violates a constraint. `constraint`
-    /// is the constraint in AWS's words, such as `not be null`.
+    /// is AWS's sentence about the constraint, such as `Member must not be null`.
     ///
     /// The error message quotes the parameter's `value`. `value` is `None` if AWS does not quote
     /// the value, for example because the value is a secret.
@@ -74,7 +74,7 @@ impl AwsError {
         let quoted = value.map(|it| format!(" {it}")).unwrap_or_default();
         Self::validation(format!(
             "1 validation error detected: Value{quoted} at '{member}' failed to satisfy \
-             constraint: Member must {constraint}"
+             constraint: {constraint}"
         ))
     }
 

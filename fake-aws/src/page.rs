@@ -25,12 +25,14 @@ impl Page {
     ) -> Result<Self, AwsError> {
         let size = size.unwrap_or(size_max);
         let broken = match size {
-            0 => Some("greater than or equal to 1".to_owned()),
-            _ if size > size_max => Some(format!("less than or equal to {size_max}")),
+            0 => Some("Member must have value greater than or equal to 1".to_owned()),
+            _ if size > size_max => {
+                Some(format!("Member must have value less than or equal to {size_max}"))
+            }
             _ => None,
         };
-        if let Some(broken) = broken {
-            let (value, constraint) = (format!("'{size}'"), format!("have value {broken}"));
+        if let Some(constraint) = broken {
+            let value = format!("'{size}'");
             return Err(AwsError::broken_constraint("maxResults", Some(&value), &constraint));
         }
         let start = match token {

@@ -17,12 +17,15 @@ use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The minimum lifetime of temporary credentials in seconds. The two constants below are the
-/// maximum and the default.
+/// The minimum lifetime of temporary credentials in seconds.
 ///
 /// Source: `DurationSeconds` of `AssumeRoleWithWebIdentity` in AWS's API reference.
 const LIFETIME_SECONDS_MIN: u64 = 900;
+
+/// The maximum lifetime of temporary credentials in seconds, from the same source as the minimum.
 const LIFETIME_SECONDS_MAX: u64 = 43_200;
+
+/// The lifetime of temporary credentials in seconds if the request contains no `DurationSeconds`.
 const LIFETIME_SECONDS_DEFAULT: u64 = 3_600;
 
 /// Executes an STS operation. Returns the XML inside the result element of the response, such as
@@ -93,7 +96,7 @@ fn lifetime(form: &Form) -> Result<Duration, AwsError> {
             Ok(Duration::from_secs(seconds))
         }
         _ => {
-            let constraint = "have value between 900 and 43200";
+            let constraint = "Member must have value between 900 and 43200";
             Err(AwsError::broken_constraint("durationSeconds", Some(text), constraint))
         }
     }

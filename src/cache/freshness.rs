@@ -38,9 +38,9 @@ pub(crate) const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 /// time, the agent answers requests with the same error, without a new call.
 pub(crate) const REFUSAL_MEMORY: Duration = Duration::from_secs(3);
 
-/// The TTL of a value that the agent does not return, because the value breaks the format rules for
-/// its secret name. The TTL is short, so that a corrected value is served soon. A value that stays
-/// broken costs at most one call in this time.
+/// The TTL of a value that the agent does not return, because the value breaks the rules for
+/// secrets with such names. The TTL is short, so that a corrected value is served soon. A value
+/// that stays broken costs at most one call in this time.
 pub(crate) const WITHHELD_TTL: Duration = Duration::from_secs(5);
 
 /// The refresh policy of one secret: how old its cached value may get, and how long the agent
@@ -102,8 +102,8 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Returns a copy of this refresh policy for a value that the agent does not return, because
-    /// the value breaks the format rules for its secret name. The TTL becomes at most
+    /// Returns the refresh policy for a secret whose value breaks the rules for secrets with such
+    /// names, so that the agent answers with an error instead of the value. The TTL becomes at most
     /// [`WITHHELD_TTL`]. After the TTL, the next request waits for a new call to AWS.
     #[must_use]
     pub(crate) fn of_withheld(self) -> Self {

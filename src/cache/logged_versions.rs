@@ -1,5 +1,6 @@
 //! Remembers which malformed versions of secrets Sidekey has logged, so that Sidekey logs each of
-//! them only once. A version is malformed if its value breaks the format rules for its secret name.
+//! them only once. A version is malformed if its value breaks the rules for secrets with such
+//! names.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;

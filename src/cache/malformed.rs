@@ -1,4 +1,4 @@
-//! Finds and describes how a secret's value breaks the format rules for secrets of its name. Such a
+//! Finds and describes how a secret's value breaks the rules for secrets with such names. Such a
 //! set of rules is named a convention. Sidekey checks each cached version once.
 //!
 //! All functions are pure.
@@ -13,25 +13,25 @@ use std::fmt;
 /// lists.
 const PROBLEMS_SHOWN_MAX: usize = 8;
 
-/// Describes how a secret's value breaks the format rules for secrets of its name. The description
+/// Describes how a secret's value breaks the rules for secrets with such names. The description
 /// contains no part of the value itself.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed {
-    /// The name of the secret. The name is safe to log, because the format rules apply only to
-    /// names without special characters.
+    /// The name of the secret. The name is safe to log, because only names without special
+    /// characters have rules for their values.
     name: Box<str>,
     kind: Box<str>,
     problems: Vec<Problem>,
     codes: Bytes,
-    /// Whether the agent returns an error instead of the value, because the value breaks the format
-    /// rules for its secret name.
+    /// Whether the agent returns an error instead of the value, because the value breaks the rules
+    /// for secrets with such names.
     pub(crate) is_withheld: bool,
 }
 
 impl Malformed {
-    /// Checks a version of a secret against the format rules for its name. Returns `None` if the
-    /// value follows the rules, or if there are no rules for this name. If `is_strict` is `true`,
-    /// the agent returns an error instead of a value that breaks the rules.
+    /// Checks a version of a secret against the rules for secrets with such names. Returns `None`
+    /// if the value follows the rules, or if there are no rules for such names. If `is_strict` is
+    /// `true`, the agent returns an error instead of a value that breaks the rules.
     pub(crate) fn find(
         conventions: &Conventions,
         version: &Version,
@@ -51,7 +51,7 @@ impl Malformed {
         })
     }
 
-    /// Returns the name of the format rules that apply to the secret, such as `sms-twilio`.
+    /// Returns the name of the set of rules for the secret's value, such as `sms-twilio`.
     pub(crate) fn kind(&self) -> &str {
         &self.kind
     }

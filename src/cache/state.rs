@@ -42,11 +42,11 @@ pub struct Config {
     pub listed: Vec<Key>,
     /// The secrets that clients may read, from `SIDEKEY_ALLOW`.
     pub scope: Scope,
-    /// The format rules for values of secrets: each set of rules applies to the secrets whose names
+    /// The rules for values of secrets: each set of rules applies to the secrets whose names
     /// match a pattern.
     pub conventions: Arc<Conventions>,
-    /// Whether the agent returns an error instead of a value that breaks the format rules for its
-    /// secret name.
+    /// Whether the agent returns an error instead of a value that breaks the rules for secrets with
+    /// such names.
     pub is_strict: bool,
     /// Whether SnapStart may restore the process from a snapshot. If so, the agent detects a
     /// restore by a drift between the wall clock and the steady (monotonic) clock.

@@ -49,16 +49,16 @@ pub struct EntryStatus {
     /// Why the last refresh of the cached secret failed. `None` if no refresh has failed since the
     /// last successful fetch.
     pub problem: Option<Problem>,
-    /// The name of the format rules that apply to the secret, such as `sms-twilio`. `None` if there
-    /// are no rules for the secret's name.
+    /// The name of the set of rules for the secret's value, such as `sms-twilio`. `None` if there
+    /// are no rules for secrets with such names.
     pub(crate) convention: Option<Box<str>>,
     pub(crate) problems: Vec<ValueProblem>,
-    /// Whether the agent returns an error instead of the value, because the value breaks the format
-    /// rules for its secret name.
+    /// Whether the agent returns an error instead of the value, because the value breaks the rules
+    /// for secrets with such names.
     pub(crate) withheld: bool,
 }
 
-/// One way in which a secret's value breaks the format rules for its name.
+/// One way in which a secret's value breaks the rules for secrets with such names.
 #[derive(Debug, Serialize)]
 pub(crate) struct ValueProblem {
     pub(crate) code: &'static str,
@@ -169,8 +169,8 @@ impl MissingStatus {
     }
 }
 
-/// Counts how often cached values break the format rules for their secret names. Returns each
-/// problem code, such as `missing`, with its count.
+/// Counts how often the values of cached secrets break the rules for secrets with such names.
+/// Returns each problem code, such as `missing`, with its count.
 pub(super) fn problem_counts(state: &State) -> [(&'static str, usize); PROBLEM_KINDS] {
     let snapshot = state.snapshot.load();
     let codes: Vec<&str> = snapshot

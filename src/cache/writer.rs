@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Advice in log lines about a secret whose value breaks the format rules for its name.
+/// Advice in log lines about a secret whose value breaks the rules for secrets with such names.
 const HINT: &str = "correct the value of the secret; docs/configuration.md lists the rules \
                     (conventions) for values";
 
@@ -289,7 +289,7 @@ impl Writer {
             .with_grown(self.0.grown.clone())
     }
 
-    /// Returns how the value of `version` breaks the format rules for its secret name. Checks each
+    /// Returns how the value of `version` breaks the rules for secrets with such names. Checks each
     /// cached version only once. Logs each version that breaks the rules only once.
     fn check_convention(&self, snapshot: &Snapshot, version: &Version) -> Option<Arc<Malformed>> {
         let cached = snapshot.secret(&version.arn).map_or(&[][..], |secret| secret.entries());

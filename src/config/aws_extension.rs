@@ -18,9 +18,10 @@ pub const PREFIX: &str = "PARAMETERS_SECRETS_EXTENSION_";
 
 /// The environment variables of AWS's Lambda extension that Sidekey reads.
 ///
-/// In each row, `default` is the name of the Sidekey variable for the same setting. If both
-/// variables are set, Sidekey ignores AWS's variable. If two rows set the same value, the later row
-/// wins: for example, the variable that turns the cache off overrides the TTL.
+/// Here, `default` is not a value: it is the name of Sidekey's own variable for the same setting,
+/// such as `SIDEKEY_PORT`. If both variables are set, Sidekey ignores AWS's variable. If two of
+/// AWS's variables change the same setting, the later one in this list wins: for example, the
+/// variable that turns the cache off overrides the TTL.
 ///
 /// Source: "AWS Parameters and Secrets Lambda Extension environment variables" in AWS's Secrets
 /// Manager user guide.

@@ -72,8 +72,9 @@ fn parse(path: &str, text: &str) -> Result<File, Mistake> {
     Ok(file)
 }
 
-/// Returns the text for a file that is not TOML. Only the short text of `error` is used. The complete
-/// text quotes the line, and the line may contain a token.
+/// Returns the error message for a configuration file that is not valid TOML. The message contains
+/// only the short text of `error`, because the complete text quotes a line of the file, and this
+/// line may contain a token.
 pub(super) fn not_toml(path: &str, text: &str, error: &toml::de::Error) -> String {
     let place = error.span().map(|span| place(path, text, span.start));
     format!("the file is not valid TOML: {}{}", error.message(), place.unwrap_or_default())

@@ -178,15 +178,17 @@ fn dialect(
         (DialectSetting::Extension, _, _) => {
             (Dialect::Extension, "SIDEKEY_DIALECT is set".to_owned())
         }
-        (DialectSetting::Auto, Host::Lambda, _) => {
-            (Dialect::Extension, "extension is the default dialect in the Lambda layer".to_owned())
-        }
+        (DialectSetting::Auto, Host::Lambda, _) => (
+            Dialect::Extension,
+            "SIDEKEY_DIALECT is auto, which means `extension` in the Lambda layer".to_owned(),
+        ),
         (DialectSetting::Auto, Host::Standalone, Some(name)) => {
             (Dialect::Extension, format!("{name} is set"))
         }
-        (DialectSetting::Auto, Host::Standalone, None) => {
-            (Dialect::Agent, "agent is the default dialect outside Lambda".to_owned())
-        }
+        (DialectSetting::Auto, Host::Standalone, None) => (
+            Dialect::Agent,
+            "SIDEKEY_DIALECT is auto, which means `agent` outside Lambda".to_owned(),
+        ),
     };
     ChosenDialect { dialect, reason }
 }

@@ -15,7 +15,7 @@ use toml::{Table, Value};
 const TENANT: &str = "tenant";
 
 /// The maximum number of lines in the table `[resolve.tenant]` of the configuration file. Each line
-/// names a variable part of secret names, such as `company_name`.
+/// names a placeholder, such as `{company_name}`, in a pattern of secret names.
 const BINDINGS_MAX: usize = 16;
 
 const TABLE_EXPECTED: &str = "the value must be a table with the heading [resolve.tenant]";
@@ -39,9 +39,9 @@ pub(super) fn read(
             Value::Table(table) if key == TENANT => bindings = read_tenant(&name, table, mistakes),
             _ if key == TENANT => mistakes.add(name, TABLE_EXPECTED),
             _ => {
-                let hint =
-                    "the table resolve has no such key; did you mean the table [resolve.tenant]?"
-                        .to_owned();
+                let hint = "the table [resolve] has no key of this name; did you mean the table \
+                            [resolve.tenant]?"
+                    .to_owned();
                 unknown.push(Unknown { name, hint, is_guard: true });
             }
         }
@@ -89,9 +89,9 @@ fn path(value: &Value) -> Result<Path, String> {
     }
 }
 
-/// Records a mistake for each key of the table `[resolve.tenant]` that is not a placeholder in the
-/// conventions. A placeholder is a variable part of secret names, such as `company_name`. A
-/// misspelt placeholder would not restrict access to any secret.
+/// Records a mistake for each key of the table `[resolve.tenant]` that is not a placeholder, such
+/// as `{company_name}`, in a pattern of secret names in `conventions`. A misspelt placeholder would
+/// not restrict access to any secret.
 pub(super) fn check(
     bindings: &[TenantBinding],
     conventions: &Conventions,
@@ -182,7 +182,7 @@ mod tests {
                 "resolve.tenant.ttl: the value must be a string",
                 "resolve.tenant.company: no name pattern of the conventions contains {company}; did you mean company_name?",
                 "resolve.tenant.port: no name pattern of the conventions contains {port}; to change",
-                "resolve.tennant: the table resolve has no such key",
+                "resolve.tennant: the table [resolve] has no key of this name",
             ],
         );
         let many: String = (0..17).map(|number| format!("p{number} = \"a\"\n")).collect();

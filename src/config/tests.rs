@@ -161,7 +161,12 @@ fn dialect_follows_from_host_and_variables() {
         assert_eq!((chosen.dialect, &*chosen.reason), (dialect, reason), "{pairs:?}");
     };
     let foreign = ("PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL", "info");
-    check(&[], Host::Standalone, Dialect::Agent, "agent is the default dialect outside Lambda");
+    check(
+        &[],
+        Host::Standalone,
+        Dialect::Agent,
+        "SIDEKEY_DIALECT is auto, which means `agent` outside Lambda",
+    );
     let reason = "PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL is set";
     check(&[foreign], Host::Standalone, Dialect::Extension, reason);
     let empty = ("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", "");
@@ -169,13 +174,13 @@ fn dialect_follows_from_host_and_variables() {
         &[empty],
         Host::Standalone,
         Dialect::Agent,
-        "agent is the default dialect outside Lambda",
+        "SIDEKEY_DIALECT is auto, which means `agent` outside Lambda",
     );
     check(
         &[],
         Host::Lambda,
         Dialect::Extension,
-        "extension is the default dialect in the Lambda layer",
+        "SIDEKEY_DIALECT is auto, which means `extension` in the Lambda layer",
     );
     for (choice, dialect) in [("agent", Dialect::Agent), ("extension", Dialect::Extension)] {
         for host in [Host::Standalone, Host::Lambda] {

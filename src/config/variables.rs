@@ -294,7 +294,7 @@ settings! {
     is_strict: bool {
         name: "SIDEKEY_STRICT",
         default: "false",
-        help: "Whether to refuse secrets whose values break the rules in their convention, with an error that says what is wrong.",
+        help: "Whether to return an error instead of a value that breaks its convention (the rules for secrets with such names).",
         parse: boolean,
     }
 }

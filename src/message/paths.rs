@@ -18,7 +18,7 @@ pub(crate) struct Paths(Vec<Path>);
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadPaths {
-    #[error("must not be empty")]
+    #[error("the list of paths must not be empty")]
     None,
     #[error("the list has more than {PATHS_MAX} paths")]
     TooMany,

@@ -1,5 +1,6 @@
-//! The tenant check: an SQS message or Lambda event of one tenant (such as a company) must not
-//! refer to a secret of another tenant.
+//! The tenant check. A message, such as the body of an SQS message, contains names of secrets to
+//! read. A tenant is a customer, such as a company. A message of one tenant must not read a secret
+//! of another tenant.
 
 use super::path::Path;
 use crate::convention::Conventions;
@@ -7,36 +8,39 @@ use crate::secret::reference::SecretId;
 use std::fmt;
 use std::sync::Arc;
 
-/// Checks that a message of one tenant (such as a company) refers only to secrets of the same
-/// tenant.
+/// Checks that a message, such as the body of an SQS message, names only secrets of its own tenant
+/// (a customer, such as a company).
 ///
-/// Each binding pairs a variable part of secrets' names, such as `{company_name}`, with a field of
-/// the message. Sidekey refuses a secret if both have different values. Without bindings, every
-/// secret passes the check.
+/// Each [`TenantBinding`] connects a placeholder in patterns of secrets' names, such as
+/// `{company_name}`, to a field of the message. Sidekey refuses a secret if its name has another
+/// value for the placeholder than the message has in the field. Without bindings, every secret
+/// passes the check.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TenantCheck {
     conventions: Arc<Conventions>,
     bindings: Vec<Arc<TenantBinding>>,
 }
 
-/// A variable part of secrets' names, such as `{company_name}`, and the path of the message's field
-/// that must have the same value.
+/// A placeholder in patterns of secrets' names, such as `{company_name}`, and the path of the field
+/// in a JSON message (such as the body of an SQS message) that must have the same value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TenantBinding {
-    /// The name of the variable part in name patterns, such as `company_name` for `{company_name}`.
+    /// The name of the placeholder, such as `company_name` for `{company_name}` in a pattern of
+    /// secrets' names.
     pub(crate) placeholder: Box<str>,
     /// The path of the field in the JSON message, such as `company_data.company_name`.
     pub(crate) path: Path,
 }
 
-/// The tenant (such as a company) of a message: the message's strings at [`TenantCheck::paths`].
+/// The tenant (a customer, such as a company) whose secrets a message may read: the message's
+/// strings at [`TenantCheck::paths`].
 ///
-/// The outer `Option` is `None` if the caller sent a list of secrets in place of a message. An
+/// The outer `Option` is `None` if the caller sent a list of secrets instead of a message. An
 /// inner `Option` is `None` if the message has no string at the path.
 pub(crate) struct Tenant(Option<Box<[Option<Box<str>>]>>);
 
-/// The reason why Sidekey refuses a secret to which a message refers: the secret can belong to
-/// another tenant (such as another company). The error messages contain no values from the message.
+/// The reason why Sidekey refuses a secret that a message names: the secret can belong to another
+/// tenant (customer) than the message. The error texts contain no values from the message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TenantMismatch {
     #[error(
@@ -68,20 +72,20 @@ pub(crate) enum TenantMismatch {
 }
 
 impl TenantCheck {
-    /// Makes a check that a message refers only to secrets of its own tenant, such as a company.
-    /// `conventions` contain the patterns for secrets' names, with placeholders such as
-    /// `{company_name}`.
+    /// Makes a check that a message names only secrets of its own tenant (customer). `conventions`
+    /// contains the patterns of secrets' names, with placeholders such as `{company_name}`.
     pub(crate) fn new(conventions: Arc<Conventions>, bindings: Vec<TenantBinding>) -> Self {
         Self { conventions, bindings: bindings.into_iter().map(Arc::new).collect() }
     }
 
-    /// Returns the paths at which a JSON message names its tenant, such as a company.
+    /// Returns the paths of the fields in which a JSON message names its tenant (customer).
     /// [`Tenant::from_texts`] expects the strings at these paths in the same order.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.bindings.iter().map(|binding| &binding.path)
     }
 
-    /// Checks the name or ARN of a secret in a message, before Sidekey fetches the secret.
+    /// Checks the name or ARN of a secret in a message (such as the body of an SQS message), before
+    /// Sidekey fetches the secret. `tenant` is the tenant (customer) of the message.
     ///
     /// An ARN that ends in a hyphen and six characters is ambiguous. The end can be AWS's random
     /// suffix, or a part of the secret's name. Sidekey refuses the ARN if one of these two secrets
@@ -108,12 +112,12 @@ impl TenantCheck {
         if is_known { Ok(()) } else { Err(TenantMismatch::NoConvention) }
     }
 
-    /// Checks the name that AWS returned for a secret to which a message refers.
+    /// Checks the name that AWS returned for a secret that a message (such as the body of an SQS
+    /// message) names. `tenant` is the customer whose secrets the message may read.
     ///
     /// # Errors
     ///
-    /// Returns an error if the secret belongs to another tenant than the message, or if the
-    /// secret's tenant is unknown.
+    /// Returns an error if the secret belongs to another tenant, or if its tenant is unknown.
     pub(crate) fn check_answer(&self, name: &str, tenant: &Tenant) -> Result<(), TenantMismatch> {
         if self.bindings.is_empty() || self.check_name(name, tenant)? {
             return Ok(());
@@ -121,8 +125,9 @@ impl TenantCheck {
         Err(TenantMismatch::NoConvention)
     }
 
-    /// Checks that the tenant in a secret's name, such as a company, is the tenant of the message.
-    /// Returns `false` if no name pattern matches `name`, so that the tenant is unknown.
+    /// Checks that a secret's name contains the tenant (customer) whose secrets the message may
+    /// read, or no tenant. Returns `false` if no name pattern matches `name`, because the secret's
+    /// tenant is then unknown.
     ///
     /// All name patterns that match are checked. An earlier pattern must not hide the tenant that a
     /// later pattern finds in the name.
@@ -146,20 +151,22 @@ impl TenantCheck {
 }
 
 impl Tenant {
-    /// Makes the tenant of a message from the message's strings at [`TenantCheck::paths`], in the
-    /// same order.
+    /// Makes the tenant (customer) of a message from the message's strings at
+    /// [`TenantCheck::paths`], in the same order.
     pub(crate) fn from_texts(texts: Vec<Option<Box<str>>>) -> Self {
         Self(Some(texts.into()))
     }
 
-    /// Makes the unknown tenant of a request that contains a list of secrets and no message.
+    /// Makes the unknown tenant (customer) of a request that contains a list of secrets instead of
+    /// a message.
     pub(crate) fn without_message() -> Self {
         Self(None)
     }
 
-    /// Returns an error unless `value`, a variable part of a secret's name such as the company's
-    /// name, equals the string in the message. `binding` pairs both, and `index` is its index in
-    /// the list of bindings.
+    /// Compares a secret's name with a message (such as the body of an SQS message). Returns an
+    /// error unless `value`, a part of the secret's name such as the company's name, equals the
+    /// string that the message has at the path of `binding`. `index` is the position of `binding`
+    /// in [`TenantCheck::paths`].
     fn compare(
         &self,
         index: usize,
@@ -179,7 +186,7 @@ impl Tenant {
     }
 }
 
-/// Writes no strings of the tenant, because they come from the message and may be private.
+/// Writes no strings of the tenant (customer), because they come from a message and may be private.
 impl fmt::Debug for Tenant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tenant(…)")

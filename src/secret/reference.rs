@@ -151,7 +151,8 @@ pub enum BadReference {
     /// Error: the reference to a secret ends in `#`, but the name of a field must follow the `#`.
     #[error("expected a field's name after the '#' at character {at}")]
     NoField {
-        /// The position of the `#` in the reference to a secret, counted in characters from 1.
+        /// The position of the `#`, which separates the secret's name from the field's name.
+        /// Counted in characters from 1.
         at: usize,
     },
     /// Error: the caller sent a field, a staging label or a version id twice, for example in the

@@ -60,8 +60,8 @@ impl Probes<'_> {
         json(status, &page)
     }
 
-    /// Answers `/metrics`. Computes the metrics about the cache only now, so that they cost nothing
-    /// between two such requests.
+    /// Answers `/metrics`. Computes the metrics about the cache during this request, so that they
+    /// cost no time while no monitoring system requests `/metrics`.
     pub(super) fn metrics(self) -> Response {
         let Context { cache, metrics, .. } = self.0;
         metrics.oldest_entry_age.set(cache.oldest_age().as_secs_f64());

@@ -13,8 +13,8 @@ use std::convert::Infallible;
 
 pub(crate) type Response = hyper::Response<ResponseBody>;
 
-/// The body of a response. It is complete in memory, or it is rendered in pieces while the caller
-/// reads it.
+/// The body of a response. The body is either complete in memory, or streamed: Sidekey renders it
+/// piece by piece while the caller reads it.
 pub(crate) type ResponseBody = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
 
 pub(super) const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
@@ -73,7 +73,8 @@ pub(super) fn secret(content_type: &'static str, body: &SecretValue) -> Response
     response
 }
 
-/// Builds a response with a JSON body that contains secrets, and that is rendered in pieces.
+/// Builds a response with a JSON body that contains secrets and is streamed: `body` renders it
+/// piece by piece while the caller reads it, so that a large body is never complete in memory.
 pub(super) fn secret_pieces(
     body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static,
 ) -> Response {

@@ -125,8 +125,8 @@ async fn message_with_too_large_credentials_fails_alone() {
 }
 
 /// Many fields of one secret count its value once. If several secrets exceed the limit, the largest
-/// messages fail. A forged message takes no memory from good messages, even if only the secret of
-/// the forged message is cached.
+/// messages fail. An attacker's message takes no memory from good messages, even if only the
+/// secret of the attacker's message is cached.
 #[tokio::test]
 async fn message_with_many_fields_of_a_large_secret_fails_alone() {
     let clock = ManualClock::new();

@@ -113,8 +113,8 @@ pub(crate) fn check_new_name(name: &str) -> Result<(), AwsError> {
 
 fn check_length(name: &str, max: usize) -> Result<(), AwsError> {
     let constraint = match name.len() {
-        0 => "have length greater than or equal to 1".to_owned(),
-        len if len > max => format!("have length less than or equal to {max}"),
+        0 => "Member must have length greater than or equal to 1".to_owned(),
+        len if len > max => format!("Member must have length less than or equal to {max}"),
         _ => return Ok(()),
     };
     Err(AwsError::broken_constraint("name", Some(&format!("'{name}'")), &constraint))

@@ -133,9 +133,9 @@ impl Context<'_> {
 
 fn check_size(names: &[String]) -> Result<(), AwsError> {
     let constraint = match names.len() {
-        0 => "have length greater than or equal to 1",
+        0 => "Member must have length greater than or equal to 1",
         1..=NAMES_MAX => return Ok(()),
-        _ => "have length less than or equal to 10",
+        _ => "Member must have length less than or equal to 10",
     };
     let value = format!("'[{}]'", names.join(", "));
     Err(AwsError::broken_constraint("names", Some(&value), constraint))

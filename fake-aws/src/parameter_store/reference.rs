@@ -117,13 +117,13 @@ fn source_result(secret: &Secret, version: &Version) -> String {
 fn date(time: SystemTime) -> String {
     let time = OffsetDateTime::from(time);
     let month = &time.month().to_string()[..3];
-    let (hour, half) = match time.hour() {
+    let (hour, am_or_pm) = match time.hour() {
         hour @ 0..=11 => (hour, "AM"),
         hour => (hour - 12, "PM"),
     };
     let hour = if hour == 0 { 12 } else { hour };
     let (day, year, minute, second) = (time.day(), time.year(), time.minute(), time.second());
-    format!("{month} {day}, {year}, {hour}:{minute:02}:{second:02} {half}")
+    format!("{month} {day}, {year}, {hour}:{minute:02}:{second:02} {am_or_pm}")
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::secrets_manager::secret::CURRENT;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
-/// The current time in all calls of these tests, as the time since the beginning of 1970.
+/// The time at which every call in these tests happens, counted from the beginning of 1970.
 const NOW: Duration = Duration::from_millis(1_500);
 
 /// The parameters, the secrets and the permissions of a test account, without an HTTP server.

@@ -10,11 +10,14 @@ use crate::operation::Operation;
 use serde::Deserialize;
 use serde_json::json;
 
-/// The maximum length of a value in bytes, in the standard tier and in the advanced tier.
+/// The maximum length of a parameter's value in the standard tier, in bytes.
 ///
-/// Source: quotas of Parameter Store, "Maximum size for a standard parameter" and "… for an advanced
-/// parameter".
+/// Source: quotas of Parameter Store, "Maximum size for a standard parameter".
 const STANDARD_BYTES_MAX: usize = 4_096;
+
+/// The maximum length of a parameter's value in the advanced tier, in bytes.
+///
+/// Source: quotas of Parameter Store, "Maximum size for an advanced parameter".
 pub(crate) const ADVANCED_BYTES_MAX: usize = 8_192;
 
 /// The maximum length of a label in bytes.
@@ -115,7 +118,7 @@ impl Context<'_> {
 
 fn parameter_type(name: &str) -> Result<ParameterType, AwsError> {
     ParameterType::named(name).ok_or_else(|| {
-        let constraint = "satisfy enum value set: [SecureString, StringList, String]";
+        let constraint = "Member must satisfy enum value set: [SecureString, StringList, String]";
         AwsError::broken_constraint("type", Some(&format!("'{name}'")), constraint)
     })
 }
@@ -135,7 +138,8 @@ fn tier(requested: &str, text: &str) -> Result<&'static str, AwsError> {
              userguide/parameter-store-advanced-parameters.html",
         )),
         _ => {
-            let constraint = "satisfy enum value set: [Standard, Advanced, Intelligent-Tiering]";
+            let constraint =
+                "Member must satisfy enum value set: [Standard, Advanced, Intelligent-Tiering]";
             Err(AwsError::broken_constraint("tier", Some(&format!("'{requested}'")), constraint))
         }
     }
@@ -144,18 +148,18 @@ fn tier(requested: &str, text: &str) -> Result<&'static str, AwsError> {
 /// Returns AWS's error if a value is empty, or too long for the advanced tier.
 pub(crate) fn check_value(text: &str) -> Result<(), AwsError> {
     let (value, constraint) = match text.len() {
-        0 => (Some("''"), "have length greater than or equal to 1"),
+        0 => (Some("''"), "Member must have length greater than or equal to 1"),
         1..=ADVANCED_BYTES_MAX => return Ok(()),
-        _ => (None, "have length less than or equal to 8192"),
+        _ => (None, "Member must have length less than or equal to 8192"),
     };
     Err(AwsError::broken_constraint("value", value, constraint))
 }
 
 fn check_labels(labels: &[String]) -> Result<(), AwsError> {
     let constraint = match labels.len() {
-        0 => "have length greater than or equal to 1",
+        0 => "Member must have length greater than or equal to 1",
         1..=LABELS_MAX => return Ok(()),
-        _ => "have length less than or equal to 10",
+        _ => "Member must have length less than or equal to 10",
     };
     let value = format!("'[{}]'", labels.join(", "));
     Err(AwsError::broken_constraint("labels", Some(&value), constraint))

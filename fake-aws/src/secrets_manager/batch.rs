@@ -91,9 +91,9 @@ impl Context<'_> {
 
 fn check_size(ids: &[String]) -> Result<(), AwsError> {
     let constraint = match ids.len() {
-        0 => "have length greater than or equal to 1",
+        0 => "Member must have length greater than or equal to 1",
         1..=BATCH_MAX => return Ok(()),
-        _ => "have length less than or equal to 20",
+        _ => "Member must have length less than or equal to 20",
     };
     let value = format!("'[{}]'", ids.join(", "));
     Err(AwsError::broken_constraint("secretIdList", Some(&value), constraint))

@@ -38,11 +38,11 @@ pub(crate) enum SecretId<'a> {
 impl<'a> SecretId<'a> {
     pub(crate) fn parse(id: &'a str) -> Result<Self, AwsError> {
         if id.is_empty() {
-            let constraint = "have length greater than or equal to 1";
+            let constraint = "Member must have length greater than or equal to 1";
             return Err(AwsError::broken_constraint("secretId", Some("''"), constraint));
         }
         if id.len() > ID_LEN_MAX {
-            let constraint = "have length less than or equal to 2048";
+            let constraint = "Member must have length less than or equal to 2048";
             return Err(AwsError::broken_constraint("secretId", None, constraint));
         }
         if !id.starts_with("arn:") {

@@ -11,7 +11,7 @@ use crate::policy::Policy;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
-/// The time of all calls in these tests, since the beginning of 1970.
+/// The time at which every call in these tests happens, counted from the beginning of 1970.
 const NOW: Duration = Duration::from_millis(1_500);
 
 /// The secrets and the permissions of a test account, without an HTTP server.

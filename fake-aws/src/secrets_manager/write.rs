@@ -13,12 +13,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The minimum number of days between a `DeleteSecret` request and the deletion of the secret. The
-/// two constants below are the maximum and the default.
+/// The minimum number of days between a `DeleteSecret` request and the deletion of the secret.
 ///
 /// Source: `RecoveryWindowInDays` of `DeleteSecret` in AWS's API reference.
 const WINDOW_DAYS_MIN: u64 = 7;
+
+/// The maximum number of days between a `DeleteSecret` request and the deletion of the secret.
 const WINDOW_DAYS_MAX: u64 = 30;
+
+/// The number of days between a `DeleteSecret` request and the deletion of the secret, if the
+/// request contains no number.
 const WINDOW_DAYS_DEFAULT: u64 = 30;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -124,7 +128,7 @@ impl Context<'_> {
         let labels = request.version_stages.unwrap_or_else(|| vec![CURRENT.to_owned()]);
         if !(1..=LABELS_MAX).contains(&labels.len()) {
             let value = format!("'[{}]'", labels.join(", "));
-            let constraint = "have length between 1 and 20";
+            let constraint = "Member must have length between 1 and 20";
             return Err(AwsError::broken_constraint("versionStages", Some(&value), constraint));
         }
         let now = self.now;
@@ -239,9 +243,9 @@ fn plaintext(
         }
     };
     let constraint = match plaintext.len() {
-        0 => "have length greater than or equal to 1",
+        0 => "Member must have length greater than or equal to 1",
         1..=PLAINTEXT_BYTES_MAX => return Ok(Some(plaintext)),
-        _ => "have length less than or equal to 65536",
+        _ => "Member must have length less than or equal to 65536",
     };
     Err(AwsError::broken_constraint(member, None, constraint))
 }

@@ -57,7 +57,9 @@ fn decode(text: &str) -> String {
 /// AWS's error message, such as `roleArn`.
 pub(crate) fn required<'f>(form: &'f Form, key: &str, member: &str) -> Result<&'f str, AwsError> {
     match form.get(key).map(String::as_str) {
-        None | Some("") => Err(AwsError::broken_constraint(member, Some("null"), "not be null")),
+        None | Some("") => {
+            Err(AwsError::broken_constraint(member, Some("null"), "Member must not be null"))
+        }
         Some(value) => Ok(value),
     }
 }

@@ -71,7 +71,8 @@ pub(super) struct State {
     /// The cached versions that readers got. Each item also contains the time on the steady
     /// (monotonic) clock at which a reader first got the version.
     pub(super) reads: Vec<(Arc<Entry>, Duration)>,
-    /// The cached version for each ARN of a secret, as of the last check of the cache.
+    /// Maps the ARN of each secret to the version that was in the cache when the simulation last
+    /// checked the cache.
     pub(super) seen: HashMap<Box<str>, Arc<Entry>>,
     /// When the test last noticed that the cache had evicted a secret. The key is the index of the
     /// secret. The time is from the steady (monotonic) clock.
@@ -91,8 +92,8 @@ pub(super) struct State {
 }
 
 impl Call {
-    /// Returns the failure that the cache must have recorded for this call, and the time of the
-    /// failure. Returns `None` if the cache must have recorded no failure.
+    /// Returns the failure that the test expects the cache to have recorded for this call, and the
+    /// time of the failure. Returns `None` if the test expects no failure.
     pub(super) fn failure(&self) -> Option<(FetchErrorKind, Moment)> {
         match self.ended.as_ref().filter(|_| !self.is_discarded)? {
             (at, Answered::Failed(kind)) => Some((*kind, *at)),

@@ -59,7 +59,7 @@ async fn label_moved_back_to_an_older_version_is_accepted_at_the_second_answer()
     assert_eq!(
         (calls, read),
         (2, ok("v2", How::Hit)),
-        "the cache must not replace a version by an older version after only one answer"
+        "the cache must keep a version until AWS has returned an older version twice"
     );
     assert_eq!((fixture.calls(), refreshed), (3, ok("v1", How::Refreshed)));
     assert_eq!(fixture.read("app").await, ok("v1", How::Hit));

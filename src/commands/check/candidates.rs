@@ -71,13 +71,14 @@ impl Candidates {
         self.found(text).map(|_| ())
     }
 
-    /// Begins the search of the JSON file `name`. Strings that are added later come from this file.
+    /// Records that the search for secrets' names now reads the JSON file `name`.
+    /// [`add_from_file`](Self::add_from_file) then adds strings of this file.
     pub(super) fn begin_file(&mut self, name: &str) {
         self.files.push(File { name: name.to_owned(), values: 0 });
     }
 
-    /// Begins the search of the next JSON value. A file may contain several values, one after
-    /// another.
+    /// Records that the search for secrets' names now reads the next JSON value of the current
+    /// file. A file may contain several JSON values, one after another.
     pub(super) fn begin_value(&mut self) {
         if let Some(file) = self.files.last_mut() {
             file.values += 1;

@@ -1,8 +1,9 @@
-//! Repairs incomplete characters in the text of a JSON file, before the JSON parser reads the text.
+//! Replaces lone UTF-16 surrogates in the text of a JSON file, before the JSON parser reads the
+//! text.
 //!
-//! JSON may write an emoji as two escapes, such as `\ud83d\ude00`. A program that shortens a text
-//! may cut between these two escapes. The parser refuses half of a pair, such as `\ud83d` alone, so
-//! this module replaces it.
+//! JSON may write an emoji as a UTF-16 surrogate pair, such as `\ud83d\ude00`. A program that
+//! shortens a text may cut between the high and the low surrogate. The JSON parser refuses a lone
+//! surrogate, such as `\ud83d`, so this module replaces it.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -15,7 +16,7 @@ const STRING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// escape that it replaces, so line and column numbers in error messages stay correct.
 const REPLACEMENT: &[u8] = b"\\ufffd";
 
-/// A stream of JSON that replaces half of a pair of escapes, such as `\ud83d` alone, by the
+/// A stream of JSON text. It replaces each lone UTF-16 surrogate, such as `\ud83d`, by the
 /// replacement character `\ufffd`.
 #[derive(Debug)]
 pub(super) struct Lenient<R> {
@@ -73,7 +74,7 @@ struct Text {
     /// The number of bytes of the current JSON string so far. Between two strings, the length of
     /// the previous string.
     string_bytes: usize,
-    /// The bytes since a backslash, if these bytes may begin a pair of escapes such as
+    /// The bytes since a backslash, if these bytes may begin a UTF-16 surrogate pair such as
     /// `\ud83d\ude00`. At most 12 bytes, the length of such a pair.
     held: Vec<u8>,
 }
@@ -85,7 +86,7 @@ enum Decision {
     Wait,
     /// Keep this number of bytes of the escape unchanged, because they form a complete character.
     Keep(usize),
-    /// Replace the first escape, because it is only half of a character.
+    /// Replace the first escape, because it is a lone UTF-16 surrogate.
     Replace,
 }
 
@@ -142,23 +143,22 @@ fn decide(held: &[u8]) -> Decision {
     }
 }
 
-/// Returns the hexadecimal number in an escape such as `\ud83d`. Returns `None` if the escape is
-/// malformed.
+/// Returns the UTF-16 code unit of a JSON escape: `0xd83d` for `\ud83d`. Returns `None` if the
+/// escape is malformed.
 fn first_unit(escape: &[u8]) -> Option<u16> {
     let digits = str::from_utf8(escape.get(2..6)?).ok()?;
     u16::from_str_radix(digits, 16).ok()
 }
 
-/// The meaning of the number in an escape such as `\ud83d`. UTF-16 writes some characters, such as
-/// emojis, as a pair of two numbers.
+/// The kind of UTF-16 code unit in a JSON escape such as `\ud83d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
-    /// The first number of a pair that stands for one character, such as an emoji.
+    /// A high surrogate: the first code unit of a UTF-16 surrogate pair.
     High,
-    /// The second number of a pair that stands for one character, such as an emoji.
+    /// A low surrogate: the second code unit of a UTF-16 surrogate pair.
     Low,
-    /// The number of a complete character. A malformed escape counts as complete too, because the
-    /// JSON parser reports it.
+    /// A code unit that is a complete character. A malformed escape counts as complete too, because
+    /// the JSON parser reports it.
     Complete,
 }
 

@@ -1,5 +1,5 @@
-//! The answer to a `/resolve` request. The JSON is created in pieces, while the caller reads the
-//! answer.
+//! The answer to a `/resolve` request. The JSON is streamed: Sidekey renders it piece by piece
+//! while the caller reads it, so that a large answer is never complete in memory.
 //!
 //! The answer has one result for each message. It also has the list of failed messages. A Lambda
 //! function with an SQS trigger can return this list to Lambda.

@@ -1,7 +1,7 @@
 //! Limits the names and ARNs of secrets in all messages of one SQS event.
 //!
-//! If the messages together exceed a limit, the largest messages fail. So one large forged message
-//! fails, and ordinary messages do not.
+//! If the messages together exceed a limit, the largest messages fail. So one large message from an
+//! attacker fails, and ordinary messages do not.
 //!
 //! The limits apply while the event is parsed, because an event may have 10,000 messages. Parsing
 //! them all first could take too much memory.
@@ -41,10 +41,11 @@ impl EventLimits {
         }
     }
 
-    /// Counts the last message in `messages`. If all messages together then exceed a limit, makes
-    /// the largest messages fail.
+    /// Adds the memory and the secrets of the last message in `messages` to the totals of the
+    /// event. While the total memory exceeds `bytes_max`, the message with the most memory fails.
+    /// While the number of secrets exceeds `secrets_max`, the message with the most secrets fails.
     ///
-    /// `messages` must also contain all messages that were counted before, at the same indexes. Of
+    /// `messages` must also contain all messages that were added before, at the same indexes. Of
     /// several messages with the same size, the last message fails first.
     pub(crate) fn add_last(&mut self, messages: &mut [MessageRequest]) {
         let Some(message) = messages.last().filter(|message| !message.references.is_empty()) else {

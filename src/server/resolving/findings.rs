@@ -12,8 +12,8 @@ pub(crate) type Finding<'r> = Result<(Option<&'r str>, Served), Problem>;
 
 /// The outcomes of reading all secrets for one `/resolve` request.
 ///
-/// If the values of all secrets exceed the memory limit, an error replaces the largest values. So a
-/// forged message that refers to large secrets does not affect messages with small secrets.
+/// If the values of all secrets exceed the memory limit, an error replaces the largest values. So
+/// an attacker's message that names large secrets does not affect messages that name small secrets.
 #[derive(Debug)]
 pub(crate) struct Findings<'r> {
     found: Vec<Option<Finding<'r>>>,

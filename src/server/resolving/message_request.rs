@@ -20,8 +20,9 @@ use std::sync::Arc;
 /// secret's name or ARN.
 const QUOTED_CHARS_MAX: usize = 256;
 
-/// The estimated memory, in bytes, that a secret's name or ARN takes in addition to the two strings
-/// of [`RequestedReference`]. The estimate includes the outcome of the read.
+/// The estimated memory, in bytes, for one secret to read, without the characters of the secret's
+/// name or ARN and of its key in the answer. The memory contains one [`RequestedReference`]. The
+/// rest is an estimate for the result of the read.
 const REFERENCE_BYTES: usize = 2 * size_of::<RequestedReference>() + 64;
 
 /// The names and ARNs of secrets in one message, or in the list of a `/resolve` request.

@@ -1,7 +1,7 @@
 //! A limit on the total size of all messages of one `/resolve` request.
 //!
-//! If the messages together exceed the limit, the largest messages are dropped. So a forged large
-//! message fails, and ordinary messages do not.
+//! If the messages together exceed the limit, the largest messages are dropped. So a large message
+//! from an attacker fails, and ordinary messages do not.
 
 use std::collections::BinaryHeap;
 
