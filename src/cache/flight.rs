@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::thread;
 use tokio::sync::Notify;
 
 /// The maximum number of concurrent calls to AWS. Further calls wait until a running call ends.
@@ -289,11 +290,22 @@ impl Drop for Landing {
             under_way.remove(&self.key, &self.flight);
             under_way.first_time -= usize::from(self.rank == Rank::FirstTime);
         }
-        self.flight.0.outcome.get_or_init(|| {
-            let message = "Sidekey ended the call to AWS before AWS answered";
-            Err(FetchError::new(FetchErrorKind::Internal, "InternalFailure", message))
-        });
+        self.flight.0.outcome.get_or_init(|| Err(unanswered(thread::panicking())));
         self.flight.0.landed.notify_waiters();
+    }
+}
+
+/// Returns the error for a call that ended before AWS answered: its task panicked, or the agent
+/// stops and has aborted the task.
+fn unanswered(has_panicked: bool) -> FetchError {
+    let message = "Sidekey ended the call to AWS before AWS answered";
+    let error = FetchError::new(FetchErrorKind::Internal, "InternalFailure", message);
+    match has_panicked {
+        true => error,
+        false => {
+            let advice = "the agent stops; send the request again when an agent is running";
+            FetchError { advice: Some(advice.into()), ..error }
+        }
     }
 }
 
@@ -303,8 +315,8 @@ mod tests {
     use crate::clock::{SystemClock, within};
     use crate::secret::reference::SecretId;
     use crate::secret::selector::Selector;
+    use std::hint;
     use std::time::Duration;
-    use std::{hint, thread};
     use tokio::task::JoinSet;
 
     fn key(id: &str) -> Key {

@@ -5,11 +5,21 @@ use crate::printable::Printable;
 use serde_json::Value;
 
 impl Answer {
-    /// Returns why the agent is not ready, for the end of a sentence. The answer must have another
-    /// status than 200.
+    /// Returns whether an agent, and not another program at its port, has sent this answer to
+    /// `/ping` or `/ready`.
+    pub(crate) fn is_of_an_agent(&self) -> bool {
+        is_of_an_agent(self.body.expose())
+    }
+
+    /// Returns why the agent is not ready, for the end of a sentence.
     pub(crate) fn why_not_ready(&self) -> String {
         why_not_ready(self.status.as_u16(), self.body.expose())
     }
+}
+
+fn is_of_an_agent(body: &[u8]) -> bool {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    body == b"healthy" || json["ready"].is_boolean()
 }
 
 /// `body` names the missing secrets only if the request had a valid token.
@@ -41,6 +51,19 @@ fn why_not_ready(status: u16, body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answer_of_another_program_is_recognised() {
+        for (body, expected) in [
+            ("healthy", true),
+            (r#"{"ready":true,"listed_missing":0}"#, true),
+            ("hello", false),
+            ("", false),
+            (r#"{"status":"up"}"#, false),
+        ] {
+            assert_eq!(is_of_an_agent(body.as_bytes()), expected, "{body}");
+        }
+    }
 
     #[test]
     fn answer_that_is_not_ready_is_explained() {

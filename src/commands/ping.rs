@@ -58,7 +58,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             ),
             other => other.into(),
         })?;
-    if answer.status.is_success() {
+    if answer.status.is_success() && answer.is_of_an_agent() {
         return Ok(ExitCode::SUCCESS);
     }
     anyhow::bail!("the check failed, because the agent at {address} {}", answer.why_not_ready())

@@ -17,12 +17,27 @@ const UNICODE_ESCAPE_BYTES: usize = 6;
 ///
 /// The length of the text does not change, so the positions in parser errors stay right.
 pub(crate) fn replace_lone_surrogates(json: &mut [u8]) {
-    let mut at = 0;
-    while let Some(offset) = json.get(at..).and_then(|rest| rest.iter().position(|b| *b == b'\\')) {
-        at += offset;
+    let mut from = 0;
+    while let Some(at) = next_lone_surrogate(json, from) {
+        from = at + UNICODE_ESCAPE_BYTES;
+        json[at + 2..from].copy_from_slice(b"fffd");
+    }
+}
+
+/// Returns whether JSON text contains a lone surrogate, such as `\ud83d` without its second half.
+/// Many JSON parsers refuse such text.
+pub(crate) fn has_lone_surrogate(json: &str) -> bool {
+    next_lone_surrogate(json.as_bytes(), 0).is_some()
+}
+
+/// Returns the position of the first lone surrogate at or after the position `from`, in bytes.
+fn next_lone_surrogate(json: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    loop {
+        at += json.get(at..)?.iter().position(|byte| *byte == b'\\')?;
         let escape = Escape::parse(&json[at..]);
         if matches!(escape, Escape::LoneSurrogate) {
-            json[at + 2..at + UNICODE_ESCAPE_BYTES].copy_from_slice(b"fffd");
+            return Some(at);
         }
         at += escape.bytes();
     }

@@ -256,6 +256,7 @@ mod tests {
             ("absent", Some("c"), text(r#"{"a": 1.50, "b": "é"}"#)),
             ("text", None, text("a \"quoted\" text")),
             ("binary", None, Content::Binary("bytes".to_owned().into())),
+            ("half an emoji", None, text(r#"{"a": "\ud83d"}"#)),
         ] {
             credentials.insert(reference.into(), Ok((field, served(content))));
         }
@@ -289,7 +290,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_kind_of_value_is_rendered_with_the_announced_size() {
-        let references = ["json", "number", "field", "absent", "text", "binary"];
+        let references = ["json", "number", "field", "absent", "text", "binary", "half an emoji"];
         let messages = references.map(|reference| message(reference, reference));
         let pieces = pieces(answer(messages.into())).await.concat();
         let rendered = std::str::from_utf8(&pieces).expect("the answer must be UTF-8");
@@ -301,6 +302,7 @@ mod tests {
         assert_eq!(value(3, "error")["__type"], "FieldNotFoundException");
         assert_eq!(value(4, "value"), "a \"quoted\" text");
         assert_eq!(value(5, "valueBase64"), "Ynl0ZXM=");
+        assert_eq!(value(6, "value"), r#"{"a": "\ud83d"}"#);
         assert_eq!(json["batchItemFailures"], json!([{"itemIdentifier": "absent"}]));
     }
 

@@ -3,6 +3,7 @@
 use super::unresolved::Unresolved;
 use crate::cache::Served;
 use crate::secret::field::{json, json_field};
+use crate::secret::json_text::has_lone_surrogate;
 use crate::secret::value::SecretValue;
 use crate::secret::version::Content;
 use crate::server::dialect::error_body::ErrorBody;
@@ -95,6 +96,9 @@ impl Credential {
             Some((name, _)) => json_field(content, name),
             None => json(content),
         };
+        // Many JSON parsers would refuse the complete answer because of one lone surrogate. As a JSON
+        // string, the text of the value has its backslashes escaped.
+        let json = json.filter(|json| !has_lone_surrogate(json.get()));
         let value = match (content, json, field) {
             (Content::Text(text), Some(json), _) => {
                 CredentialValue::Json { text: text.clone(), range: range_in(text, json.get()) }
