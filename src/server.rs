@@ -38,6 +38,7 @@ pub(crate) mod route;
 pub(crate) mod problem;
 pub(crate) mod operation;
 pub mod gate;
+pub(crate) mod head;
 pub(crate) mod request;
 
 pub(crate) use context::Context;

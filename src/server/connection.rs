@@ -3,6 +3,7 @@
 use super::connection_slots::ConnectionSlot;
 use super::gate::ListenerKind;
 use super::handler::Server;
+use super::head::Head;
 use super::problem::Problem;
 use super::request::Target;
 use super::response::Response;
@@ -157,7 +158,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let (head, body) = request.into_parts();
-    let response = server.handle(listener, slot, &head, body).await;
+    let response = server.handle(listener, slot, &Head::of(&head), body).await;
     slot.note_answered();
     Ok(response)
 }

@@ -1,6 +1,7 @@
 //! Answers a request that reads one secret, except in the AWS API.
 
 use super::context::Context;
+use super::head::Headers;
 use super::lookup::{find, read_result, refuse_withheld};
 use super::problem::Problem;
 use super::request::Query;
@@ -10,18 +11,17 @@ use crate::cache::{How, Served};
 use crate::clock::within;
 use crate::secret::reference::BorrowedReference;
 use crate::telemetry::metrics::ReadResult;
-use hyper::header::{HeaderMap, IF_NONE_MATCH};
 use std::time::Duration;
 
 /// Handles `GET /secretsmanager/get` and `GET /v1/{id}`, which read one secret.
 #[derive(Debug)]
-pub(super) struct SecretRead<'a> {
+pub(super) struct SecretRead<'a, H> {
     pub(super) context: &'a Context,
     pub(super) query: Query<'a>,
-    pub(super) headers: &'a HeaderMap,
+    pub(super) headers: &'a H,
 }
 
-impl SecretRead<'_> {
+impl<H: Headers> SecretRead<'_, H> {
     /// Reads the secret, and answers in the format of the AWS agent that Sidekey imitates.
     pub(super) async fn answer(&self) -> Result<(Response, ReadResult), Problem> {
         let Context { cache, dialect, metrics, .. } = self.context;
@@ -99,10 +99,9 @@ impl SecretRead<'_> {
 
 /// Returns whether one of the `If-None-Match` headers of a request matches an entity tag, by the
 /// rules of RFC 9110.
-fn matches_etag(headers: &HeaderMap, etag: &[u8]) -> bool {
-    headers.get_all(IF_NONE_MATCH).iter().any(|tags| {
-        tags.as_bytes()
-            .split(|b| *b == b',')
+fn matches_etag(headers: &impl Headers, etag: &[u8]) -> bool {
+    headers.values("if-none-match").any(|tags| {
+        tags.split(|b| *b == b',')
             .map(<[u8]>::trim_ascii)
             .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag)
     })
@@ -111,6 +110,7 @@ fn matches_etag(headers: &HeaderMap, etag: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::header::{HeaderMap, IF_NONE_MATCH};
 
     #[test]
     fn entity_tags_match_as_rfc_9110_says() {

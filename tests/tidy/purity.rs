@@ -8,7 +8,7 @@ const PURE: &[&str] = &[
     "src/secret.rs", "src/secret/", "src/convention.rs", "src/convention/", "src/message.rs", "src/message/",
     "src/cache/freshness.rs", "src/cache/malformed.rs", "src/cache/plan.rs", "src/cache/policies.rs",
     "src/cache/snapshot.rs",
-    "src/server/gate.rs", "src/server/operation.rs", "src/server/problem.rs", "src/server/request.rs",
+    "src/server/gate.rs", "src/server/head.rs", "src/server/operation.rs", "src/server/problem.rs", "src/server/request.rs",
     "src/server/resolving/", "src/server/route.rs",
     "src/config/cleaning.rs", "src/config/service_links.rs",
     "src/exec/variable.rs", "src/commands/check/dynamo.rs", "src/commands/check/candidates.rs",
