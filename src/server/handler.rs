@@ -12,9 +12,10 @@ use super::problem::Problem;
 use super::renewal::Renewal;
 use super::request::Target;
 use super::resolving::{self, Resolve};
-use super::response::Response;
+use super::response::{Response, SecretAnswer};
 use super::route::{self, Route};
 use super::secret_read::SecretRead;
+use crate::clock::Moment;
 use crate::printable::LogExcerpt;
 use crate::telemetry::metrics::ReadResult;
 use crate::tokens::Tokens;
@@ -44,7 +45,7 @@ impl Server {
         head: &Head<'_, impl Headers>,
         mut body: impl RequestBody,
     ) -> Response {
-        let Context { cache, metrics, dialect, .. } = &self.context;
+        let Context { cache, dialect, .. } = &self.context;
         let target = target(listener, head);
         let started = cache.clock().now();
         let admitted = self.admit(listener, target, head).await;
@@ -68,16 +69,53 @@ impl Server {
             }
         };
         if target.is_read() {
-            metrics.read_took(cache.clock().now().since(started).unwrap_or_default());
-            if let Some(result) = result {
-                metrics.read(result);
-            }
+            self.count_read(started, result);
         }
         if !stays_open {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         body::drain(&mut body, cache.clock()).await;
         response
+    }
+
+    /// Answers a request with a valid token that reads one secret, if the answer is in the cache.
+    ///
+    /// Also returns the time at which the answer was found. Returns `None` for all other requests.
+    /// [`handle`](Self::handle) must then answer the
+    /// request. It makes the same checks again.
+    pub(super) fn answer_from_cache(
+        &self,
+        listener: ListenerKind,
+        slot: &ConnectionSlot,
+        head: &Head<'_, impl Headers>,
+    ) -> Option<(SecretAnswer, Moment)> {
+        let context = &self.context;
+        let started = context.cache.clock().now();
+        let target = target(listener, head);
+        let admitted = gate::admit(target, listener, head, &self.tokens).ok()?;
+        if !admitted.is_trusted || !slot.make_trusted() {
+            return None;
+        }
+        let unknown = context.dialect.unknown_parameter();
+        let Ok(Route::Secret(query)) = route::route(&admitted, listener, target, head, unknown)
+        else {
+            return None;
+        };
+        let read = SecretRead { context, query, headers: head.headers };
+        let (answer, result) = read.answer_at_once()?;
+        Some((answer, self.count_read(started, Some(result))))
+    }
+
+    /// Counts a request that reads secrets in the metrics. The request arrived at `started`. Returns
+    /// the current time.
+    fn count_read(&self, started: Moment, result: Option<ReadResult>) -> Moment {
+        let Context { cache, metrics, .. } = &self.context;
+        let now = cache.clock().now();
+        metrics.read_took(now.since(started).unwrap_or_default());
+        if let Some(result) = result {
+            metrics.read(result);
+        }
+        now
     }
 
     /// Passes an admitted request to its handler. Returns the answer, and how the metrics count the
@@ -107,9 +145,9 @@ impl Server {
                 resolve.answer(body).await?
             }
             Route::Secret(query) => {
-                let (response, result) =
-                    SecretRead { context, query, headers: head.headers }.answer().await?;
-                return Ok((response, Some(result)));
+                let read = SecretRead { context, query, headers: head.headers };
+                let (answer, result) = read.answer().await?;
+                return Ok((answer.into_response(), Some(result)));
             }
             Route::Call(operation) => {
                 let (response, result) = AwsApiCall { context, operation }.answer(body).await?;

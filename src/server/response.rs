@@ -1,5 +1,6 @@
 //! Builds HTTP responses: bodies, content types, and the headers of answers that contain secrets.
 
+use super::date::http_date;
 use crate::cache::{How, Served};
 use crate::secret::value::SecretValue;
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use hyper::body::Body;
 use hyper::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use std::convert::Infallible;
+use std::time::SystemTime;
 
 pub(crate) type Response = hyper::Response<ResponseBody>;
 
@@ -25,6 +27,9 @@ pub(super) const JSON: &str = "application/json";
 /// The value of the `Content-Type` header for JSON in answers of the AWS API. The AWS SDKs accept
 /// no other value.
 pub(super) const AWS_JSON: &str = "application/x-amz-json-1.1";
+
+/// The value of the `Cache-Control` header that forbids HTTP caches to store the answer.
+const NO_STORE: &str = "no-store";
 
 /// The header that says how the cache answered: `hit`, `miss`, `stale` or `refreshed`.
 const CACHE: HeaderName = HeaderName::from_static("x-sidekey-cache");
@@ -62,14 +67,6 @@ pub(super) fn without_body(status: StatusCode) -> Response {
     response
 }
 
-/// Builds the response with status 304, for a caller that already has the current version of the
-/// secret.
-pub(super) fn not_modified() -> Response {
-    let mut response = without_body(StatusCode::NOT_MODIFIED);
-    set_no_store(response.headers_mut());
-    response
-}
-
 /// Builds a response whose body contains a secret.
 pub(super) fn secret(content_type: &'static str, body: &SecretValue) -> Response {
     let mut response = with_body(StatusCode::OK, content_type, body.share());
@@ -89,28 +86,129 @@ pub(super) fn secret_pieces(
 
 /// Forbids HTTP caches to store the response, with `Cache-Control: no-store`.
 pub(super) fn set_no_store(headers: &mut HeaderMap) {
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(NO_STORE));
 }
 
-/// Sets the headers that describe a secret:
+/// The answer to a successful read of one secret, before it becomes an HTTP response.
+#[derive(Debug)]
+pub(super) struct SecretAnswer {
+    served: Served,
+    /// The content type and the body. `None` means that the caller already has this version of the
+    /// secret, so that the answer has status 304 and no body.
+    content: Option<(&'static str, SecretValue)>,
+}
+
+/// The value of a header that describes a secret.
+enum EntryHeader {
+    Fixed(&'static str),
+    Shared(Bytes),
+    Number(u64),
+}
+
+impl SecretAnswer {
+    pub(super) fn with_body(served: Served, content_type: &'static str, body: SecretValue) -> Self {
+        Self { served, content: Some((content_type, body)) }
+    }
+
+    /// Creates the answer with status 304, for a caller that already has the current version of
+    /// the secret.
+    pub(super) fn not_modified(served: Served) -> Self {
+        Self { served, content: None }
+    }
+
+    /// Converts the answer to a response of hyper (the HTTP library).
+    pub(super) fn into_response(self) -> Response {
+        let mut response = match &self.content {
+            Some((content_type, body)) => secret(content_type, body),
+            None => {
+                let mut response = without_body(StatusCode::NOT_MODIFIED);
+                set_no_store(response.headers_mut());
+                response
+            }
+        };
+        set_entry_headers(response.headers_mut(), &self.served);
+        response
+    }
+
+    /// Writes the status line and headers of the answer as HTTP/1.1. hyper (the HTTP library)
+    /// writes the same bytes for [`into_response`](Self::into_response).
+    ///
+    /// If `closes` is set, the headers say that the server closes the connection.
+    pub(super) fn write_head(&self, to: &mut Vec<u8>, closes: bool, now: SystemTime) {
+        let mut number = itoa::Buffer::new();
+        match &self.content {
+            Some((content_type, _)) => {
+                to.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+                write_header(to, "content-type", content_type.as_bytes());
+            }
+            None => to.extend_from_slice(b"HTTP/1.1 304 Not Modified\r\n"),
+        }
+        write_header(to, "cache-control", NO_STORE.as_bytes());
+        visit_entry_headers(&self.served, |name, value| {
+            let value = match &value {
+                EntryHeader::Fixed(text) => text.as_bytes(),
+                EntryHeader::Shared(text) if is_header_value(text) => text,
+                EntryHeader::Shared(_) => return,
+                EntryHeader::Number(value) => number.format(*value).as_bytes(),
+            };
+            write_header(to, name.as_str(), value);
+        });
+        if closes {
+            write_header(to, "connection", b"close");
+        }
+        if let Some((_, body)) = &self.content {
+            write_header(to, "content-length", number.format(body.len()).as_bytes());
+        }
+        write_header(to, "date", &http_date(now));
+        to.extend_from_slice(b"\r\n");
+    }
+
+    pub(super) fn into_body(self) -> Bytes {
+        self.content.map_or_else(Bytes::new, |(_, body)| body.share())
+    }
+}
+
+fn write_header(to: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        to.extend_from_slice(part);
+    }
+}
+
+/// Returns whether `text` may be the value of a header, by the rule of [`HeaderValue`].
+fn is_header_value(text: &[u8]) -> bool {
+    text.iter().all(|byte| (*byte >= b' ' && *byte != 127) || *byte == b'\t')
+}
+
+/// Sets the headers that describe a secret.
+pub(super) fn set_entry_headers(headers: &mut HeaderMap, served: &Served) {
+    visit_entry_headers(served, |name, value| {
+        let value = match value {
+            EntryHeader::Fixed(text) => Ok(HeaderValue::from_static(text)),
+            EntryHeader::Shared(text) => HeaderValue::from_maybe_shared(text),
+            EntryHeader::Number(number) => Ok(HeaderValue::from(number)),
+        };
+        if let Ok(value) = value {
+            headers.insert(name, value);
+        }
+    });
+}
+
+/// Calls `visit` for each header that describes a secret, with the name and the value:
 ///
 /// - the entity tag of its version
 /// - its age in the cache
 /// - how the cache answered (such as `hit`)
 /// - problem codes, if its value breaks the rules for its kind of secret
-pub(super) fn set_entry_headers(headers: &mut HeaderMap, served: &Served) {
-    if let Ok(etag) = HeaderValue::from_maybe_shared(served.entry.etag.clone()) {
-        headers.insert(ETAG, etag);
-    }
-    headers.insert(AGE, HeaderValue::from(served.age.as_secs()));
-    headers.insert(CACHE, HeaderValue::from_static(cache_label(served.how)));
-    if let Some(malformed) = &served.entry.malformed
-        && let Ok(codes) = HeaderValue::from_maybe_shared(malformed.header())
-    {
-        headers.insert(PROBLEM, codes);
+/// - whether the query parameter `refreshNow` had no effect
+fn visit_entry_headers(served: &Served, mut visit: impl FnMut(HeaderName, EntryHeader)) {
+    visit(ETAG, EntryHeader::Shared(served.entry.etag.clone()));
+    visit(AGE, EntryHeader::Number(served.age.as_secs()));
+    visit(CACHE, EntryHeader::Fixed(cache_label(served.how)));
+    if let Some(malformed) = &served.entry.malformed {
+        visit(PROBLEM, EntryHeader::Shared(malformed.header()));
     }
     if served.how == How::RefreshLimited {
-        headers.insert(REFRESH, HeaderValue::from_static("limited"));
+        visit(REFRESH, EntryHeader::Fixed("limited"));
     }
 }
 

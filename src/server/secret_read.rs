@@ -5,7 +5,7 @@ use super::head::Headers;
 use super::lookup::{find, read_result, refuse_withheld};
 use super::problem::Problem;
 use super::request::Query;
-use super::response::{self, JSON, PLAIN_TEXT, Response};
+use super::response::{JSON, PLAIN_TEXT, SecretAnswer};
 use crate::cache::reader::REFRESH_NOW_INTERVAL;
 use crate::cache::{How, Served};
 use crate::clock::within;
@@ -23,25 +23,44 @@ pub(super) struct SecretRead<'a, H> {
 
 impl<H: Headers> SecretRead<'_, H> {
     /// Reads the secret, and answers in the format of the AWS agent that Sidekey imitates.
-    pub(super) async fn answer(&self) -> Result<(Response, ReadResult), Problem> {
-        let Context { cache, dialect, metrics, .. } = self.context;
+    pub(super) async fn answer(&self) -> Result<(SecretAnswer, ReadResult), Problem> {
         let wanted = self.query.parse_reference()?;
-        let mut served = find(cache, &wanted, self.query.refresh_now).await?;
+        let mut served = find(&self.context.cache, &wanted, self.query.refresh_now).await?;
         if let Some(wait) = self.query.wait.filter(|_| self.has_version(&served)) {
             served = self.wait_for_change(&wanted, served, wait).await?;
         }
+        self.answer_with(&wanted, served)
+    }
+
+    /// Answers like [`answer`](Self::answer), but without waiting. Returns `None`, and does
+    /// nothing, if the answer must wait or is an error.
+    pub(super) fn answer_at_once(&self) -> Option<(SecretAnswer, ReadResult)> {
+        if self.query.refresh_now || self.query.wait.is_some() {
+            return None;
+        }
+        let wanted = self.query.parse_reference().ok()?;
+        let served = self.context.cache.lookup(wanted.id, &wanted.selector)?;
+        self.answer_with(&wanted, served).ok()
+    }
+
+    fn answer_with(
+        &self,
+        wanted: &BorrowedReference<'_>,
+        served: Served,
+    ) -> Result<(SecretAnswer, ReadResult), Problem> {
+        let Context { dialect, metrics, .. } = self.context;
         refuse_withheld(&served)?;
         let (content_type, body) = match wanted.field {
             Some(field) => (PLAIN_TEXT, served.entry.fields().field(field)?),
             None => (JSON, dialect.body(&served.entry)),
         };
-        let mut response = if self.has_version(&served) {
-            response::not_modified()
+        let (body, result) = (body.clone(), read_result(&served, metrics));
+        let answer = if self.has_version(&served) {
+            SecretAnswer::not_modified(served)
         } else {
-            response::secret(content_type, body)
+            SecretAnswer::with_body(served, content_type, body)
         };
-        response::set_entry_headers(response.headers_mut(), &served);
-        Ok((response, read_result(&served, metrics)))
+        Ok((answer, result))
     }
 
     /// Answers a long poll: a request that waits until the secret changes. Waits until the first of
