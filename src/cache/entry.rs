@@ -31,7 +31,8 @@ pub struct Entry {
     /// The refresh policy of the secret. It is copied into the entry, so that readers need not look
     /// it up.
     pub(crate) policy: Policy,
-    /// The version id in double quotes, as an HTTP entity tag.
+    /// The version id in double quotes, as an HTTP entity tag. The tag is empty if the id contains
+    /// characters that an HTTP header may not contain.
     pub(crate) etag: Bytes,
     /// How the value breaks its convention (the rules for the names and values of one kind of
     /// secret). `None` if the value breaks no rule, or no convention matches the name.
@@ -55,7 +56,7 @@ impl Entry {
         draw: f64,
     ) -> Self {
         Self {
-            etag: Bytes::from(format!("\"{}\"", version.id)),
+            etag: etag(&version.id),
             jitter: freshness::jitter(draw),
             version,
             selector,
@@ -148,4 +149,9 @@ impl Entry {
         let may_serve = self.freshness_in_trouble(now, epoch) != Freshness::Expired;
         self.marks.judge(&self.version, answer, now, may_serve)
     }
+}
+
+fn etag(version_id: &str) -> Bytes {
+    let is_valid = version_id.bytes().all(|byte| byte >= b' ' && byte != 127);
+    if is_valid { Bytes::from(format!("\"{version_id}\"")) } else { Bytes::new() }
 }

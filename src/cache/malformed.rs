@@ -69,8 +69,8 @@ impl Malformed {
     }
 
     /// Returns [`codes`](Self::codes) as bytes for an HTTP header, without a copy.
-    pub(crate) fn header(&self) -> Bytes {
-        self.codes.clone()
+    pub(crate) fn header(&self) -> &Bytes {
+        &self.codes
     }
 }
 

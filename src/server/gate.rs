@@ -151,16 +151,17 @@ impl<'a> CheckedHeaders<'a> {
         let mut checked = Self::default();
         for (name, value) in headers.iter() {
             let is = |header: &str| name.eq_ignore_ascii_case(header);
-            if is("host") {
-                checked.is_for_another_host |= !names_loopback(value);
-            } else if let Some(at) = TOKEN_HEADERS.iter().position(|header| is(header)) {
-                checked.tokens[at].get_or_insert(value);
-            } else if is("x-amz-security-token") {
-                checked.session.get_or_insert(value);
-            } else {
-                checked.is_forwarded_for |= is("x-forwarded-for");
-                checked.is_forwarded |= is("forwarded");
-                checked.is_from_browser |= is("origin");
+            // Most headers have another length than the checked headers, so that a comparison of
+            // lengths is enough for them.
+            match name.len() {
+                4 if is("host") => checked.is_for_another_host |= !names_loopback(value),
+                6 if is("origin") => checked.is_from_browser = true,
+                9 if is("forwarded") => checked.is_forwarded = true,
+                13 if is(TOKEN_HEADERS[1]) => _ = checked.tokens[1].get_or_insert(value),
+                15 if is("x-forwarded-for") => checked.is_forwarded_for = true,
+                20 if is("x-amz-security-token") => _ = checked.session.get_or_insert(value),
+                30 if is(TOKEN_HEADERS[0]) => _ = checked.tokens[0].get_or_insert(value),
+                _ => {}
             }
         }
         checked

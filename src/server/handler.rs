@@ -102,7 +102,7 @@ impl Server {
             return None;
         };
         let read = SecretRead { context, query, headers: head.headers };
-        let (answer, result) = read.answer_at_once()?;
+        let (answer, result) = read.answer_at_once(started)?;
         Some((answer, self.count_read(started, Some(result))))
     }
 

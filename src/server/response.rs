@@ -98,10 +98,23 @@ pub(super) struct SecretAnswer {
     content: Option<(&'static str, SecretValue)>,
 }
 
+/// The name of a header: the type of hyper (the HTTP library), and the beginning of the header's
+/// line. The line begins with the end of the line before.
+struct Named {
+    name: HeaderName,
+    line: &'static str,
+}
+
+static ETAG_LINE: Named = Named { name: ETAG, line: "\r\netag: " };
+static AGE_LINE: Named = Named { name: AGE, line: "\r\nage: " };
+static CACHE_LINE: Named = Named { name: CACHE, line: "\r\nx-sidekey-cache: " };
+static PROBLEM_LINE: Named = Named { name: PROBLEM, line: "\r\nx-sidekey-problem: " };
+static REFRESH_LINE: Named = Named { name: REFRESH, line: "\r\nx-sidekey-refresh: " };
+
 /// The value of a header that describes a secret.
-enum EntryHeader {
+enum EntryHeader<'a> {
     Fixed(&'static str),
-    Shared(Bytes),
+    Shared(&'a Bytes),
     Number(u64),
 }
 
@@ -136,31 +149,30 @@ impl SecretAnswer {
     /// If `closes` is set, the headers say that the server closes the connection.
     pub(super) fn write_head(&self, to: &mut Vec<u8>, closes: bool, now: SystemTime) {
         let mut number = itoa::Buffer::new();
+        let mut write = |line: &str, value: &[u8]| {
+            to.extend_from_slice(line.as_bytes());
+            to.extend_from_slice(value);
+        };
         match &self.content {
             Some((content_type, _)) => {
-                to.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-                write_header(to, "content-type", content_type.as_bytes());
+                write("HTTP/1.1 200 OK\r\ncontent-type: ", content_type.as_bytes());
             }
-            None => to.extend_from_slice(b"HTTP/1.1 304 Not Modified\r\n"),
+            None => write("HTTP/1.1 304 Not Modified", b""),
         }
-        write_header(to, "cache-control", NO_STORE.as_bytes());
-        visit_entry_headers(&self.served, |name, value| {
-            let value = match &value {
-                EntryHeader::Fixed(text) => text.as_bytes(),
-                EntryHeader::Shared(text) if is_header_value(text) => text,
-                EntryHeader::Shared(_) => return,
-                EntryHeader::Number(value) => number.format(*value).as_bytes(),
-            };
-            write_header(to, name.as_str(), value);
+        write("\r\ncache-control: ", NO_STORE.as_bytes());
+        visit_entry_headers(&self.served, |header, value| match value {
+            EntryHeader::Fixed(text) => write(header.line, text.as_bytes()),
+            EntryHeader::Shared(text) => write(header.line, text),
+            EntryHeader::Number(value) => write(header.line, number.format(value).as_bytes()),
         });
         if closes {
-            write_header(to, "connection", b"close");
+            write("\r\nconnection: ", b"close");
         }
         if let Some((_, body)) = &self.content {
-            write_header(to, "content-length", number.format(body.len()).as_bytes());
+            write("\r\ncontent-length: ", number.format(body.len()).as_bytes());
         }
-        write_header(to, "date", &http_date(now));
-        to.extend_from_slice(b"\r\n");
+        write("\r\ndate: ", &http_date(now));
+        write("\r\n\r\n", b"");
     }
 
     pub(super) fn into_body(self) -> Bytes {
@@ -168,28 +180,16 @@ impl SecretAnswer {
     }
 }
 
-fn write_header(to: &mut Vec<u8>, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-        to.extend_from_slice(part);
-    }
-}
-
-/// Returns whether `text` may be the value of a header, by the rule of [`HeaderValue`].
-fn is_header_value(text: &[u8]) -> bool {
-    text.iter().all(|byte| (*byte >= b' ' && *byte != 127) || *byte == b'\t')
-}
-
 /// Sets the headers that describe a secret.
 pub(super) fn set_entry_headers(headers: &mut HeaderMap, served: &Served) {
-    visit_entry_headers(served, |name, value| {
+    visit_entry_headers(served, |header, value| {
         let value = match value {
             EntryHeader::Fixed(text) => Ok(HeaderValue::from_static(text)),
-            EntryHeader::Shared(text) => HeaderValue::from_maybe_shared(text),
+            EntryHeader::Shared(text) => HeaderValue::from_maybe_shared(text.clone()),
             EntryHeader::Number(number) => Ok(HeaderValue::from(number)),
         };
-        if let Ok(value) = value {
-            headers.insert(name, value);
-        }
+        let value = value.expect("entity tags and problem codes are valid values of headers");
+        headers.insert(header.name.clone(), value);
     });
 }
 
@@ -200,15 +200,18 @@ pub(super) fn set_entry_headers(headers: &mut HeaderMap, served: &Served) {
 /// - how the cache answered (such as `hit`)
 /// - problem codes, if its value breaks the rules for its kind of secret
 /// - whether the query parameter `refreshNow` had no effect
-fn visit_entry_headers(served: &Served, mut visit: impl FnMut(HeaderName, EntryHeader)) {
-    visit(ETAG, EntryHeader::Shared(served.entry.etag.clone()));
-    visit(AGE, EntryHeader::Number(served.age.as_secs()));
-    visit(CACHE, EntryHeader::Fixed(cache_label(served.how)));
-    if let Some(malformed) = &served.entry.malformed {
-        visit(PROBLEM, EntryHeader::Shared(malformed.header()));
+fn visit_entry_headers(served: &Served, mut visit: impl FnMut(&Named, EntryHeader<'_>)) {
+    let Served { entry, how, age } = served;
+    if !entry.etag.is_empty() {
+        visit(&ETAG_LINE, EntryHeader::Shared(&entry.etag));
     }
-    if served.how == How::RefreshLimited {
-        visit(REFRESH, EntryHeader::Fixed("limited"));
+    visit(&AGE_LINE, EntryHeader::Number(age.as_secs()));
+    visit(&CACHE_LINE, EntryHeader::Fixed(cache_label(*how)));
+    if let Some(malformed) = &entry.malformed {
+        visit(&PROBLEM_LINE, EntryHeader::Shared(malformed.header()));
+    }
+    if *how == How::RefreshLimited {
+        visit(&REFRESH_LINE, EntryHeader::Fixed("limited"));
     }
 }
 

@@ -8,7 +8,7 @@ use super::request::Query;
 use super::response::{JSON, PLAIN_TEXT, SecretAnswer};
 use crate::cache::reader::REFRESH_NOW_INTERVAL;
 use crate::cache::{How, Served};
-use crate::clock::within;
+use crate::clock::{Moment, within};
 use crate::secret::reference::BorrowedReference;
 use crate::telemetry::metrics::ReadResult;
 use std::time::Duration;
@@ -34,12 +34,12 @@ impl<H: Headers> SecretRead<'_, H> {
 
     /// Answers like [`answer`](Self::answer), but without waiting. Returns `None`, and does
     /// nothing, if the answer must wait or is an error.
-    pub(super) fn answer_at_once(&self) -> Option<(SecretAnswer, ReadResult)> {
+    pub(super) fn answer_at_once(&self, now: Moment) -> Option<(SecretAnswer, ReadResult)> {
         if self.query.refresh_now || self.query.wait.is_some() {
             return None;
         }
         let wanted = self.query.parse_reference().ok()?;
-        let served = self.context.cache.lookup(wanted.id, &wanted.selector)?;
+        let served = self.context.cache.lookup_at(wanted.id, &wanted.selector, now)?;
         self.answer_with(&wanted, served).ok()
     }
 
