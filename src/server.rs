@@ -18,6 +18,7 @@
 pub mod listener;
 pub(crate) mod socket_folder;
 pub(crate) mod connection;
+mod direct;
 pub(crate) mod handler;
 mod connection_slots;
 pub(crate) mod wire;
@@ -34,10 +35,13 @@ pub(crate) mod body;
 pub(crate) mod context;
 pub(crate) mod dialect;
 pub(crate) mod response;
+mod date;
 pub(crate) mod route;
 pub(crate) mod problem;
 pub(crate) mod operation;
 pub mod gate;
+mod plain_request;
+pub(crate) mod head;
 pub(crate) mod request;
 
 pub(crate) use context::Context;

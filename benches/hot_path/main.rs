@@ -23,16 +23,6 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-/// The maximum number of allocations for a cached read on an open connection. The reader allocates
-/// nothing.
-///
-/// The agent allocates the map of response headers, texts in that map, and hyper's buffer for the
-/// next request head.
-const ALLOCATIONS_MAX: u64 = 7;
-
-/// The maximum number of bytes in those allocations. The buffer alone has 8 KiB.
-const BYTES_MAX: u64 = 9_216;
-
 /// The number of reads before the count begins. The first reads let buffers grow to their size.
 const WARMING: u64 = 100;
 
@@ -72,13 +62,10 @@ fn count() -> io::Result<ExitCode> {
     let mut outcome = Ok(());
     let reads = allocation_counter::measure(|| outcome = pair.read(COUNTED));
     outcome?;
-    let (allocations, bytes) = (reads.count_total / COUNTED, reads.bytes_total / COUNTED);
-    println!("a cached read on a kept connection: {allocations} allocations, {bytes} bytes");
-    let is_kept = lookup.count_total == 0 && allocations <= ALLOCATIONS_MAX && bytes <= BYTES_MAX;
-    println!(
-        "none for a lookup, at most {ALLOCATIONS_MAX} of {BYTES_MAX} bytes for a read: {}",
-        if is_kept { "kept" } else { "BROKEN" }
-    );
+    println!("{COUNTED} cached reads on a kept connection: {} allocations", reads.count_total);
+    // Tasks in the background of the agent may allocate too, but not once for each read.
+    let is_kept = lookup.count_total == 0 && reads.count_total < COUNTED;
+    println!("none for a lookup, and none for a read: {}", if is_kept { "kept" } else { "BROKEN" });
     Ok(if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -50,7 +50,7 @@ impl Entry {
         draw: f64,
     ) -> Self {
         Self {
-            etag: Bytes::from(format!("\"{}\"", version.id)),
+            etag: etag(&version.id),
             jitter: freshness::jitter(draw),
             version,
             selector,
@@ -141,4 +141,9 @@ impl Entry {
         let may_serve = self.freshness_in_trouble(now, epoch) != Freshness::Expired;
         self.marks.judge(&self.version, answer, now, may_serve)
     }
+}
+
+fn etag(version_id: &str) -> Bytes {
+    let is_valid = version_id.bytes().all(|byte| byte >= b' ' && byte != 127);
+    if is_valid { Bytes::from(format!("\"{version_id}\"")) } else { Bytes::new() }
 }

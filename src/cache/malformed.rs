@@ -66,8 +66,8 @@ impl Malformed {
         std::str::from_utf8(&self.codes).expect("the bytes of a string are valid UTF-8")
     }
 
-    pub(crate) fn header(&self) -> Bytes {
-        self.codes.clone()
+    pub(crate) fn header(&self) -> &Bytes {
+        &self.codes
     }
 }
 

@@ -43,7 +43,12 @@ impl Cache {
     /// label or version id). Returns `None` if the request must wait for AWS. Each cached read
     /// calls this function, so it takes no lock, allocates nothing, and does not copy the value.
     pub fn lookup(&self, id: &str, selector: &Selector) -> Option<Served> {
-        let now = self.state.clock.now();
+        self.lookup_at(id, selector, self.state.clock.now())
+    }
+
+    /// Returns the cached entry as [`lookup`](Self::lookup) does, for a caller that has just read
+    /// the time `now` from the clock.
+    pub(crate) fn lookup_at(&self, id: &str, selector: &Selector, now: Moment) -> Option<Served> {
         self.state.detect_restore(now);
         let snapshot = self.state.snapshot.load();
         let secret = snapshot.secret(id)?;

@@ -1,8 +1,10 @@
 //! Serves one connection: answers its requests one after the other, and enforces its deadlines.
 
 use super::connection_slots::ConnectionSlot;
+use super::direct::{DirectReads, Left};
 use super::gate::ListenerKind;
 use super::handler::Server;
+use super::head::Head;
 use super::problem::Problem;
 use super::request::Target;
 use super::response::Response;
@@ -11,19 +13,20 @@ use crate::clock::{Clock, Sleep};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use http_body_util::Either;
-use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 /// The maximum size of a request's head (the request line and headers), in bytes. The longest
 /// expected header is a session token, which takes up to 4 KiB.
@@ -58,6 +61,16 @@ const IDLE_TICK: Duration = Duration::from_secs(60);
 /// the function's connection.
 const IDLE_TICKS_MAX: u32 = 15;
 
+/// Which parts of the server answer the requests of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ways {
+    /// [`DirectReads`] answers cached reads, and hyper (the HTTP library) answers other requests.
+    DirectAndHyper,
+    /// hyper (the HTTP library) answers all requests. Tests compare both ways.
+    #[cfg(test)]
+    HyperOnly,
+}
+
 /// Serves a connection until the peer closes it, a deadline passes, or an answer contains
 /// `Connection: close`. If `stop` is cancelled, the connection ends after the answer to its current
 /// request.
@@ -67,56 +80,44 @@ pub(super) async fn serve<S>(
     socket: S,
     slot: ConnectionSlot,
     stop: CancellationToken,
+    ways: Ways,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let _gauge = (listener != ListenerKind::Metrics).then(|| ConnectionGauge::increment(&server));
-    let service = service_fn(|request: Request<Incoming>| {
-        slot.exchange().note_request();
-        answer(&server, &slot, listener, request)
-    });
-    let mut deadlines = Deadlines::new(server.context.cache.clock(), &slot);
-    // `FuturesUnordered` polls its future only after a wake-up. If this code polled the
-    // cancellation token directly, each poll would take a lock.
-    let mut stopped: FuturesUnordered<_> = [stop.cancelled()].into_iter().collect();
+    let mut serving = Serving {
+        server: &server,
+        listener,
+        slot: &slot,
+        ways,
+        accepted: slot.exchange().last_event(),
+        deadlines: Deadlines::new(server.context.cache.clock(), &slot),
+        stop: &stop,
+        stopped: [stop.cancelled()].into_iter().collect(),
+    };
+    let mut direct = DirectReads::new(&server, listener, &slot);
     let (mut socket, mut unread) = (socket, Bytes::new());
     let mut headers_max = HEADERS_WITHOUT_ALLOCATION;
     let problem = loop {
-        let wire = Wire::new(socket, unread, slot.exchange().clone());
-        let mut connection = http1::Builder::new()
-            .max_buf_size(HEAD_BYTES_MAX)
-            .max_headers(headers_max)
-            // hyper's own timeout is not used, because it would also run while an open connection
-            // waits for its next request.
-            .header_read_timeout(None)
-            .serve_connection(TokioIo::new(wire), &service);
-        if stop.is_cancelled() {
-            Pin::new(&mut connection).graceful_shutdown();
+        if unread.is_empty() && ways == Ways::DirectAndHyper {
+            match serving.answer_directly(&mut direct, &mut socket).await {
+                Left::Closed => return,
+                Left::ToHyper(bytes) => unread = bytes,
+            }
         }
-        let end = poll_fn(|cx| {
-            if let Poll::Ready(Some(())) = stopped.poll_next_unpin(cx) {
-                Pin::new(&mut connection).graceful_shutdown();
-            }
-            match Pin::new(&mut connection).poll(cx) {
-                Poll::Ready(result) => Poll::Ready(End::of(result)),
-                Poll::Pending => deadlines.poll(cx),
-            }
-        })
-        .await;
-        let Parts { io, read_buf, .. } = connection.into_parts();
-        let wire = io.into_inner();
-        let has_hidden_answer = wire.has_hidden_answer();
-        socket = wire.into_socket();
-        break match end {
+        let by_hyper = serving.answer_by_hyper(socket, unread, headers_max).await;
+        (socket, unread) = (by_hyper.socket, by_hyper.unread);
+        break match by_hyper.end {
             End::Closed | End::Idle => return,
+            End::ReadAnswered => continue,
             End::HeadTooSlow => Problem::HeadTooSlow(HEAD_TIME_MAX),
             // The peer has an answer of hyper, or is gone.
-            _ if !has_hidden_answer => return,
+            _ if !by_hyper.has_hidden_answer => return,
             End::HeadUnreadable => Problem::HeadUnreadable,
-            End::HeadTooLarge => match problem_of_large_head(&read_buf, headers_max) {
+            End::HeadTooLarge => match problem_of_large_head(&unread, headers_max) {
                 Some(problem) => problem,
                 None => {
-                    (headers_max, unread) = (HEADERS_MAX, read_buf);
+                    headers_max = HEADERS_MAX;
                     continue;
                 }
             },
@@ -127,6 +128,118 @@ pub(super) async fn serve<S>(
     // the peer has not even read the earlier answers.
     if poll_once(|cx| Pin::new(&mut socket).poll_write(cx, &answer)).await.is_ready() {
         let _ = socket.shutdown().await;
+    }
+}
+
+/// What the server needs while it serves one connection, except the socket.
+struct Serving<'a> {
+    server: &'a Server,
+    listener: ListenerKind,
+    slot: &'a ConnectionSlot,
+    ways: Ways,
+    /// The sequence number of the event at which the connection was accepted.
+    accepted: u64,
+    deadlines: Deadlines<'a>,
+    stop: &'a CancellationToken,
+    /// The cancellation of `stop`. `FuturesUnordered` polls its future only after a wake-up. If the
+    /// server polled the cancellation token directly, each poll would take a lock.
+    stopped: FuturesUnordered<WaitForCancellationFuture<'a>>,
+}
+
+/// The state of a connection after hyper (the HTTP library) has served it.
+struct ByHyper<S> {
+    socket: S,
+    /// The bytes of the client that hyper has received but not interpreted.
+    unread: Bytes,
+    end: End,
+    /// Whether hyper answered a request itself, and this answer was not sent.
+    has_hidden_answer: bool,
+}
+
+impl Serving<'_> {
+    /// Answers cached reads without hyper (the HTTP library), until the connection ends or hyper
+    /// is needed.
+    async fn answer_directly<S>(&mut self, direct: &mut DirectReads<'_>, socket: &mut S) -> Left
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        poll_fn(|cx| {
+            if self.poll_stopped(cx) && direct.stop() {
+                // A client that connected before the stop may still send one request.
+                let to_hyper = Left::ToHyper(Bytes::new());
+                return Poll::Ready(if self.has_answered() { Left::Closed } else { to_hyper });
+            }
+            match direct.poll(socket, cx) {
+                Poll::Pending => self.deadlines.poll(cx).map(|_| Left::Closed),
+                left => left,
+            }
+        })
+        .await
+    }
+
+    /// Lets hyper (the HTTP library) answer requests, until the connection ends, or until hyper has
+    /// answered a read and the next read may be answered directly. hyper first reads the bytes
+    /// `unread`, and then the bytes from the socket.
+    async fn answer_by_hyper<S>(
+        &mut self,
+        socket: S,
+        unread: Bytes,
+        headers_max: usize,
+    ) -> ByHyper<S>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { server, listener, slot, ways, .. } = *self;
+        // Whether hyper has parsed a request, and whether the last request was a read.
+        let (has_request, is_read) = (AtomicBool::new(false), AtomicBool::new(false));
+        let service = service_fn(|request: Request<Incoming>| {
+            slot.exchange().note_request();
+            has_request.store(true, Ordering::Relaxed);
+            let is_direct = ways == Ways::DirectAndHyper && may_be_answered_directly(&request);
+            is_read.store(is_direct, Ordering::Relaxed);
+            answer(server, slot, listener, request)
+        });
+        let wire = Wire::new(socket, unread, slot.exchange().clone());
+        let mut connection = http1::Builder::new()
+            .max_buf_size(HEAD_BYTES_MAX)
+            .max_headers(headers_max)
+            // hyper's own timeout is not used, because it would also run while an open connection
+            // waits for its next request.
+            .header_read_timeout(None)
+            .serve_connection(TokioIo::new(wire), &service);
+        if self.stop.is_cancelled() {
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        let end = poll_fn(|cx| {
+            if self.poll_stopped(cx) {
+                if self.has_answered() && !has_request.load(Ordering::Relaxed) {
+                    return Poll::Ready(End::Closed);
+                }
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            match Pin::new(&mut connection).poll(cx) {
+                Poll::Ready(result) => Poll::Ready(End::of(result)),
+                Poll::Pending if is_read.load(Ordering::Relaxed) && !slot.exchange().is_busy() => {
+                    Poll::Ready(End::ReadAnswered)
+                }
+                Poll::Pending => self.deadlines.poll(cx),
+            }
+        })
+        .await;
+        let Parts { io, read_buf, .. } = connection.into_parts();
+        let wire = io.into_inner();
+        let has_hidden_answer = wire.has_hidden_answer();
+        ByHyper { socket: wire.into_socket(), unread: read_buf, end, has_hidden_answer }
+    }
+
+    /// Returns `true` once, when the agent stops.
+    fn poll_stopped(&mut self, cx: &mut Context<'_>) -> bool {
+        matches!(self.stopped.poll_next_unpin(cx), Poll::Ready(Some(())))
+    }
+
+    /// Returns whether the server has answered a request of this connection.
+    fn has_answered(&self) -> bool {
+        self.slot.exchange().last_event() != self.accepted
     }
 }
 
@@ -151,6 +264,18 @@ async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll
     poll_fn(|cx| Poll::Ready(poll(cx))).await
 }
 
+/// Returns whether a request is a read that Sidekey may answer without hyper (the HTTP library) if
+/// the secret is cached.
+///
+/// A request with a body is not such a read. After its answer, hyper may still have to read the
+/// body, or to close the connection.
+fn may_be_answered_directly(request: &Request<Incoming>) -> bool {
+    let target = Target::of(request.method(), request.uri().path());
+    *request.method() == Method::GET
+        && matches!(target, Target::Get | Target::V1(_))
+        && request.body().is_end_stream()
+}
+
 async fn answer(
     server: &Server,
     slot: &ConnectionSlot,
@@ -158,7 +283,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let (head, body) = request.into_parts();
-    let response = server.handle(listener, slot, &head, body).await;
+    let response = server.handle(listener, slot, &Head::of(&head), body).await;
     slot.note_answered();
     Ok(response)
 }
@@ -185,6 +310,9 @@ impl Drop for ConnectionGauge<'_> {
 enum End {
     /// The peer closed the connection, an answer contained `Connection: close`, or the agent stops.
     Closed,
+    /// hyper (the HTTP library) has answered a read, and the client has sent no further request. The
+    /// connection stays open, and the next read may be answered without hyper.
+    ReadAnswered,
     /// A request line and its headers are too large, or there are too many headers.
     HeadTooLarge,
     /// A request line or a header is not valid HTTP/1.1.
@@ -289,5 +417,7 @@ fn last_answer(response: Response) -> Vec<u8> {
     bytes
 }
 
+#[cfg(test)]
+mod differential_tests;
 #[cfg(test)]
 pub(super) mod tests;

@@ -4,20 +4,13 @@
 //! The module has no side effects. An admitted request gets a proof, [`Admitted`]. The proof is
 //! required to route the request.
 
+use super::head::{Head, Headers};
 use super::request::Target;
 use crate::tokens::Tokens;
-use hyper::header::{FORWARDED, HOST, HeaderName, HeaderValue, ORIGIN};
-use hyper::{HeaderMap, Uri};
-
-static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
 /// The headers in which a caller may send its token. AWS's agent accepts both headers. AWS's
 /// extension uses the first header, and Vault uses the second.
-static TOKEN_HEADERS: [HeaderName; 2] = [
-    HeaderName::from_static("x-aws-parameters-secrets-token"),
-    HeaderName::from_static("x-vault-token"),
-];
+const TOKEN_HEADERS: [&str; 2] = ["x-aws-parameters-secrets-token", "x-vault-token"];
 
 /// The proof that a request passed the checks of its headers and token. Only [`admit`] creates this
 /// proof.
@@ -114,14 +107,13 @@ pub(crate) enum ListenerKind {
 pub(crate) fn admit(
     target: Target<'_>,
     listener: ListenerKind,
-    uri: &Uri,
-    headers: &HeaderMap,
+    head: &Head<'_, impl Headers>,
     tokens: &Tokens,
 ) -> Result<Admitted, Refusal> {
     if listener == ListenerKind::Metrics {
         return Ok(Admitted { is_trusted: false });
     }
-    let checked = CheckedHeaders::of(headers);
+    let checked = CheckedHeaders::of(head.headers);
     // An orchestrator may send liveness probes through a proxy, with any host name and without a
     // token.
     if target == Target::Ping {
@@ -137,7 +129,7 @@ pub(crate) fn admit(
         return Err(Refusal::Origin);
     }
     if listener == ListenerKind::Loopback
-        && (checked.is_for_another_host || names_another_host(uri))
+        && (checked.is_for_another_host || names_another_host(head.authority))
     {
         return Err(Refusal::Host);
     }
@@ -166,25 +158,27 @@ struct CheckedHeaders<'a> {
     /// Whether a `Host` header of the request names a host that is not this machine.
     is_for_another_host: bool,
     /// The first value of each of the [`TOKEN_HEADERS`], if the request has the header.
-    tokens: [Option<&'a HeaderValue>; 2],
+    tokens: [Option<&'a [u8]>; 2],
     /// The session token of a signed AWS API call, if there is one.
-    session: Option<&'a HeaderValue>,
+    session: Option<&'a [u8]>,
 }
 
 impl<'a> CheckedHeaders<'a> {
-    fn of(headers: &'a HeaderMap) -> Self {
+    fn of(headers: &'a impl Headers) -> Self {
         let mut checked = Self::default();
-        for (name, value) in headers {
-            if *name == HOST {
-                checked.is_for_another_host |= !names_loopback(value.as_bytes());
-            } else if let Some(at) = TOKEN_HEADERS.iter().position(|header| header == name) {
-                checked.tokens[at].get_or_insert(value);
-            } else if *name == SECURITY_TOKEN {
-                checked.session.get_or_insert(value);
-            } else {
-                checked.is_forwarded_for |= *name == FORWARDED_FOR;
-                checked.is_forwarded |= *name == FORWARDED;
-                checked.is_from_browser |= *name == ORIGIN;
+        for (name, value) in headers.iter() {
+            let is = |header: &str| name.eq_ignore_ascii_case(header);
+            // Most headers have another length than the checked headers, so that a comparison of
+            // lengths is enough for them.
+            match name.len() {
+                4 if is("host") => checked.is_for_another_host |= !names_loopback(value),
+                6 if is("origin") => checked.is_from_browser = true,
+                9 if is("forwarded") => checked.is_forwarded = true,
+                13 if is(TOKEN_HEADERS[1]) => _ = checked.tokens[1].get_or_insert(value),
+                15 if is("x-forwarded-for") => checked.is_forwarded_for = true,
+                20 if is("x-amz-security-token") => _ = checked.session.get_or_insert(value),
+                30 if is(TOKEN_HEADERS[0]) => _ = checked.tokens[0].get_or_insert(value),
+                _ => {}
             }
         }
         checked
@@ -192,20 +186,17 @@ impl<'a> CheckedHeaders<'a> {
 
     fn has_good_token(&self, target: Target<'_>, tokens: &Tokens) -> bool {
         if target == Target::AwsApi {
-            return self.session.is_some_and(|token| tokens.accepts_session(token.as_bytes()));
+            return self.session.is_some_and(|token| tokens.accepts_session(token));
         }
         // Every token in the request is compared, even after a match, so that the response time
         // does not show which token is valid.
-        self.tokens
-            .iter()
-            .flatten()
-            .fold(false, |accepted, token| accepted | tokens.accepts(token.as_bytes()))
+        self.tokens.iter().flatten().fold(false, |accepted, token| accepted | tokens.accepts(token))
     }
 }
 
-/// Returns whether the URI of a request contains a host that is not this machine.
-fn names_another_host(uri: &Uri) -> bool {
-    uri.authority().is_some_and(|authority| !names_loopback(authority.as_str().as_bytes()))
+/// Returns whether the host in the request line, if there is one, is not this machine.
+fn names_another_host(authority: Option<&str>) -> bool {
+    authority.is_some_and(|authority| !names_loopback(authority.as_bytes()))
 }
 
 /// Returns whether a `Host` header names this machine. The header may also contain a port.
@@ -227,6 +218,8 @@ fn names_loopback(host: &[u8]) -> bool {
 mod tests {
     use super::*;
     use crate::tokens::Token;
+    use hyper::header::{HOST, HeaderName};
+    use hyper::{HeaderMap, Method};
 
     const TOKEN: (&str, &str) = ("x-aws-parameters-secrets-token", "good");
 
@@ -240,6 +233,10 @@ mod tests {
         pairs.iter().map(pair).collect()
     }
 
+    fn head<'a>(authority: Option<&'a str>, headers: &'a HeaderMap) -> Head<'a, HeaderMap> {
+        Head { method: &Method::GET, authority, path: "/", query: "", headers }
+    }
+
     /// Checks whether a request to a loopback address is admitted. Its headers are `pairs`, plus
     /// `Host: localhost:2773` if `pairs` contains no `host`.
     #[track_caller]
@@ -250,7 +247,7 @@ mod tests {
         let mut all = headers(pairs);
         all.entry(HOST)
             .or_insert("localhost:2773".parse().expect("the test uses valid header values"));
-        let admitted = admit(target, ListenerKind::Loopback, &Uri::from_static("/"), &all, &tokens);
+        let admitted = admit(target, ListenerKind::Loopback, &head(None, &all), &tokens);
         assert_eq!(admitted.map(|admitted| admitted.is_trusted), expected, "{pairs:?}");
     }
 
@@ -336,29 +333,27 @@ mod tests {
     fn metrics_port_needs_no_token_and_unix_socket_needs_one() {
         let tokens = Tokens::new(Vec::new());
         let foreign = headers(&[("host", "10.0.0.7:9100"), ("x-forwarded-for", "10.0.0.1")]);
-        let uri = Uri::from_static("/");
-        assert!(admit(Target::Metrics, ListenerKind::Metrics, &uri, &foreign, &tokens).is_ok());
+        let foreign = head(None, &foreign);
+        assert!(admit(Target::Metrics, ListenerKind::Metrics, &foreign, &tokens).is_ok());
         let tokens =
             Tokens::new(vec![Token::new("good".to_owned()).expect("the token is not empty")]);
         let trusted = headers(&[TOKEN]);
         for target in [Target::Ping, Target::Ready, Target::Metrics] {
-            let admitted = admit(target, ListenerKind::Metrics, &uri, &trusted, &tokens);
+            let admitted = admit(target, ListenerKind::Metrics, &head(None, &trusted), &tokens);
             assert_eq!(admitted.map(|admitted| admitted.is_trusted), Ok(false), "{target:?}");
         }
         let host = headers(&[("host", "anything")]);
-        let refused = admit(Target::Get, ListenerKind::UnixSocket, &uri, &host, &tokens);
+        let refused = admit(Target::Get, ListenerKind::UnixSocket, &head(None, &host), &tokens);
         assert_eq!(refused.map(|_| ()), Err(Refusal::Token));
     }
 
     #[test]
     fn foreign_host_in_request_uri_is_refused() {
-        let uri = Uri::from_static("http://evil.example/metrics");
         let headers = headers(&[("host", "localhost")]);
         let refused = admit(
             Target::Metrics,
             ListenerKind::Loopback,
-            &uri,
-            &headers,
+            &head(Some("evil.example"), &headers),
             &Tokens::new(Vec::new()),
         );
         assert_eq!(refused.map(|_| ()), Err(Refusal::Host));

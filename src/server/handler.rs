@@ -5,20 +5,21 @@ use super::body::{self, RequestBody};
 use super::connection_slots::ConnectionSlot;
 use super::context::Context;
 use super::gate::{self, Admitted, ListenerKind, Refusal};
+use super::head::{Head, Headers};
 use super::memory_budget::MemoryBudget;
 use super::probes::Probes;
 use super::problem::Problem;
 use super::renewal::Renewal;
 use super::request::Target;
 use super::resolving::{self, Resolve};
-use super::response::Response;
+use super::response::{Response, SecretAnswer};
 use super::route::{self, Route};
 use super::secret_read::SecretRead;
+use crate::clock::Moment;
 use crate::printable::LogExcerpt;
 use crate::telemetry::metrics::ReadResult;
 use crate::tokens::Tokens;
 use hyper::header::{CONNECTION, HeaderValue};
-use hyper::http::request::Parts;
 use std::sync::Arc;
 
 /// The state that all connections share: the cache, the accepted tokens, and the limits.
@@ -41,13 +42,13 @@ impl Server {
         &self,
         listener: ListenerKind,
         slot: &ConnectionSlot,
-        request: &Parts,
+        head: &Head<'_, impl Headers>,
         mut body: impl RequestBody,
     ) -> Response {
-        let Context { cache, metrics, dialect, .. } = &self.context;
-        let target = target(listener, request);
+        let Context { cache, dialect, .. } = &self.context;
+        let target = target(listener, head);
         let started = cache.clock().now();
-        let admitted = self.admit(listener, target, request).await;
+        let admitted = self.admit(listener, target, head).await;
         let has_good_token = admitted.as_ref().is_ok_and(|admitted| admitted.is_trusted);
         let stays_open = has_good_token && slot.make_trusted();
         let answered = match admitted {
@@ -56,28 +57,65 @@ impl Server {
             Ok(_) if has_good_token && !stays_open && target != Target::Ping => {
                 Err(Problem::Refused(Refusal::TooManyConnections))
             }
-            Ok(admitted) => self.dispatch(&admitted, listener, target, request, &mut body).await,
+            Ok(admitted) => self.dispatch(&admitted, listener, target, head, &mut body).await,
         };
         let (mut response, result) = match answered {
             Ok(answered) => answered,
             Err(problem) => {
-                self.record(request, &problem);
+                self.record(head, &problem);
                 let is_refused = problem.is_refusal();
                 let result = if is_refused { ReadResult::Refused } else { ReadResult::Error };
                 (dialect.problem(target, &problem), Some(result))
             }
         };
         if target.is_read() {
-            metrics.read_took(cache.clock().now().since(started).unwrap_or_default());
-            if let Some(result) = result {
-                metrics.read(result);
-            }
+            self.count_read(started, result);
         }
         if !stays_open {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         body::drain(&mut body, cache.clock()).await;
         response
+    }
+
+    /// Answers a request with a valid token that reads one secret, if the answer is in the cache.
+    ///
+    /// Also returns the time at which the answer was found. Returns `None` for all other requests.
+    /// [`handle`](Self::handle) must then answer the
+    /// request. It makes the same checks again.
+    pub(super) fn answer_from_cache(
+        &self,
+        listener: ListenerKind,
+        slot: &ConnectionSlot,
+        head: &Head<'_, impl Headers>,
+    ) -> Option<(SecretAnswer, Moment)> {
+        let context = &self.context;
+        let started = context.cache.clock().now();
+        let target = target(listener, head);
+        let admitted = gate::admit(target, listener, head, &self.tokens).ok()?;
+        if !admitted.is_trusted || !slot.make_trusted() {
+            return None;
+        }
+        let unknown = context.dialect.unknown_parameter();
+        let Ok(Route::Secret(query)) = route::route(&admitted, listener, target, head, unknown)
+        else {
+            return None;
+        };
+        let read = SecretRead { context, query, headers: head.headers };
+        let (answer, result) = read.answer_at_once(started)?;
+        Some((answer, self.count_read(started, Some(result))))
+    }
+
+    /// Counts a request that reads secrets in the metrics. The request arrived at `started`. Returns
+    /// the current time.
+    fn count_read(&self, started: Moment, result: Option<ReadResult>) -> Moment {
+        let Context { cache, metrics, .. } = &self.context;
+        let now = cache.clock().now();
+        metrics.read_took(now.since(started).unwrap_or_default());
+        if let Some(result) = result {
+            metrics.read(result);
+        }
+        now
     }
 
     /// Passes an admitted request to its handler. Returns the answer, and how the metrics count the
@@ -90,36 +128,32 @@ impl Server {
         admitted: &Admitted,
         listener: ListenerKind,
         target: Target<'_>,
-        request: &Parts,
+        head: &Head<'_, impl Headers>,
         body: &mut impl RequestBody,
     ) -> Result<(Response, Option<ReadResult>), Problem> {
-        let Parts { method, uri, headers, .. } = request;
         let context = &self.context;
-        let query = uri.query().unwrap_or_default();
         let unknown = context.dialect.unknown_parameter();
         let probes = Probes(context);
-        let response =
-            match route::route(admitted, listener, target, method, query, headers, unknown)? {
-                Route::Ping => probes.ping(),
-                Route::Ready { is_trusted } => probes.ready(is_trusted),
-                Route::Metrics => probes.metrics(),
-                Route::Status => probes.status(),
-                Route::Restore => probes.restored(),
-                Route::Resolve => {
-                    let resolve =
-                        Resolve { context, config: &self.resolving, memory: &self.memory };
-                    resolve.answer(body).await?
-                }
-                Route::Secret(query) => {
-                    let (response, result) =
-                        SecretRead { context, query, headers }.answer().await?;
-                    return Ok((response, Some(result)));
-                }
-                Route::Call(operation) => {
-                    let (response, result) = AwsApiCall { context, operation }.answer(body).await?;
-                    return Ok((response, Some(result)));
-                }
-            };
+        let response = match route::route(admitted, listener, target, head, unknown)? {
+            Route::Ping => probes.ping(),
+            Route::Ready { is_trusted } => probes.ready(is_trusted),
+            Route::Metrics => probes.metrics(),
+            Route::Status => probes.status(),
+            Route::Restore => probes.restored(),
+            Route::Resolve => {
+                let resolve = Resolve { context, config: &self.resolving, memory: &self.memory };
+                resolve.answer(body).await?
+            }
+            Route::Secret(query) => {
+                let read = SecretRead { context, query, headers: head.headers };
+                let (answer, result) = read.answer().await?;
+                return Ok((answer.into_response(), Some(result)));
+            }
+            Route::Call(operation) => {
+                let (response, result) = AwsApiCall { context, operation }.answer(body).await?;
+                return Ok((response, Some(result)));
+            }
+        };
         Ok((response, None))
     }
 
@@ -131,9 +165,9 @@ impl Server {
         &self,
         listener: ListenerKind,
         target: Target<'_>,
-        request: &Parts,
+        head: &Head<'_, impl Headers>,
     ) -> Result<Admitted, Refusal> {
-        let admit = || gate::admit(target, listener, &request.uri, &request.headers, &self.tokens);
+        let admit = || gate::admit(target, listener, head, &self.tokens);
         let outcome = match admit() {
             Err(Refusal::WrongSessionToken) => {
                 self.renewal.renew(self.context.cache.clock()).await;
@@ -149,7 +183,7 @@ impl Server {
     ///
     /// Also counts the request in the metrics, but only if its headers, its token or the number of
     /// connections is the reason.
-    fn record(&self, request: &Parts, problem: &Problem) {
+    fn record(&self, head: &Head<'_, impl Headers>, problem: &Problem) {
         let Context { cache, metrics, refusals_logged, .. } = &self.context;
         if let Problem::Refused(refusal) = problem {
             metrics.gate_refused(refusal.label());
@@ -159,8 +193,8 @@ impl Server {
         }
         match refusals_logged.pass(cache.clock().now()) {
             Some(left_out) => tracing::warn!(
-                method = %LogExcerpt(request.method.as_str()),
-                path = %LogExcerpt(request.uri.path()),
+                method = %LogExcerpt(head.method.as_str()),
+                path = %LogExcerpt(head.path),
                 error = problem.kind(),
                 reason = %LogExcerpt(&problem.message()),
                 left_out,
@@ -173,7 +207,7 @@ impl Server {
 
 /// Returns the endpoint that a request addresses. The metrics port serves no secrets, so all
 /// endpoints that read secrets count as unknown there.
-fn target(listener: ListenerKind, request: &Parts) -> Target<'_> {
-    let target = Target::of(&request.method, request.uri.path());
+fn target<'a>(listener: ListenerKind, head: &Head<'a, impl Headers>) -> Target<'a> {
+    let target = Target::of(head.method, head.path);
     if listener == ListenerKind::Metrics && target.is_read() { Target::Unknown } else { target }
 }

@@ -1,6 +1,6 @@
 //! Listens on the configured addresses, and accepts connections.
 
-use super::connection;
+use super::connection::{self, Ways};
 use super::connection_slots::ConnectionSlots;
 use super::gate::ListenerKind;
 use super::handler::Server;
@@ -250,7 +250,7 @@ impl Acceptor {
                 Ok(socket) => {
                     self.slots.admit(&self.tasks, |slot| {
                         let (server, stop) = (self.server.clone(), self.stop.clone());
-                        connection::serve(server, kind, socket, slot, stop)
+                        connection::serve(server, kind, socket, slot, stop, Ways::DirectAndHyper)
                     });
                     true
                 }

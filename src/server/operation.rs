@@ -4,18 +4,18 @@
 //! The module has no side effects. It takes headers and bytes, and returns an [`Operation`] or a
 //! [`Call`].
 
+use super::head::Headers;
 use crate::secret::reference::{
     BadReference, BorrowedReference, ID_CHARS_MAX, STAGE_CHARS_MAX, SeparateParts,
     VERSION_CHARS_MAX,
 };
 use crate::source::BATCH_MAX;
-use hyper::header::{HeaderMap, HeaderName};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
 /// The HTTP header in which a call of the AWS API names its operation.
-const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+const TARGET: &str = "x-amz-target";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
@@ -124,8 +124,8 @@ impl Operation {
     /// # Errors
     ///
     /// Fails if the header is missing, or names an operation that Sidekey does not serve.
-    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, BadCall> {
-        let target = headers.get(TARGET).map(|target| target.as_bytes());
+    pub(crate) fn of(headers: &impl Headers) -> Result<Self, BadCall> {
+        let target = headers.values(TARGET).next();
         match target.and_then(|target| target.strip_prefix(b"secretsmanager.")) {
             Some(b"GetSecretValue") => Ok(Self::GetSecretValue),
             Some(b"BatchGetSecretValue") => Ok(Self::BatchGetSecretValue),
@@ -241,13 +241,16 @@ mod tests {
     use super::*;
     use crate::hostile::{VALUE, json, mangled, text};
     use crate::secret::selector::Selector;
+    use hyper::HeaderMap;
     use proptest::prelude::*;
 
     #[track_caller]
     fn of(target: Option<&str>, expected: Result<Operation, BadCall>) {
-        let header = target
-            .map(|target| (TARGET, target.parse().expect("the target is a valid header value")));
-        assert_eq!(Operation::of(&header.into_iter().collect()), expected, "{target:?}");
+        let mut headers = HeaderMap::new();
+        if let Some(target) = target {
+            headers.insert(TARGET, target.parse().expect("the target is a valid header value"));
+        }
+        assert_eq!(Operation::of(&headers), expected, "{target:?}");
     }
 
     #[test]

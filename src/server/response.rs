@@ -1,5 +1,6 @@
 //! Builds HTTP responses: bodies, content types, and the headers of answers that contain secrets.
 
+use super::date::http_date;
 use crate::cache::{How, Served};
 use crate::secret::value::SecretValue;
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use hyper::body::Body;
 use hyper::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use std::convert::Infallible;
+use std::time::SystemTime;
 
 pub(crate) type Response = hyper::Response<ResponseBody>;
 
@@ -25,6 +27,9 @@ pub(super) const JSON: &str = "application/json";
 /// The value of the `Content-Type` header for JSON in answers of the AWS API. The AWS SDKs accept
 /// no other value.
 pub(super) const AWS_JSON: &str = "application/x-amz-json-1.1";
+
+/// The value of the `Cache-Control` header that forbids HTTP caches to store the answer.
+const NO_STORE: &str = "no-store";
 
 /// The header that says how the cache answered: `hit`, `miss`, `stale` or `refreshed`.
 const CACHE: HeaderName = HeaderName::from_static("x-sidekey-cache");
@@ -58,14 +63,6 @@ pub(super) fn without_body(status: StatusCode) -> Response {
     response
 }
 
-/// Builds the response with status 304, for a caller that already has the current version of the
-/// secret.
-pub(super) fn not_modified() -> Response {
-    let mut response = without_body(StatusCode::NOT_MODIFIED);
-    set_no_store(response.headers_mut());
-    response
-}
-
 /// Builds a response whose body contains a secret.
 pub(super) fn secret(content_type: &'static str, body: &SecretValue) -> Response {
     let mut response = with_body(StatusCode::OK, content_type, body.share());
@@ -86,25 +83,128 @@ pub(super) fn secret_pieces(
 
 /// Forbids HTTP caches to store the response, with `Cache-Control: no-store`.
 pub(super) fn set_no_store(headers: &mut HeaderMap) {
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(NO_STORE));
 }
 
-/// Sets the headers that describe a secret:
+/// The answer to a successful read of one secret, before it becomes an HTTP response.
+#[derive(Debug)]
+pub(super) struct SecretAnswer {
+    served: Served,
+    /// The content type and the body. `None` means that the caller already has this version of the
+    /// secret, so that the answer has status 304 and no body.
+    content: Option<(&'static str, SecretValue)>,
+}
+
+/// The name of a header: the type of hyper (the HTTP library), and the beginning of the header's
+/// line. The line begins with the end of the line before.
+struct Named {
+    name: HeaderName,
+    line: &'static str,
+}
+
+static ETAG_LINE: Named = Named { name: ETAG, line: "\r\netag: " };
+static AGE_LINE: Named = Named { name: AGE, line: "\r\nage: " };
+static CACHE_LINE: Named = Named { name: CACHE, line: "\r\nx-sidekey-cache: " };
+static PROBLEM_LINE: Named = Named { name: PROBLEM, line: "\r\nx-sidekey-problem: " };
+
+/// The value of a header that describes a secret.
+enum EntryHeader<'a> {
+    Fixed(&'static str),
+    Shared(&'a Bytes),
+    Number(u64),
+}
+
+impl SecretAnswer {
+    pub(super) fn with_body(served: Served, content_type: &'static str, body: SecretValue) -> Self {
+        Self { served, content: Some((content_type, body)) }
+    }
+
+    /// Creates the answer with status 304, for a caller that already has the current version of
+    /// the secret.
+    pub(super) fn not_modified(served: Served) -> Self {
+        Self { served, content: None }
+    }
+
+    /// Converts the answer to a response of hyper (the HTTP library).
+    pub(super) fn into_response(self) -> Response {
+        let mut response = match &self.content {
+            Some((content_type, body)) => secret(content_type, body),
+            None => {
+                let mut response = without_body(StatusCode::NOT_MODIFIED);
+                set_no_store(response.headers_mut());
+                response
+            }
+        };
+        set_entry_headers(response.headers_mut(), &self.served);
+        response
+    }
+
+    /// Writes the status line and headers of the answer as HTTP/1.1. hyper (the HTTP library)
+    /// writes the same bytes for [`into_response`](Self::into_response).
+    ///
+    /// If `closes` is set, the headers say that the server closes the connection.
+    pub(super) fn write_head(&self, to: &mut Vec<u8>, closes: bool, now: SystemTime) {
+        let mut number = itoa::Buffer::new();
+        let mut write = |line: &str, value: &[u8]| {
+            to.extend_from_slice(line.as_bytes());
+            to.extend_from_slice(value);
+        };
+        match &self.content {
+            Some((content_type, _)) => {
+                write("HTTP/1.1 200 OK\r\ncontent-type: ", content_type.as_bytes());
+            }
+            None => write("HTTP/1.1 304 Not Modified", b""),
+        }
+        write("\r\ncache-control: ", NO_STORE.as_bytes());
+        visit_entry_headers(&self.served, |header, value| match value {
+            EntryHeader::Fixed(text) => write(header.line, text.as_bytes()),
+            EntryHeader::Shared(text) => write(header.line, text),
+            EntryHeader::Number(value) => write(header.line, number.format(value).as_bytes()),
+        });
+        if closes {
+            write("\r\nconnection: ", b"close");
+        }
+        if let Some((_, body)) = &self.content {
+            write("\r\ncontent-length: ", number.format(body.len()).as_bytes());
+        }
+        write("\r\ndate: ", &http_date(now));
+        write("\r\n\r\n", b"");
+    }
+
+    pub(super) fn into_body(self) -> Bytes {
+        self.content.map_or_else(Bytes::new, |(_, body)| body.share())
+    }
+}
+
+/// Sets the headers that describe a secret.
+pub(super) fn set_entry_headers(headers: &mut HeaderMap, served: &Served) {
+    visit_entry_headers(served, |header, value| {
+        let value = match value {
+            EntryHeader::Fixed(text) => Ok(HeaderValue::from_static(text)),
+            EntryHeader::Shared(text) => HeaderValue::from_maybe_shared(text.clone()),
+            EntryHeader::Number(number) => Ok(HeaderValue::from(number)),
+        };
+        let value = value.expect("entity tags and problem codes are valid values of headers");
+        headers.insert(header.name.clone(), value);
+    });
+}
+
+/// Calls `visit` for each header that describes a secret, with the name and the value:
 ///
 /// - the entity tag of its version
 /// - its age in the cache
 /// - how the cache answered (such as `hit`)
 /// - problem codes, if its value breaks the rules for its kind of secret
-pub(super) fn set_entry_headers(headers: &mut HeaderMap, served: &Served) {
-    if let Ok(etag) = HeaderValue::from_maybe_shared(served.entry.etag.clone()) {
-        headers.insert(ETAG, etag);
+/// - whether the query parameter `refreshNow` had no effect
+fn visit_entry_headers(served: &Served, mut visit: impl FnMut(&Named, EntryHeader<'_>)) {
+    let Served { entry, how, age } = served;
+    if !entry.etag.is_empty() {
+        visit(&ETAG_LINE, EntryHeader::Shared(&entry.etag));
     }
-    headers.insert(AGE, HeaderValue::from(served.age.as_secs()));
-    headers.insert(CACHE, HeaderValue::from_static(cache_label(served.how)));
-    if let Some(malformed) = &served.entry.malformed
-        && let Ok(codes) = HeaderValue::from_maybe_shared(malformed.header())
-    {
-        headers.insert(PROBLEM, codes);
+    visit(&AGE_LINE, EntryHeader::Number(age.as_secs()));
+    visit(&CACHE_LINE, EntryHeader::Fixed(cache_label(*how)));
+    if let Some(malformed) = &entry.malformed {
+        visit(&PROBLEM_LINE, EntryHeader::Shared(malformed.header()));
     }
 }
 

@@ -5,11 +5,11 @@
 //! routed without these checks.
 
 use super::gate::{Admitted, ListenerKind};
+use super::head::{Head, Headers};
 use super::operation::Operation;
 use super::problem::{NotServed, Problem};
 use super::request::{Query, Target, UnknownParameter};
-use hyper::header::CONTENT_LENGTH;
-use hyper::{HeaderMap, Method};
+use hyper::Method;
 
 /// The maximum size of the body of a GET request, in bytes. Some HTTP clients add a small body to
 /// each request, such as `{}` or `null`. Sidekey reads such a body and ignores it.
@@ -54,11 +54,10 @@ pub(crate) fn route<'a>(
     admitted: &Admitted,
     listener: ListenerKind,
     target: Target<'a>,
-    method: &Method,
-    query: &'a str,
-    headers: &HeaderMap,
+    head: &Head<'a, impl Headers>,
     unknown: UnknownParameter,
 ) -> Result<Route<'a>, Problem> {
+    let Head { method, query, headers, .. } = *head;
     let is_metrics_port = listener == ListenerKind::Metrics;
     if target == Target::AwsApi && !is_metrics_port {
         return Ok(Route::Call(Operation::of(headers)?));
@@ -102,8 +101,9 @@ fn secret(query: Query<'_>) -> Result<Route<'_>, Problem> {
 
 /// Returns the length of a request's body in bytes, from its `Content-Length` header. Returns 0 if
 /// the request has no such header. The HTTP library has already checked that the header is valid.
-fn declared_length(headers: &HeaderMap) -> u64 {
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+fn declared_length(headers: &impl Headers) -> u64 {
+    let length = headers.values("content-length").next();
+    let length = length.and_then(|length| str::from_utf8(length).ok());
     length.map_or(0, |length| length.parse().unwrap_or(u64::MAX))
 }
 
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
     use crate::server::gate::admit;
     use crate::tokens::{Token, Tokens};
-    use hyper::Uri;
+    use hyper::HeaderMap;
 
     /// Checks how a request with a valid token and the header `header` is routed.
     ///
@@ -125,7 +125,7 @@ mod tests {
         header: Option<(&'static str, &str)>,
         expected: Result<&str, &str>,
     ) {
-        let uri: Uri = uri.parse().expect("the URI is valid");
+        let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
         let mut headers = HeaderMap::new();
         for (name, value) in
             [("x-vault-token", "t"), ("x-amz-security-token", "t")].into_iter().chain(header)
@@ -133,12 +133,11 @@ mod tests {
             headers.insert(name, value.parse().expect("the header value is valid"));
         }
         let tokens = Tokens::new(vec![Token::new("t".to_owned()).expect("the token is not empty")]);
-        let target = Target::of(method, uri.path());
+        let target = Target::of(method, path);
+        let head = Head { method, authority: None, path, query, headers: &headers };
         let admitted =
-            admit(target, listener, &uri, &headers, &tokens).expect("the request must be admitted");
-        let query = uri.query().unwrap_or_default();
-        let unknown = UnknownParameter::Refuse;
-        let route = route(&admitted, listener, target, method, query, &headers, unknown)
+            admit(target, listener, &head, &tokens).expect("the request must be admitted");
+        let route = route(&admitted, listener, target, &head, UnknownParameter::Refuse)
             .map(|route| format!("{route:?}"))
             .map_err(|problem| problem.kind().to_owned());
         match (route, expected) {

@@ -1,47 +1,66 @@
 //! Answers requests to `/secretsmanager/get` and `/v1/{id}`, which read one secret.
 
 use super::context::Context;
+use super::head::Headers;
 use super::lookup::{find, read_result, refuse_withheld};
 use super::problem::Problem;
 use super::request::Query;
-use super::response::{self, JSON, PLAIN_TEXT, Response};
+use super::response::{JSON, PLAIN_TEXT, SecretAnswer};
 use crate::cache::plan::REFRESH_NOW_INTERVAL;
 use crate::cache::{How, Served};
-use crate::clock::within;
+use crate::clock::{Moment, within};
 use crate::secret::reference::BorrowedReference;
 use crate::telemetry::metrics::ReadResult;
-use hyper::header::{HeaderMap, IF_NONE_MATCH};
 use std::time::Duration;
 
 /// Handles `GET /secretsmanager/get` and `GET /v1/{id}`, which read one secret.
 #[derive(Debug)]
-pub(super) struct SecretRead<'a> {
+pub(super) struct SecretRead<'a, H> {
     pub(super) context: &'a Context,
     pub(super) query: Query<'a>,
-    pub(super) headers: &'a HeaderMap,
+    pub(super) headers: &'a H,
 }
 
-impl SecretRead<'_> {
+impl<H: Headers> SecretRead<'_, H> {
     /// Reads the secret, and answers in the format of the AWS agent that Sidekey imitates.
-    pub(super) async fn answer(&self) -> Result<(Response, ReadResult), Problem> {
-        let Context { cache, dialect, metrics, .. } = self.context;
+    pub(super) async fn answer(&self) -> Result<(SecretAnswer, ReadResult), Problem> {
         let wanted = self.query.parse_reference()?;
-        let mut served = find(cache, &wanted, self.query.refresh_now).await?;
+        let mut served = find(&self.context.cache, &wanted, self.query.refresh_now).await?;
         if let Some(wait) = self.query.wait.filter(|_| self.has_version(&served)) {
             served = self.wait_for_change(&wanted, served, wait).await?;
         }
+        self.answer_with(&wanted, served)
+    }
+
+    /// Answers like [`answer`](Self::answer), but without waiting. Returns `None`, and does
+    /// nothing, if the answer must wait or is an error.
+    pub(super) fn answer_at_once(&self, now: Moment) -> Option<(SecretAnswer, ReadResult)> {
+        if self.query.refresh_now || self.query.wait.is_some() {
+            return None;
+        }
+        let wanted = self.query.parse_reference().ok()?;
+        let served = self.context.cache.lookup_at(wanted.id, &wanted.selector, now)?;
+        self.answer_with(&wanted, served).ok()
+    }
+
+    fn answer_with(
+        &self,
+        wanted: &BorrowedReference<'_>,
+        served: Served,
+    ) -> Result<(SecretAnswer, ReadResult), Problem> {
+        let Context { dialect, metrics, .. } = self.context;
         refuse_withheld(&served)?;
         let (content_type, body) = match wanted.field {
             Some(field) => (PLAIN_TEXT, served.entry.fields().field(field)?),
             None => (JSON, dialect.body(&served.entry)),
         };
-        let mut response = if self.has_version(&served) {
-            response::not_modified()
+        let (body, result) = (body.clone(), read_result(&served, metrics));
+        let answer = if self.has_version(&served) {
+            SecretAnswer::not_modified(served)
         } else {
-            response::secret(content_type, body)
+            SecretAnswer::with_body(served, content_type, body)
         };
-        response::set_entry_headers(response.headers_mut(), &served);
-        Ok((response, read_result(&served, metrics)))
+        Ok((answer, result))
     }
 
     /// Answers a long poll: a request that waits until the secret changes. Waits until the first of
@@ -99,10 +118,9 @@ impl SecretRead<'_> {
 
 /// Returns whether one of the `If-None-Match` headers of a request matches an entity tag, by the
 /// rules of RFC 9110.
-fn matches_etag(headers: &HeaderMap, etag: &[u8]) -> bool {
-    headers.get_all(IF_NONE_MATCH).iter().any(|tags| {
-        tags.as_bytes()
-            .split(|b| *b == b',')
+fn matches_etag(headers: &impl Headers, etag: &[u8]) -> bool {
+    headers.values("if-none-match").any(|tags| {
+        tags.split(|b| *b == b',')
             .map(<[u8]>::trim_ascii)
             .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag)
     })
@@ -111,6 +129,7 @@ fn matches_etag(headers: &HeaderMap, etag: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::header::{HeaderMap, IF_NONE_MATCH};
 
     #[test]
     fn entity_tags_match_as_rfc_9110_says() {

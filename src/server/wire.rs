@@ -18,9 +18,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The first bytes of the answers that hyper (the HTTP library) sends without calling Sidekey's
-/// handler.
-const HYPER_ANSWERS: [&[u8]; 3] = [b"HTTP/1.1 400 ", b"HTTP/1.1 414 ", b"HTTP/1.1 431 "];
+/// The statuses of the answers that hyper (the HTTP library) sends without calling Sidekey's
+/// handler. They follow the version in the first line of the answer.
+const HYPER_STATUSES: [&[u8]; 3] = [b" 400 ", b" 414 ", b" 431 "];
+
+/// The versions of HTTP in hyper's answers. hyper (the HTTP library) answers in the version of the
+/// last valid request.
+const VERSIONS: [&[u8]; 2] = [b"HTTP/1.1", b"HTTP/1.0"];
 
 /// The header by which Sidekey recognises an answer that hyper (the HTTP library) sends itself.
 /// Such an answer has no body. Sidekey's own answers with a status from 400 to 499 always have a
@@ -59,7 +63,7 @@ impl Exchange {
     }
 
     /// Returns whether the server is handling a request, or still writes its answer.
-    fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         self.is_answering() || self.is_writing.load(Ordering::Relaxed)
     }
 
@@ -92,7 +96,7 @@ impl Exchange {
     ///
     /// If the server is handling a request, the bytes belong to this request or to the next one.
     /// Otherwise the bytes belong to the request line and headers of the next request.
-    fn note_received(&self) {
+    pub(super) fn note_received(&self) {
         let flag = if self.is_busy() { &self.may_have_buffered } else { &self.is_head_arriving };
         flag.store(true, Ordering::Relaxed);
     }
@@ -160,8 +164,10 @@ impl<S> Wire<S> {
     /// Returns whether `bytes` are an answer that hyper (the HTTP library) sends itself. Such an
     /// answer must not be sent.
     fn hides(&mut self, bytes: &[u8]) -> bool {
-        let is_own_of_hyper =
-            HYPER_ANSWERS.iter().any(|start| bytes.starts_with(start)) && contains(bytes, NO_BODY);
+        let status = VERSIONS.iter().find_map(|version| bytes.strip_prefix(*version));
+        let is_own_of_hyper = status.is_some_and(|status| {
+            HYPER_STATUSES.iter().any(|start| status.starts_with(start)) && contains(bytes, NO_BODY)
+        });
         self.has_hidden_answer |= is_own_of_hyper;
         is_own_of_hyper
     }

@@ -15,7 +15,7 @@ use crate::server::dialect::Dialect;
 use crate::server::memory_budget::MemoryBudget;
 use crate::server::renewal::Renewal;
 use crate::server::resolving;
-use crate::source::Misconfigured;
+use crate::source::{Misconfigured, Source};
 use crate::telemetry::log_limiter::LogLimiter;
 use crate::telemetry::metrics::Metrics;
 use crate::tokens::{Token, Tokens};
@@ -64,17 +64,26 @@ impl TestServer {
     /// it has sent a request with a valid token.
     pub(in crate::server) fn new(trusted_max: usize) -> Self {
         let clock = Arc::new(VirtualClock::starting_at(SystemTime::UNIX_EPOCH));
+        Self::with_source(trusted_max, Arc::new(Misconfigured::new("none")), clock)
+    }
+
+    /// Creates a server like [`new`](Self::new), but it fetches secrets from `source`.
+    pub(super) fn with_source(
+        trusted_max: usize,
+        source: Arc<dyn Source>,
+        clock: Arc<VirtualClock>,
+    ) -> Self {
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
         let config = cache::Config {
             policies: cache::policies::Policies::default(),
             reader_wait: Duration::from_secs(5),
-            entries_max: 1,
+            entries_max: 8,
             bytes_max: usize::MAX,
             calls_max: 1,
             listed: Vec::new(),
             scope: Scope::default(),
-            conventions: Arc::new(Conventions::default()),
+            conventions: Arc::new(Conventions::built_in()),
             is_strict: false,
             is_snapshot: false,
             seed: Some(7),
@@ -83,7 +92,7 @@ impl TestServer {
         let (cache, _) = cache::open(
             config,
             Home { region: "eu-north-1".into(), account: None },
-            Arc::new(Misconfigured::new("none")),
+            source,
             clock.clone(),
             metrics.clone(),
             tasks.clone(),
@@ -120,11 +129,24 @@ impl TestServer {
     /// Opens a connection. Each direction buffers at most `bytes` bytes.
     fn connect_buffered(&self, bytes: usize) -> Peer {
         let (socket, other) = duplex(bytes);
-        let (server, stop) = (self.server.clone(), self.stop.clone());
-        let served = self.slots.admit(&self.tasks, |slot| {
-            serve(server, ListenerKind::Loopback, other, slot, stop.clone())
-        });
+        let served = self.serve(other, self.stop.clone(), Ways::DirectAndHyper);
         Peer { socket, clock: self.clock.clone(), stop: self.stop.clone(), served }
+    }
+
+    /// Serves a socket in a new task, like a socket that the server has accepted.
+    pub(super) fn serve<S>(
+        &self,
+        socket: S,
+        stop: CancellationToken,
+        ways: Ways,
+    ) -> tokio::task::JoinHandle<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let server = self.server.clone();
+        self.slots.admit(&self.tasks, |slot| {
+            serve(server, ListenerKind::Loopback, socket, slot, stop, ways)
+        })
     }
 }
 

@@ -1,0 +1,442 @@
+//! Sends the same bytes to two servers. One server answers cached reads without hyper (the HTTP
+//! library). The other server needs hyper for every request. Both servers must behave alike.
+
+use super::tests::TestServer;
+use super::{HEAD_TIME_MAX, IDLE_TICK, IDLE_TICKS_MAX, UNTRUSTED_TIME_MAX, Ways};
+use crate::clock::{Clock, VirtualClock};
+use crate::secret::key::Key;
+use crate::secret::version::{AWSCURRENT, Content, Version};
+use crate::source::{FetchError, FetchErrorKind, FetchFuture, Source};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The number of inputs. `DIFFERENTIAL_CASES` sets another number.
+///
+/// CI tries 200,000 inputs, which takes half a minute. A developer runs this test more often.
+const CASES: u64 = 8_000;
+
+/// The variable that sets the number of inputs.
+const CASES_VARIABLE: &str = "DIFFERENTIAL_CASES";
+
+/// The number of inputs after which the metrics of both servers are compared.
+const COMPARED_AFTER: u64 = 500;
+
+/// The number of bytes that a connection can buffer in each direction. All answers are smaller.
+const PIPE_BYTES: usize = 64 * 1024;
+
+/// The size of a buffer that holds one request, but not its answer.
+const SMALL_PIPE_BYTES: usize = 192;
+
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// A source with two secrets: `x`, which is JSON with the field `f`, and a secret whose value breaks
+/// its convention.
+#[derive(Debug, Default)]
+struct TwoSecrets {
+    is_down: AtomicBool,
+}
+
+impl Source for TwoSecrets {
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
+    fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version> {
+        let id = key.id.as_str();
+        let version = match ["x", "openai-api-key/sms"].into_iter().find(|name| *name == id) {
+            _ if self.is_down.load(Ordering::Relaxed) => {
+                Err(FetchError::new(FetchErrorKind::Timeout, "TimeoutError", "no answer"))
+            }
+            None => {
+                let code = "ResourceNotFoundException";
+                Err(FetchError::new(FetchErrorKind::NotFound, code, "not found"))
+            }
+            Some(name) => Ok(Version {
+                arn: format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}-AbC123")
+                    .into(),
+                name: name.into(),
+                id: "v1".into(),
+                labels: vec![AWSCURRENT.into()],
+                created: None,
+                content: Content::Text(r#"{"f":"value","empty":""}"#.to_owned().into()),
+            }),
+        };
+        Box::pin(async { version })
+    }
+
+    fn fetch_batch<'a>(
+        &'a self,
+        _: &'a [Key],
+    ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// A client's connection to one of the servers.
+struct Client {
+    socket: DuplexStream,
+    served: JoinHandle<()>,
+    /// Lets the connection end after the answer to its current request.
+    stop: CancellationToken,
+}
+
+/// What a client does next.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Send(&'a [u8]),
+    Wait(Duration),
+    /// The agent stops.
+    Stop,
+}
+
+impl fmt::Debug for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Send(bytes) => write!(f, "send \"{}\"", bytes.escape_ascii()),
+            Self::Wait(time) => write!(f, "wait {time:?}"),
+            Self::Stop => f.write_str("stop"),
+        }
+    }
+}
+
+/// What a client gets for its input.
+#[derive(Debug, PartialEq)]
+struct Fate {
+    /// All answers, without the values of their `Date` headers.
+    answers: String,
+    /// Whether the server closed the connection before the client closed it.
+    is_closed: bool,
+}
+
+impl Client {
+    async fn take(&mut self, steps: &[Step<'_>], clock: &VirtualClock) {
+        for step in steps {
+            match step {
+                // Sending fails if the server has closed the connection.
+                Step::Send(bytes) => drop(self.socket.write_all(bytes).await),
+                Step::Wait(time) => clock.sleep(*time).await,
+                Step::Stop => self.stop.cancel(),
+            }
+        }
+        clock.sleep(MOMENT).await;
+    }
+
+    async fn fate(mut self) -> Fate {
+        let is_closed = self.served.is_finished();
+        let _ = self.socket.shutdown().await;
+        let mut answers = Vec::with_capacity(4096);
+        self.socket.read_to_end(&mut answers).await.expect("a pipe can always be read");
+        self.served.await.expect("the task of the connection must not panic");
+        Fate { answers: without_dates(&answers), is_closed }
+    }
+}
+
+/// Returns the text of answers without the values of their `Date` headers.
+fn without_dates(answers: &[u8]) -> String {
+    let text = String::from_utf8_lossy(answers);
+    let mut parts = text.split("\r\ndate: ");
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        kept.push_str("\r\ndate:");
+        kept.push_str(part.find("\r\n").map_or("", |end| &part[end..]));
+    }
+    kept
+}
+
+/// Generates inputs from a seed.
+struct Inputs(fastrand::Rng);
+
+impl Inputs {
+    fn one_of<'a>(&mut self, all: &[&'a str]) -> &'a str {
+        all[self.0.usize(..all.len())]
+    }
+
+    /// Returns a request, which is usually a read of a cached secret.
+    fn request(&mut self) -> String {
+        let target = match self.0.u8(..4) {
+            0 => self.one_of(&[
+                "/v1/x",
+                "/v1/openai-api-key/sms",
+                "/v1/x/",
+                "/v1/x?field=f",
+                "/v1/",
+                "/ping",
+                "/ready",
+                "/metrics/x",
+                "/",
+                "/v1/x#f",
+                "/v1/%78",
+                "*",
+                "http://localhost/v1/x",
+                "//v1/x",
+                "/v1/x|y",
+                "/v1/\u{e4}",
+                "/v1/x?{",
+            ]),
+            _ => "/secretsmanager/get?",
+        };
+        let mut request = String::with_capacity(256);
+        request.push_str(self.often("GET", &["HEAD", "POST", "get", "PUT"]));
+        request.push(' ');
+        request.push_str(target);
+        if target.ends_with('?') {
+            request.push_str(self.often(
+                "secretId=x",
+                &[
+                    "secretId=y",
+                    "secretId=openai-api-key/sms",
+                    "secretId=%78",
+                    "secretId=x%23f",
+                    "secretId=x#f",
+                    "field=f",
+                    "secretId=",
+                    "secretid=x",
+                    "",
+                    "secretId=x%",
+                    "secretId=+x",
+                ],
+            ));
+            request.push_str(self.often(
+                "",
+                &[
+                    "&field=f",
+                    "&field=empty",
+                    "&field=none",
+                    "&versionStage=AWSCURRENT",
+                    "&versionId=v1",
+                    "&versionStage=AWSPREVIOUS",
+                    "&refreshNow=false",
+                    "&refreshNow=0",
+                    "&wait=0",
+                    "&unknown=1",
+                    "&",
+                    "?",
+                    "&roleArn=x",
+                    "&secretId=x",
+                ],
+            ));
+        }
+        request.push(' ');
+        request.push_str(self.often("HTTP/1.1", &["HTTP/1.0", "HTTP/2.0", "http/1.1"]));
+        request.push_str("\r\n");
+        let token = self.often(
+            "x-aws-parameters-secrets-token: good\r\n",
+            &[
+                "x-vault-token: good\r\n",
+                "X-Vault-Token:good \r\n",
+                "x-vault-token: bad\r\n",
+                "",
+                "x-vault-token: bad\r\nx-aws-parameters-secrets-token: good\r\n",
+                "x-amz-security-token: good\r\n",
+            ],
+        );
+        let host = self.often(
+            "host: localhost\r\n",
+            &[
+                "Host: 127.0.0.1:2773\r\n",
+                "host: evil.example\r\n",
+                "",
+                "HOST:[::1]\r\n",
+                "host: localhost\r\nhost: evil.example\r\n",
+            ],
+        );
+        request.push_str(host);
+        request.push_str(token);
+        while self.0.u8(..3) == 0 {
+            request.push_str(self.one_of(&[
+                "accept: */*\r\n",
+                "connection: close\r\n",
+                "Connection: Keep-Alive\r\n",
+                "connection: keep-alive, close\r\n",
+                "connection: upgrade\r\n",
+                "connection:\r\n",
+                "if-none-match: \"v1\"\r\n",
+                "If-None-Match: W/\"v1\", \"v2\"\r\n",
+                "if-none-match: *\r\n",
+                "if-none-match: \"v2\"\r\n",
+                "content-length: 0\r\n",
+                "content-length: 2\r\n",
+                "transfer-encoding: chunked\r\n",
+                "expect: 100-continue\r\n",
+                "upgrade: h2c\r\n",
+                "origin: null\r\n",
+                "forwarded: for=x\r\n",
+                "user-agent: x y\r\n",
+                "x-forwarded-for: 10.0.0.1\r\n",
+                "X-Odd: \u{e4}\r\n",
+                "bad header: x\r\n",
+                " folded\r\n",
+                "x-empty:\r\n",
+                "accept: x\n",
+            ]));
+        }
+        request.push_str("\r\n");
+        request
+    }
+
+    fn often<'a>(&mut self, usual: &'a str, others: &[&'a str]) -> &'a str {
+        if self.0.u8(..4) > 0 { usual } else { self.one_of(others) }
+    }
+
+    /// Splits the bytes of a client into pieces. There is a pause after each piece, and the agent
+    /// may stop then.
+    fn steps<'a>(&mut self, bytes: &'a [u8]) -> Vec<Step<'a>> {
+        let mut steps = Vec::new();
+        let mut left = bytes;
+        while !left.is_empty() {
+            let at = if self.0.bool() { left.len() } else { self.0.usize(0..=left.len()) };
+            let (piece, rest) = left.split_at(at);
+            steps.push(Step::Send(piece));
+            left = rest;
+            steps.push(Step::Wait(match self.0.u8(..) {
+                0 => UNTRUSTED_TIME_MAX,
+                1..4 => HEAD_TIME_MAX,
+                _ => MOMENT,
+            }));
+            if self.0.u8(..32) == 0 {
+                steps.push(Step::Stop);
+            }
+        }
+        steps
+    }
+
+    /// Returns the bytes of a client: some requests, sometimes damaged or cut off.
+    fn bytes(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for _ in 0..=self.0.u8(..3) {
+            bytes.extend_from_slice(self.request().as_bytes());
+            if self.0.u8(..16) == 0 {
+                bytes.extend_from_slice(self.one_of(&["\r\n", "{}", "\n", "x"]).as_bytes());
+            }
+        }
+        let at = self.0.usize(..bytes.len());
+        match self.0.u8(..8) {
+            0 => bytes[at] = self.0.u8(..),
+            1 => drop(bytes.remove(at)),
+            2 => bytes.truncate(at),
+            3 => bytes.insert(at, *b"\r\n :/?%\0".get(self.0.usize(..8)).unwrap_or(&b'a')),
+            _ => {}
+        }
+        bytes
+    }
+}
+
+/// Two servers with the same secrets and the same clock.
+struct Pair {
+    servers: [TestServer; 2],
+    clock: Arc<VirtualClock>,
+}
+
+impl Pair {
+    /// Connects a client to one of the servers. Each direction of the connection can buffer
+    /// `pipe_bytes` bytes.
+    fn client(&self, ways: Ways, pipe_bytes: usize) -> Client {
+        let server = &self.servers[usize::from(ways == Ways::HyperOnly)];
+        let ((socket, other), stop) = (duplex(pipe_bytes), CancellationToken::new());
+        Client { socket, served: server.serve(other, stop.clone(), ways), stop }
+    }
+
+    /// Checks that two clients with the same steps have the same fate.
+    async fn check(&self, steps: &[Step<'_>], what: &str) {
+        let [mut direct, mut by_hyper] =
+            [Ways::DirectAndHyper, Ways::HyperOnly].map(|ways| self.client(ways, PIPE_BYTES));
+        tokio::join!(direct.take(steps, &self.clock), by_hyper.take(steps, &self.clock));
+        let (direct, by_hyper) = tokio::join!(direct.fate(), by_hyper.fate());
+        assert_eq!(direct, by_hyper, "both servers must behave alike for {what}: {steps:?}");
+    }
+
+    /// Compares the metrics, except those of the process and of durations.
+    fn compare_metrics(&self, what: &str) {
+        let [direct, by_hyper] = [0, 1].map(|at| {
+            let text = self.servers[at].server.context.metrics.render();
+            let own = |line: &&str| line.starts_with("sidekey_") && !line.contains("_bucket");
+            text.lines().filter(own).map(str::to_owned).collect::<Vec<_>>()
+        });
+        assert_eq!(direct, by_hyper, "both servers must count alike, until {what}");
+    }
+}
+
+fn pair() -> (Pair, [Arc<TwoSecrets>; 2]) {
+    let clock = Arc::new(VirtualClock::starting_at(SystemTime::UNIX_EPOCH));
+    let sources: [Arc<TwoSecrets>; 2] = Default::default();
+    let servers =
+        sources.each_ref().map(|source| TestServer::with_source(64, source.clone(), clock.clone()));
+    (Pair { servers, clock }, sources)
+}
+
+const READ: &str = "GET /secretsmanager/get?secretId=x HTTP/1.1\r\nhost: localhost\r\n\
+    x-aws-parameters-secrets-token: good\r\n\r\n";
+
+/// Reads are answered alike wherever their bytes are split, and wherever the agent stops.
+#[tokio::test(start_paused = true)]
+async fn reads_split_at_every_byte_are_answered_alike() {
+    let (pair, _) = pair();
+    let reads = READ.repeat(3);
+    for at in 0..=reads.len() {
+        let (first, second) = reads.as_bytes().split_at(at);
+        let (first, second, wait) = (Step::Send(first), Step::Send(second), Step::Wait(MOMENT));
+        pair.check(&[first, wait, second], "three reads").await;
+        pair.check(&[first, wait, Step::Stop, second], "three reads, and a stop").await;
+        pair.check(&[first, wait, Step::Stop, wait, second], "a stop between three reads").await;
+        pair.check(&[first, Step::Wait(HEAD_TIME_MAX + MOMENT), second], "a slow client").await;
+    }
+    pair.compare_metrics("the last split");
+}
+
+/// A client that reads slowly gets the same answer as other clients, even if it closes its sending
+/// direction, or if the agent stops. If the client reads nothing, its connection is closed at last.
+#[tokio::test(start_paused = true)]
+async fn slow_readers_get_complete_answers() {
+    let (pair, _) = pair();
+    // The first read fetches the secret, so that all later reads are answered from the cache.
+    let first = [Step::Send(READ.as_bytes())];
+    pair.check(&first, "the first read").await;
+    for steps in [&[Step::Wait(HEAD_TIME_MAX * 3)][..], &[Step::Wait(MOMENT), Step::Stop]] {
+        for ways in [Ways::DirectAndHyper, Ways::HyperOnly] {
+            let mut client = pair.client(ways, SMALL_PIPE_BYTES);
+            let send = client.socket.write_all(READ.as_bytes());
+            send.await.expect("the connection must be open");
+            client.take(steps, &pair.clock).await;
+            let answers = client.fate().await.answers;
+            let is_complete = answers.starts_with("HTTP/1.1 200 OK\r\n")
+                && answers.contains("\r\ndate:\r\n\r\n{")
+                && answers.ends_with("null}");
+            assert!(is_complete, "{ways:?} {steps:?}: {answers}");
+        }
+    }
+    for ways in [Ways::DirectAndHyper, Ways::HyperOnly] {
+        let mut client = pair.client(ways, SMALL_PIPE_BYTES);
+        let send = client.socket.write_all(READ.as_bytes());
+        send.await.expect("the connection must be open");
+        client.take(&[Step::Wait(IDLE_TICK * (IDLE_TICKS_MAX + 2))], &pair.clock).await;
+        assert!(client.served.is_finished());
+    }
+}
+
+/// Random input is answered alike: status, headers and body. The connection is closed alike, and
+/// the metrics count alike. The last quarter of the inputs reads stale values.
+#[tokio::test(start_paused = true)]
+#[expect(clippy::disallowed_methods, reason = "CI sets the number of inputs")]
+async fn random_input_is_answered_alike_with_and_without_hyper() {
+    let cases = std::env::var(CASES_VARIABLE).ok().and_then(|cases| cases.parse().ok());
+    let cases: u64 = cases.unwrap_or(CASES);
+    let (pair, sources) = pair();
+    for seed in 0..cases {
+        if seed == cases / 4 * 3 {
+            sources.iter().for_each(|source| source.is_down.store(true, Ordering::Relaxed));
+            pair.clock.sleep(Duration::from_secs(600)).await;
+        }
+        let mut inputs = Inputs(fastrand::Rng::with_seed(seed));
+        let bytes = inputs.bytes();
+        pair.check(&inputs.steps(&bytes), &format!("the seed {seed}")).await;
+        if seed % COMPARED_AFTER == 0 {
+            pair.compare_metrics(&format!("the seed {seed}"));
+        }
+    }
+    pair.compare_metrics("the last seed");
+}

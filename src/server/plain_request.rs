@@ -1,0 +1,147 @@
+//! Recognises requests that are plain: `GET` requests without a body, in the form that almost all
+//! clients send.
+//!
+//! The module has no side effects. A request that is not plain is not wrong. hyper (the HTTP
+//! library) must parse such a request.
+
+use super::head::{Head, Headers};
+use hyper::Method;
+use std::mem::MaybeUninit;
+
+/// The maximum number of headers of a plain request.
+const HEADERS_MAX: usize = 48;
+
+/// The memory for the headers of one request, so that the parser needs no allocation.
+pub(super) type HeaderSpace<'b> = [MaybeUninit<httparse::Header<'b>>; HEADERS_MAX];
+
+/// A complete `GET` request of HTTP/1.1 without a body.
+#[derive(Debug)]
+pub(super) struct PlainRequest<'h, 'b> {
+    path: &'b str,
+    query: &'b str,
+    request: httparse::Request<'h, 'b>,
+    /// Whether the client asks the server to close the connection after the answer.
+    pub(super) closes: bool,
+}
+
+impl<'h, 'b> PlainRequest<'h, 'b> {
+    /// Parses `bytes`, which must be exactly one request. Returns `None` if the request is not
+    /// plain, not complete or not valid.
+    pub(super) fn parse(bytes: &'b [u8], space: &'h mut HeaderSpace<'b>) -> Option<Self> {
+        let mut request = httparse::Request::new(&mut []);
+        match request.parse_with_uninit_headers(bytes, space) {
+            Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
+            _ => return None,
+        }
+        let target = request.path?;
+        if request.method != Some("GET")
+            || request.version != Some(1)
+            || !target.starts_with('/')
+            || !target.bytes().all(is_plain)
+        {
+            return None;
+        }
+        let mut closes = false;
+        for (name, value) in request.iter() {
+            let is = |header: &str| name.eq_ignore_ascii_case(header);
+            if is("connection") {
+                closes |= value.eq_ignore_ascii_case(b"close");
+                if !closes && !value.eq_ignore_ascii_case(b"keep-alive") {
+                    return None;
+                }
+            } else if ["content-length", "transfer-encoding", "expect", "upgrade"]
+                .into_iter()
+                .any(is)
+            {
+                return None;
+            }
+        }
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        Some(Self { path, query, request, closes })
+    }
+
+    pub(super) fn head(&self) -> Head<'_, impl Headers> {
+        let Self { path, query, request, .. } = self;
+        Head { method: &Method::GET, authority: None, path, query, headers: request }
+    }
+}
+
+/// Returns whether every parser agrees about the meaning of this byte in the target of a request.
+fn is_plain(byte: u8) -> bool {
+    /// The answers for all bytes. A comparison with each special character would take longer than
+    /// the rest of the parser.
+    static PLAIN: [bool; 256] = {
+        let mut plain = [false; 256];
+        let mut byte = b'!';
+        while byte <= b'~' {
+            plain[byte as usize] = !matches!(
+                byte,
+                b'"' | b'#' | b'<' | b'>' | b'[' | b'\\' | b']' | b'^' | b'`' | b'{' | b'|' | b'}'
+            );
+            byte += 1;
+        }
+        plain
+    };
+    PLAIN[usize::from(byte)]
+}
+
+impl Headers for httparse::Request<'_, '_> {
+    fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.headers.iter().map(|header| (header.name, header.value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parses a request. Returns its path, its query, and whether it closes the connection. Returns
+    /// `None` if the request is not plain.
+    fn parse(request: &str) -> Option<(String, String, bool)> {
+        let mut space: HeaderSpace<'_> = [const { MaybeUninit::uninit() }; _];
+        let request = PlainRequest::parse(request.as_bytes(), &mut space)?;
+        let head = request.head();
+        Some((head.path.to_owned(), head.query.to_owned(), request.closes))
+    }
+
+    #[track_caller]
+    fn is_plain(line: &str, headers: &str, expected: (&str, &str, bool)) {
+        let (path, query, closes) = parse(&format!("{line}\r\n{headers}\r\n")).expect("plain");
+        assert_eq!((&*path, &*query, closes), expected);
+    }
+
+    #[test]
+    fn usual_reads_are_plain() {
+        let read = "GET /secretsmanager/get?secretId=a/b%2Fc HTTP/1.1";
+        let (path, query) = ("/secretsmanager/get", "secretId=a/b%2Fc");
+        is_plain(read, "", (path, query, false));
+        is_plain(read, "Host: localhost\r\nAccept: */*\r\n", (path, query, false));
+        is_plain(read, "Connection: close\r\n", (path, query, true));
+        is_plain(read, "connection: Keep-Alive\r\n", (path, query, false));
+        is_plain("GET /v1/a?b?c HTTP/1.1", "", ("/v1/a", "b?c", false));
+    }
+
+    #[test]
+    fn unusual_requests_are_not_plain() {
+        for request in [
+            "POST /v1/a HTTP/1.1\r\n\r\n",
+            "GET /v1/a HTTP/1.0\r\n\r\n",
+            "GET http://localhost/v1/a HTTP/1.1\r\n\r\n",
+            "GET /v1/a#b HTTP/1.1\r\n\r\n",
+            "GET /v1/\u{e4} HTTP/1.1\r\n\r\n",
+            "GET /v1/a HTTP/1.1\r\nhost: localhost\r\n",
+            "GET /v1/a HTTP/1.1\r\n\r\nGET",
+            "GET /v1/a HTTP/1.1\r\ncontent-length: 0\r\n\r\n",
+            "GET /v1/a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "GET /v1/a HTTP/1.1\r\nexpect: 100-continue\r\n\r\n",
+            "GET /v1/a HTTP/1.1\r\nupgrade: h2c\r\n\r\n",
+            "GET /v1/a HTTP/1.1\r\nconnection: close, te\r\n\r\n",
+            "GET /v1/a HTTP/1.1\r\n folded\r\n\r\n",
+            "",
+        ] {
+            assert_eq!(parse(request), None, "{request:?}");
+        }
+        let many = "x: y\r\n".repeat(HEADERS_MAX + 1);
+        assert_eq!(parse(&format!("GET /v1/a HTTP/1.1\r\n{many}\r\n")), None);
+    }
+}
