@@ -158,7 +158,7 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
         .map_err(|no_region| CannotCheck::because(&no_region))?;
     let source = Arc::new(source);
     let references: Vec<Result<Reference, BadReference>> =
-        candidates.iter().map(|one| Reference::parse(&one.text)).collect();
+        candidates.iter().map(Candidate::reference).collect();
     let reads = tokio::select! {
         reads = read(&source, &references) => reads,
         // The command ends normally, so that it also ends a running `credential_process`.

@@ -373,6 +373,27 @@ async fn large_file_needs_little_memory() {
     assert!(done.text().contains("1 references checked, 0 with findings"), "{}", done.text());
 }
 
+/// Reads 40 texts of 1 MB instead of references, and 40 keys of 1 MB around one reference. The
+/// command keeps only the beginning of each text and key.
+#[tokio::test]
+async fn long_texts_and_keys_need_little_memory() {
+    let (_fake, vars) = prepare(&[("openai-api-key/sms", OPENAI)]).await;
+    let long = "x".repeat(1_000_000);
+    let folder = TempFolder::new();
+    let texts: Vec<String> = (0..40)
+        .map(|n| format!("{{\"ai_config\":{{\"ai_api_key_reference\":\"{n}{long}\"}}}}"))
+        .collect();
+    let path = folder.write("texts.json", &texts.join("\n"));
+    let done = check_in_little_memory(&path, &vars).await;
+    assert_eq!((done.code, &*done.err), (Some(1), ""), "{}", done.text());
+    assert!(done.text().contains("40 references checked, 40 with findings"), "{}", done.text());
+
+    let (open, close) = (format!("{{\"{long}\":").repeat(40), "}".repeat(40));
+    let path = folder.write("keys.json", &format!("{open}\"openai-api-key/sms\"{close}"));
+    let done = check_in_little_memory(&path, &vars).await;
+    assert_eq!((done.code, &*done.err), (Some(0), ""), "{}", done.text());
+}
+
 /// The file has a text of 65,536 characters where a reference is expected. The table shows its
 /// beginning, and the other references.
 #[tokio::test]
