@@ -3,12 +3,26 @@
 
 use crate::config::vars::{Environment, Vars};
 use crate::tokens::Token;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const TOKEN_BYTES: usize = 32;
+
+/// How long a command waits for a connection to an agent on the same machine. The command connects
+/// only to find out whether the agent still runs.
+const CONNECT_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// The mode bits that let the group and other users access a file.
+const ACCESS_OF_OTHERS: u32 = 0o077;
+
+/// The mode bit that lets other users create and replace files in a folder.
+const WRITE_OF_OTHERS: u32 = 0o002;
 
 /// The content of a file that an agent writes for other commands of the same user.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +36,8 @@ pub(super) enum Kind {
 /// token. Dropping the value removes the file.
 ///
 /// The agent locks the file. The operating system releases the lock when the process ends, even
-/// after SIGKILL. So if the file is not locked, its agent has ended, and readers ignore the file.
+/// after SIGKILL. So if the file is not locked, its agent has ended, and readers ignore the file. If
+/// the file system supports no locks, readers connect to the agent to find out whether it runs.
 #[derive(Debug)]
 pub(super) struct AgentFile {
     pub(super) path: PathBuf,
@@ -56,11 +71,15 @@ impl AgentFile {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        file.write_all(text.as_bytes())?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        // If a later step fails, dropping the value removes the file.
+        let mut written = Self { path, file };
+        written.file.write_all(text.as_bytes())?;
         // A reader believes the file only from now on, when its content is complete.
-        file.lock()?;
-        Ok(Self { path, file })
+        match written.file.lock() {
+            Err(error) if !is_unsupported(&error) => Err(error),
+            _ => Ok(written),
+        }
     }
 
     fn is_in_place(&self) -> io::Result<bool> {
@@ -103,14 +122,71 @@ fn read(kind: Kind, port: u16) -> Option<String> {
 
 fn read_in(folder: &Path, kind: Kind, port: u16) -> Option<String> {
     let mut file = File::open(folder.join(name(kind, port))).ok()?;
-    // A lock that this process can get means that no agent holds the lock: the agent has ended. An
-    // error also means that a file system has no locks. The file then counts as current.
-    if file.try_lock_shared().is_ok() {
+    if !is_trusted(&fs::metadata(folder).ok()?, &file.metadata().ok()?) {
         return None;
     }
+    let lock = Lock::of(&file.try_lock_shared());
     let mut text = String::new();
     file.read_to_string(&mut text).ok()?;
-    Some(text)
+    lock.is_agent_running(|| is_listening(agent_address(kind, port, &text))).then_some(text)
+}
+
+/// Returns whether only the user of this process and root can have written the file of an agent.
+fn is_trusted(folder: &Metadata, file: &Metadata) -> bool {
+    let own = geteuid().as_raw();
+    file.is_file()
+        && (file.uid(), folder.uid()) == (own, own)
+        && file.mode() & ACCESS_OF_OTHERS == 0
+        && folder.mode() & WRITE_OF_OTHERS == 0
+}
+
+/// Whether an agent holds the lock on its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lock {
+    Held,
+    Free,
+    /// The file system supports no locks.
+    Unsupported,
+}
+
+impl Lock {
+    /// Interprets the attempt of another process to lock the agent's file.
+    fn of(attempt: &Result<(), TryLockError>) -> Self {
+        match attempt {
+            Err(TryLockError::WouldBlock) => Self::Held,
+            Err(TryLockError::Error(error)) if is_unsupported(error) => Self::Unsupported,
+            Ok(()) | Err(TryLockError::Error(_)) => Self::Free,
+        }
+    }
+
+    fn is_agent_running(self, is_listening: impl FnOnce() -> bool) -> bool {
+        match self {
+            Self::Held => true,
+            Self::Free => false,
+            Self::Unsupported => is_listening(),
+        }
+    }
+}
+
+/// Returns whether the error of a lock means that the file system supports no locks, as some
+/// network file systems and sandboxes do.
+fn is_unsupported(error: &io::Error) -> bool {
+    let codes = [Errno::NOLCK, Errno::NOSYS, Errno::OPNOTSUPP, Errno::INVAL];
+    error.kind() == io::ErrorKind::Unsupported
+        || codes.iter().any(|code| error.raw_os_error() == Some(code.raw_os_error()))
+}
+
+/// Returns the address at which the process that wrote the file listens: the agent itself, or its
+/// fake Secrets Manager, whose URL `text` contains.
+fn agent_address(kind: Kind, port: u16, text: &str) -> Option<SocketAddr> {
+    match kind {
+        Kind::Token => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        Kind::FakeEndpoint => text.strip_prefix("http://")?.trim_end_matches('/').parse().ok(),
+    }
+}
+
+fn is_listening(address: Option<SocketAddr>) -> bool {
+    address.is_some_and(|address| TcpStream::connect_timeout(&address, CONNECT_WAIT_MAX).is_ok())
 }
 
 fn name(kind: Kind, port: u16) -> String {
@@ -133,6 +209,9 @@ fn folder(vars: &dyn Vars) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::net::TcpListener;
+    use std::os::unix::fs::PermissionsExt;
 
     /// Returns the path of a temporary folder for one test. The path contains the process id, so
     /// that two test runs at the same time do not share the folder.
@@ -173,5 +252,56 @@ mod tests {
             "a token file without a lock must be ignored, because its agent has ended"
         );
         fs::remove_dir_all(&folder).expect("the test owns the folder");
+    }
+
+    #[test]
+    fn file_that_another_user_could_have_written_or_read_is_ignored() {
+        let folder = test_folder("trusted-file");
+        let written =
+            AgentFile::write_in(&folder, Kind::Token, 2773, "one").expect("the folder is writable");
+        let read = || read_in(&folder, Kind::Token, 2773);
+        let set_mode = |path: &Path, mode| {
+            fs::set_permissions(path, Permissions::from_mode(mode))
+                .expect("the test owns the path");
+        };
+        for (file, inside, is_read) in [
+            (0o600, 0o700, true),
+            (0o400, 0o755, true),
+            (0o640, 0o700, false),
+            (0o604, 0o700, false),
+            (0o600, 0o777, false),
+            (0o600, 0o1777, false),
+        ] {
+            set_mode(&written.path, file);
+            set_mode(&folder, inside);
+            assert_eq!(read().is_some(), is_read, "file {file:o}, folder {inside:o}");
+        }
+        drop(written);
+        fs::remove_dir_all(&folder).expect("the test owns the folder");
+    }
+
+    #[test]
+    fn only_a_lock_that_another_process_holds_counts_as_held() {
+        let error = |code: Errno| Err(TryLockError::Error(code.into()));
+        assert_eq!(Lock::of(&Err(TryLockError::WouldBlock)), Lock::Held);
+        assert_eq!(Lock::of(&Ok(())), Lock::Free);
+        assert_eq!(Lock::of(&error(Errno::IO)), Lock::Free);
+        for code in [Errno::NOLCK, Errno::NOSYS, Errno::OPNOTSUPP] {
+            assert_eq!(Lock::of(&error(code)), Lock::Unsupported, "{code}");
+        }
+        assert!(!is_unsupported(&Errno::IO.into()), "an I/O error must stop the agent");
+    }
+
+    #[test]
+    fn agent_must_listen_if_the_file_system_has_no_locks() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let address = listener.local_addr().expect("the listener has an address");
+        let token = agent_address(Kind::Token, address.port(), "");
+        let fake = agent_address(Kind::FakeEndpoint, 2773, &format!("http://{address}"));
+        assert_eq!((token, fake), (Some(address), Some(address)));
+        assert_eq!(agent_address(Kind::FakeEndpoint, 2773, "text"), None);
+        assert!(Lock::Unsupported.is_agent_running(|| is_listening(token)));
+        assert!(!Lock::Unsupported.is_agent_running(|| is_listening(None)));
+        assert!(Lock::Held.is_agent_running(|| false) && !Lock::Free.is_agent_running(|| true));
     }
 }

@@ -3,13 +3,21 @@
 
 use crate::config::vars::{Overridden, Vars};
 
-/// Environment variables that choose an AWS account or an endpoint. If one of these variables is
-/// set, `sidekey check` calls this account or endpoint, and not the fake Secrets Manager of a
-/// running `sidekey dev`.
-const CHOICES: [&str; 7] = [
+/// Environment variables that choose an AWS account, a region or an endpoint, themselves or through
+/// a file. If one of these variables is set, `sidekey check` reads from there, and not from the
+/// fake Secrets Manager of a running `sidekey dev`.
+///
+/// The files `~/.aws/config` and `~/.aws/credentials` are no such choice, because they exist on
+/// most machines of developers. `AWS_REGION` is none either, because it chooses no account.
+const CHOICES: [&str; 12] = [
+    "SIDEKEY_CONFIG",
     "SIDEKEY_ENDPOINT",
+    "SIDEKEY_REGION",
     "AWS_ACCESS_KEY_ID",
     "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
     "AWS_ROLE_ARN",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -17,7 +25,8 @@ const CHOICES: [&str; 7] = [
 ];
 
 /// Returns whether a command may call the fake Secrets Manager of a running `sidekey dev` instead
-/// of AWS. This is allowed if no variable in `vars` chooses an AWS account or an endpoint.
+/// of AWS. This is allowed if no variable in `vars` chooses an AWS account, a region, an endpoint or
+/// a configuration file.
 pub(super) fn is_fake_allowed(vars: &dyn Vars) -> bool {
     CHOICES.iter().all(|name| vars.get(name).is_none_or(|value| value.trim().is_empty()))
 }
@@ -54,7 +63,16 @@ mod tests {
             is_fake_allowed(&vars)
         };
         assert!(allowed("AWS_REGION", "eu-north-1") && allowed("AWS_PROFILE", ""));
-        for name in CHOICES {
+        for name in [
+            "SIDEKEY_CONFIG",
+            "SIDEKEY_REGION",
+            "AWS_DEFAULT_PROFILE",
+            "AWS_CONFIG_FILE",
+            "AWS_SHARED_CREDENTIALS_FILE",
+        ]
+        .into_iter()
+        .chain(CHOICES)
+        {
             assert!(!allowed(name, "x"), "{name}");
         }
     }

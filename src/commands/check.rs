@@ -5,36 +5,33 @@ mod dynamo;
 mod gateway_key;
 mod input;
 mod lenient;
+mod output;
 mod reads;
 mod report;
 mod search;
 
-use super::streams::{err, out};
-use super::table::table;
-use super::terminal::fitted;
+use super::streams::{err, out, print_messages};
 use super::{agent_file, beside_dev, policy};
 use crate::clock::{Clock, SystemClock};
 use crate::config::vars::{Environment, Overridden};
 use crate::config::{self, Config, Host, Loaded, variables};
 use crate::convention::Conventions;
 use crate::hardening;
-use crate::printable::Printable;
 use crate::secret::key::Key;
 use crate::secret::reference::{BadReference, Reference};
 use crate::source::secrets_manager::SecretsManager;
 use crate::tokens::Tokens;
 use candidates::{Candidate, Candidates, TooMany};
 use indicatif::{ProgressBar, ProgressDrawTarget};
+use output::{Checked, as_json, as_text};
 use reads::{Read, read_all};
-use report::{Criteria, Finding, Report, account, report};
-use search::Wanted;
-use serde_json::json;
+use report::{Criteria, Report, account, report};
+use search::{SearchError, Wanted};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The exit code of `sidekey check` if at least one secret has a problem.
 const FINDINGS: u8 = 1;
@@ -68,7 +65,8 @@ JSON inside a string, such as the body of an SQS message, is searched too.
 
 docs/check.schema.json describes the output of --json.
 
-Exit codes: 0 no problems were found; 1 problems were found; 2 an argument or setting is wrong.";
+Exit codes: 0 no problems were found; 1 problems were found; 2 an argument or setting is wrong, or a \
+file cannot be searched.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -104,10 +102,6 @@ impl CannotCheck {
     fn because(error: &impl ToString) -> Self {
         Self::Problems(vec![error.to_string()])
     }
-
-    fn in_file(path: &Path, error: &impl Display) -> Self {
-        Self::because(&format!("{}: {error}", path.display()))
-    }
 }
 
 impl From<TooMany> for CannotCheck {
@@ -116,39 +110,36 @@ impl From<TooMany> for CannotCheck {
     }
 }
 
-/// The result of `sidekey check`: a report on each secret, and an IAM policy that allows the reads
-/// that AWS denied.
-struct Checked {
-    reports: Vec<Report>,
-    missing_policy: Option<String>,
-}
-
 pub(super) async fn run(args: Args) -> ExitCode {
     // A failure is ignored: if the system cannot protect the memory of this process, the command
     // still works.
     let _ = hardening::harden();
     match check(&args).await {
         Ok(checked) => {
-            out(&match args.json {
-                true => as_json(&checked.reports),
-                false => as_text(&checked),
-            });
-            let is_ok = checked.reports.iter().all(|report| report.ok);
-            if is_ok { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) }
+            out(&if args.json { as_json(&checked) } else { as_text(&checked) });
+            print_messages(&checked.unsearched);
+            match (checked.unsearched.is_empty(), checked.is_ok()) {
+                (true, true) => ExitCode::SUCCESS,
+                (true, false) => ExitCode::from(FINDINGS),
+                (false, _) => ExitCode::from(USAGE),
+            }
         }
         Err(CannotCheck::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(CannotCheck::Problems(problems)) => {
-            problems.iter().for_each(|problem| err(&format!("sidekey: {problem}\n")));
+            print_messages(&problems);
             ExitCode::from(USAGE)
         }
     }
 }
 
 async fn check(args: &Args) -> Result<Checked, CannotCheck> {
-    let config = configuration(args)?;
+    let (config, fake) = configuration(args)?;
     let conventions = config.cache.conventions.clone();
-    let candidates = candidates(args, &config, &conventions)?;
+    let (candidates, unsearched) = candidates(args, &config, &conventions)?;
     if candidates.is_empty() {
+        if !unsearched.is_empty() {
+            return Err(CannotCheck::Problems(unsearched));
+        }
         let problem = match args.from_json.is_empty() {
             true => "there is nothing to check: name secrets as arguments, or set SIDEKEY_SECRETS",
             false => {
@@ -167,7 +158,7 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
         .map_err(|no_region| CannotCheck::because(&no_region))?;
     let source = Arc::new(source);
     let references: Vec<Result<Reference, BadReference>> =
-        candidates.iter().map(|one| Reference::parse(&one.text)).collect();
+        candidates.iter().map(Candidate::reference).collect();
     let reads = tokio::select! {
         reads = read(&source, &references) => reads,
         // The command ends normally, so that it also ends a running `credential_process`.
@@ -188,7 +179,7 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
         reports.push(report(candidate, reference, read, &criteria));
     }
     let missing_policy = missing_policy(&reports, &criteria);
-    Ok(Checked { reports, missing_policy })
+    Ok(Checked { reports, missing_policy, fake, unsearched })
 }
 
 /// Returns an IAM policy, as JSON, that allows reading every secret to which AWS denied access.
@@ -207,8 +198,9 @@ fn missing_policy(reports: &[Report], criteria: &Criteria<'_>) -> Option<String>
 }
 
 /// Loads Sidekey's configuration from the environment variables. The arguments `--config` and
-/// `--conventions` override the variables `SIDEKEY_CONFIG` and `SIDEKEY_CONVENTIONS`.
-fn configuration(args: &Args) -> Result<Config, CannotCheck> {
+/// `--conventions` override the variables `SIDEKEY_CONFIG` and `SIDEKEY_CONVENTIONS`. Also returns
+/// the URL of the fake Secrets Manager, if the command reads from this fake and not from AWS.
+fn configuration(args: &Args) -> Result<(Config, Option<String>), CannotCheck> {
     let mut vars = Overridden::new(&Environment);
     if let Some(path) = &args.config {
         vars.set(variables::CONFIG_FILE, path);
@@ -220,42 +212,55 @@ fn configuration(args: &Args) -> Result<Config, CannotCheck> {
         vars.set(variables::CONVENTIONS_FILE, path);
     }
     let mut loaded = config::load(&vars, Host::Standalone);
-    if beside_dev::is_fake_allowed(&vars)
-        && let Some(endpoint) = agent_file::fake_endpoint(loaded.config.listen.port)
-    {
+    let fake = match beside_dev::is_fake_allowed(&vars) {
+        true => agent_file::fake_endpoint(loaded.config.listen.port),
+        false => None,
+    };
+    if let Some(endpoint) = &fake {
         err(&format!(
             "sidekey: `sidekey check` reads from the fake Secrets Manager of `sidekey dev` at {endpoint}; to read \
              from AWS, set AWS_PROFILE or stop `sidekey dev`\n"
         ));
-        beside_dev::use_fake(&mut vars, &endpoint);
+        beside_dev::use_fake(&mut vars, endpoint);
         loaded = config::load(&vars, Host::Standalone);
     }
     let Loaded { config, mistakes, warnings } = loaded;
-    warnings.iter().for_each(|warning| err(&format!("sidekey: {warning}\n")));
+    print_messages(&warnings);
     match mistakes.is_empty() {
-        true => Ok(config),
+        true => Ok((config, fake)),
         false => Err(CannotCheck::Problems(mistakes.0.iter().map(ToString::to_string).collect())),
     }
 }
 
 /// Collects the names and ARNs of the secrets to check from the arguments, from the JSON files and
-/// from the configuration.
+/// from the configuration. Also returns an error message for each file of a folder that cannot be
+/// searched.
 fn candidates(
     args: &Args,
     config: &Config,
     conventions: &Conventions,
-) -> Result<Vec<Candidate>, CannotCheck> {
+) -> Result<(Vec<Candidate>, Vec<String>), CannotCheck> {
     let mut candidates = Candidates::default();
     for text in &args.references {
         candidates.add(text)?;
     }
     let wanted = Wanted { paths: &config.resolving.paths, conventions };
+    let mut unsearched = Vec::new();
     for path in &args.from_json {
-        let files = input::files(path).map_err(|error| CannotCheck::in_file(path, &error))?;
-        for path in &files {
-            let file = input::open(path).map_err(|error| CannotCheck::in_file(path, &error))?;
-            search::search(file, &path.display().to_string(), wanted, &mut candidates)
-                .map_err(|error| CannotCheck::in_file(path, &error))?;
+        let in_file = |path: &Path, error: &dyn Display| format!("{}: {error}", path.display());
+        let files =
+            input::files(path).map_err(|error| CannotCheck::because(&in_file(path, &error)))?;
+        for file in &files {
+            let searched = search_file(file, wanted, &mut candidates);
+            match searched {
+                Ok(()) => {}
+                // DynamoDB exports a partition without items as an empty file.
+                Err(SearchError::Empty) if path.is_dir() => {}
+                Err(error) if path.is_dir() && !matches!(error, SearchError::TooMany(_)) => {
+                    unsearched.push(in_file(file, &error));
+                }
+                Err(error) => return Err(CannotCheck::because(&in_file(file, &error))),
+            }
         }
     }
     if args.config.is_some() || (args.references.is_empty() && args.from_json.is_empty()) {
@@ -263,7 +268,16 @@ fn candidates(
             candidates.add(&reference_text(key))?;
         }
     }
-    Ok(candidates.into_all())
+    Ok((candidates.into_all(), unsearched))
+}
+
+fn search_file(
+    path: &Path,
+    wanted: Wanted<'_>,
+    candidates: &mut Candidates,
+) -> Result<(), SearchError> {
+    let file = input::open(path).map_err(|error| SearchError::Unreadable(error.to_string()))?;
+    search::search(file, &path.display().to_string(), wanted, candidates)
 }
 
 /// Returns the secret's name or ARN. If the configuration selects a version other than the current
@@ -302,91 +316,9 @@ async fn read(
     reads
 }
 
-fn as_json(reports: &[Report]) -> String {
-    let with_findings = reports.iter().filter(|report| !report.ok).count();
-    let all = json!({
-        "ok": with_findings == 0,
-        "checked": reports.len(),
-        "withFindings": with_findings,
-        "results": reports,
-    });
-    format!("{all:#}\n")
-}
-
-fn as_text(Checked { reports, missing_policy }: &Checked) -> String {
-    let rows: Vec<Vec<String>> = reports.iter().flat_map(rows).collect();
-    let heads = ["STATE", "REFERENCE", "KIND", "AGE", "ROTATION", "FINDINGS"];
-    let mut text = fitted(&table(&heads, &rows));
-    let with_findings = reports.iter().filter(|report| !report.ok).count();
-    text += &format!("\n{} references checked, {with_findings} with findings\n", reports.len());
-    if let Some(policy) = missing_policy {
-        text += &format!(
-            "\nThis policy allows reading the secrets to which AWS denied access:\n\n{policy}"
-        );
-    }
-    text
-}
-
-/// Returns the rows of the output table for one secret. The first row contains the secret and its
-/// first problem. Each further problem has its own row.
-fn rows(report: &Report) -> Vec<Vec<String>> {
-    let state = match (report.ok, report.readable) {
-        (true, _) => "ok",
-        (false, true) => "finding",
-        (false, false) => "unreadable",
-    };
-    let age = report.age_seconds.map(|seconds| age(Duration::from_secs(seconds)));
-    let mut findings = report.findings.iter().map(finding_text);
-    let mut rows = vec![vec![
-        state.to_owned(),
-        reference_or_location(report),
-        report.kind.clone().unwrap_or_else(|| "-".to_owned()),
-        age.unwrap_or_else(|| "-".to_owned()),
-        report.rotation.label().to_owned(),
-        findings.next().unwrap_or_default(),
-    ]];
-    for finding in findings {
-        let mut row = vec![String::new(); 5];
-        row.push(finding);
-        rows.push(row);
-    }
-    rows
-}
-
-fn finding_text(finding: &Finding) -> String {
-    Printable(&format!("{}: {}", finding.code, finding.message)).to_string()
-}
-
-/// Returns the name or ARN of the secret. If the JSON file contains an empty string instead of a
-/// name, returns the location of this string, so that the user can find the mistake.
-fn reference_or_location(report: &Report) -> String {
-    match (report.reference.is_empty(), report.locations.first()) {
-        (true, Some(location)) => Printable(&format!("(at {location})")).to_string(),
-        _ => Printable(&report.reference).to_string(),
-    }
-}
-
-fn age(age: Duration) -> String {
-    match age.as_secs() {
-        seconds @ 0..60 => format!("{seconds}s"),
-        seconds @ 60..3_600 => format!("{}m", seconds / 60),
-        seconds @ 3_600..86_400 => format!("{}h", seconds / 3_600),
-        seconds => format!("{}d", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn age_has_its_largest_unit() {
-        for (seconds, expected) in
-            [(0, "0s"), (59, "59s"), (60, "1m"), (3_599, "59m"), (3_600, "1h"), (172_800, "2d")]
-        {
-            assert_eq!(age(Duration::from_secs(seconds)), expected);
-        }
-    }
 
     #[test]
     fn listed_secret_becomes_its_reference_again() {

@@ -3,7 +3,7 @@
 
 mod output;
 
-use super::streams::err;
+use super::streams::print_messages;
 use super::{advice, agent_file};
 use crate::client::secret::ReadError;
 use crate::client::{Client, ClientError};
@@ -102,7 +102,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
     match print_secret(&args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { messages, code }) => {
-            messages.iter().for_each(|message| err(&format!("sidekey: {message}\n")));
+            print_messages(&messages);
             ExitCode::from(code)
         }
     }
@@ -194,7 +194,8 @@ fn is_absent(error: &ClientError) -> bool {
 }
 
 async fn read_from_aws(args: &Args, key: &Key) -> Result<(Version, ReadFrom), Failure> {
-    let Loaded { config, mistakes, .. } = config::load(&Environment, Host::Standalone);
+    let Loaded { config, mistakes, warnings } = config::load(&Environment, Host::Standalone);
+    print_messages(&warnings);
     if !mistakes.is_empty() {
         return Err(mistakes.into());
     }

@@ -8,7 +8,7 @@ mod key_arn;
 mod parse;
 mod verify;
 
-use super::streams::{err, out};
+use super::streams::{err, out, print_messages};
 use super::table::table;
 use super::terminal::fitted;
 use crate::config::vars::Environment;
@@ -106,7 +106,7 @@ pub(super) fn run(args: Args) -> ExitCode {
             }
         },
         Err(problems) => {
-            problems.iter().for_each(|problem| err(&format!("sidekey: {problem}\n")));
+            print_messages(&problems);
             ExitCode::from(USAGE)
         }
     }

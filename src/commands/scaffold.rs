@@ -9,7 +9,7 @@ mod shell;
 mod values;
 
 use super::policy::region;
-use super::streams::{err, out};
+use super::streams::{err, out, print_messages};
 use super::table::table;
 use super::terminal::fitted;
 use crate::clock::SystemClock;
@@ -136,7 +136,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
         Err(failure) => Err(failure),
     };
     result.unwrap_or_else(|Failure { messages, code }| {
-        messages.iter().for_each(|message| err(&format!("sidekey: {message}\n")));
+        print_messages(&messages);
         ExitCode::from(code)
     })
 }

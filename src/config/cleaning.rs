@@ -15,6 +15,16 @@ pub(super) fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == BYTE_ORDER_MARK)
 }
 
+/// Returns whether `c` is a Unicode character without a visible form, such as the zero-width space
+/// U+200B. Such characters get into a text by copying from a web page or a chat.
+pub(super) fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | BYTE_ORDER_MARK
+    )
+}
+
 /// Returns the text between the quotes if `text` begins and ends with the same quote (`"` or `'`).
 /// Otherwise returns `None`.
 pub(super) fn unquoted(text: &str) -> Option<&str> {

@@ -1,7 +1,7 @@
 //! Reads the tokens with which callers authenticate to the agent, and checks the AWS credentials of
 //! the agent.
 
-use super::cleaning::{QUOTED, trimmed, unquoted};
+use super::cleaning::{QUOTED, is_invisible, trimmed, unquoted};
 use super::host::Host;
 use super::mistakes::Mistakes;
 use super::values::FILE_PREFIX;
@@ -102,10 +102,11 @@ fn parse_token(text: &str) -> Result<Token, String> {
     }
 }
 
-/// Returns an error message if an HTTP header cannot contain the token. The message does not
-/// contain the token.
+/// Returns an error message if an HTTP header cannot contain the token, or if the token contains an
+/// invisible character. A user who copies the token elsewhere could lose this character. The
+/// message does not contain the token.
 fn token_problem(token: &str) -> Option<String> {
-    problem(token, char::is_control)
+    problem(token, |c| c.is_control() || is_invisible(c))
 }
 
 fn problem(value: &str, is_invalid: fn(char) -> bool) -> Option<String> {
@@ -114,7 +115,7 @@ fn problem(value: &str, is_invalid: fn(char) -> bool) -> Option<String> {
     }
     let at = value.chars().position(is_invalid)? + 1;
     Some(format!(
-        "character {at} is a line break, a space or another character that a token or credential \
+        "character {at} is a line break, a space, an invisible character or another character that a token or credential \
          cannot contain: copy the value again, on one line"
     ))
 }
@@ -164,7 +165,9 @@ mod tests {
             let tokens = Tokens::new(vec![parse_token(text).expect(text)]);
             assert!(tokens.accepts(b"own"), "{text:?}");
         }
-        for text in ["own\naws\n", "o\twn", "\u{feff}\n", "'own'\n", ""] {
+        for text in
+            ["own\naws\n", "o\twn", "\u{feff}\n", "'own'\n", "", "own\u{200b}", "\u{2060}own\n"]
+        {
             let problem = parse_token(text).map(|_| ()).expect_err("the token must be refused");
             assert!(!problem.contains("own"), "{problem}");
         }

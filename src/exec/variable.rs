@@ -83,9 +83,9 @@ impl fmt::Display for VariableError {
 /// Finds the environment variables that refer to a secret, such as `DB=sidekey:app/db`.
 ///
 /// Returns an error for each variable that begins with `sidekey:` but has no valid name or ARN of a
-/// secret after this prefix. Also returns an error for a misspelt prefix, such as `Sidekey:` or
-/// `"sidekey:`. Without this error, the program would use the text `Sidekey:app/db` itself as its
-/// password.
+/// secret after this prefix. Also returns an error for a misspelt prefix before a reference, as in
+/// `Sidekey:app/db` or `"sidekey:app/db"`. Without this error, the program would use this text
+/// itself as its password.
 pub(super) fn find(
     vars: impl IntoIterator<Item = (String, String)>,
 ) -> (Vec<SecretVariable>, Vec<VariableError>) {
@@ -95,7 +95,7 @@ pub(super) fn find(
             continue;
         }
         let Some(reference) = value.strip_prefix(PREFIX) else {
-            if begins_with_misspelt_prefix(&value) {
+            if is_misspelt_reference(&value) {
                 errors.push(VariableError { name, reason: Reason::NotAtStart });
             }
             continue;
@@ -110,13 +110,19 @@ pub(super) fn find(
     (variables, errors)
 }
 
-/// Returns whether `value` begins with `sidekey:` in upper or lower case, after any number of
-/// quotes, spaces and other invisible characters.
-fn begins_with_misspelt_prefix(value: &str) -> bool {
-    let text = value.trim_start_matches(|c: char| {
-        c.is_whitespace() || c.is_control() || "\"'`\u{feff}\u{200b}\u{201c}\u{2018}".contains(c)
+/// Returns whether `value` is a reference to a secret after `sidekey:` in upper or lower case.
+/// Ignores quotes, spaces and other invisible characters around `value`.
+///
+/// Other text after `Sidekey:` is no reference: `Sidekey: our secrets agent` is a description.
+fn is_misspelt_reference(value: &str) -> bool {
+    let text = value.trim_matches(|c: char| {
+        let is_quote_or_invisible =
+            "\"'`\u{feff}\u{200b}\u{201c}\u{201d}\u{2018}\u{2019}".contains(c);
+        c.is_whitespace() || c.is_control() || is_quote_or_invisible
     });
-    text.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+    text.split_at_checked(PREFIX.len()).is_some_and(|(start, reference)| {
+        start.eq_ignore_ascii_case(PREFIX) && Reference::parse(reference).is_ok()
+    })
 }
 
 /// Returns the secrets that the variables refer to. The result contains each secret only once, even
@@ -194,6 +200,9 @@ mod tests {
             ("F", ""),
             ("G", "\"sidekey\": app/db"),
             ("H", "\u{e9}sidekey:app/db"),
+            ("I", "Sidekey: our secrets agent"),
+            ("J", "\"Sidekey: our secrets agent\""),
+            ("K", "SIDEKEY:"),
             ("SIDEKEY_TOKEN", "sidekey:app/db"),
             ("SIDEKEY_LOG", " Sidekey:app/db"),
         ]));
@@ -316,7 +325,7 @@ mod tests {
             text in text_of(&["sidekey:", "Sidekey:", "\"", "arn:", ":", "#", " ", "app/db", VALUE]),
         ) {
             let (found, errors) = find(pairs(&[("A", &text)]));
-            let is_reference = text.starts_with(PREFIX) || begins_with_misspelt_prefix(&text);
+            let is_reference = text.starts_with(PREFIX) || is_misspelt_reference(&text);
             prop_assert_eq!(found.len() + errors.len(), usize::from(is_reference));
             prop_assert!(errors.iter().all(|one| !one.to_string().contains(VALUE)));
         }

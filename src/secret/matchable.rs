@@ -32,6 +32,11 @@ pub(crate) enum Unmatchable {
          must be in ascending order"
     )]
     Class,
+    #[error(
+        "a pattern with wildcards matches no name with the part '.' or '..' between slashes: write \
+         the complete name, without wildcards"
+    )]
+    DotSegment,
     #[error("the pattern is too long: a secret's name has at most {NAME_CHARS_MAX} characters")]
     TooLong,
     #[error(
@@ -82,6 +87,9 @@ pub(super) fn check(glob: &Glob) -> Result<(), Unmatchable> {
             Token::Class { is_negated, ranges } => check_class(*is_negated, ranges)?,
         }
     }
+    if has_dot_segment(glob.tokens()) {
+        return Err(Unmatchable::DotSegment);
+    }
     if is_arn {
         return check_arn(glob);
     }
@@ -89,25 +97,51 @@ pub(super) fn check(glob: &Glob) -> Result<(), Unmatchable> {
     if characters > NAME_CHARS_MAX { Err(Unmatchable::TooLong) } else { Ok(()) }
 }
 
-/// Checks that the characters in brackets, such as `[a-z]`, can occur in a secret's name. So a list
-/// of patterns in JSON, such as `["app/*"]`, is refused.
+/// Checks that the characters in brackets, such as `[a-z]`, can match a character of a secret's
+/// name. Also refuses brackets that were not meant as a wildcard, such as a list of patterns in
+/// JSON.
 fn check_class(is_negated: bool, ranges: &[(char, char)]) -> Result<(), Unmatchable> {
+    // Brackets never match a slash.
     let mut name_chars = (' '..='~').filter(|c| is_name_char(*c) && *c != '/');
     let matches = |(first, last): &(char, char), c: char| (*first..=*last).contains(&c);
     if is_negated {
         let is_possible = name_chars.any(|c| !ranges.iter().any(|range| matches(range, c)));
         return if is_possible { Ok(()) } else { Err(Unmatchable::Class) };
     }
-    for range in ranges {
-        let (first, last) = *range;
-        if first == last && !is_name_char(first) {
-            return Err(Unmatchable::Character { character: first });
-        }
-        if first != last && !name_chars.clone().any(|c| matches(range, c)) {
-            return Err(Unmatchable::Class);
-        }
+    let is_possible = |range: &(char, char)| name_chars.clone().any(|c| matches(range, c));
+    let single = |range: &(char, char)| (range.0 == range.1).then_some(range.0);
+    if ranges.iter().any(|range| single(range).is_none() && !is_possible(range)) {
+        return Err(Unmatchable::Class);
     }
-    Ok(())
+    if ranges.iter().any(is_possible) && !is_list(ranges) {
+        return Ok(());
+    }
+    let invalid = ranges.iter().filter_map(single).find(|c| !is_name_char(*c));
+    match invalid {
+        Some(character) => Err(Unmatchable::Character { character }),
+        None if ranges.iter().any(is_possible) => Ok(()),
+        None => Err(Unmatchable::Class),
+    }
+}
+
+/// Returns whether the characters in brackets look like a list of patterns, as in `["a"]` or
+/// `[a,b/*]`, or like a negation of a regular expression, as in `[^a]`.
+fn is_list(ranges: &[(char, char)]) -> bool {
+    let is_in_quotes = ranges.len() > 1
+        && ranges.first() == ranges.last()
+        && ['"', '\'', '`'].into_iter().any(|quote| ranges[0] == (quote, quote));
+    let has = |c| ranges.contains(&(c, c));
+    is_in_quotes || has(',') || has('/') || ranges.first() == Some(&('^', '^'))
+}
+
+/// Returns whether a pattern with wildcards has the part `.` or `..` between two slashes. Wildcards
+/// never match a name with such a part, because a program could use the name as a file path.
+fn has_dot_segment(tokens: &[Token]) -> bool {
+    let has_wildcard = tokens.iter().any(|token| !matches!(token, Token::Char(_)));
+    let dots = |segment: &[Token]| {
+        matches!(segment.len(), 1 | 2) && segment.iter().all(|token| *token == Token::Char('.'))
+    };
+    has_wildcard && tokens.split(|token| *token == Token::Char('/')).any(dots)
 }
 
 /// Checks the parts of an ARN pattern that contain no wildcard. A wildcard can also match colons.
@@ -155,6 +189,10 @@ mod tests {
             "[+-9]",
             "*",
             "odd/..",
+            "odd/.../*",
+            "[a\"]",
+            "app/[a(]",
+            "[/a]",
             "arn:*",
             "arn:aws:secretsmanager:*",
             "arn:aws:secretsmanager:*:secret:app/*",
@@ -184,6 +222,13 @@ mod tests {
             ("[app/*]", "use A-Za-z0-9/_+=.@!-"),
             ("app/[^a]", "not a regular expression"),
             ("app/[z-a]", "ascending order"),
+            ("app[/]db", "the brackets of a pattern can contain only"),
+            ("app/[(]", "not a regular expression"),
+            ("[\"app\"]", "without quotes and brackets"),
+            ("['a','b']", "without quotes and brackets"),
+            ("app/../*", "write the complete name, without wildcards"),
+            ("?/.", "write the complete name, without wildcards"),
+            ("./[a]", "write the complete name, without wildcards"),
             ("app/[#-%]", "ascending order"),
             ("app/[!!-~]", "the brackets of a pattern can contain only"),
             ("app/db#user", "not single fields; remove the '#' and the field"),

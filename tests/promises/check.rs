@@ -18,6 +18,7 @@ use sidekey::source::FetchErrorKind;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 
 type Vars = BTreeMap<String, String>;
 
@@ -303,8 +304,61 @@ async fn references_are_found_in_exports_items_and_events() {
     assert!(done.code == Some(2) && done.err.contains("b.json.gz: the file"), "{}", done.err);
 }
 
-/// Reads a file of 10 MB, whose items are one value deep in the file. The command may allocate at
-/// most 32 MB, including what it needs without a file.
+/// A DynamoDB export has an empty file for each empty partition. An empty file names no secret. A
+/// malformed file of a folder is reported, and the other files are checked. An empty file that the
+/// user names is a mistake.
+#[tokio::test]
+async fn empty_and_malformed_files_of_a_folder_do_not_stop_the_check() {
+    let (_fake, vars) = prepare(&[("openai-api-key/sms", OPENAI)]).await;
+    let folder = TempFolder::new();
+    let all = folder.path().display().to_string();
+    for (name, bytes) in [
+        ("a.json.gz", gzip("")),
+        ("b.json", Vec::new()),
+        ("d.json", b"[\"openai-api-key/sms\"]".to_vec()),
+    ] {
+        fs::write(folder.path().join(name), bytes).expect("a file can be written");
+    }
+    let done = check(&["--json", "--from-json", &all], &vars, b"").await;
+    assert_eq!((done.code, &*done.err), (Some(0), ""));
+    assert_eq!(parsed(&done)["checked"], 1);
+
+    for (name, bytes) in [("c.json", &b"{\"hunter2\": hunter2}"[..]), ("c2.json", b"\xff\xfe{\0")] {
+        fs::write(folder.path().join(name), bytes).expect("a file can be written");
+    }
+    let done = check(&["--json", "--from-json", &all], &vars, b"").await;
+    let reported = parsed(&done);
+    assert_eq!(
+        (done.code, &reported["ok"], &reported["checked"]),
+        (Some(2), &json!(false), &json!(1))
+    );
+    assert_eq!(reported["results"][0]["ok"], true);
+    let unsearched = reported["unsearchedFiles"].as_array().expect("the value is a JSON array");
+    assert_eq!(unsearched.len(), 2);
+    for part in ["c.json: the file is not JSON", "c2.json: the file cannot be read"] {
+        assert!(done.err.contains(part), "{part}: {}", done.err);
+    }
+    let done = check(&["--from-json", &all], &vars, b"").await;
+    assert!(done.text().contains("\n2 files could not be searched\n"), "{}", done.text());
+
+    for (path, place) in [(format!("{all}/b.json"), "b.json"), ("-".to_owned(), "-")] {
+        let done = check(&["--from-json", &path], &vars, b"").await;
+        assert_eq!((done.code, done.text()), (Some(2), ""));
+        assert!(done.err.contains(&format!("{place}: the file is empty")), "{}", done.err);
+    }
+}
+
+/// Runs `sidekey check` on a JSON file. The command may allocate at most 32 MB, including what it
+/// needs without a file.
+async fn check_in_little_memory(path: &Path, vars: &Vars) -> Finished {
+    let mut limited = killed_with_test("sh");
+    limited
+        .args(["-c", "ulimit -d 32768 && exec \"$0\" check --from-json \"$1\"", SIDEKEY])
+        .arg(path);
+    Finished::run(limited, vars, b"").await
+}
+
+/// Reads a file of 10 MB, whose items are one value deep in the file.
 #[tokio::test]
 async fn large_file_needs_little_memory() {
     let (_fake, vars) = prepare(&[("openai-api-key/sms", OPENAI)]).await;
@@ -314,13 +368,30 @@ async fn large_file_needs_little_memory() {
     items.pop();
     let folder = TempFolder::new();
     let path = folder.write("large.json", &format!("{{\"page\":{{\"Items\":[{items}]}}}}"));
-    let mut limited = killed_with_test("sh");
-    limited
-        .args(["-c", "ulimit -d 32768 && exec \"$0\" check --from-json \"$1\"", SIDEKEY])
-        .arg(&path);
-    let done = Finished::run(limited, &vars, b"").await;
+    let done = check_in_little_memory(&path, &vars).await;
     assert_eq!((done.code, &*done.err), (Some(0), ""), "{}", done.text());
     assert!(done.text().contains("1 references checked, 0 with findings"), "{}", done.text());
+}
+
+/// Reads 40 texts of 1 MB instead of references, and 40 keys of 1 MB around one reference. The
+/// command keeps only the beginning of each text and key.
+#[tokio::test]
+async fn long_texts_and_keys_need_little_memory() {
+    let (_fake, vars) = prepare(&[("openai-api-key/sms", OPENAI)]).await;
+    let long = "x".repeat(1_000_000);
+    let folder = TempFolder::new();
+    let texts: Vec<String> = (0..40)
+        .map(|n| format!("{{\"ai_config\":{{\"ai_api_key_reference\":\"{n}{long}\"}}}}"))
+        .collect();
+    let path = folder.write("texts.json", &texts.join("\n"));
+    let done = check_in_little_memory(&path, &vars).await;
+    assert_eq!((done.code, &*done.err), (Some(1), ""), "{}", done.text());
+    assert!(done.text().contains("40 references checked, 40 with findings"), "{}", done.text());
+
+    let (open, close) = (format!("{{\"{long}\":").repeat(40), "}".repeat(40));
+    let path = folder.write("keys.json", &format!("{open}\"openai-api-key/sms\"{close}"));
+    let done = check_in_little_memory(&path, &vars).await;
+    assert_eq!((done.code, &*done.err), (Some(0), ""), "{}", done.text());
 }
 
 /// The file has a text of 65,536 characters where a reference is expected. The table shows its

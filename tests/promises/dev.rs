@@ -3,9 +3,11 @@
 use crate::port::Port;
 use crate::support::agent::{Setup, TOKEN};
 use crate::support::clock::ManualClock;
+use crate::support::finished::Finished;
 use crate::support::program::Program;
 use crate::support::{TempFolder, fake};
 use rustix::process::Signal;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -53,6 +55,7 @@ async fn commands_beside_dev_work_without_a_token() {
         assert_eq!(code, Some(1), "{output}");
         for part in [
             "reads from the fake Secrets Manager of `sidekey dev`",
+            "The secrets were read from the fake Secrets Manager of `sidekey dev` at http://",
             "ok          app/db",
             "not-found:",
         ] {
@@ -65,6 +68,34 @@ async fn commands_beside_dev_work_without_a_token() {
     program.signal(Signal::INT);
     assert_eq!(program.ended().await.0, Some(0));
     assert_eq!(left(), 0, "dev removes its files when it ends");
+}
+
+/// The JSON of `check` says that the secrets were read from the fake of `dev`.
+#[tokio::test]
+async fn json_of_check_names_the_fake() {
+    let running = start().await;
+    let done = Finished::sidekey(&["check", "--json", "app/db"], &running.vars, b"").await;
+    let reported: Value = serde_json::from_str(done.text()).expect("the output is JSON");
+    let endpoint = reported["fakeEndpoint"].as_str().expect("the report names the fake");
+    assert!(endpoint.starts_with("http://127.0.0.1:"), "{endpoint}");
+}
+
+/// `check` reads from AWS and not from the fake of `dev` if its configuration file has an endpoint.
+#[tokio::test]
+async fn check_beside_dev_uses_the_endpoint_of_its_configuration_file() {
+    let clock = ManualClock::new();
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/own", "hunter2").expect("the secret name is unused");
+    let running = start().await;
+    let home = running.home.path();
+    fs::create_dir(home.join(".aws")).expect("the folder can be created");
+    let keys = "[default]\naws_access_key_id = AKIA1\naws_secret_access_key = key\n";
+    fs::write(home.join(".aws/credentials"), keys).expect("the file can be written");
+    let text = format!("endpoint = \"{}\"\nregion = \"eu-north-1\"\n", fake.url());
+    let file = running.home.write("sidekey.toml", &text).display().to_string();
+    let done =
+        Finished::sidekey(&["check", "--config", &file, "app/own"], &running.vars, b"").await;
+    assert_eq!((done.code, &*done.err), (Some(0), ""), "{}", done.text());
 }
 
 /// `check` reads from AWS and not from the fake of `dev` if a variable chooses an AWS account.

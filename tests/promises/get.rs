@@ -45,6 +45,22 @@ async fn get(args: &[&str], vars: &Vars) -> Finished {
     Finished::sidekey(&[&["get"][..], args].concat(), vars, b"").await
 }
 
+/// `get` reads from an endpoint on another host over plain HTTP, which the configuration allows. A
+/// warning appears if `get` itself calls the endpoint, and not if the agent does.
+#[tokio::test]
+async fn warnings_about_the_configuration_appear_without_an_agent() {
+    let (fake, _sidekey, mut vars) = start_agent().await;
+    // Linux connects 0.0.0.0 to this machine, but Sidekey does not count it as a loopback address.
+    vars.insert("SIDEKEY_ENDPOINT".to_owned(), fake.url().replace("127.0.0.1", "0.0.0.0"));
+    vars.insert("SIDEKEY_ALLOW_HTTP_ENDPOINT".to_owned(), "true".to_owned());
+    let done = get(&["--direct", "app/db#user"], &vars).await;
+    assert_eq!((done.code, &*done.out), (Some(0), &b"ann"[..]), "{}", done.err);
+    let warning = "sidekey: INSECURE: SIDEKEY_ENDPOINT uses http";
+    assert!(done.err.starts_with(warning) && done.err.lines().count() == 1, "{}", done.err);
+    let done = get(&["app/db#user"], &vars).await;
+    assert_eq!((done.code, &*done.out, &*done.err), (Some(0), &b"ann"[..], ""));
+}
+
 /// With a pipe as standard output, `get` writes exactly the value: text with its newline, bytes, a
 /// field, or an old version. The agent serves these reads.
 #[tokio::test]

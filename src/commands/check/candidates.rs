@@ -3,8 +3,9 @@
 
 use crate::convention::Conventions;
 use crate::secret::arn::Arn;
-use crate::secret::reference::{Reference, SecretId};
+use crate::secret::reference::{BadReference, Reference, SecretId};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// The maximum number of different names and ARNs of secrets in one run of `sidekey check`.
 pub(super) const REFERENCES_MAX: usize = 10_000;
@@ -15,15 +16,33 @@ const LOCATIONS_MAX: usize = 5;
 
 /// The maximum length, in bytes, of one location in the report. A location, such as `Items[0].key`,
 /// contains keys of the JSON file, and a key may be very long.
-const LOCATION_BYTES_MAX: usize = 1024;
+pub(super) const LOCATION_BYTES_MAX: usize = 1024;
+
+/// The maximum length, in bytes, of a reference to a secret that `sidekey check` reads. The longest
+/// name or ARN, with a version and a field, is shorter. Of a longer text, only the beginning is kept
+/// and reported.
+const TEXT_BYTES_MAX: usize = 4096;
 
 /// A string that may be the name or ARN of a secret, and the places where the string was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
+    /// The string, or the beginning of a string that is too long for a reference.
     pub(super) text: String,
+    /// Whether the string is too long for a reference to a secret, so that `text` is only its
+    /// beginning.
+    pub(super) is_shortened: bool,
     /// The places of the string in JSON files, such as `Items[0].key`. Empty if the string does not
     /// come from a JSON file.
     pub(super) locations: Vec<String>,
+}
+
+impl Candidate {
+    pub(super) fn reference(&self) -> Result<Reference, BadReference> {
+        match self.is_shortened {
+            true => Err(BadReference::TooLong { max: TEXT_BYTES_MAX }),
+            false => Reference::parse(&self.text),
+        }
+    }
 }
 
 /// Error: the arguments and the JSON files of `sidekey check` name too many secrets.
@@ -38,13 +57,14 @@ pub(super) struct TooMany;
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     all: Vec<Found>,
-    by_text: HashMap<String, usize>,
+    by_text: HashMap<Rc<str>, usize>,
     files: Vec<File>,
 }
 
 #[derive(Debug)]
 struct Found {
-    text: String,
+    text: Rc<str>,
+    is_shortened: bool,
     locations: Vec<Location>,
 }
 
@@ -101,12 +121,16 @@ impl Candidates {
     }
 
     fn found(&mut self, text: &str) -> Result<&mut Found, TooMany> {
+        let is_shortened = text.len() > TEXT_BYTES_MAX;
+        // A shortened text is longer than the maximum, so it equals no complete text.
+        let text = &text[..text.ceil_char_boundary(TEXT_BYTES_MAX + 1)];
         let at = match self.by_text.get(text) {
             Some(at) => *at,
             None if self.all.len() == REFERENCES_MAX => return Err(TooMany),
             None => {
-                self.by_text.insert(text.to_owned(), self.all.len());
-                self.all.push(Found { text: text.to_owned(), locations: Vec::new() });
+                let text = Rc::<str>::from(text);
+                self.by_text.insert(text.clone(), self.all.len());
+                self.all.push(Found { text, is_shortened, locations: Vec::new() });
                 self.all.len() - 1
             }
         };
@@ -114,9 +138,12 @@ impl Candidates {
     }
 
     pub(super) fn into_all(self) -> Vec<Candidate> {
-        let Self { all, files, .. } = self;
+        let Self { all, files, by_text } = self;
+        // Each text then has only one owner, and is freed as soon as it is converted.
+        drop(by_text);
         let candidate = |found: Found| Candidate {
-            text: found.text,
+            text: found.text.as_ref().into(),
+            is_shortened: found.is_shortened,
             locations: found.locations.iter().map(|one| displayed(one, &files)).collect(),
         };
         all.into_iter().map(candidate).collect()
@@ -195,6 +222,25 @@ mod tests {
         }
         let expected = ["a.json: x", "a.json: ", "b.json: [0].x", "b.json: [0]", "b.json: [1].x"];
         assert_eq!(candidates.into_all()[0].locations, expected);
+    }
+
+    #[test]
+    fn text_that_is_longer_than_any_reference_is_shortened_and_bad() {
+        let mut candidates = Candidates::default();
+        candidates.begin_file("a.json");
+        candidates.begin_value();
+        let longest = format!("app/db#{}", "f".repeat(TEXT_BYTES_MAX - "app/db#".len()));
+        for text in
+            [&*longest, &format!("{longest}f"), &format!("{longest}{}", "\u{e9}".repeat(9_999))]
+        {
+            candidates.add_from_file(text, "a").expect("three names must be allowed");
+        }
+        let all = candidates.into_all();
+        assert!(all[0].text == longest && all[0].reference().is_ok());
+        for one in &all[1..] {
+            assert!(one.text.starts_with(&longest) && one.text.len() <= TEXT_BYTES_MAX + 4);
+            assert!(matches!(one.reference(), Err(BadReference::TooLong { .. })));
+        }
     }
 
     #[test]

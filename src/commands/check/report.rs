@@ -321,7 +321,8 @@ mod tests {
             region: "eu-north-1",
             account: None,
         };
-        let candidate = Candidate { text: text.to_owned(), locations: Vec::new() };
+        let candidate =
+            Candidate { text: text.to_owned(), is_shortened: false, locations: Vec::new() };
         report(candidate, &Reference::parse(text), read, &criteria)
     }
 

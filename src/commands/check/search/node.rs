@@ -1,7 +1,7 @@
 //! Searches one JSON value, and all values inside this value, for names and ARNs of secrets. The
 //! value is read as a stream. This module has no side effects.
 
-use crate::commands::check::candidates::{Candidates, TooMany, has_convention};
+use crate::commands::check::candidates::{Candidates, LOCATION_BYTES_MAX, TooMany, has_convention};
 use crate::commands::check::dynamo::Type;
 use crate::commands::check::lenient::Lenient;
 use crate::convention::Conventions;
@@ -23,13 +23,26 @@ pub(in super::super) struct Wanted<'a> {
     pub(in super::super) conventions: &'a Conventions,
 }
 
+/// The position of the search in a JSON value. Of a position that is longer than
+/// [`LOCATION_BYTES_MAX`], only the beginning is kept, because the keys of a file may be very long.
+#[derive(Debug, Default)]
+struct Location(String);
+
+impl Write for Location {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // A position that was cut has more bytes than the maximum, so the report shows the cut.
+        let room = (LOCATION_BYTES_MAX + char::MAX_LEN_UTF8).saturating_sub(self.0.len());
+        self.0.push_str(&text[..text.floor_char_boundary(room)]);
+        Ok(())
+    }
+}
+
 pub(super) struct Walk<'a> {
     wanted: Wanted<'a>,
     candidates: &'a mut Candidates,
     /// The position of the search in the current JSON value, such as `Items[0].name`. The search
-    /// changes this one string instead of making copies, because a key of the file may be very
-    /// long.
-    location: String,
+    /// changes this one string instead of making copies.
+    location: Location,
     /// The number of JSON strings around the current JSON value. It is 0 for a value of the file
     /// itself, and 1 for a value in JSON that a string of the file contains.
     nested: usize,
@@ -38,7 +51,7 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(wanted: Wanted<'a>, candidates: &'a mut Candidates) -> Self {
-        Self { wanted, candidates, location: String::new(), nested: 0, too_many: None }
+        Self { wanted, candidates, location: Location::default(), nested: 0, too_many: None }
     }
 
     /// Returns the error if the search was stopped because the files name too many secrets.
@@ -68,7 +81,7 @@ impl<'a> Walk<'a> {
         if self.nested == NESTED_MAX || !text.trim_start().starts_with(['{', '[']) {
             return None;
         }
-        let length = self.location.len();
+        let length = self.location.0.len();
         self.nested += 1;
         let mut text = Lenient::new(text.as_bytes());
         let text: &mut dyn Read = &mut text;
@@ -76,12 +89,14 @@ impl<'a> Walk<'a> {
         // Text that is not JSON is not searched further.
         let _ = Node { walk: self, targets: Vec::new() }.deserialize(&mut value);
         self.nested -= 1;
-        self.location.truncate(length);
+        self.location.0.truncate(length);
         self.too_many
     }
 
     fn add<E: Error>(&mut self, text: &str) -> Result<(), E> {
-        self.candidates.add_from_file(text, &self.location).map_err(|too_many| self.stop(too_many))
+        self.candidates
+            .add_from_file(text, &self.location.0)
+            .map_err(|too_many| self.stop(too_many))
     }
 
     fn stop<E: Error>(&mut self, too_many: TooMany) -> E {
@@ -92,7 +107,7 @@ impl<'a> Walk<'a> {
     /// Appends the key of an object's member, or the index of a list's item, to the location of the
     /// search. Returns the previous length of the location, which the caller later restores.
     fn enter(&mut self, step: impl Display) -> usize {
-        let length = self.location.len();
+        let length = self.location.0.len();
         let _ = write!(self.location, "{step}");
         length
     }
@@ -165,14 +180,16 @@ impl<'a> Node<'_, 'a> {
 
     fn member<T, E>(
         &mut self,
-        key: &str,
+        key: impl AsRef<str>,
         search: impl FnOnce(Node<'_, 'a>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let targets = self.below_key(key);
-        let dot = if self.walk.location.is_empty() { "" } else { "." };
-        let length = self.walk.enter(format_args!("{dot}{key}"));
+        let targets = self.below_key(key.as_ref());
+        let dot = if self.walk.location.0.is_empty() { "" } else { "." };
+        let length = self.walk.enter(format_args!("{dot}{}", key.as_ref()));
+        // A key may be very long, and the value may contain many objects with such keys.
+        drop(key);
         let result = search(Node { walk: self.walk, targets });
-        self.walk.location.truncate(length);
+        self.walk.location.0.truncate(length);
         result
     }
 
@@ -180,7 +197,7 @@ impl<'a> Node<'_, 'a> {
     /// value, such as `{"S": "x"}`, is not plain.
     fn first_member<E: Error>(
         &mut self,
-        key: &str,
+        key: impl AsRef<str>,
         search: impl FnOnce(Node<'_, 'a>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.not_text()?;
@@ -190,7 +207,7 @@ impl<'a> Node<'_, 'a> {
 
     fn other_members<'de, A: MapAccess<'de>>(&mut self, mut members: A) -> Result<(), A::Error> {
         while let Some(key) = members.next_key::<String>()? {
-            self.member(&key, |node| members.next_value_seed(node))?;
+            self.member(key, |node| members.next_value_seed(node))?;
         }
         Ok(())
     }
@@ -200,7 +217,7 @@ impl<'a> Node<'_, 'a> {
             let targets = self.below_index(index);
             let length = self.walk.enter(format_args!("[{index}]"));
             let item = items.next_element_seed(Node { walk: self.walk, targets })?;
-            self.walk.location.truncate(length);
+            self.walk.location.0.truncate(length);
             if item.is_none() {
                 break;
             }
@@ -261,7 +278,7 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
         let Some(key) = members.next_key::<String>()? else { return self.not_text() };
         let Some(kind) = Type::of_key(&key) else {
-            self.first_member(&key, |node| members.next_value_seed(node))?;
+            self.first_member(key, |node| members.next_value_seed(node))?;
             return self.other_members(members);
         };
         let typed = Typed { node: &mut self, key: &key, kind };
@@ -273,7 +290,7 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
                 };
                 // With a second member, the object is not a typed value of DynamoDB.
                 self.first_member(&key, |mut node| held.search(&mut node))?;
-                self.member(&next, |node| members.next_value_seed(node))?;
+                self.member(next, |node| members.next_value_seed(node))?;
             }
         }
         self.other_members(members)
