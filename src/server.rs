@@ -19,6 +19,7 @@ pub mod listener;
 pub(crate) mod socket_folder;
 pub(crate) mod connection;
 pub(crate) mod handler;
+mod streamed;
 mod connection_slots;
 pub(crate) mod wire;
 pub(crate) mod renewal;

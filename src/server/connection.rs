@@ -6,6 +6,7 @@ use super::handler::Server;
 use super::problem::Problem;
 use super::request::Target;
 use super::response::Response;
+use super::streamed::observed;
 use super::wire::Wire;
 use crate::clock::{Clock, Sleep};
 use bytes::Bytes;
@@ -159,6 +160,7 @@ async fn answer(
 ) -> Result<Response, Infallible> {
     let (head, body) = request.into_parts();
     let response = server.handle(listener, slot, &head, body).await;
+    let response = observed(response, slot.exchange());
     slot.note_answered();
     Ok(response)
 }

@@ -39,6 +39,8 @@ pub(crate) struct Exchange {
     is_head_arriving: AtomicBool,
     /// Whether the server is handling a request of this connection.
     is_answering: AtomicBool,
+    /// Whether the answer is streamed, and its last piece has not been rendered yet.
+    is_streaming: AtomicBool,
     /// The sequence number of the connection's last event: its last answer, or its acceptance. The
     /// connection has been idle since this event.
     last_event: AtomicU64,
@@ -60,7 +62,12 @@ impl Exchange {
 
     /// Returns whether the server is handling a request, or still writes its answer.
     fn is_busy(&self) -> bool {
-        self.is_answering() || self.is_writing.load(Ordering::Relaxed)
+        self.is_incomplete() || self.is_writing.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the server is handling a request, or has not rendered the complete answer.
+    fn is_incomplete(&self) -> bool {
+        self.is_answering() || self.is_streaming.load(Ordering::Relaxed)
     }
 
     /// Records that the server has answered the request. `event` is the sequence number of the
@@ -104,7 +111,7 @@ impl Exchange {
     /// So no part of the next request has arrived yet, and the deadline for the next request need
     /// not start.
     fn note_waiting_for_bytes(&self) {
-        if self.is_answering() {
+        if self.is_incomplete() {
             self.may_have_buffered.store(false, Ordering::Relaxed);
         }
     }
@@ -113,16 +120,33 @@ impl Exchange {
         self.is_writing.store(true, Ordering::Relaxed);
     }
 
-    /// Records that the socket has accepted the complete answer.
+    /// Records that the socket has accepted all bytes of the answer that were rendered so far.
     ///
-    /// If a part of the next request has arrived in the meantime, the deadline for its request line
-    /// and headers starts now.
+    /// If the answer is complete, and a part of the next request has arrived in the meantime, the
+    /// deadline for the request line and headers of the next request starts.
     fn note_written(&self) {
         self.is_writing.store(false, Ordering::Relaxed);
-        if self.may_have_buffered.load(Ordering::Relaxed) && !self.is_answering() {
+        if self.may_have_buffered.load(Ordering::Relaxed) && !self.is_incomplete() {
             self.may_have_buffered.store(false, Ordering::Relaxed);
             self.is_head_arriving.store(true, Ordering::Relaxed);
         }
+    }
+}
+
+/// While this value exists, its connection counts as one whose answer is incomplete. The deadline
+/// for the next request then does not run.
+pub(crate) struct Streaming(Arc<Exchange>);
+
+impl Streaming {
+    pub(crate) fn begin(exchange: Arc<Exchange>) -> Self {
+        exchange.is_streaming.store(true, Ordering::Relaxed);
+        Self(exchange)
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.0.is_streaming.store(false, Ordering::Relaxed);
     }
 }
 

@@ -332,6 +332,50 @@ async fn deadline_of_head_starts_after_previous_answer_is_read() {
     assert!(body[length..].starts_with("HTTP/1.1 408"), "{body}");
 }
 
+/// Returns a request with an SQS event of 600 messages. Each message gets an error, so the answer is
+/// streamed in several pieces.
+fn streamed_request() -> String {
+    let record = |id: usize| format!(r#"{{"messageId":"{id}","body":"{{\"id\":\"app\"}}"}}"#);
+    let records: Vec<String> = (0..600).map(record).collect();
+    let event = format!(r#"{{"Records":[{}]}}"#, records.join(","));
+    let head = "POST /resolve HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
+    format!("{head}content-length: {}\r\n\r\n{event}", event.len())
+}
+
+/// A part of the next request arrives while the server streams an answer. The deadline for this part
+/// starts only when the peer has read the complete answer. Otherwise the error for the late request
+/// would be in the middle of the answer.
+#[tokio::test(start_paused = true)]
+async fn deadline_of_head_starts_after_streamed_answer_is_read() {
+    let mut peer = TestServer::new(1).connect_buffered(64 * 1024);
+    peer.send(format!("{}GET /pi", streamed_request()).as_bytes()).await;
+    let (clock, started) = (peer.clock.clone(), peer.clock.now());
+    let mut answers = Vec::new();
+    while !answers.windows(12).any(|part| part == b"HTTP/1.1 408") {
+        clock.sleep(HEAD_TIME_MAX / 2).await;
+        let mut part = vec![0; 32 * 1024];
+        let read = peer.socket.read(&mut part).await.expect("the connection must be open");
+        assert!(read > 0, "the server must answer the late request with an error");
+        answers.extend_from_slice(&part[..read]);
+    }
+    let answers = String::from_utf8(answers).expect("the answers are UTF-8");
+    let late = after_answer(&answers).expect("the first answer must be complete");
+    assert!(late.starts_with("HTTP/1.1 408"), "{late}");
+    let took = clock.now().since(started).expect("the clock must not run backwards");
+    assert!(took > 2 * HEAD_TIME_MAX, "the peer must read slowly, but took only {took:?}");
+}
+
+/// A client may close its sending direction before it has read a streamed answer. The client still
+/// gets the complete answer.
+#[tokio::test(start_paused = true)]
+async fn half_closed_client_gets_its_streamed_answer() {
+    let mut peer = TestServer::new(1).connect_buffered(64 * 1024);
+    peer.send(streamed_request().as_bytes()).await;
+    peer.socket.shutdown().await.expect("the connection must be open");
+    let answer = peer.rest().await;
+    assert_eq!(after_answer(&answer), Some(""), "{}", &answer[..200]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn idle_connection_closes_after_its_ticks_and_used_one_stays_open() {
     let mut peer = connect(1);
