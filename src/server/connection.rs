@@ -239,6 +239,9 @@ impl<'a> Deadlines<'a> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let exchange = self.slot.exchange();
+        if exchange.is_abandoned() {
+            return Poll::Ready(End::Closed);
+        }
         if let Some(untrusted) = &mut self.untrusted {
             if self.slot.is_trusted() {
                 self.untrusted = None;

@@ -56,7 +56,9 @@ impl Server {
             Ok(_) if has_good_token && !stays_open && target != Target::Ping => {
                 Err(Problem::Refused(Refusal::TooManyConnections))
             }
-            Ok(admitted) => self.dispatch(&admitted, listener, target, request, &mut body).await,
+            Ok(admitted) => {
+                self.dispatch(&admitted, listener, slot, target, request, &mut body).await
+            }
         };
         let (mut response, result) = match answered {
             Ok(answered) => answered,
@@ -89,6 +91,7 @@ impl Server {
         &self,
         admitted: &Admitted,
         listener: ListenerKind,
+        slot: &ConnectionSlot,
         target: Target<'_>,
         request: &Parts,
         body: &mut impl RequestBody,
@@ -111,6 +114,9 @@ impl Server {
                     resolve.answer(body).await?
                 }
                 Route::Secret(query) => {
+                    if query.wait.is_some() {
+                        slot.exchange().note_long_poll();
+                    }
                     let (response, result) =
                         SecretRead { context, query, headers }.answer().await?;
                     return Ok((response, Some(result)));

@@ -49,6 +49,11 @@ pub(crate) struct Exchange {
     /// Whether bytes of the next request may have arrived while the server handles a request. Such
     /// bytes wait in the buffer of hyper (the HTTP library).
     may_have_buffered: AtomicBool,
+    /// Whether the peer closed its sending direction while the server handled a request. The peer
+    /// may still wait for its answer, or it may be gone: the server cannot see the difference.
+    is_half_closed: AtomicBool,
+    /// Whether the current request is a long poll: a request that waits until a secret changes.
+    is_long_poll: AtomicBool,
 }
 
 impl Exchange {
@@ -57,7 +62,25 @@ impl Exchange {
     pub(crate) fn note_request(&self) {
         self.is_head_arriving.store(false, Ordering::Relaxed);
         self.may_have_buffered.store(true, Ordering::Relaxed);
+        self.is_long_poll.store(false, Ordering::Relaxed);
         self.is_answering.store(true, Ordering::Relaxed);
+    }
+
+    /// Records that the current request is a long poll: it waits until a secret changes.
+    pub(crate) fn note_long_poll(&self) {
+        self.is_long_poll.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the peer closed its sending direction while the server handled a request.
+    pub(crate) fn is_half_closed(&self) -> bool {
+        self.is_half_closed.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the current request is a long poll, and its peer has closed its sending
+    /// direction. The server then ends the connection: the peer is probably gone, and the long poll
+    /// would keep the connection open for up to 20 s.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.is_half_closed() && self.is_answering() && self.is_long_poll.load(Ordering::Relaxed)
     }
 
     /// Returns whether the server is handling a request, or still writes its answer.
@@ -222,6 +245,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             // end when it reads again, after the answer. If the body is incomplete, the time limit
             // for bodies ends the request.
             self.has_hidden_end = true;
+            self.exchange.is_half_closed.store(true, Ordering::Relaxed);
             self.exchange.note_waiting_for_bytes();
             return Poll::Pending;
         }

@@ -7,7 +7,9 @@ use crate::clock::VirtualClock;
 use crate::convention::Conventions;
 use crate::message::paths::Paths;
 use crate::message::tenant::TenantCheck;
+use crate::secret::key::Key;
 use crate::secret::scope::{Home, Scope};
+use crate::secret::version::Version;
 use crate::server::body::{BODY_TIME_MAX, DRAIN_TIME_MAX};
 use crate::server::connection_slots::ConnectionSlots;
 use crate::server::context::Context as ServerContext;
@@ -15,7 +17,7 @@ use crate::server::dialect::Dialect;
 use crate::server::memory_budget::MemoryBudget;
 use crate::server::renewal::Renewal;
 use crate::server::resolving;
-use crate::source::Misconfigured;
+use crate::source::{FetchError, FetchFuture, Misconfigured, Source};
 use crate::telemetry::log_limiter::LogLimiter;
 use crate::telemetry::metrics::Metrics;
 use crate::tokens::{Token, Tokens};
@@ -63,6 +65,10 @@ impl TestServer {
     /// Creates a server that allows `trusted_max` trusted connections. A connection is trusted if
     /// it has sent a request with a valid token.
     pub(in crate::server) fn new(trusted_max: usize) -> Self {
+        Self::with_source(trusted_max, Arc::new(Misconfigured::new("none")))
+    }
+
+    fn with_source(trusted_max: usize, source: Arc<dyn Source>) -> Self {
         let clock = Arc::new(VirtualClock::starting_at(SystemTime::UNIX_EPOCH));
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
@@ -83,7 +89,7 @@ impl TestServer {
         let (cache, _) = cache::open(
             config,
             Home { region: "eu-north-1".into(), account: None },
-            Arc::new(Misconfigured::new("none")),
+            source,
             clock.clone(),
             metrics.clone(),
             tasks.clone(),
@@ -293,6 +299,64 @@ async fn half_closed_client_gets_its_answer() {
         let length = length.map_or(0, |length| length.parse().expect("the length is a number"));
         assert_eq!(body.len(), length);
         assert_eq!(clock.now().since(started), Some(Duration::ZERO), "{request}");
+    }
+}
+
+/// A source of secrets that never answers.
+#[derive(Debug)]
+struct Silent;
+
+impl Source for Silent {
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn fetch<'a>(&'a self, _: &'a Key) -> FetchFuture<'a, Version> {
+        Box::pin(std::future::pending())
+    }
+
+    fn fetch_batch<'a>(
+        &'a self,
+        _: &'a [Key],
+    ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// AWS does not answer. Clients give up after their own timeout and close their connections. These
+/// connections free their slots for other clients before their requests end.
+#[tokio::test(start_paused = true)]
+async fn connection_of_client_that_gave_up_is_closed_for_another() {
+    let served = TestServer::with_source(1, Arc::new(Silent));
+    let mut gone = served.connect();
+    gone.send(asking("/secretsmanager/get?secretId=x", "x-vault-token: good\r\n").as_bytes()).await;
+    gone.clock.sleep(MOMENT).await;
+    let mut refused = served.connect();
+    refused.send(TRUSTED_METRICS).await;
+    assert!(refused.rest().await.starts_with("HTTP/1.1 429"), "a waiting client keeps its slot");
+    gone.socket.shutdown().await.expect("the connection must be open");
+    gone.clock.sleep(MOMENT).await;
+    assert!(gone.is_open(), "a client that closed only its sending direction keeps its request");
+    let mut next = served.connect();
+    next.send(TRUSTED_METRICS).await;
+    assert!(next.answer("\n").await.starts_with("HTTP/1.1 200"));
+    assert_eq!(gone.rest().await, "");
+}
+
+/// A long poll ends as soon as its client closes the connection, and does not run until its time is
+/// over.
+#[tokio::test(start_paused = true)]
+async fn long_poll_ends_when_its_client_closes() {
+    for pause in [Duration::ZERO, MOMENT] {
+        let served = TestServer::with_source(1, Arc::new(Silent));
+        let mut peer = served.connect();
+        let long_poll = "/secretsmanager/get?secretId=x&wait=20";
+        peer.send(asking(long_poll, "x-vault-token: good\r\n").as_bytes()).await;
+        peer.clock.sleep(pause).await;
+        let (clock, closed) = (peer.clock.clone(), peer.clock.now());
+        peer.socket.shutdown().await.expect("the connection must be open");
+        assert_eq!(peer.rest().await, "");
+        assert_eq!(clock.now().since(closed), Some(Duration::ZERO), "{pause:?}");
     }
 }
 
