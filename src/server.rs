@@ -20,6 +20,7 @@ pub(crate) mod socket_folder;
 pub(crate) mod connection;
 mod direct;
 pub(crate) mod handler;
+mod streamed;
 mod connection_slots;
 pub(crate) mod wire;
 pub(crate) mod renewal;

@@ -8,6 +8,7 @@ use super::head::Head;
 use super::problem::Problem;
 use super::request::Target;
 use super::response::Response;
+use super::streamed::observed;
 use super::wire::Wire;
 use crate::clock::{Clock, Sleep};
 use bytes::Bytes;
@@ -284,6 +285,7 @@ async fn answer(
 ) -> Result<Response, Infallible> {
     let (head, body) = request.into_parts();
     let response = server.handle(listener, slot, &Head::of(&head), body).await;
+    let response = observed(response, slot.exchange());
     slot.note_answered();
     Ok(response)
 }
@@ -365,6 +367,9 @@ impl<'a> Deadlines<'a> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let exchange = self.slot.exchange();
+        if exchange.is_abandoned() {
+            return Poll::Ready(End::Closed);
+        }
         if let Some(untrusted) = &mut self.untrusted {
             if self.slot.is_trusted() {
                 self.untrusted = None;

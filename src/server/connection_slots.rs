@@ -90,10 +90,11 @@ impl ConnectionSlots {
     }
 
     /// Makes a connection trusted after its first valid token. If too many connections are then
-    /// trusted, closes the trusted connection that has been idle longest.
+    /// trusted, closes the trusted connection that has been idle longest. If all are busy, closes a
+    /// connection whose peer has closed its sending direction.
     ///
-    /// Returns `false` if all trusted connections are busy, or if this connection was closed in the
-    /// meantime.
+    /// Returns `false` if no trusted connection can be closed, or if this connection was closed in
+    /// the meantime.
     fn make_trusted(&self, id: u64) -> bool {
         let mut open = self.lock();
         if open.trusted.len() >= self.trusted_max && !close(&mut open.trusted, longest_idle) {
@@ -144,8 +145,12 @@ fn close(
 
 impl Connection {
     fn candidate(&self, id: u64) -> Candidate {
-        let (is_busy, idle_since) = (self.exchange.is_answering(), self.exchange.last_event());
-        Candidate { id, is_busy, idle_since }
+        Candidate {
+            id,
+            is_busy: self.exchange.is_answering(),
+            is_half_closed: self.exchange.is_half_closed(),
+            idle_since: self.exchange.last_event(),
+        }
     }
 }
 
@@ -154,16 +159,26 @@ impl Connection {
 struct Candidate {
     id: u64,
     is_busy: bool,
+    /// Whether the peer has closed its sending direction, so that the peer may be gone.
+    is_half_closed: bool,
     /// The sequence number of the connection's last event: its last answer, or its acceptance. The
     /// connection with the smallest number has been idle longest.
     idle_since: u64,
 }
 
-/// Returns the id of the connection that has been idle longest. Ignores connections with a running
-/// request. Returns `None` if all connections have a running request.
+/// Returns the id of the connection that has been idle longest. If all connections have a running
+/// request, considers only connections whose peer has closed its sending direction. Returns `None`
+/// if there is no such connection either.
+///
+/// A client that gives up after its own timeout closes its connection, but its request may run for
+/// many seconds. Such connections must not block the connections of other clients.
 fn longest_idle(open: &[Candidate]) -> Option<u64> {
-    let idle = open.iter().filter(|candidate| !candidate.is_busy);
-    idle.min_by_key(|candidate| candidate.idle_since).map(|candidate| candidate.id)
+    let longest = |is_closable: fn(&&Candidate) -> bool| {
+        open.iter().filter(is_closable).min_by_key(|candidate| candidate.idle_since)
+    };
+    let chosen = longest(|candidate| !candidate.is_busy)
+        .or_else(|| longest(|candidate| candidate.is_half_closed));
+    chosen.map(|candidate| candidate.id)
 }
 
 /// Returns the id of the oldest connection, even if this connection has a running request.
@@ -225,15 +240,25 @@ mod tests {
     use super::*;
     use std::future::pending;
 
+    /// The state of a connection. `HalfClosed` means busy, and the peer has closed its sending
+    /// direction.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum State {
+        Idle,
+        Busy,
+        HalfClosed,
+    }
+
     /// Checks that `longest_idle` returns the id `idle`, and that `oldest` returns the id `old`.
     ///
-    /// Each pair in `open` describes a connection: whether it is busy, and the sequence number of
-    /// its last event. The id of a connection is its index in `open`.
+    /// Each pair in `open` describes a connection: its state, and the sequence number of its last
+    /// event. The id of a connection is its index in `open`.
     #[track_caller]
-    fn check(open: &[(bool, u64)], idle: Option<u64>, old: Option<u64>) {
-        let candidate = |(id, (is_busy, since)): (usize, &(bool, u64))| Candidate {
+    fn check(open: &[(State, u64)], idle: Option<u64>, old: Option<u64>) {
+        let candidate = |(id, (state, since)): (usize, &(State, u64))| Candidate {
             id: id as u64,
-            is_busy: *is_busy,
+            is_busy: *state != State::Idle,
+            is_half_closed: *state == State::HalfClosed,
             idle_since: *since,
         };
         let open: Vec<Candidate> = open.iter().enumerate().map(candidate).collect();
@@ -242,13 +267,15 @@ mod tests {
 
     #[test]
     fn longest_idle_trusted_or_oldest_untrusted_connection_is_closed() {
-        const BUSY: bool = true;
+        use State::{Busy, HalfClosed, Idle};
         check(&[], None, None);
-        check(&[(false, 7)], Some(0), Some(0));
-        check(&[(false, 7), (false, 3), (false, 5)], Some(1), Some(0));
-        check(&[(false, 3), (false, 3)], Some(0), Some(0));
-        check(&[(BUSY, 1), (false, 3), (BUSY, 2)], Some(1), Some(0));
-        check(&[(BUSY, 2), (BUSY, 1)], None, Some(0));
+        check(&[(Idle, 7)], Some(0), Some(0));
+        check(&[(Idle, 7), (Idle, 3), (Idle, 5)], Some(1), Some(0));
+        check(&[(Idle, 3), (Idle, 3)], Some(0), Some(0));
+        check(&[(Busy, 1), (Idle, 3), (Busy, 2)], Some(1), Some(0));
+        check(&[(Busy, 2), (Busy, 1)], None, Some(0));
+        check(&[(Busy, 1), (HalfClosed, 3), (HalfClosed, 2)], Some(2), Some(0));
+        check(&[(HalfClosed, 1), (Idle, 3), (Busy, 2)], Some(1), Some(0));
     }
 
     /// A listener for tests. The connections stay open until the server closes them because too

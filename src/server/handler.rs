@@ -57,7 +57,7 @@ impl Server {
             Ok(_) if has_good_token && !stays_open && target != Target::Ping => {
                 Err(Problem::Refused(Refusal::TooManyConnections))
             }
-            Ok(admitted) => self.dispatch(&admitted, listener, target, head, &mut body).await,
+            Ok(admitted) => self.dispatch(&admitted, listener, slot, target, head, &mut body).await,
         };
         let (mut response, result) = match answered {
             Ok(answered) => answered,
@@ -127,6 +127,7 @@ impl Server {
         &self,
         admitted: &Admitted,
         listener: ListenerKind,
+        slot: &ConnectionSlot,
         target: Target<'_>,
         head: &Head<'_, impl Headers>,
         body: &mut impl RequestBody,
@@ -145,6 +146,9 @@ impl Server {
                 resolve.answer(body).await?
             }
             Route::Secret(query) => {
+                if query.wait.is_some() {
+                    slot.exchange().note_long_poll();
+                }
                 let read = SecretRead { context, query, headers: head.headers };
                 let (answer, result) = read.answer().await?;
                 return Ok((answer.into_response(), Some(result)));

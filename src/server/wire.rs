@@ -43,6 +43,8 @@ pub(crate) struct Exchange {
     is_head_arriving: AtomicBool,
     /// Whether the server is handling a request of this connection.
     is_answering: AtomicBool,
+    /// Whether the answer is streamed, and its last piece has not been rendered yet.
+    is_streaming: AtomicBool,
     /// The sequence number of the connection's last event: its last answer, or its acceptance. The
     /// connection has been idle since this event.
     last_event: AtomicU64,
@@ -51,6 +53,11 @@ pub(crate) struct Exchange {
     /// Whether bytes of the next request may have arrived while the server handles a request. Such
     /// bytes wait in the buffer of hyper (the HTTP library).
     may_have_buffered: AtomicBool,
+    /// Whether the peer closed its sending direction while the server handled a request. The peer
+    /// may still wait for its answer, or it may be gone: the server cannot see the difference.
+    is_half_closed: AtomicBool,
+    /// Whether the current request is a long poll: a request that waits until a secret changes.
+    is_long_poll: AtomicBool,
 }
 
 impl Exchange {
@@ -59,12 +66,35 @@ impl Exchange {
     pub(crate) fn note_request(&self) {
         self.is_head_arriving.store(false, Ordering::Relaxed);
         self.may_have_buffered.store(true, Ordering::Relaxed);
+        self.is_long_poll.store(false, Ordering::Relaxed);
         self.is_answering.store(true, Ordering::Relaxed);
+    }
+
+    /// Records that the current request is a long poll: it waits until a secret changes.
+    pub(crate) fn note_long_poll(&self) {
+        self.is_long_poll.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the peer closed its sending direction while the server handled a request.
+    pub(crate) fn is_half_closed(&self) -> bool {
+        self.is_half_closed.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the current request is a long poll, and its peer has closed its sending
+    /// direction. The server then ends the connection: the peer is probably gone, and the long poll
+    /// would keep the connection open for up to 20 s.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.is_half_closed() && self.is_answering() && self.is_long_poll.load(Ordering::Relaxed)
     }
 
     /// Returns whether the server is handling a request, or still writes its answer.
     pub(super) fn is_busy(&self) -> bool {
-        self.is_answering() || self.is_writing.load(Ordering::Relaxed)
+        self.is_incomplete() || self.is_writing.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether the server is handling a request, or has not rendered the complete answer.
+    fn is_incomplete(&self) -> bool {
+        self.is_answering() || self.is_streaming.load(Ordering::Relaxed)
     }
 
     /// Records that the server has answered the request. `event` is the sequence number of the
@@ -108,7 +138,7 @@ impl Exchange {
     /// So no part of the next request has arrived yet, and the deadline for the next request need
     /// not start.
     fn note_waiting_for_bytes(&self) {
-        if self.is_answering() {
+        if self.is_incomplete() {
             self.may_have_buffered.store(false, Ordering::Relaxed);
         }
     }
@@ -117,16 +147,33 @@ impl Exchange {
         self.is_writing.store(true, Ordering::Relaxed);
     }
 
-    /// Records that the socket has accepted the complete answer.
+    /// Records that the socket has accepted all bytes of the answer that were rendered so far.
     ///
-    /// If a part of the next request has arrived in the meantime, the deadline for its request line
-    /// and headers starts now.
+    /// If the answer is complete, and a part of the next request has arrived in the meantime, the
+    /// deadline for the request line and headers of the next request starts.
     fn note_written(&self) {
         self.is_writing.store(false, Ordering::Relaxed);
-        if self.may_have_buffered.load(Ordering::Relaxed) && !self.is_answering() {
+        if self.may_have_buffered.load(Ordering::Relaxed) && !self.is_incomplete() {
             self.may_have_buffered.store(false, Ordering::Relaxed);
             self.is_head_arriving.store(true, Ordering::Relaxed);
         }
+    }
+}
+
+/// While this value exists, its connection counts as one whose answer is incomplete. The deadline
+/// for the next request then does not run.
+pub(crate) struct Streaming(Arc<Exchange>);
+
+impl Streaming {
+    pub(crate) fn begin(exchange: Arc<Exchange>) -> Self {
+        exchange.is_streaming.store(true, Ordering::Relaxed);
+        Self(exchange)
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.0.is_streaming.store(false, Ordering::Relaxed);
     }
 }
 
@@ -204,6 +251,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             // end when it reads again, after the answer. If the body is incomplete, the time limit
             // for bodies ends the request.
             self.has_hidden_end = true;
+            self.exchange.is_half_closed.store(true, Ordering::Relaxed);
             self.exchange.note_waiting_for_bytes();
             return Poll::Pending;
         }

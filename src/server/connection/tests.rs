@@ -7,7 +7,9 @@ use crate::clock::VirtualClock;
 use crate::convention::Conventions;
 use crate::message::paths::Paths;
 use crate::message::tenant::TenantCheck;
+use crate::secret::key::Key;
 use crate::secret::scope::{Home, Scope};
+use crate::secret::version::Version;
 use crate::server::body::{BODY_TIME_MAX, DRAIN_TIME_MAX};
 use crate::server::connection_slots::ConnectionSlots;
 use crate::server::context::Context as ServerContext;
@@ -15,7 +17,7 @@ use crate::server::dialect::Dialect;
 use crate::server::memory_budget::MemoryBudget;
 use crate::server::renewal::Renewal;
 use crate::server::resolving;
-use crate::source::{Misconfigured, Source};
+use crate::source::{FetchError, FetchFuture, Misconfigured, Source};
 use crate::telemetry::log_limiter::LogLimiter;
 use crate::telemetry::metrics::Metrics;
 use crate::tokens::{Token, Tokens};
@@ -318,6 +320,72 @@ async fn half_closed_client_gets_its_answer() {
     }
 }
 
+/// A source of secrets that never answers.
+#[derive(Debug)]
+struct Silent;
+
+impl Source for Silent {
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    fn fetch<'a>(&'a self, _: &'a Key) -> FetchFuture<'a, Version> {
+        Box::pin(std::future::pending())
+    }
+
+    fn fetch_batch<'a>(
+        &'a self,
+        _: &'a [Key],
+    ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// AWS does not answer. Clients give up after their own timeout and close their connections. These
+/// connections free their slots for other clients before their requests end.
+#[tokio::test(start_paused = true)]
+async fn connection_of_client_that_gave_up_is_closed_for_another() {
+    let served = TestServer::with_source(
+        1,
+        Arc::new(Silent),
+        Arc::new(VirtualClock::starting_at(SystemTime::UNIX_EPOCH)),
+    );
+    let mut gone = served.connect();
+    gone.send(asking("/secretsmanager/get?secretId=x", "x-vault-token: good\r\n").as_bytes()).await;
+    gone.clock.sleep(MOMENT).await;
+    let mut refused = served.connect();
+    refused.send(TRUSTED_METRICS).await;
+    assert!(refused.rest().await.starts_with("HTTP/1.1 429"), "a waiting client keeps its slot");
+    gone.socket.shutdown().await.expect("the connection must be open");
+    gone.clock.sleep(MOMENT).await;
+    assert!(gone.is_open(), "a client that closed only its sending direction keeps its request");
+    let mut next = served.connect();
+    next.send(TRUSTED_METRICS).await;
+    assert!(next.answer("\n").await.starts_with("HTTP/1.1 200"));
+    assert_eq!(gone.rest().await, "");
+}
+
+/// A long poll ends as soon as its client closes the connection, and does not run until its time is
+/// over.
+#[tokio::test(start_paused = true)]
+async fn long_poll_ends_when_its_client_closes() {
+    for pause in [Duration::ZERO, MOMENT] {
+        let served = TestServer::with_source(
+            1,
+            Arc::new(Silent),
+            Arc::new(VirtualClock::starting_at(SystemTime::UNIX_EPOCH)),
+        );
+        let mut peer = served.connect();
+        let long_poll = "/secretsmanager/get?secretId=x&wait=20";
+        peer.send(asking(long_poll, "x-vault-token: good\r\n").as_bytes()).await;
+        peer.clock.sleep(pause).await;
+        let (clock, closed) = (peer.clock.clone(), peer.clock.now());
+        peer.socket.shutdown().await.expect("the connection must be open");
+        assert_eq!(peer.rest().await, "");
+        assert_eq!(clock.now().since(closed), Some(Duration::ZERO), "{pause:?}");
+    }
+}
+
 /// A client closes its sending direction in the middle of a body. The time limit for bodies ends the
 /// request.
 #[tokio::test(start_paused = true)]
@@ -352,6 +420,50 @@ async fn deadline_of_head_starts_after_previous_answer_is_read() {
         .expect("the response must have a `content-length` header");
     assert!(head.starts_with("HTTP/1.1 200") && length > 1024, "{head}");
     assert!(body[length..].starts_with("HTTP/1.1 408"), "{body}");
+}
+
+/// Returns a request with an SQS event of 600 messages. Each message gets an error, so the answer is
+/// streamed in several pieces.
+fn streamed_request() -> String {
+    let record = |id: usize| format!(r#"{{"messageId":"{id}","body":"{{\"id\":\"app\"}}"}}"#);
+    let records: Vec<String> = (0..600).map(record).collect();
+    let event = format!(r#"{{"Records":[{}]}}"#, records.join(","));
+    let head = "POST /resolve HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
+    format!("{head}content-length: {}\r\n\r\n{event}", event.len())
+}
+
+/// A part of the next request arrives while the server streams an answer. The deadline for this part
+/// starts only when the peer has read the complete answer. Otherwise the error for the late request
+/// would be in the middle of the answer.
+#[tokio::test(start_paused = true)]
+async fn deadline_of_head_starts_after_streamed_answer_is_read() {
+    let mut peer = TestServer::new(1).connect_buffered(64 * 1024);
+    peer.send(format!("{}GET /pi", streamed_request()).as_bytes()).await;
+    let (clock, started) = (peer.clock.clone(), peer.clock.now());
+    let mut answers = Vec::new();
+    while !answers.windows(12).any(|part| part == b"HTTP/1.1 408") {
+        clock.sleep(HEAD_TIME_MAX / 2).await;
+        let mut part = vec![0; 32 * 1024];
+        let read = peer.socket.read(&mut part).await.expect("the connection must be open");
+        assert!(read > 0, "the server must answer the late request with an error");
+        answers.extend_from_slice(&part[..read]);
+    }
+    let answers = String::from_utf8(answers).expect("the answers are UTF-8");
+    let late = after_answer(&answers).expect("the first answer must be complete");
+    assert!(late.starts_with("HTTP/1.1 408"), "{late}");
+    let took = clock.now().since(started).expect("the clock must not run backwards");
+    assert!(took > 2 * HEAD_TIME_MAX, "the peer must read slowly, but took only {took:?}");
+}
+
+/// A client may close its sending direction before it has read a streamed answer. The client still
+/// gets the complete answer.
+#[tokio::test(start_paused = true)]
+async fn half_closed_client_gets_its_streamed_answer() {
+    let mut peer = TestServer::new(1).connect_buffered(64 * 1024);
+    peer.send(streamed_request().as_bytes()).await;
+    peer.socket.shutdown().await.expect("the connection must be open");
+    let answer = peer.rest().await;
+    assert_eq!(after_answer(&answer), Some(""), "{}", &answer[..200]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,50 @@
+//! Observes the body of a streamed answer, so that the connection knows when the answer is complete.
+
+use super::response::{Response, ResponseBody};
+use super::wire::{Exchange, Streaming};
+use bytes::Bytes;
+use http_body_util::Either;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::{Body, Frame, SizeHint};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// Makes `exchange` count the answer as incomplete until its last piece is rendered. A body that is
+/// complete in memory stays unchanged.
+pub(super) fn observed(response: Response, exchange: &Arc<Exchange>) -> Response {
+    response.map(|body: ResponseBody| match body {
+        Either::Left(complete) => Either::Left(complete),
+        Either::Right(pieces) => {
+            let streaming = Streaming::begin(exchange.clone());
+            Either::Right(UnsyncBoxBody::new(Observed { pieces, _streaming: streaming }))
+        }
+    })
+}
+
+/// The body of a streamed answer. The HTTP library drops the body together with its last piece.
+struct Observed {
+    pieces: UnsyncBoxBody<Bytes, Infallible>,
+    _streaming: Streaming,
+}
+
+impl Body for Observed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.pieces).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.pieces.size_hint()
+    }
+}
