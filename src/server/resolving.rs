@@ -17,6 +17,8 @@ pub(crate) mod findings;
 pub(crate) mod shared_limit;
 pub(crate) mod unresolved;
 pub(crate) mod config;
+#[cfg(test)]
+mod fixture;
 
 pub(crate) use config::Config;
 
@@ -138,11 +140,7 @@ impl Resolve<'_> {
             reads.start(self.read_one(reference, started)).await;
         }
         reads.finish().await;
-        let mut credentials = Credentials::default();
-        for (reference, finding) in references.iter().zip(findings.into_vec()) {
-            credentials.insert(reference.clone(), finding);
-        }
-        credentials
+        credentials_of(&references, findings.into_vec()).await
     }
 
     async fn read_one<'r>(self, reference: &'r str, started: Moment) -> Finding<'r> {
@@ -241,6 +239,22 @@ fn distinct_references(messages: &[MessageRequest]) -> Vec<Arc<str>> {
     references.filter(|reference| seen.insert(*reference)).cloned().collect()
 }
 
+/// Takes the requested value or field from each secret that was read. `found` contains the outcome
+/// for each of the names and ARNs in `references`, in the same order.
+///
+/// Each field needs a parse of the full value, so many fields of one large secret take long. Lets
+/// other tasks run in between.
+async fn credentials_of(references: &[Arc<str>], found: Vec<Finding<'_>>) -> Credentials {
+    let mut credentials = Credentials::default();
+    let mut turn = Turn::default();
+    for (reference, finding) in references.iter().zip(found) {
+        let parsed = finding.as_ref().map_or(0, |(_, served)| served.entry.version.content.len());
+        credentials.insert(reference.clone(), finding);
+        turn.spend(parsed).await;
+    }
+    credentials
+}
+
 /// Returns the size in bytes of each message's result, as the answer contains it in JSON.
 async fn measure(messages: &[MessageRequest], credentials: &Credentials) -> Vec<usize> {
     let mut sizes = Vec::with_capacity(messages.len());
@@ -251,4 +265,34 @@ async fn measure(messages: &[MessageRequest], credentials: &Credentials) -> Vec<
         turn.spend(size).await;
     }
     sizes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixture::{served, text};
+    use super::*;
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    /// A list may refer to many fields of one large secret. Each field needs a parse of the value.
+    #[tokio::test]
+    async fn other_tasks_run_between_fields_of_large_secret() {
+        const FIELDS: usize = 20;
+        let secret = served(text(&format!(r#"{{"field":"{}"}}"#, "x".repeat(40 * 1024))));
+        let references: Vec<Arc<str>> =
+            (0..FIELDS).map(|number| number.to_string().into()).collect();
+        let found = references.iter().map(|_| Ok((Some("field"), secret.clone()))).collect();
+        let mut turns = 0;
+        let other_task = poll_fn(|_| {
+            turns += 1;
+            Poll::<()>::Pending
+        });
+        let credentials = tokio::select! {
+            biased;
+            credentials = credentials_of(&references, found) => credentials,
+            () = other_task => unreachable!("the other task never ends"),
+        };
+        assert!(references.iter().all(|reference| credentials.get(reference).is_ok()));
+        assert!(turns >= FIELDS / 2, "other tasks ran only {turns} times");
+    }
 }

@@ -104,7 +104,7 @@ impl Answer {
         let failures = compact_size(&BatchItemFailures(&self));
         let frame = START.len() + commas + BETWEEN.len() + failures + END.len();
         let remaining = frame + self.size();
-        AnswerBody { answer: self, next: 0, remaining }
+        AnswerBody { answer: self, next: 0, remaining, has_yielded: true }
     }
 }
 
@@ -115,6 +115,8 @@ pub(super) struct AnswerBody {
     next: usize,
     /// The number of bytes of the answer that have not been converted to JSON yet.
     remaining: usize,
+    /// Whether other tasks have had a chance to run since the last piece.
+    has_yielded: bool,
 }
 
 impl AnswerBody {
@@ -162,12 +164,19 @@ impl Body for AnswerBody {
 
     fn poll_frame(
         self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         if self.remaining == 0 {
             return Poll::Ready(None);
         }
         let body = self.get_mut();
+        if !std::mem::replace(&mut body.has_yielded, true) {
+            // Let other tasks run between two pieces. Otherwise a fast caller would get the
+            // complete answer at once, and all other callers would wait meanwhile.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        body.has_yielded = false;
         let piece = body.next_piece();
         body.remaining -= piece.len();
         Poll::Ready(Some(Ok(Frame::data(piece.share()))))
@@ -207,31 +216,11 @@ struct BatchItemFailure<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::entry::Entry;
-    use crate::cache::freshness::Policy;
-    use crate::cache::{How, Served};
-    use crate::clock::Moment;
-    use crate::secret::selector::Selector;
-    use crate::secret::version::{Content, Version};
+    use crate::secret::version::Content;
+    use crate::server::resolving::fixture::{served, text};
     use crate::server::resolving::message_request::RequestedReference;
     use http_body_util::BodyExt;
     use serde_json::{Value, json};
-    use std::sync::Arc;
-    use std::time::{Duration, UNIX_EPOCH};
-
-    fn served(content: Content) -> Served {
-        let version = Version {
-            arn: "arn".into(),
-            name: "app/db".into(),
-            id: "v1".into(),
-            labels: Vec::new(),
-            created: None,
-            content,
-        };
-        let sent = Moment { wall: UNIX_EPOCH, steady: Duration::ZERO };
-        let entry = Entry::new(version, Selector::current(), Policy::default(), sent, 0, 0.5);
-        Served { entry: Arc::new(entry), how: How::Hit, age: Duration::ZERO }
-    }
 
     fn message(id: &str, reference: &str) -> MessageRequest {
         let reference =
@@ -241,10 +230,6 @@ mod tests {
             references: [reference].into(),
             ..MessageRequest::empty()
         }
-    }
-
-    fn text(text: &str) -> Content {
-        Content::Text(text.to_owned().into())
     }
 
     fn answer(messages: Vec<MessageRequest>) -> Answer {
@@ -322,6 +307,18 @@ mod tests {
         let in_order = |(at, result): (usize, &Value)| result["messageId"] == json!(at.to_string());
         assert!(results.len() == 3000 && results.iter().enumerate().all(in_order));
         assert_eq!(json["batchItemFailures"].as_array().map(Vec::len), Some(1500));
+    }
+
+    #[test]
+    fn other_tasks_run_between_two_pieces() {
+        let messages = (0..3000).map(|of| message(&of.to_string(), "json")).collect();
+        let mut body = answer(messages).into_body();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut poll = || Pin::new(&mut body).poll_frame(&mut cx);
+        for _ in 0..3 {
+            assert!(matches!(poll(), Poll::Ready(Some(Ok(_)))));
+            assert!(poll().is_pending(), "the body must not render two pieces in a row");
+        }
     }
 
     #[tokio::test]
