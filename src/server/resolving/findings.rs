@@ -2,9 +2,11 @@
 
 use super::shared_limit::SharedLimit;
 use crate::cache::Served;
+use crate::cache::entry::Entry;
 use crate::server::problem::Problem;
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::collections::hash_map;
+use std::sync::{Arc, Weak};
 
 /// The outcome of reading one secret: an error, or the requested field and the secret. The field is
 /// `None` if the full value is requested.
@@ -19,15 +21,18 @@ pub(crate) struct Findings<'r> {
     found: Vec<Option<Finding<'r>>>,
     bytes_max: usize,
     limit: SharedLimit,
-    /// The memory addresses of the cached secrets whose values count toward the memory limit. A
-    /// secret counts once, even if the request asks for several fields of its value.
-    counted: HashSet<usize>,
+    /// The cached secrets whose values were counted toward the memory limit, by their memory
+    /// addresses. A secret counts once, even if the request asks for several fields of its value.
+    ///
+    /// A weak pointer does not keep the value in memory. But it reserves the address, so that no
+    /// other secret gets the address of a secret that was dropped.
+    counted: HashMap<usize, Weak<Entry>>,
 }
 
 impl<'r> Findings<'r> {
     pub(crate) fn new(references: usize, bytes_max: usize) -> Self {
         let found = std::iter::repeat_with(|| None).take(references).collect();
-        Self { found, bytes_max, limit: SharedLimit::new(bytes_max), counted: HashSet::new() }
+        Self { found, bytes_max, limit: SharedLimit::new(bytes_max), counted: HashMap::new() }
     }
 
     /// Stores the outcome of one read. The reads of a request have the numbers 0, 1 and so on. If
@@ -35,10 +40,8 @@ impl<'r> Findings<'r> {
     /// error.
     pub(crate) fn set(&mut self, number: usize, finding: Finding<'r>) {
         let bytes = match &finding {
-            Ok((_, served)) if self.counted.insert(Arc::as_ptr(&served.entry).addr()) => {
-                served.entry.version.content.len()
-            }
-            _ => 0,
+            Ok((_, served)) => self.bytes_to_count(&served.entry),
+            Err(_) => 0,
         };
         self.found[number] = Some(finding);
         for dropped in self.limit.add(number, bytes) {
@@ -46,7 +49,45 @@ impl<'r> Findings<'r> {
         }
     }
 
+    /// Returns the size in bytes of the value of `entry`, or 0 if this value was counted before.
+    fn bytes_to_count(&mut self, entry: &Arc<Entry>) -> usize {
+        match self.counted.entry(Arc::as_ptr(entry).addr()) {
+            hash_map::Entry::Occupied(_) => 0,
+            hash_map::Entry::Vacant(vacant) => {
+                vacant.insert(Arc::downgrade(entry));
+                entry.version.content.len()
+            }
+        }
+    }
+
     pub(crate) fn into_vec(self) -> Vec<Finding<'r>> {
         self.found.into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::resolving::fixture::{served, text};
+
+    #[test]
+    fn secret_counts_once_for_all_its_fields() {
+        let mut findings = Findings::new(2, 10);
+        let secret = served(text("12345678"));
+        findings.set(0, Ok((Some("a"), secret.clone())));
+        findings.set(1, Ok((Some("b"), secret)));
+        assert!(findings.into_vec().iter().all(Result::is_ok));
+    }
+
+    /// The limit drops each secret, so the memory of one secret is free for the next one. Each
+    /// secret still counts, although it may get the memory address of an earlier one.
+    #[test]
+    fn secret_at_the_address_of_a_dropped_one_counts() {
+        const NUMBER: usize = 100;
+        let mut findings = Findings::new(NUMBER, 10);
+        for number in 0..NUMBER {
+            findings.set(number, Ok((None, served(text("a value over the limit")))));
+        }
+        assert!(findings.into_vec().iter().all(Result::is_err));
     }
 }
