@@ -203,6 +203,7 @@ pub(super) struct Setup {
     pub(super) entries_max: usize,
     pub(super) bytes_max: usize,
     pub(super) calls_max: usize,
+    pub(super) reader_wait: Duration,
 }
 
 impl Default for Setup {
@@ -219,6 +220,7 @@ impl Default for Setup {
             entries_max: 100,
             bytes_max: usize::MAX,
             calls_max: FLIGHTS_MAX,
+            reader_wait: 5 * SECOND,
         }
     }
 }
@@ -238,7 +240,7 @@ impl Setup {
         let metrics = Arc::new(Metrics::new());
         let config = Config {
             policies: Policies::new(self.policy, self.rules),
-            reader_wait: 5 * SECOND,
+            reader_wait: self.reader_wait,
             entries_max: self.entries_max,
             bytes_max: self.bytes_max,
             calls_max: self.calls_max,

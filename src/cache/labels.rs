@@ -37,7 +37,9 @@ impl Cache {
             let versions = self.servable_entries(&current.entry, true);
             return (current, versions);
         }
-        let learning = self.within_wait(started, async { Ok(self.learn(key, &current).await) });
+        let wait = self.state.config.reader_wait;
+        let learn = async { Ok(self.learn(key, &current).await) };
+        let learning = self.within_wait(wait, started, learn);
         let (learned, newer) = learning.await.unwrap_or_default();
         let current = newer.unwrap_or(current);
         let mut versions = self.servable_entries(&current.entry, false);

@@ -98,6 +98,11 @@ impl Marks {
         verdict
     }
 
+    /// Returns whether the back-off after a failed refresh of the cached secret still lasts.
+    pub(crate) fn is_paused(&self, now: Moment) -> bool {
+        self.failure().is_some_and(|failure| !failure.retry_in(now).is_zero())
+    }
+
     pub(crate) fn add_lacking(&self, label: &'static str) {
         self.lacking.lock().expect("no thread panics while it holds the lock").push(label);
     }

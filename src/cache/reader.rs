@@ -5,6 +5,7 @@ use super::entry::Entry;
 use super::flight::{Flight, Outcome};
 use super::freeze::was_interrupted;
 use super::freshness::{Freshness, Reason};
+use super::plan::REFRESH_NOW_INTERVAL;
 use super::served::{How, ReadError, Served};
 use super::snapshot::{CachedSecret, Snapshot};
 use super::state::{Missing, State};
@@ -175,7 +176,8 @@ impl Cache {
             return Ok(served);
         }
         self.check_scope(&key)?;
-        match self.within_wait(started, self.wait_for_answer(&key)).await {
+        let wait = self.state.config.reader_wait;
+        match self.within_wait(wait, started, self.wait_for_answer(&key)).await {
             Err(over @ ReadError::WaitOver(_)) => self.serve_in_trouble(&key, true).ok_or(over),
             answered => answered,
         }
@@ -183,11 +185,12 @@ impl Cache {
 
     /// Calls AWS for the secret `key`, even if the secret is cached. All requests that come before
     /// the call is sent share the call. If the last call for the secret was less than
-    /// [`REFRESH_NOW_INTERVAL`](super::plan::REFRESH_NOW_INTERVAL) ago, the requests wait. If the
-    /// call fails, the cached secret stays in the cache.
+    /// [`REFRESH_NOW_INTERVAL`] ago, the requests wait. So their maximum wait is longer by this
+    /// interval than that of other reads. If the call fails, the cached secret stays in the cache.
     pub(crate) async fn read_now(&self, key: Key) -> Result<Served, ReadError> {
         self.check_scope(&key)?;
-        self.within_wait(self.state.clock.now(), async {
+        let wait = self.state.config.reader_wait + REFRESH_NOW_INTERVAL;
+        self.within_wait(wait, self.state.clock.now(), async {
             let wanted = self.flight_key(&key);
             let fetched = self.fetch_next(&wanted).await;
             let is_answer = match &fetched {
@@ -207,9 +210,7 @@ impl Cache {
     /// Starts a refresh of a cached secret without waiting for the result. Does nothing while
     /// another refresh runs, or while the back-off after a failed refresh lasts.
     fn refresh_in_background(&self, secret: &CachedSecret, entry: &Entry, now: Moment) {
-        let is_paused =
-            entry.marks.failure().is_some_and(|failure| !failure.retry_in(now).is_zero());
-        if !is_paused
+        if !entry.marks.is_paused(now)
             && entry.marks.claim_refresh()
             && self.writer.join_or_start(&secret.fetch_key(entry)).is_err()
         {
@@ -291,14 +292,14 @@ impl Cache {
         Served { entry, how, age }
     }
 
-    /// Runs `work`, but stops when the maximum wait for a request that began at `started` is over.
-    /// If Lambda froze the process during the wait, gives `work` the maximum wait once more.
+    /// Runs `work`, but stops when the maximum wait (`wait`) for a request that began at `started`
+    /// is over. If Lambda froze the process meanwhile, gives `work` the maximum wait once more.
     pub(super) async fn within_wait<T>(
         &self,
+        wait: Duration,
         started: Moment,
         work: impl Future<Output = Result<T, ReadError>>,
     ) -> Result<T, ReadError> {
-        let wait = self.state.config.reader_wait;
         let waited = self.state.clock.now().since(started).unwrap_or_default();
         // Here frozen time counts. Otherwise, if one request reads several secrets, each read after
         // a freeze would begin a new wait.

@@ -191,6 +191,20 @@ async fn refresh_now_calls_aws_once_a_second() {
     assert_eq!(fixture.calls(), 4);
 }
 
+/// A read with refreshNow may have to wait a second before its call is sent. This second does not
+/// count toward the maximum wait.
+#[tokio::test(start_paused = true)]
+async fn refresh_now_works_with_a_short_maximum_wait() {
+    let fixture = Setup { reader_wait: SECOND / 10, ..Setup::default() }.build();
+    fixture.script("app", Answer::Version(1));
+    assert_eq!(fixture.read("app").await, ok("v1", How::Miss));
+    assert_eq!(fixture.read_now("app").await, ok("v1", How::Refreshed));
+    fixture.script("app", Answer::Hang);
+    let began = fixture.clock.now();
+    assert_eq!(fixture.read_now("app").await, failed("wait over"));
+    assert_eq!(fixture.clock.now().since(began), Some(SECOND + SECOND / 10));
+}
+
 #[tokio::test(start_paused = true)]
 async fn failed_refresh_now_leaves_the_entry_in_the_cache() {
     let fixture = Setup::default().build();

@@ -10,6 +10,7 @@ use super::log::{Answered, Call, Reader, State, number, since};
 use super::world::{DEADLINE, World, secret};
 use crate::cache::entry::Entry;
 use crate::cache::freshness::{BACK_OFF_MAX, Reason};
+use crate::cache::plan::REFRESH_NOW_INTERVAL;
 use crate::cache::{How, ReadError, Served};
 use crate::clock::Moment;
 use crate::source::FetchErrorKind;
@@ -61,7 +62,8 @@ impl World {
 
     /// Returns an error text if the simulated reader waited too long for its result.
     fn late(&self, state: &State, reader: &Reader, now: Moment) -> Option<String> {
-        let wait = self.setup.reader_wait;
+        let delay = if reader.is_now { REFRESH_NOW_INTERVAL } else { Duration::ZERO };
+        let wait = self.setup.reader_wait + delay;
         let frozen = state.disturbed.0 - reader.disturbed.0;
         // If a freeze interrupts the wait of a reader, the wait begins again once.
         let most = if state.disturbed == reader.disturbed { wait } else { 2 * wait };
