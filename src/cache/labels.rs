@@ -19,6 +19,12 @@ use std::sync::Arc;
 /// Source: `VersionStages` of `PutSecretValue` in AWS's API reference.
 const OTHER_LABELS: [&str; 2] = ["AWSPREVIOUS", "AWSPENDING"];
 
+/// Returns whether `selector` is one of the staging labels that AWS itself moves, but not
+/// `AWSCURRENT`.
+pub(super) fn is_other_label(selector: &Selector) -> bool {
+    selector.stage().is_some_and(|label| OTHER_LABELS.contains(&label))
+}
+
 impl Cache {
     /// Returns the current version of a secret, and all its versions for the answer to
     /// `DescribeSecret`. `current` is the cached current version. The request for the secret `key`
@@ -68,7 +74,10 @@ impl Cache {
             let is_later = other.asked_at() > current.entry.asked_at();
             is_later && other.version.id == version.id && !other.version.carries(AWSCURRENT)
         });
-        let newer = if has_moved { self.fetch(key).await.ok() } else { None };
+        // If a call for the current version failed recently, AWS may be throttling or failing.
+        let is_paused = current.entry.marks.is_paused(self.state.clock.now())
+            || self.remembered_error(key).is_some();
+        let newer = if has_moved && !is_paused { self.fetch(key).await.ok() } else { None };
         (learned, newer.map(|entry| self.serve(entry, How::Miss)))
     }
 
@@ -111,8 +120,11 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use crate::cache::fixture::{Answer, Fixture, LATENCY, SECOND, Setup, arn, key};
-    use crate::cache::freshness::Policy;
+    use crate::cache::freshness::{Policy, Refresh};
+    use crate::cache::refresh;
     use crate::clock::Clock;
+    use crate::secret::key::Key;
+    use crate::secret::selector::Selector;
     use crate::source::FetchErrorKind;
     use std::time::Duration;
 
@@ -176,6 +188,46 @@ mod tests {
             assert_eq!(found.0, "v2");
             assert!(found.1.contains(&"v1 AWSPREVIOUS".to_owned()), "{found:?}");
         }
+    }
+
+    /// A label shows that the current version has moved, but the call for the new version fails.
+    /// Later requests make no further call until the back-off is over.
+    #[tokio::test(start_paused = true)]
+    async fn failed_fetch_of_the_moved_current_version_is_not_repeated_at_once() {
+        for ttl in [100 * SECOND, Duration::ZERO] {
+            let policy = Policy { ttl, ..Policy::default() };
+            let fixture = Setup { policy, ..Setup::default() }.build();
+            fixture.script("app", FIRST);
+            let current = fixture.cache.read(key("app")).await.unwrap();
+            fixture.pass(LATENCY).await;
+            fixture.script("app", ROTATED);
+            let previous = Key { selector: Selector::new(Some("AWSPREVIOUS"), None), ..key("app") };
+            fixture.cache.read(previous).await.unwrap();
+            fixture.script("app", Answer::Fail(FetchErrorKind::Throttled));
+            let mut calls = Vec::new();
+            for _ in 0..3 {
+                let now = fixture.clock.now();
+                fixture.cache.labelled_versions(&key("app"), current.clone(), now).await;
+                calls.push(fixture.calls());
+            }
+            assert!(calls[1] == calls[0] && calls[2] == calls[0], "{ttl:?}: {calls:?}");
+        }
+    }
+
+    /// Under the policy `always`, timers refresh the current version without readers. They do not
+    /// refresh the versions that `DescribeSecret` found.
+    #[tokio::test(start_paused = true)]
+    async fn found_labels_are_not_refreshed_without_readers() {
+        let policy = Policy { ttl: 100 * SECOND, refresh: Refresh::Always, ..Policy::default() };
+        let fixture = Setup { policy, ..Setup::default() }.build();
+        fixture.script("app", ROTATING);
+        describe(&fixture).await;
+        assert_eq!(fixture.calls(), 3);
+        let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
+        fixture.pass(1000 * SECOND).await;
+        let refreshed = fixture.calls() - 3;
+        assert!((11..=15).contains(&refreshed), "the cache made {refreshed} calls in 1,000 s");
+        refreshing.abort();
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,8 @@
 //! Runs the loop that refreshes cached secrets before their TTL ends. Each round starts the calls
 //! that are due, and then sleeps.
 
+use super::freshness::{Policy, Refresh};
+use super::labels::is_other_label;
 use super::plan::{self, Next};
 use super::state::Missing;
 use super::writer::Writer;
@@ -42,10 +44,17 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
         let standing = entry.standing(now, state.epoch());
         // After a refusal of AWS, timers stop refreshing an entry once its grace period is over. A
         // listed secret is an exception: timers retry it for as long as the agent runs.
-        let is_given_up = plan::is_given_up(&entry.policy, &standing)
-            && !state.limits.is_listed(secret, &entry.selector);
-        let was_read = entry.marks.was_read() && !is_given_up;
-        let next = plan::next(&entry.policy, &standing, was_read, retry_in);
+        let is_listed = state.limits.is_listed(secret, &entry.selector);
+        if plan::is_given_up(&entry.policy, &standing) && !is_listed {
+            continue;
+        }
+        // A request for the operation `DescribeSecret` may have fetched an entry for a staging
+        // label that no reader needs. So the policy `always` does not apply to such labels.
+        let policy = match is_other_label(&entry.selector) && !is_listed {
+            true => Policy { refresh: Refresh::WhenRead, ..entry.policy },
+            false => entry.policy,
+        };
+        let next = plan::next(&policy, &standing, entry.marks.was_read(), retry_in);
         start_or_schedule(writer, &secret.fetch_key(entry), next, &mut wake_in);
     }
     for Missing { key, .. } in state.missing() {

@@ -33,8 +33,9 @@ async fn timers_refresh_only_listed_secrets_that_were_read() {
 
 #[tokio::test(start_paused = true)]
 async fn permanently_refused_secret_costs_no_calls_unless_it_is_listed() {
-    let fixture = Setup { listed: vec!["listed"], ..Setup::default() }.build();
-    for name in ["listed", "read"] {
+    let rules = vec![Rule { refresh: Some(Refresh::Always), ..rule("always") }];
+    let fixture = Setup { rules, listed: vec!["listed"], ..Setup::default() }.build();
+    for name in ["listed", "read", "always"] {
         fixture.script(name, Answer::Version(1));
         fixture.read(name).await.unwrap();
         fixture.script(name, Answer::Fail(FetchErrorKind::Denied));
