@@ -17,6 +17,8 @@ pub(crate) mod findings;
 pub(crate) mod shared_limit;
 pub(crate) mod unresolved;
 pub(crate) mod config;
+#[cfg(test)]
+mod fixture;
 
 pub(crate) use config::Config;
 
@@ -267,7 +269,7 @@ async fn measure(messages: &[MessageRequest], credentials: &Credentials) -> Vec<
 
 #[cfg(test)]
 mod tests {
-    use super::answer::tests::{served, text};
+    use super::fixture::{served, text};
     use super::*;
     use std::future::poll_fn;
     use std::task::Poll;

@@ -214,34 +214,13 @@ struct BatchItemFailure<'a> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-    use crate::cache::entry::Entry;
-    use crate::cache::freshness::Policy;
-    use crate::cache::{How, Served};
-    use crate::clock::Moment;
-    use crate::secret::selector::Selector;
-    use crate::secret::version::{Content, Version};
+    use crate::secret::version::Content;
+    use crate::server::resolving::fixture::{served, text};
     use crate::server::resolving::message_request::RequestedReference;
     use http_body_util::BodyExt;
     use serde_json::{Value, json};
-    use std::sync::Arc;
-    use std::time::{Duration, UNIX_EPOCH};
-
-    /// Returns a secret with this value, as the cache returns it for a read.
-    pub(in crate::server::resolving) fn served(content: Content) -> Served {
-        let version = Version {
-            arn: "arn".into(),
-            name: "app/db".into(),
-            id: "v1".into(),
-            labels: Vec::new(),
-            created: None,
-            content,
-        };
-        let sent = Moment { wall: UNIX_EPOCH, steady: Duration::ZERO };
-        let entry = Entry::new(version, Selector::current(), Policy::default(), sent, 0, 0.5);
-        Served { entry: Arc::new(entry), how: How::Hit, age: Duration::ZERO }
-    }
 
     fn message(id: &str, reference: &str) -> MessageRequest {
         let reference =
@@ -251,10 +230,6 @@ pub(super) mod tests {
             references: [reference].into(),
             ..MessageRequest::empty()
         }
-    }
-
-    pub(in crate::server::resolving) fn text(text: &str) -> Content {
-        Content::Text(text.to_owned().into())
     }
 
     fn answer(messages: Vec<MessageRequest>) -> Answer {

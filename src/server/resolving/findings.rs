@@ -68,7 +68,7 @@ impl<'r> Findings<'r> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::resolving::answer::tests::{served, text};
+    use crate::server::resolving::fixture::{served, text};
 
     #[test]
     fn secret_counts_once_for_all_its_fields() {
