@@ -130,8 +130,15 @@ impl ProvideCredentials for ProcessProvider {
 /// profile `role_profile` with the credentials `printed` by a `credential_process`. Returns `None`
 /// if these credentials contain a character that is invalid in a profile file.
 fn with_process_profile(role_profile: &str, printed: &Credentials) -> Option<EnvConfigFiles> {
-    let mut text =
-        format!("[{role_profile}]\nsource_profile = {PROCESS_PROFILE}\n[{PROCESS_PROFILE}]\n");
+    let mut text = vec![
+        "[",
+        role_profile,
+        "]\nsource_profile = ",
+        PROCESS_PROFILE,
+        "\n[",
+        PROCESS_PROFILE,
+        "]\n",
+    ];
     for (name, value) in [
         ("aws_access_key_id", Some(printed.access_key_id())),
         ("aws_secret_access_key", Some(printed.secret_access_key())),
@@ -141,11 +148,12 @@ fn with_process_profile(role_profile: &str, printed: &Credentials) -> Option<Env
         if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
-        text += &format!("{name} = {value}\n");
+        text.extend([name, " = ", value, "\n"]);
     }
+    // `concat` allocates once, so that no copy of a key stays in freed memory.
     let files = EnvConfigFiles::builder()
         .include_default_config_file(true)
         .include_default_credentials_file(true)
-        .with_contents(EnvConfigFileKind::Credentials, text);
+        .with_contents(EnvConfigFileKind::Credentials, text.concat());
     Some(files.build())
 }
