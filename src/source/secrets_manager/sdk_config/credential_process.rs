@@ -3,18 +3,20 @@
 //! The AWS SDK can run such a program too, but it never ends a program that hangs.
 
 use crate::clock::{Clock, within};
-use crate::source::secrets_manager::sdk_error::ProcessFailure;
+use crate::source::secrets_manager::sdk_error::{ErrorOutput, ProcessFailure};
 use aws_config::profile::ProfileSet;
 use aws_credential_types::Credentials;
 use aws_smithy_types::date_time::{DateTime, Format};
+use futures_util::FutureExt;
+use process_wrap::tokio::{CommandWrap, ProcessSession};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex, oneshot};
 use tokio_util::task::AbortOnDropHandle;
@@ -23,6 +25,10 @@ use zeroize::Zeroizing;
 /// The maximum number of bytes that Sidekey reads from the output of a `credential_process`. AWS
 /// credentials have about two kilobytes.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+
+/// The maximum number of bytes from the standard error of a `credential_process` that an error
+/// message quotes. The last bytes usually contain the reason of a failure.
+const MESSAGES_BYTES_MAX: usize = 256;
 
 /// The keys of an AWS profile that name another source of credentials. The AWS SDK prefers each of
 /// these sources to a `credential_process`.
@@ -144,8 +150,11 @@ impl Runner {
         let (callers, waiting) = unbounded_channel();
         let (timeout, clock, text) = (self.timeout, self.clock.clone(), command.to_owned());
         let task = tokio::spawn(async move {
-            let outcome = within(&*clock, timeout, credentials(&text)).await;
-            let outcome = outcome.unwrap_or(Err(ProcessFailure::TimedOut { timeout }));
+            let mut messages = Vec::new();
+            let outcome = within(&*clock, timeout, credentials(&text, &mut messages)).await;
+            let outcome = outcome.unwrap_or_else(|| {
+                Err(ProcessFailure::TimedOut { timeout, messages: error_output(&messages) })
+            });
             offer(&*clock, outcome, waiting).await;
         });
         Running { command: command.to_owned(), callers, _task: AbortOnDropHandle::new(task) }
@@ -175,21 +184,56 @@ async fn offer(
 
 /// Runs a command with the shell, and returns the AWS credentials that the command prints. If the
 /// returned future is dropped, the command and the processes that the command started are killed.
-async fn credentials(command: &str) -> Outcome {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", command]).process_group(0);
-    shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = shell.spawn().map_err(|_| ProcessFailure::NotStarted)?;
+///
+/// Stores the last bytes of the standard error in `messages`.
+async fn credentials(command: &str, messages: &mut Vec<u8>) -> Outcome {
+    let mut shell = CommandWrap::with_new("sh", |shell| {
+        shell.args(["-c", command]).stdin(Stdio::null());
+        shell.stdout(Stdio::piped()).stderr(Stdio::piped());
+    });
+    // A session of its own has no terminal. A program that asks the user for a code fails at once,
+    // but in the agent's session the system would stop the program until its deadline.
+    shell.wrap(ProcessSession);
+    // The wrapper around the child would wait for all processes of the session.
+    let mut child = shell.spawn().map_err(|_| ProcessFailure::NotStarted)?.into_inner();
     let mut group = Group::of(child.id());
-    let output = read(child.stdout.take()).await;
+    let (stdout, stderr) = (child.stdout().take(), child.stderr().take());
+    let (output, status) = {
+        let mut reading = pin!(read_last(stderr, messages));
+        let mut run = pin!(async { (read(stdout).await, child.wait().await) });
+        tokio::select! {
+            biased;
+            done = &mut run => {
+                // A process that the program started may keep its standard error open, so only
+                // bytes that have already arrived are read.
+                let _ = reading.now_or_never();
+                done
+            }
+            () = &mut reading => run.await,
+        }
+    };
     // The group is killed only while the child has not been awaited. Later, the system may give the
     // id of the group to other processes.
-    let status = child.wait().await.map_err(|_| ProcessFailure::NotStarted)?;
     group.0 = None;
+    let status = status.map_err(|_| ProcessFailure::NotStarted)?;
     match status.success() {
         true => parse(&output).ok_or(ProcessFailure::Malformed),
-        false => Err(ProcessFailure::Failed { status }),
+        false => Err(ProcessFailure::Failed { status, messages: error_output(messages) }),
     }
+}
+
+/// Reads a stream to its end, and keeps the last [`MESSAGES_BYTES_MAX`] bytes in `last`.
+async fn read_last(stream: Option<impl AsyncRead + Unpin>, last: &mut Vec<u8>) {
+    let Some(mut stream) = stream else { return };
+    let mut chunk = [0; MESSAGES_BYTES_MAX];
+    while let Ok(count @ 1..) = stream.read(&mut chunk).await {
+        last.extend_from_slice(&chunk[..count]);
+        last.drain(..last.len().saturating_sub(MESSAGES_BYTES_MAX));
+    }
+}
+
+fn error_output(messages: &[u8]) -> ErrorOutput {
+    ErrorOutput(String::from_utf8_lossy(messages).into_owned())
 }
 
 /// Reads the output of a program into one buffer of a fixed size, so that no copy stays in freed
@@ -207,7 +251,7 @@ async fn read(stream: Option<impl AsyncRead + Unpin>) -> Zeroizing<Vec<u8>> {
     bytes
 }
 
-/// The process group of a running `credential_process`. Dropping this value kills all processes of
+/// The process group of a running `credential_process`, which leads its session. Dropping this value kills all processes of
 /// the group.
 struct Group(Option<Pid>);
 
@@ -350,6 +394,24 @@ mod tests {
         }
         offer(&clock, printed(), waiting).await;
         assert!(matches!(outcome.await, Ok(Ok(_))), "the call that waits must get the credentials");
+    }
+
+    #[tokio::test]
+    async fn program_runs_in_a_session_without_a_terminal() {
+        let runner = Runner::new(Duration::from_secs(30), Arc::new(SystemClock::new()));
+        let command = "test \"$(cut -d ' ' -f 6 /proc/$$/stat)\" = $$ && \
+                       echo '{\"Version\":1,\"AccessKeyId\":\"a\",\"SecretAccessKey\":\"k\"}'";
+        let result = runner.run(command).await;
+        assert!(result.is_ok(), "the shell must lead its session: {result:?}");
+    }
+
+    #[tokio::test]
+    async fn error_quotes_the_end_of_the_standard_error_only() {
+        let runner = Runner::new(Duration::from_secs(30), Arc::new(SystemClock::new()));
+        let command = "echo printed; printf '%300s\\tno device\\n' begin >&2; exit 3";
+        let error = runner.run(command).await.expect_err("the program must fail").to_string();
+        let quoted = error.contains("begin\\tno device\")");
+        assert!(quoted && !error.contains("printed") && error.len() < 512, "{error}");
     }
 
     #[tokio::test]
