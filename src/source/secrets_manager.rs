@@ -43,7 +43,7 @@ use http::IdlePolicy;
 use response::Batch;
 #[cfg(feature = "host")]
 use sdk_config::Runner;
-use sdk_config::{ProviderChain, Settings};
+use sdk_config::Settings;
 use session::{CachedProvider, Session};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -115,7 +115,6 @@ pub struct SecretsManager {
     session: Arc<Session>,
     /// Where the AWS credentials come from, for error messages.
     credentials_source: String,
-    deadline: Duration,
 }
 
 impl fmt::Debug for SecretsManager {
@@ -159,31 +158,21 @@ impl SecretsManager {
             #[cfg(feature = "host")]
             process_runner: Arc::new(Runner::new(config.credential_process_timeout, clock.clone())),
         };
-        let loaded = sdk_config::load(&settings).await;
-        let region: Box<str> = loaded.config.region().ok_or(RegionError::Missing)?.as_ref().into();
+        let (sdk, chain) = sdk_config::load(&settings).await;
+        let region: Box<str> = sdk.region().ok_or(RegionError::Missing)?.as_ref().into();
         if !is_region(&region) {
             return Err(RegionError::Malformed(region));
         }
-        let deadline = loaded.credentials_timeout + attempt_timeout;
         // The region is stored, so that the SDK does not determine the region again when
         // credentials are loaded later.
         settings.region = Some(region.to_string());
-        let session = Arc::new(Session::new(
-            settings,
-            ProviderChain::of(&loaded),
-            config.is_snapshot,
-            clock,
-            tokens,
-        ));
+        let session = Arc::new(Session::new(settings, chain, config.is_snapshot, clock, tokens));
         let provider = SharedCredentialsProvider::new(CachedProvider(session.clone()));
-        let shared = loaded.config.into_builder().credentials_provider(provider).build();
+        let shared = sdk.into_builder().credentials_provider(provider).build();
         Ok(Self {
             clients: Clients::new(region, config.region_only, config.endpoint, shared),
             session,
             credentials_source,
-            // The agent may have to get credentials before it reads the secret. Each of the two
-            // steps may take up to its timeout.
-            deadline,
         })
     }
 
@@ -275,7 +264,7 @@ impl Renew for SecretsManager {
 
 impl Source for SecretsManager {
     fn deadline(&self) -> Duration {
-        self.deadline
+        self.session.deadline()
     }
 
     fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version> {

@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 const TTL: Duration = Duration::from_secs(60);
+const SECOND: Duration = Duration::from_secs(1);
 const ROLE: &str = "arn:aws:iam::123456789012:role/app";
 
 /// Starts a fake with one secret. The fake accepts only this session token.
@@ -496,19 +497,64 @@ async fn changed_credentials_file_is_noticed_before_the_next_call() {
     sidekey.read("app/db").await;
     assert_eq!(last_token(&fake).as_deref(), Some("session-1"));
 
+    // The agent checks the files at most once per second.
+    sidekey.advance(SECOND);
     folder.write("credentials", &keys("session-two"));
     sidekey.read("app/overwritten").await;
     assert_eq!(last_token(&fake).as_deref(), Some("session-two"));
 
     let replacement = folder.write("replacement", &keys("session-three"));
     fs::rename(replacement, &path).expect("the file can be replaced");
+    sidekey.advance(SECOND);
     sidekey.read("app/replaced").await;
     assert_eq!(last_token(&fake).as_deref(), Some("session-three"));
 
     // A file without credentials, as while it is written, does not replace valid credentials.
     folder.write("credentials", "[default]\n");
+    sidekey.advance(SECOND);
     sidekey.read("app/half-written").await;
     assert_eq!(last_token(&fake).as_deref(), Some("session-three"));
+}
+
+/// The shared credentials file is overwritten after the agent has started, but before the first
+/// call to AWS. The call is signed with the new credentials.
+#[tokio::test]
+async fn credentials_file_that_changes_before_the_first_call_is_noticed() {
+    let clock = ManualClock::new();
+    let fake = start_fake(&clock, "session-1").await;
+    fake.session_tokens().accept_only(["session-1", "session-two"]);
+    let folder = TempFolder::new();
+    let path = folder.write("credentials", &keys("session-1"));
+    let setup = without_credentials(&fake, &clock);
+    let sidekey = setup.with("AWS_SHARED_CREDENTIALS_FILE", path.display()).start().await;
+    folder.write("credentials", &keys("session-two"));
+    sidekey.read("app/db").await;
+    assert_eq!(last_token(&fake).as_deref(), Some("session-two"));
+}
+
+/// A `credential_process` is added to the profile while the agent runs. The program takes longer
+/// than a call to AWS may take. The agent runs the program once, and does not repeat the call as if
+/// Lambda had frozen the process.
+#[tokio::test]
+async fn slow_credential_process_that_is_added_later_runs_once() {
+    let clock = ManualClock::new();
+    let fake = start_fake(&clock, "session-1").await;
+    let folder = TempFolder::new();
+    let runs = folder.path().join("runs");
+    let config = folder.write("config", "[default]\n");
+    let setup = without_credentials(&fake, &clock);
+    let sidekey = setup.with("AWS_CONFIG_FILE", config.display()).start().await;
+    let script = format!("echo run >> {}\nexec sleep 1000\n", runs.display());
+    with_process(&fake, &clock, &folder, &script);
+    let count = || fs::read_to_string(&runs).unwrap_or_default().lines().count();
+    let deadline = async {
+        eventually("the program runs", async || (count() == 1).then_some(())).await;
+        sidekey.advance(Duration::from_secs(30));
+    };
+    let (answer, ()) = tokio::join!(sidekey.read("app/db"), deadline);
+    assert_credentials_error(&answer, 500, "InternalFailure");
+    assert!(answer.text().contains("did not end within 30s"), "{}", answer.text());
+    assert_eq!(count(), 1, "the agent must not repeat the call");
 }
 
 /// `sidekey check` waits for a `credential_process` that hangs. Ctrl-C ends the command and the

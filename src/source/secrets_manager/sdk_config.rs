@@ -15,43 +15,47 @@ pub(super) use credential_process::Runner;
 #[cfg(not(feature = "host"))]
 use environment_only as loader;
 #[cfg(not(feature = "host"))]
-pub(super) use environment_only::{ProfileFiles, profile_files};
+pub(super) use environment_only::ProfileFiles;
 #[cfg(feature = "host")]
-pub(super) use profile_files::{ProfileFiles, profile_files};
+pub(super) use profile_files::ProfileFiles;
 #[cfg(feature = "host")]
 use sdk_default as loader;
-pub(super) use settings::{Loaded, Settings};
+pub(super) use settings::Settings;
 
+use crate::clock::Moment;
+use aws_config::SdkConfig;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use std::sync::Arc;
 use std::time::Duration;
-
-/// Loads the configuration of the AWS SDK. The AWS SDK reads profile files only if the crate
-/// feature `host` is enabled.
-///
-/// If no region is configured, the AWS SDK may ask the instance metadata service for the region.
-/// The function makes no other network call.
-pub(super) async fn load(settings: &Settings) -> Loaded {
-    loader::load(settings).await
-}
 
 /// A chain of AWS credential providers: the AWS SDK asks each provider in turn for credentials.
 pub(super) struct ProviderChain {
     pub(super) provider: SharedCredentialsProvider,
     /// The maximum time for getting AWS credentials from all providers of this chain together.
     pub(super) timeout: Duration,
+    /// The state of the AWS profile files before this chain read the files.
+    pub(super) profile_files: Arc<ProfileFiles>,
 }
 
 impl ProviderChain {
-    /// Creates a chain of AWS credential providers. Makes no network call and runs no program yet.
-    pub(super) async fn load(settings: &Settings) -> Self {
-        Self::of(&load(settings).await)
+    /// Returns whether an AWS profile file has changed since this chain read the file.
+    pub(super) fn is_outdated(&self, now: Moment) -> bool {
+        self.profile_files.have_changed(now)
     }
+}
 
-    pub(super) fn of(loaded: &Loaded) -> Self {
-        let provider = loaded
-            .config
-            .credentials_provider()
-            .expect("the AWS SDK configuration must contain a provider of credentials");
-        Self { provider, timeout: loaded.credentials_timeout }
-    }
+/// Loads the configuration of the AWS SDK, and the chain of credential providers. The AWS SDK reads
+/// profile files only if the crate feature `host` is enabled.
+///
+/// If no region is configured, the AWS SDK may ask the instance metadata service for the region.
+/// The function makes no other network call and runs no program.
+pub(super) async fn load(settings: &Settings) -> (SdkConfig, ProviderChain) {
+    // The state of the files is read before their content. If a file changes in between, the agent
+    // reads the file once more, but never misses the change.
+    let profile_files = Arc::new(ProfileFiles::of(&settings.environment));
+    let (config, timeout) = loader::load(settings).await;
+    let provider = config
+        .credentials_provider()
+        .expect("the AWS SDK configuration must contain a provider of credentials");
+    (config, ProviderChain { provider, timeout, profile_files })
 }

@@ -9,6 +9,8 @@ use aws_sdk_secretsmanager::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use std::error::Error;
 #[cfg(feature = "host")]
+use std::fmt;
+#[cfg(feature = "host")]
 use std::process::ExitStatus;
 #[cfg(feature = "host")]
 use std::time::Duration;
@@ -108,21 +110,38 @@ fn timeout() -> FetchError {
     FetchError::new(FetchErrorKind::Timeout, "TimeoutError", "Timeout")
 }
 
-/// Why a `credential_process` returned no AWS credentials. The messages quote no output of the
-/// program, because the output may contain keys.
+/// The last bytes that a `credential_process` wrote to its standard error, as text.
 #[cfg(feature = "host")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ErrorOutput(pub(super) String);
+
+#[cfg(feature = "host")]
+impl fmt::Display for ErrorOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.trim() {
+            "" => Ok(()),
+            // The format `{:?}` escapes control characters.
+            text => write!(f, " (its last error output: {text:?})"),
+        }
+    }
+}
+
+/// Why a `credential_process` returned no AWS credentials. The messages may quote the standard
+/// error of the program, but never its standard output, which may contain keys.
+#[cfg(feature = "host")]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ProcessFailure {
     #[error(
         "the credential_process of the AWS profile did not end within {timeout:?}, so Sidekey \
-         killed it: run its command by hand, or set a longer \
+         killed it{messages}: run its command by hand, or set a longer \
          SIDEKEY_CREDENTIAL_PROCESS_TIMEOUT"
     )]
-    TimedOut { timeout: Duration },
+    TimedOut { timeout: Duration, messages: ErrorOutput },
     #[error(
-        "the credential_process of the AWS profile failed with {status}: run its command by hand"
+        "the credential_process of the AWS profile failed with {status}{messages}: \
+         run its command by hand"
     )]
-    Failed { status: ExitStatus },
+    Failed { status: ExitStatus, messages: ErrorOutput },
     #[error("the credential_process of the AWS profile printed no valid credentials as JSON")]
     Malformed,
     #[error("the shell could not run the credential_process of the AWS profile")]

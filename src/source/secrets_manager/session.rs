@@ -5,12 +5,12 @@
 //! The agent does not use the cache of the AWS SDK. That cache would keep credentials until their
 //! expiry even if AWS rejects them, and would read the AWS profile files only once.
 
-use super::sdk_config::{ProfileFiles, ProviderChain, Settings, profile_files};
+use super::sdk_config::{self, ProfileFiles, ProviderChain, Settings};
 use super::sdk_error;
 use crate::clock::{Clock, Moment, within};
 use crate::source::FetchError;
 use crate::tokens::Tokens;
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
@@ -40,6 +40,9 @@ pub(super) struct Session {
     clock: Arc<dyn Clock>,
     tokens: Arc<Tokens>,
     cached: ArcSwapOption<CachedCredentials>,
+    /// How long the last attempt to get AWS credentials was allowed to take, or how long the first
+    /// attempt will be allowed to take.
+    timeout: ArcSwap<Duration>,
     attempts: AtomicU64,
     failures: AtomicU64,
     /// The data that one attempt to get AWS credentials passes to the next attempt. An attempt
@@ -54,7 +57,7 @@ pub(super) struct CachedCredentials {
     /// 1.
     attempt: u64,
     /// The state of the AWS profile files before the credentials were read from these files.
-    profile_files: ProfileFiles,
+    profile_files: Arc<ProfileFiles>,
     is_rejected: AtomicBool,
 }
 
@@ -96,6 +99,7 @@ impl Session {
             clock,
             tokens,
             cached: ArcSwapOption::empty(),
+            timeout: ArcSwap::from_pointee(first.timeout),
             attempts: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             attempt_state: Mutex::new(AttemptState { provider: Some(first), failed: None }),
@@ -138,17 +142,24 @@ impl Session {
         }
     }
 
+    /// Returns how long a call to AWS may take, including an attempt to get AWS credentials before
+    /// the call. If another program provides the credentials after a change of the AWS profile, the
+    /// returned time changes too.
+    pub(super) fn deadline(&self) -> Duration {
+        **self.timeout.load() + self.settings.attempt_timeout
+    }
+
     async fn attempt(
         &self,
         state: &mut AttemptState,
     ) -> Result<Arc<CachedCredentials>, FetchError> {
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
         let began = self.clock.now();
-        let profile_files = profile_files(&self.settings);
         let chain = match state.provider.take() {
-            Some(chain) => chain,
-            None => ProviderChain::load(&self.settings).await,
+            Some(chain) if !chain.is_outdated(began) => chain,
+            _ => sdk_config::load(&self.settings).await.1,
         };
+        self.timeout.store(Arc::new(chain.timeout));
         // While the cached credentials are valid, a call uses them rather than waiting for a slow
         // program.
         let timeout = match self.unexpired() {
@@ -163,6 +174,7 @@ impl Session {
                 // must use a new chain. Creating a chain takes less than a millisecond. Under
                 // SnapStart, there are no files and each call makes an attempt, so the chain is
                 // used again.
+                let profile_files = chain.profile_files.clone();
                 state.provider = self.is_snapshot.then_some(chain);
                 return Ok(self.cache(credentials, attempt, profile_files));
             }
@@ -178,7 +190,7 @@ impl Session {
         &self,
         credentials: Credentials,
         attempt: u64,
-        profile_files: ProfileFiles,
+        profile_files: Arc<ProfileFiles>,
     ) -> Arc<CachedCredentials> {
         if let Some(token) = credentials.session_token() {
             self.tokens.add_session(token);
@@ -221,8 +233,8 @@ impl Session {
             // beginning of the call are usable.
             true => cached.attempt > attempts_before,
             false => {
-                cached.validity(self.clock.now()).is_usable()
-                    && cached.profile_files == profile_files(&self.settings)
+                let now = self.clock.now();
+                cached.validity(now).is_usable() && !cached.profile_files.have_changed(now)
             }
         };
         is_usable.then_some(cached)

@@ -2,24 +2,33 @@
 //!
 //! The AWS SDK can run such a program too, but it never ends a program that hangs.
 
-use crate::clock::{Clock, Moment, within};
-use crate::source::secrets_manager::sdk_error::ProcessFailure;
+use crate::clock::{Clock, within};
+use crate::source::secrets_manager::sdk_error::{ErrorOutput, ProcessFailure};
 use aws_config::profile::ProfileSet;
 use aws_credential_types::Credentials;
 use aws_smithy_types::date_time::{DateTime, Format};
+use futures_util::FutureExt;
+use process_wrap::tokio::{CommandWrap, ProcessSession};
 use rustix::process::{Pid, Signal, kill_process_group};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::pin::pin;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
-use tokio::sync::Mutex;
-use tokio::task::JoinSet;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Mutex, oneshot};
+use tokio_util::task::AbortOnDropHandle;
+use zeroize::Zeroizing;
 
 /// The maximum number of bytes that Sidekey reads from the output of a `credential_process`. AWS
 /// credentials have about two kilobytes.
-const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
+const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+
+/// The maximum number of bytes from the standard error of a `credential_process` that an error
+/// message quotes. The last bytes usually contain the reason of a failure.
+const MESSAGES_BYTES_MAX: usize = 256;
 
 /// The keys of an AWS profile that name another source of credentials. The AWS SDK prefers each of
 /// these sources to a `credential_process`.
@@ -34,8 +43,8 @@ const PRECEDING: [&str; 8] = [
     "sso_region",
 ];
 
-/// How long Sidekey keeps the output of a `credential_process` if no call waited for the end of the
-/// program. The next call then gets this output. Later, the credentials in the output may be
+/// How long Sidekey keeps the credentials that a `credential_process` printed if no call waited for
+/// the end of the program. The next call then gets these credentials. Later, the credentials may be
 /// outdated.
 const RESULT_KEPT: Duration = Duration::from_secs(60);
 
@@ -90,20 +99,28 @@ pub(super) fn find(profiles: &ProfileSet) -> Option<CredentialProcess> {
 pub(in super::super) struct Runner {
     timeout: Duration,
     clock: Arc<dyn Clock>,
-    running: Mutex<Running>,
+    running: Mutex<Option<Running>>,
 }
 
-#[derive(Default)]
+/// The AWS credentials that a `credential_process` printed, or why there are none.
+type Outcome = Result<Credentials, ProcessFailure>;
+
+/// A `credential_process` that runs, or that has ended. Dropping this value kills the program.
 struct Running {
     command: String,
-    /// The task that runs the `credential_process`. The task stays in the set until a call has
-    /// received the result of the program.
-    task: JoinSet<Ended>,
+    /// Passes a call that waits for the outcome to the task that runs the program.
+    callers: UnboundedSender<oneshot::Sender<Outcome>>,
+    _task: AbortOnDropHandle<()>,
 }
 
-struct Ended {
-    at: Moment,
-    output: Result<Vec<u8>, ProcessFailure>,
+impl Running {
+    /// Waits for the end of the program, and returns the outcome. Returns `None` if an earlier call
+    /// has received the outcome, or if the outcome is too old.
+    async fn outcome(&self) -> Option<Outcome> {
+        let (caller, outcome) = oneshot::channel();
+        self.callers.send(caller).ok()?;
+        outcome.await.ok()
+    }
 }
 
 impl Runner {
@@ -117,61 +134,124 @@ impl Runner {
 
     /// Runs a command with the shell, and returns the AWS credentials that the command prints. If
     /// the command is already running, waits for its result instead of starting it again.
-    pub(super) async fn run(&self, command: &str) -> Result<Credentials, ProcessFailure> {
+    pub(super) async fn run(&self, command: &str) -> Outcome {
         let mut running = self.running.lock().await;
-        if running.command != command {
-            *running = Running { command: command.to_owned(), task: JoinSet::new() };
-        }
-        let last = running.task.try_join_next().and_then(Result::ok);
-        if let Some(Ended { at, output: Ok(output) }) = last
-            && self.clock.now().since(at).is_some_and(|age| age < RESULT_KEPT)
+        if let Some(earlier) = running.as_ref().filter(|earlier| earlier.command == command)
+            && let Some(outcome) = earlier.outcome().await
         {
-            return parse(&output).ok_or(ProcessFailure::Malformed);
+            return outcome;
         }
-        if running.task.is_empty() {
-            let (command, timeout, clock) = (command.to_owned(), self.timeout, self.clock.clone());
-            running.task.spawn(async move {
-                let done = within(&*clock, timeout, output(&command)).await;
-                let output = done.unwrap_or(Err(ProcessFailure::TimedOut { timeout }));
-                Ended { at: clock.now(), output }
+        let outcome = running.insert(self.start(command)).outcome().await;
+        // The outcome is missing only if the code of the task panicked.
+        outcome.unwrap_or(Err(ProcessFailure::NotStarted))
+    }
+
+    fn start(&self, command: &str) -> Running {
+        let (callers, waiting) = unbounded_channel();
+        let (timeout, clock, text) = (self.timeout, self.clock.clone(), command.to_owned());
+        let task = tokio::spawn(async move {
+            let mut messages = Vec::new();
+            let outcome = within(&*clock, timeout, credentials(&text, &mut messages)).await;
+            let outcome = outcome.unwrap_or_else(|| {
+                Err(ProcessFailure::TimedOut { timeout, messages: error_output(&messages) })
             });
-        }
-        let ended = running.task.join_next().await.and_then(Result::ok);
-        // The result is missing only if the code of the task panicked.
-        let output = ended.ok_or(ProcessFailure::NotStarted)?.output?;
-        parse(&output).ok_or(ProcessFailure::Malformed)
+            offer(&*clock, outcome, waiting).await;
+        });
+        Running { command: command.to_owned(), callers, _task: AbortOnDropHandle::new(task) }
     }
 }
 
-/// Runs a command with the shell, and returns its output. If the returned future is dropped, the
-/// command and the processes that the command started are killed.
-async fn output(command: &str) -> Result<Vec<u8>, ProcessFailure> {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", command]).process_group(0);
-    shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = shell.spawn().map_err(|_| ProcessFailure::NotStarted)?;
+/// Passes the outcome of a `credential_process` to the first call that still waits. Keeps
+/// credentials for [`RESULT_KEPT`] if no call waits, and drops an error at once.
+async fn offer(
+    clock: &dyn Clock,
+    outcome: Outcome,
+    mut waiting: UnboundedReceiver<oneshot::Sender<Outcome>>,
+) {
+    let kept = if outcome.is_ok() { RESULT_KEPT } else { Duration::ZERO };
+    let hand_over = async {
+        let mut outcome = outcome;
+        while let Some(caller) = waiting.recv().await {
+            match caller.send(outcome) {
+                Ok(()) => return,
+                Err(unclaimed) => outcome = unclaimed,
+            }
+        }
+    };
+    // The result does not matter: in both cases, the task drops the outcome.
+    let _ = within(clock, kept, hand_over).await;
+}
+
+/// Runs a command with the shell, and returns the AWS credentials that the command prints. If the
+/// returned future is dropped, the command and the processes that the command started are killed.
+///
+/// Stores the last bytes of the standard error in `messages`.
+async fn credentials(command: &str, messages: &mut Vec<u8>) -> Outcome {
+    let mut shell = CommandWrap::with_new("sh", |shell| {
+        shell.args(["-c", command]).stdin(Stdio::null());
+        shell.stdout(Stdio::piped()).stderr(Stdio::piped());
+    });
+    // A session of its own has no terminal. A program that asks the user for a code fails at once,
+    // but in the agent's session the system would stop the program until its deadline.
+    shell.wrap(ProcessSession);
+    // The wrapper around the child would wait for all processes of the session.
+    let mut child = shell.spawn().map_err(|_| ProcessFailure::NotStarted)?.into_inner();
     let mut group = Group::of(child.id());
-    let output = read(child.stdout.take()).await;
+    let (stdout, stderr) = (child.stdout().take(), child.stderr().take());
+    let (output, status) = {
+        let mut reading = pin!(read_last(stderr, messages));
+        let mut run = pin!(async { (read(stdout).await, child.wait().await) });
+        tokio::select! {
+            biased;
+            done = &mut run => {
+                // A process that the program started may keep its standard error open, so only
+                // bytes that have already arrived are read.
+                let _ = reading.now_or_never();
+                done
+            }
+            () = &mut reading => run.await,
+        }
+    };
     // The group is killed only while the child has not been awaited. Later, the system may give the
     // id of the group to other processes.
-    let status = child.wait().await.map_err(|_| ProcessFailure::NotStarted)?;
     group.0 = None;
+    let status = status.map_err(|_| ProcessFailure::NotStarted)?;
     match status.success() {
-        true => Ok(output),
-        false => Err(ProcessFailure::Failed { status }),
+        true => parse(&output).ok_or(ProcessFailure::Malformed),
+        false => Err(ProcessFailure::Failed { status, messages: error_output(messages) }),
     }
 }
 
-async fn read(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    if let Some(stream) = stream {
-        // Output that cannot be read, or that is cut off, is not valid JSON.
-        let _ = stream.take(OUTPUT_BYTES_MAX).read_to_end(&mut bytes).await;
+/// Reads a stream to its end, and keeps the last [`MESSAGES_BYTES_MAX`] bytes in `last`.
+async fn read_last(stream: Option<impl AsyncRead + Unpin>, last: &mut Vec<u8>) {
+    let Some(mut stream) = stream else { return };
+    let mut chunk = [0; MESSAGES_BYTES_MAX];
+    while let Ok(count @ 1..) = stream.read(&mut chunk).await {
+        last.extend_from_slice(&chunk[..count]);
+        last.drain(..last.len().saturating_sub(MESSAGES_BYTES_MAX));
     }
+}
+
+fn error_output(messages: &[u8]) -> ErrorOutput {
+    ErrorOutput(String::from_utf8_lossy(messages).into_owned())
+}
+
+/// Reads the output of a program into one buffer of a fixed size, so that no copy stays in freed
+/// memory.
+async fn read(stream: Option<impl AsyncRead + Unpin>) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(vec![0; OUTPUT_BYTES_MAX]);
+    let mut length = 0;
+    if let Some(mut stream) = stream {
+        // Output that cannot be read, or that is cut off, is not valid JSON.
+        while let Ok(count @ 1..) = stream.read(&mut bytes[length..]).await {
+            length += count;
+        }
+    }
+    bytes.truncate(length);
     bytes
 }
 
-/// The process group of a running `credential_process`. Dropping this value kills all processes of
+/// The process group of a running `credential_process`, which leads its session. Dropping this value kills all processes of
 /// the group.
 struct Group(Option<Pid>);
 
@@ -196,22 +276,23 @@ impl Drop for Group {
 /// Source: "Sourcing credentials with an external process" in AWS's reference of SDKs and tools.
 /// Like the AWS SDK, ignores the case of the JSON keys.
 fn parse(output: &[u8]) -> Option<Credentials> {
-    let object: Map<String, Value> = serde_json::from_slice(output).ok()?;
+    // The values are borrowed, so that no copy of a key stays in freed memory.
+    let object: BTreeMap<String, &RawValue> = serde_json::from_slice(output).ok()?;
     let value = |name: &str| {
         let found = object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value).filter(|value| !value.is_null())
+        found.map(|(_, value)| value.get()).filter(|value| *value != "null")
     };
-    let text = |name: &str| value(name).and_then(Value::as_str);
-    if value("Version")?.as_u64() != Some(1) {
+    let text = |name: &str| serde_json::from_str::<String>(value(name)?).ok();
+    if value("Version")? != "1" {
         return None;
     }
     let mut credentials = Credentials::builder()
         .access_key_id(text("AccessKeyId")?)
         .secret_access_key(text("SecretAccessKey")?)
         .provider_name("credential_process");
-    credentials.set_session_token(text("SessionToken").map(str::to_owned));
+    credentials.set_session_token(text("SessionToken"));
     if value("Expiration").is_some() {
-        let expiry = DateTime::from_str(text("Expiration")?, Format::DateTimeWithOffset).ok()?;
+        let expiry = DateTime::from_str(&text("Expiration")?, Format::DateTimeWithOffset).ok()?;
         credentials.set_expiry(Some(SystemTime::try_from(expiry).ok()?));
     }
     Some(credentials.build())
@@ -220,7 +301,7 @@ fn parse(output: &[u8]) -> Option<Credentials> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::SystemClock;
+    use crate::clock::{SystemClock, VirtualClock};
     use aws_config::profile;
     use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
     use aws_types::os_shim_internal::{Env, Fs};
@@ -283,6 +364,7 @@ mod tests {
             &format!(r#"{{"version":1,{},"sessiontoken":null}}"#, keys.to_lowercase()),
             Some(("k", None)),
         );
+        check(r#"{"Version":1,"AccessKeyId":"a","SecretAccessKey":"k\/+"}"#, Some(("k/+", None)));
         let dated = |date: &str| format!(r#"{{"Version":1,{keys},"Expiration":{date}}}"#);
         check(&dated(r#""1970-01-01T01:00:10+01:00""#), Some(("k", Some(10))));
         for bad in [
@@ -294,6 +376,42 @@ mod tests {
         ] {
             check(&bad, None);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_without_a_caller_are_dropped_after_a_minute() {
+        let clock = VirtualClock::starting_at(UNIX_EPOCH);
+        let printed = || Ok(Credentials::new("a", "k", None, None, "test"));
+        let (callers, waiting) = unbounded_channel();
+        offer(&clock, printed(), waiting).await;
+        assert!(callers.is_closed(), "the task must drop credentials that no call waits for");
+        assert_eq!(clock.now().steady, RESULT_KEPT);
+
+        let (callers, waiting) = unbounded_channel();
+        let ((cancelled, _), (caller, outcome)) = (oneshot::channel(), oneshot::channel());
+        for caller in [cancelled, caller] {
+            callers.send(caller).expect("the receiver is not dropped");
+        }
+        offer(&clock, printed(), waiting).await;
+        assert!(matches!(outcome.await, Ok(Ok(_))), "the call that waits must get the credentials");
+    }
+
+    #[tokio::test]
+    async fn program_runs_in_a_session_without_a_terminal() {
+        let runner = Runner::new(Duration::from_secs(30), Arc::new(SystemClock::new()));
+        let command = "test \"$(cut -d ' ' -f 6 /proc/$$/stat)\" = $$ && \
+                       echo '{\"Version\":1,\"AccessKeyId\":\"a\",\"SecretAccessKey\":\"k\"}'";
+        let result = runner.run(command).await;
+        assert!(result.is_ok(), "the shell must lead its session: {result:?}");
+    }
+
+    #[tokio::test]
+    async fn error_quotes_the_end_of_the_standard_error_only() {
+        let runner = Runner::new(Duration::from_secs(30), Arc::new(SystemClock::new()));
+        let command = "echo printed; printf '%300s\\tno device\\n' begin >&2; exit 3";
+        let error = runner.run(command).await.expect_err("the program must fail").to_string();
+        let quoted = error.contains("begin\\tno device\")");
+        assert!(quoted && !error.contains("printed") && error.len() < 512, "{error}");
     }
 
     #[tokio::test]

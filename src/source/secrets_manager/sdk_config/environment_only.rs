@@ -5,13 +5,16 @@
 //! metadata and no need for STS. Without the code for these sources, the layer is smaller and
 //! starts faster.
 
-use super::settings::{Loaded, Settings, app_name, behavior, environment_credentials};
+use super::settings::{Settings, app_name, behavior, environment_credentials};
+use crate::clock::Moment;
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::{Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_secretsmanager::config::retry::RetryConfig;
 use aws_sdk_secretsmanager::config::{IdentityCache, StalledStreamProtectionConfig};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Loads the configuration of the AWS SDK from environment variables. If the variables contain no
 /// access key, the credentials come from the container credentials endpoint.
@@ -19,7 +22,7 @@ use aws_sdk_secretsmanager::config::{IdentityCache, StalledStreamProtectionConfi
     clippy::unused_async,
     reason = "the loader in sdk_default.rs is async, and both loaders have the same signature"
 )]
-pub(super) async fn load(settings: &Settings) -> Loaded {
+pub(super) async fn load(settings: &Settings) -> (SdkConfig, Duration) {
     let value = |name: &str| settings.environment.get(name).filter(|value| !value.is_empty());
     let is_true = |name: &str| value(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
     let region = settings
@@ -49,16 +52,23 @@ pub(super) async fn load(settings: &Settings) -> Loaded {
         .use_fips(is_true("AWS_USE_FIPS_ENDPOINT"))
         .use_dual_stack(is_true("AWS_USE_DUALSTACK_ENDPOINT"))
         .build();
-    Loaded { config, credentials_timeout: settings.attempt_timeout }
+    (config, settings.attempt_timeout)
 }
 
 /// An empty type in place of the state of the AWS profile files. The Lambda layer reads no such
 /// files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(in super::super) struct ProfileFiles;
 
-pub(in super::super) fn profile_files(_: &Settings) -> ProfileFiles {
-    ProfileFiles
+impl ProfileFiles {
+    pub(super) fn of(_: &BTreeMap<String, String>) -> Self {
+        Self
+    }
+
+    #[expect(clippy::unused_self, reason = "profile_files.rs has a method with the same signature")]
+    pub(in super::super) fn have_changed(&self, _: Moment) -> bool {
+        false
+    }
 }
 
 /// Returns the provider that gets credentials from the container credentials endpoint. The provider

@@ -4,9 +4,9 @@
 //! metadata and credential processes.
 
 use super::credential_process::{self, CredentialProcess};
-use super::settings::{Loaded, Settings, app_name, behavior, environment_credentials};
+use super::settings::{Settings, app_name, behavior, environment_credentials};
 use crate::source::secrets_manager::sdk_error::ProcessFailure;
-use aws_config::{ConfigLoader, Region, profile};
+use aws_config::{ConfigLoader, Region, SdkConfig, profile};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
@@ -15,6 +15,7 @@ use aws_sdk_secretsmanager::config::retry::RetryConfig;
 use aws_sdk_secretsmanager::config::{IdentityCache, StalledStreamProtectionConfig};
 use aws_types::os_shim_internal::{Env, Fs};
 use std::fmt;
+use std::time::Duration;
 
 /// Environment variables that make the AWS SDK of an application call Sidekey. The AWS SDK in the
 /// agent must ignore these variables. Otherwise the agent would call itself.
@@ -27,17 +28,18 @@ const PROCESS_PROFILE: &str = "sidekey-credential-process";
 /// Loads the configuration of the AWS SDK from all default sources of the AWS SDK, such as
 /// environment variables and profile files. Sidekey runs a `credential_process` itself, because the
 /// AWS SDK never ends a program that hangs.
-pub(super) async fn load(settings: &Settings) -> Loaded {
+///
+/// Also returns the maximum time for getting AWS credentials with this configuration.
+pub(super) async fn load(settings: &Settings) -> (SdkConfig, Duration) {
     let loader = loader(settings);
     let Some(process) = credential_process(settings).await else {
-        let credentials_timeout = settings.attempt_timeout;
-        return Loaded { config: loader.load().await, credentials_timeout };
+        return (loader.load().await, settings.attempt_timeout);
     };
     // After the program, the SDK may call STS to assume a role.
-    let credentials_timeout = settings.process_runner.timeout() + settings.attempt_timeout;
+    let timeout = settings.process_runner.timeout() + settings.attempt_timeout;
     let settings = settings.clone();
     let loader = loader.credentials_provider(ProcessProvider { process, settings });
-    Loaded { config: loader.load().await, credentials_timeout }
+    (loader.load().await, timeout)
 }
 
 /// Returns the `credential_process` that provides the AWS credentials, or `None` if the credentials
@@ -128,8 +130,15 @@ impl ProvideCredentials for ProcessProvider {
 /// profile `role_profile` with the credentials `printed` by a `credential_process`. Returns `None`
 /// if these credentials contain a character that is invalid in a profile file.
 fn with_process_profile(role_profile: &str, printed: &Credentials) -> Option<EnvConfigFiles> {
-    let mut text =
-        format!("[{role_profile}]\nsource_profile = {PROCESS_PROFILE}\n[{PROCESS_PROFILE}]\n");
+    let mut text = vec![
+        "[",
+        role_profile,
+        "]\nsource_profile = ",
+        PROCESS_PROFILE,
+        "\n[",
+        PROCESS_PROFILE,
+        "]\n",
+    ];
     for (name, value) in [
         ("aws_access_key_id", Some(printed.access_key_id())),
         ("aws_secret_access_key", Some(printed.secret_access_key())),
@@ -139,11 +148,12 @@ fn with_process_profile(role_profile: &str, printed: &Credentials) -> Option<Env
         if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
-        text += &format!("{name} = {value}\n");
+        text.extend([name, " = ", value, "\n"]);
     }
+    // `concat` allocates once, so that no copy of a key stays in freed memory.
     let files = EnvConfigFiles::builder()
         .include_default_config_file(true)
         .include_default_credentials_file(true)
-        .with_contents(EnvConfigFileKind::Credentials, text);
+        .with_contents(EnvConfigFileKind::Credentials, text.concat());
     Some(files.build())
 }

@@ -3,7 +3,7 @@
 
 #[cfg(feature = "host")]
 use super::credential_process::Runner;
-use aws_config::{AppName, BehaviorVersion, SdkConfig};
+use aws_config::{AppName, BehaviorVersion};
 use aws_credential_types::Credentials;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -23,11 +23,6 @@ pub(in super::super) struct Settings {
     pub(in super::super) attempt_timeout: Duration,
     #[cfg(feature = "host")]
     pub(in super::super) process_runner: Arc<Runner>,
-}
-
-pub(in super::super) struct Loaded {
-    pub(in super::super) config: SdkConfig,
-    pub(in super::super) credentials_timeout: Duration,
 }
 
 /// Returns the version of the AWS SDK's default settings. The version is fixed, so that an update
