@@ -3,6 +3,7 @@
 
 use super::http::connect_failure;
 use crate::source::{FetchError, FetchErrorKind};
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::RequestId;
@@ -180,6 +181,30 @@ pub(super) fn credentials_timeout() -> FetchError {
 const CREDENTIALS_TIMEOUT: &str =
     "Sidekey could not get AWS credentials: their provider did not respond in time";
 
+/// Checks that AWS can have issued the credentials. The SDK would panic while it signs a call with
+/// some control characters, and AWS would refuse the others without saying why.
+///
+/// # Errors
+///
+/// Returns an error that names the part of the credentials, but does not contain it.
+pub(super) fn check_credentials(credentials: &Credentials) -> Result<(), FetchError> {
+    let parts = [
+        ("access key id", Some(credentials.access_key_id())),
+        ("secret access key", Some(credentials.secret_access_key())),
+        ("session token", credentials.session_token()),
+    ];
+    let is_unusable = |part: &str| {
+        part.is_empty() || part.contains(|c: char| !c.is_ascii_graphic() || matches!(c, '"' | '\''))
+    };
+    match parts.into_iter().find(|(_, part)| part.is_some_and(is_unusable)) {
+        None => Ok(()),
+        Some((name, _)) => Err(no_credentials(&format!(
+            "the {name} in the AWS credentials is empty, or has a character that AWS never uses, such \
+             as a quote, a space or a line break; correct the profile or the program that provides it"
+        ))),
+    }
+}
+
 fn no_credentials(message: &str) -> FetchError {
     FetchError::new(FetchErrorKind::Credentials, "InternalFailure", message)
 }
@@ -248,6 +273,28 @@ mod tests {
             ("SomethingNew", FetchErrorKind::Invalid),
         ] {
             assert_eq!(kind_of(code), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn credentials_that_aws_cannot_have_issued_are_refused() {
+        let check = |id: &str, secret: &str, token: Option<&str>| {
+            let token = token.map(str::to_owned);
+            let credentials = Credentials::new(id, secret, token, None, "test");
+            check_credentials(&credentials).err().map(|error| error.message.to_string())
+        };
+        assert_eq!(check("AKIDEXAMPLE", "a/b+c=", Some("t==")), None);
+        assert_eq!(check("AKIDEXAMPLE", "a/b+c=", None), None);
+        for (id, secret, token, part) in [
+            ("AK\n", "s", None, "access key id"),
+            ("\"AK\"", "s", None, "access key id"),
+            ("", "s", None, "access key id"),
+            ("AK", "s\u{a0}", None, "secret access key"),
+            ("AK", "s", Some("t\nx"), "session token"),
+            ("AK", "s", Some(""), "session token"),
+        ] {
+            let problem = check(id, secret, token).expect("the credentials must be refused");
+            assert!(problem.contains(part), "{problem}");
         }
     }
 

@@ -167,6 +167,10 @@ impl Session {
             None => chain.timeout,
         };
         let provided = within(&*self.clock, timeout, chain.provider.provide_credentials()).await;
+        let provided = provided.map(|provided| {
+            let credentials = provided.map_err(|e| sdk_error::from_credentials_error(&e))?;
+            sdk_error::check_credentials(&credentials).map(|()| credentials)
+        });
         let error = match provided {
             Some(Ok(credentials)) => {
                 state.failed = None;
@@ -178,7 +182,7 @@ impl Session {
                 state.provider = self.is_snapshot.then_some(chain);
                 return Ok(self.cache(credentials, attempt, profile_files));
             }
-            Some(Err(error)) => sdk_error::from_credentials_error(&error),
+            Some(Err(error)) => error,
             None => sdk_error::credentials_timeout(),
         };
         self.failures.fetch_add(1, Ordering::Relaxed);
