@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex, oneshot};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 /// The maximum number of bytes that Sidekey reads from the output of a `credential_process`. AWS
@@ -110,7 +110,8 @@ struct Running {
     command: String,
     /// Passes a call that waits for the outcome to the task that runs the program.
     callers: UnboundedSender<oneshot::Sender<Outcome>>,
-    _task: AbortOnDropHandle<()>,
+    /// Contains one task. Dropping the set ends the task.
+    _task: JoinSet<()>,
 }
 
 impl Running {
@@ -149,7 +150,8 @@ impl Runner {
     fn start(&self, command: &str) -> Running {
         let (callers, waiting) = unbounded_channel();
         let (timeout, clock, text) = (self.timeout, self.clock.clone(), command.to_owned());
-        let task = tokio::spawn(async move {
+        let mut task = JoinSet::new();
+        task.spawn(async move {
             let mut messages = Vec::new();
             let outcome = within(&*clock, timeout, credentials(&text, &mut messages)).await;
             let outcome = outcome.unwrap_or_else(|| {
@@ -157,7 +159,7 @@ impl Runner {
             });
             offer(&*clock, outcome, waiting).await;
         });
-        Running { command: command.to_owned(), callers, _task: AbortOnDropHandle::new(task) }
+        Running { command: command.to_owned(), callers, _task: task }
     }
 }
 
