@@ -422,11 +422,11 @@ async fn deadline_of_head_starts_after_previous_answer_is_read() {
     assert!(body[length..].starts_with("HTTP/1.1 408"), "{body}");
 }
 
-/// Returns a request with an SQS event of 600 messages. Each message gets an error, so the answer is
+/// Returns a request with an SQS event of 3,000 messages. Each message gets an error, so the answer is
 /// streamed in several pieces.
 fn streamed_request() -> String {
     let record = |id: usize| format!(r#"{{"messageId":"{id}","body":"{{\"id\":\"app\"}}"}}"#);
-    let records: Vec<String> = (0..600).map(record).collect();
+    let records: Vec<String> = (0..3000).map(record).collect();
     let event = format!(r#"{{"Records":[{}]}}"#, records.join(","));
     let head = "POST /resolve HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
     format!("{head}content-length: {}\r\n\r\n{event}", event.len())
