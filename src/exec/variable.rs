@@ -111,13 +111,13 @@ pub(super) fn find(
 }
 
 /// Returns whether `value` is a reference to a secret after `sidekey:` in upper or lower case.
-/// Ignores quotes, spaces and other invisible characters around `value`.
+/// Ignores quotes, backslashes, spaces and other invisible characters around `value`.
 ///
 /// Other text after `Sidekey:` is no reference: `Sidekey: our secrets agent` is a description.
 fn is_misspelt_reference(value: &str) -> bool {
     let text = value.trim_matches(|c: char| {
         let is_quote_or_invisible =
-            "\"'`\u{feff}\u{200b}\u{201c}\u{201d}\u{2018}\u{2019}".contains(c);
+            "\"'`\\\u{feff}\u{200b}\u{201c}\u{201d}\u{2018}\u{2019}".contains(c);
         c.is_whitespace() || c.is_control() || is_quote_or_invisible
     });
     text.split_at_checked(PREFIX.len()).is_some_and(|(start, reference)| {
@@ -221,6 +221,7 @@ mod tests {
         for value in [
             "\"sidekey:app/db#user\"",
             "'sidekey:app/db#user'",
+            r#"\"sidekey:app/db#user\""#,
             "`sidekey:app/db`",
             "\u{201c}sidekey:app/db\u{201d}",
             "Sidekey:app/db#user",

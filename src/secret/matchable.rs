@@ -18,6 +18,9 @@ const ARN_PARTS: [ArnPart; 7] = [
     ("the name of a secret", |part| !part.is_empty()),
 ];
 
+/// The index of the part `secret` in [`ARN_PARTS`].
+const RESOURCE_TYPE: usize = 5;
+
 /// The reason why a pattern for secrets matches no secret. The error message says what to write
 /// instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -154,6 +157,9 @@ fn check_arn(glob: &Glob) -> Result<(), Unmatchable> {
     if parts.len() > ARN_PARTS.len() || !(has_all_parts || has_wildcard) {
         return Err(Unmatchable::ArnParts);
     }
+    if let Some(found) = parts.get(RESOURCE_TYPE).and_then(|part| other_resource_type(part)) {
+        return Err(Unmatchable::ArnPart { expected: ARN_PARTS[RESOURCE_TYPE].0, found });
+    }
     let placed = literals.take_while(|part| has_all_parts || part.is_some());
     for (part, (expected, is_valid)) in placed.zip(ARN_PARTS) {
         if let Some(found) = part.filter(|part| !is_valid(part)) {
@@ -161,6 +167,14 @@ fn check_arn(glob: &Glob) -> Result<(), Unmatchable> {
         }
     }
     Ok(())
+}
+
+/// Returns the beginning of a part of an ARN pattern if this beginning cannot be the word `secret`.
+/// In `arn:aws:secretsmanager:eu-north-1:123456789012:app/*`, this is `app/`.
+fn other_resource_type(part: &[Token]) -> Option<Box<str>> {
+    let wildcard = part.iter().position(|token| !matches!(token, Token::Char(_)));
+    let start = literal(&part[..wildcard?])?;
+    (!"secret".starts_with(&start)).then(|| start.into())
 }
 
 /// Returns the text of a part of a pattern, or `None` if this part contains a wildcard.
@@ -199,6 +213,8 @@ mod tests {
             "arn:aws-cn:secretsmanager:cn-*:123456789012:secret:*",
             "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-??????",
             "arn:*:secretsmanager:eu-north-?:[0-9]*:secret:app",
+            "arn:aws:secretsmanager:eu-north-1:123456789012:*",
+            "arn:aws:secretsmanager:eu-north-1:123456789012:sec*",
             &"a".repeat(512),
             &format!("{}*", "?".repeat(512)),
         ] {
@@ -257,6 +273,8 @@ mod tests {
             (&format!("{HOME}:"), "expected the name of a secret"),
             (&format!("{HOME}:app:*"), "the number of colons is wrong"),
             (HOME, "the number of colons is wrong"),
+            ("arn:aws:secretsmanager:eu-north-1:123456789012:app/*", "but found 'app/'"),
+            (&format!("{HOME}/app/*"), "but found 'secret/app/'"),
             (&format!("{HOME}:app/{{a}}"), "write one pattern for each alternative"),
         ] {
             let problem = problem(pattern).map(|problem| problem.to_string());

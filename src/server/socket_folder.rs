@@ -43,18 +43,26 @@ struct Access {
     mode: u32,
 }
 
-/// Checks the folder of the Unix socket and all folders above it, after resolving symbolic links in
-/// the path. The inner result says whether the folders are safe.
+/// Checks the folder of the Unix socket and all folders above it. Also checks the symbolic links in
+/// the path, because the owner of a link can point it to another folder. The inner result says
+/// whether the folders are safe.
 ///
 /// # Errors
 ///
 /// The outer result is an error if the system could not provide the owner and the mode of a folder.
 pub(super) fn check(folder: &Path) -> io::Result<Result<(), BadFolder>> {
-    let folder = folder.canonicalize()?;
+    let (real, given) = (folder.canonicalize()?, std::path::absolute(folder)?);
     let mut folders = Vec::new();
-    for folder in folder.ancestors() {
+    for folder in real.ancestors().chain(given.ancestors().skip(1)) {
         let found = folder.metadata()?;
         folders.push((folder, Access { uid: found.uid(), mode: found.mode() }));
+    }
+    for path in given.ancestors() {
+        let found = path.symlink_metadata()?;
+        if found.is_symlink() {
+            // Every symbolic link has mode 0777, which gives nobody access.
+            folders.push((path, Access { uid: found.uid(), mode: 0 }));
+        }
     }
     Ok(judge(&folders, geteuid().as_raw()))
 }

@@ -355,7 +355,11 @@ async fn unix_socket_in_another_users_folder_is_refused() {
     if std::os::unix::fs::chown(folder.path(), Some(OTHER), None).is_err() {
         return MissingTool::new("only root can give a folder to another user").skip_or_fail();
     }
-    for path in [folder.path().join("s"), own.join("s")] {
+    let target = TempFolder::new();
+    fs::set_permissions(target.path(), Permissions::from_mode(0o700)).expect("it is this user's");
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink(target.path(), &link).expect("the link can be created");
+    for path in [folder.path().join("s"), own.join("s"), link.join("s")] {
         let refused = refusal(setup.clone().with("SIDEKEY_SOCKET", path.display())).await;
         let expected = format!(
             "the folder {} belongs to another user (uid {OTHER}); set SIDEKEY_SOCKET to a path in a \
