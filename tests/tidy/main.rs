@@ -8,3 +8,4 @@ mod repository;
 mod imports;
 mod purity;
 mod docs;
+mod peers;
