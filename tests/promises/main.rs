@@ -48,6 +48,7 @@ mod connection_slots;
 mod policies;
 mod post_quantum;
 mod prefetch;
+mod readme;
 mod real_clients;
 mod resolve;
 mod resolve_random_bodies;
