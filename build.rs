@@ -54,8 +54,8 @@ fn row(convention: &Value) -> String {
 }
 
 /// Returns Rust source text that constructs a `RowField` (a struct in
-/// `src/convention/built_in.rs`). `name` and `field` come from the TOML table of a secret's fields.
-/// Each field there states `type` and `secret`, so these two keys need no defaults.
+/// `src/convention/built_in.rs`). `name` is the name of one field of a secret. `field` is the TOML
+/// table with the properties of this field.
 fn row_field(name: &str, field: &Value) -> String {
     let field_type = text(&field["type"]);
     let is_secret =

@@ -4,7 +4,7 @@
 //! The parsers ignore each field of an answer that the extension does not need. So such a field may
 //! be missing or invalid.
 //!
-//! Source: "Lambda Extensions API" in AWS's Lambda developer guide.
+//! Source: AWS's page *Lambda Extensions API* in the Lambda developer guide.
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HOST};

@@ -114,8 +114,9 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
 ///
 /// # Errors
 ///
-/// Returns the reason why the agent was not started: the function could not reach the agent at any
-/// address, or `SIDEKEY_ON_INIT_FAILURE` is `fail` and the start had a problem.
+/// Returns a message if the agent was not started. Either the agent could listen at no address, so
+/// the Lambda function could not reach it, or the start had a problem and `SIDEKEY_ON_INIT_FAILURE`
+/// is `fail`.
 async fn start(
     (listeners, failed): (Listeners, Vec<BindError>),
     loaded: Loaded,

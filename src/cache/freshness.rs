@@ -245,7 +245,7 @@ pub fn jitter(draw: f64) -> f64 {
 /// an upper bound. The bound doubles with each failure, but is at most `most`. `draw` is the random
 /// number, from `[0, 1)`.
 ///
-/// Source: "Exponential Backoff And Jitter" on AWS's architecture blog.
+/// Source: the article *Exponential Backoff And Jitter* on AWS's architecture blog.
 pub(crate) fn back_off(failures: u32, most: Duration, draw: f64) -> Duration {
     debug_assert!((0.0..1.0).contains(&draw), "the random number must lie in the range [0, 1)");
     let doublings = failures.saturating_sub(1).min(16);

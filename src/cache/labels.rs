@@ -81,9 +81,12 @@ impl Cache {
         (learned, newer.map(|entry| self.serve(entry, How::Miss)))
     }
 
-    /// Calls AWS for the version with the staging label `label`. Returns `None` if no version has
-    /// the label, if the call fails, or if a cached version has the label. `current` is the cached
-    /// current version.
+    /// Calls AWS for the version with the staging label `label`, and returns this version. Returns
+    /// `None` if no version has the label, or if the call fails. `current` is the cached current
+    /// version.
+    ///
+    /// If a cached version has the label, returns `None` without a call, because the caller finds
+    /// cached versions itself.
     async fn learn_label(
         &self,
         key: &Key,

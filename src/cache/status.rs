@@ -49,16 +49,16 @@ pub struct EntryStatus {
     /// Why the last refresh of the cached secret failed. `None` if no refresh has failed since the
     /// last successful fetch.
     pub problem: Option<Problem>,
-    /// The name of the set of rules for the secret's value, such as `sms-twilio`. `None` if there
-    /// are no rules for secrets with such names.
+    /// The name of the rules that the secret's value must obey, such as `sms-twilio`. Sidekey
+    /// chooses the rules by the secret's name. `None` if it has no rules for this name.
     pub(crate) convention: Option<Box<str>>,
     pub(crate) problems: Vec<ValueProblem>,
-    /// Whether the agent returns an error instead of the value, because the value breaks the rules
-    /// for secrets with such names.
+    /// Whether the agent returns an error instead of the secret's value, because the value breaks
+    /// its rules.
     pub(crate) withheld: bool,
 }
 
-/// One way in which a secret's value breaks the rules for secrets with such names.
+/// One way in which a secret's value breaks the rules that Sidekey chose by the secret's name.
 #[derive(Debug, Serialize)]
 pub(crate) struct ValueProblem {
     pub(crate) code: &'static str,
@@ -169,8 +169,8 @@ impl MissingStatus {
     }
 }
 
-/// Counts how often the values of cached secrets break the rules for secrets with such names.
-/// Returns each problem code, such as `missing`, with its count.
+/// Counts the problems in the values of cached secrets. Returns each problem code with its count.
+/// For example, the code `missing` means that a required field is missing.
 pub(super) fn problem_counts(state: &State) -> [(&'static str, usize); PROBLEM_KINDS] {
     let snapshot = state.snapshot.load();
     let codes: Vec<&str> = snapshot

@@ -112,7 +112,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
         let port = listeners.addresses().first().map_or(config.listen.port, SocketAddr::port);
         match generate_token(port) {
             Ok((token, file)) => {
-                tracing::info!(path = %file.path.display(), "no token is configured, so the agent wrote a random token to this file");
+                tracing::info!(path = %file.path.display(), "no token is configured, so the agent wrote a random token to the file in the field `path`");
                 config.tokens.push(token);
                 _token_file = Some(file);
             }

@@ -23,8 +23,8 @@ pub const PREFIX: &str = "PARAMETERS_SECRETS_EXTENSION_";
 /// AWS's variables change the same setting, the later one in this list wins: for example, the
 /// variable that turns the cache off overrides the TTL.
 ///
-/// Source: "AWS Parameters and Secrets Lambda Extension environment variables" in AWS's Secrets
-/// Manager user guide.
+/// Source: AWS's page *AWS Parameters and Secrets Lambda Extension environment variables* in the
+/// Secrets Manager user guide.
 pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT",

@@ -20,7 +20,8 @@ pub struct Contact {
     /// 127.0.0.1.
     pub(crate) address: Address,
     pub(crate) token: Option<Token>,
-    /// Whether the token is the value of `SIDEKEY_TOKEN`, and not of a variable of AWS.
+    /// Whether `token` comes from `SIDEKEY_TOKEN`. If not, `token` comes from another variable,
+    /// such as `AWS_SESSION_TOKEN`, or is `None`.
     is_token_own: bool,
     /// The port of the agent, even if `address` is a Unix socket. If no token is configured, the
     /// agent writes a generated token to a file. The name of this file contains the port.

@@ -215,7 +215,7 @@ fn log_config(
 
 /// Parses the value of `AWS_LAMBDA_LOG_LEVEL`, such as `DEBUG`.
 ///
-/// Source: "Log-level filtering" in AWS's Lambda developer guide.
+/// Source: AWS's page *Log-level filtering* in the Lambda developer guide.
 fn lambda_level(text: &str) -> Option<log::Level> {
     match text {
         "TRACE" => Some(log::Level::TRACE),

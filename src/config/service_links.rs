@@ -4,7 +4,7 @@
 //! Kubernetes sets such variables in each pod of the Service's namespace. Their names begin with
 //! `SIDEKEY_`, but they are not settings.
 //!
-//! Source: "Discovering services" in the documentation of Kubernetes.
+//! Source: the page *Discovering services* of the Kubernetes documentation.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -30,7 +30,7 @@ const ID_BYTES_MAX: usize = 256;
 
 /// The maximum size of one SQS message, in bytes.
 ///
-/// Source: "Amazon SQS message quotas" in AWS's SQS developer guide.
+/// Source: AWS's page *Amazon SQS message quotas* in the SQS developer guide.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
 pub(crate) enum Body<'a> {

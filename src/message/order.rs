@@ -12,7 +12,7 @@ use std::collections::HashSet;
 /// SQS delivers a failed message again. If the Lambda function had already handled a later message
 /// of the same group, the order would be wrong.
 ///
-/// Source: "Implementing partial batch responses" in AWS's Lambda developer guide.
+/// Source: AWS's page *Implementing partial batch responses* in the Lambda developer guide.
 pub(crate) fn blocked_messages<'a>(
     messages: impl IntoIterator<Item = (Option<&'a str>, bool)>,
 ) -> Vec<bool> {

@@ -6,7 +6,7 @@ use std::fmt;
 /// The number of random characters that Secrets Manager appends, after a hyphen, to a secret's name
 /// in the secret's ARN.
 ///
-/// Source: "What's in a secret" in AWS's Secrets Manager user guide.
+/// Source: AWS's page *What's in a secret* in the Secrets Manager user guide.
 const SUFFIX_LEN: usize = 6;
 
 /// The maximum length of the name of an AWS region, in bytes. The longest names that AWS uses have

@@ -161,8 +161,7 @@ pub enum BadReference {
     Twice {
         /// The part that the caller sent twice: `field`, `stage` or `version id`.
         part: &'static str,
-        /// The position of the repeated part in the reference to the secret, counted in characters
-        /// from 1.
+        /// Where this part begins in the text that names the secret, counted in characters from 1.
         at: usize,
     },
     /// Error: more than three parts follow the ARN. Only a field, a staging label and a version id
@@ -294,8 +293,8 @@ fn position(text: &str, byte: usize) -> usize {
 /// Splits the `valueFrom` of an ECS task definition into the secret's ARN and the parts after the
 /// ARN: field, staging label and version id. An empty part becomes `None`.
 ///
-/// Source: "Pass Secrets Manager secrets through Amazon ECS environment variables" in AWS's ECS
-/// developer guide.
+/// Source: AWS's page *Pass Secrets Manager secrets through Amazon ECS environment variables* in
+/// the ECS developer guide.
 fn split_value_from(text: &str) -> Result<(&str, [Option<Part<'_>>; 3]), BadReference> {
     const ARN_COLONS: usize = 6;
     let after_arn = match text.starts_with(ARN_START) {

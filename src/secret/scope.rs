@@ -97,8 +97,8 @@ impl Scope {
     /// Returns whether the patterns allow a fetched secret. `arn` and `name` are the full ARN and
     /// the name that AWS returned.
     ///
-    /// A pattern that is an ARN without wildcards also matches if only AWS's random suffix is
-    /// missing.
+    /// A pattern also matches if it is the secret's ARN without AWS's random suffix. A pattern for
+    /// names allows only secrets in `home`, the agent's own region and account.
     pub(crate) fn admits_answer(&self, arn: &Arn, name: &str, home: &Home) -> bool {
         let partial_len = arn.as_str().len() - arn.resource().len() + name.len();
         let partial = arn.as_str().get(..partial_len);

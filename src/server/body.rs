@@ -15,7 +15,7 @@ pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
 /// The maximum size of the body of a `/resolve` request, in bytes. Such a body may be a complete
 /// Lambda event, and Lambda allows events of at most 6 MB.
 ///
-/// Source: "Lambda quotas" in AWS's Lambda developer guide.
+/// Source: AWS's page *Lambda quotas* in the Lambda developer guide.
 pub(crate) const MESSAGES_BYTES_MAX: usize = 6 * 1024 * 1024;
 
 /// The initial capacity, in bytes, of the buffer for an HTTP body without a `Content-Length`

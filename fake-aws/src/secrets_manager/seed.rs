@@ -77,19 +77,19 @@ pub enum SeedError {
     /// Error: the seed contains two secrets with the same name.
     #[error("the secret `{name}` appears twice in the file: remove one of the two entries")]
     DuplicateName {
-        /// The name of the secret that the seed contains twice.
+        /// The name of the secret that caused the error: the seed contains it twice.
         name: String,
     },
     /// Error: Secrets Manager does not accept a name in the seed as the name of a secret.
     #[error("the secret name `{name}` is invalid: use 1 to 512 letters, digits or `/_+=.@!-`")]
     InvalidName {
-        /// The name that Secrets Manager does not accept.
+        /// The name in the seed that caused the error: Secrets Manager does not accept it.
         name: String,
     },
     /// Error: the value of a secret in the seed is neither a string nor an object.
     #[error("the value of the secret `{name}` is {found}: use a string or an object")]
     InvalidType {
-        /// The name of the secret whose value has the wrong type.
+        /// The name of the secret that caused the error: its value has the wrong type.
         name: String,
         /// The type of the value in words, such as `a number`.
         found: &'static str,
@@ -99,7 +99,7 @@ pub enum SeedError {
         "the value of `$binary` in the secret `{name}` is not base64: encode the bytes as base64"
     )]
     InvalidBase64 {
-        /// The name of the secret whose `$binary` value is not valid base64.
+        /// The name of the secret that caused the error: its `$binary` value is not base64.
         name: String,
     },
     /// Error: a secret value in the seed is empty, or larger than Secrets Manager allows.
@@ -107,7 +107,7 @@ pub enum SeedError {
         "the value of the secret `{name}` has {bytes} bytes: use 1 to {PLAINTEXT_BYTES_MAX} bytes"
     )]
     InvalidLength {
-        /// The name of the secret whose value is empty or too large.
+        /// The name of the secret that caused the error: its value is empty or too large.
         name: String,
         /// The size of the secret value in bytes.
         bytes: usize,

@@ -72,7 +72,8 @@ impl Simulation {
     }
 
     /// Starts a task that reads the secret with the name or ARN `id`. If `is_now` is `true`, the
-    /// task asks for a value that is newer than its request (`refreshNow`).
+    /// task acts like a caller with `refreshNow=true`: it asks for a value that Sidekey fetches
+    /// from AWS after the read has begun, and not for a cached value.
     pub(super) fn read(&mut self, id: &str, is_now: bool) {
         let asking = self.ask(id, is_now);
         self.readers.spawn(asking);

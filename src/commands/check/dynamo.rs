@@ -4,7 +4,7 @@
 /// The type of a value in DynamoDB's JSON. DynamoDB writes a value as an object with one key, which
 /// names the type, such as `{"S": "x"}` for a string.
 ///
-/// Source: "Data type descriptors" in AWS's DynamoDB developer guide.
+/// Source: AWS's page *Data type descriptors* in the DynamoDB developer guide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Type {
     /// A string, a number or binary data. DynamoDB writes such a value as a JSON string.

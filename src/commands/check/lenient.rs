@@ -12,8 +12,9 @@ use std::io::{self, BufRead, BufReader, Read};
 /// 6 MB.
 const STRING_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// The JSON escape of U+FFFD, the replacement character of Unicode. This escape is as long as the
-/// escape that it replaces, so line and column numbers in error messages stay correct.
+/// The JSON escape of U+FFFD, the replacement character of Unicode. This escape and the
+/// escape of a lone surrogate both have six bytes. So the replacement does not change the line and
+/// column numbers in error messages.
 const REPLACEMENT: &[u8] = b"\\ufffd";
 
 /// A stream of JSON text. It replaces each lone UTF-16 surrogate, such as `\ud83d`, by the

@@ -15,7 +15,8 @@ pub(super) struct Checked {
     /// The URL of the fake Secrets Manager from which the secrets were read. `None` if the secrets
     /// were read from AWS or from a configured endpoint.
     pub(super) fake: Option<String>,
-    /// An error message for each file of a folder that could not be searched.
+    /// One error message for each file that `sidekey check` could not search for secret names. The
+    /// files are in a folder that the user gave.
     pub(super) unsearched: Vec<String>,
 }
 

@@ -20,12 +20,12 @@ pub(super) const VIA_SERVICE: &str = "kms:ViaService";
 /// The maximum total length of all inline policies of an IAM role, in characters without white
 /// space.
 ///
-/// Source: "IAM and AWS STS quotas" in AWS's IAM user guide.
+/// Source: AWS's page *IAM and AWS STS quotas* in the IAM user guide.
 const INLINE_CHARS_MAX: usize = 10_240;
 
 /// The maximum length of one managed policy of IAM, in characters without white space.
 ///
-/// Source: "IAM and AWS STS quotas" in AWS's IAM user guide.
+/// Source: AWS's page *IAM and AWS STS quotas* in the IAM user guide.
 const MANAGED_CHARS_MAX: usize = 6_144;
 
 /// The expressions of a SAM template for the partition, region and account of an ARN. Each

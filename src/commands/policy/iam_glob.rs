@@ -4,7 +4,7 @@
 //! The comparison is case-sensitive, like the resources of IAM. IAM ignores the case of actions, so
 //! a caller that compares actions must pass them in lower case.
 //!
-//! Source: "IAM JSON policy elements: Resource" in AWS's IAM user guide.
+//! Source: AWS's page *IAM JSON policy elements: Resource* in the IAM user guide.
 
 /// Returns whether the pattern `wide` matches every string that the pattern `narrow` matches.
 ///

@@ -165,11 +165,12 @@ fn denied_by(one: &ParsedStatement, action: &str, resource: &str) -> Option<Lack
     is_partial.then_some(LackReason::PerhapsDenied { statement })
 }
 
-/// Returns the ARNs in a statement that may be the ARN of the secret that the user gave by name.
-/// `resource` is the pattern for this secret: it ends in [`SUFFIX`] in place of the random suffix.
+/// Finds the full ARN of a secret in a policy statement, if the user gave only the secret's name.
+/// The random suffix at the end of the ARN is then unknown, so several ARNs are possible.
 ///
-/// Returns nothing if `resource` matches secrets with different names, because one ARN cannot be
-/// the ARN of all these secrets.
+/// `selection` has the statement's ARNs. `resource` is the needed ARN, with [`SUFFIX`] in place of
+/// the random suffix. If its name contains wildcards, the result is empty, because one ARN is not
+/// enough for several secrets.
 fn possible_arns(selection: &Selection, resource: &str) -> Vec<String> {
     let Selection::Only(patterns) = selection else { return Vec::new() };
     if resource.strip_suffix(SUFFIX).is_none_or(has_wildcard) {

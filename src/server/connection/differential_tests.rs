@@ -341,13 +341,17 @@ impl Pair {
         Client { socket, served: server.serve(other, stop.clone(), ways), stop }
     }
 
-    /// Checks that two clients with the same steps have the same fate.
+    /// Sends the same input to both servers. Checks that they send equal answers, and that both
+    /// close the connection or both keep it open.
     async fn check(&self, steps: &[Step<'_>], what: &str) {
         let [mut direct, mut by_hyper] =
             [Ways::DirectAndHyper, Ways::HyperOnly].map(|ways| self.client(ways, PIPE_BYTES));
         tokio::join!(direct.take(steps, &self.clock), by_hyper.take(steps, &self.clock));
         let (direct, by_hyper) = tokio::join!(direct.fate(), by_hyper.fate());
-        assert_eq!(direct, by_hyper, "both servers must behave alike for {what}: {steps:?}");
+        assert_eq!(
+            direct, by_hyper,
+            "both servers must respond in the same way to {what}: {steps:?}"
+        );
     }
 
     /// Compares the metrics, except those of the process and of durations.
@@ -357,7 +361,7 @@ impl Pair {
             let own = |line: &&str| line.starts_with("sidekey_") && !line.contains("_bucket");
             text.lines().filter(own).map(str::to_owned).collect::<Vec<_>>()
         });
-        assert_eq!(direct, by_hyper, "both servers must count alike, until {what}");
+        assert_eq!(direct, by_hyper, "both servers must have equal metrics after {what}");
     }
 }
 
@@ -385,7 +389,7 @@ async fn reads_split_at_every_byte_are_answered_alike() {
         pair.check(&[first, wait, Step::Stop, wait, second], "a stop between three reads").await;
         pair.check(&[first, Step::Wait(HEAD_TIME_MAX + MOMENT), second], "a slow client").await;
     }
-    pair.compare_metrics("the last split");
+    pair.compare_metrics("the last read that arrived in two parts");
 }
 
 /// A client that reads slowly gets the same answer as other clients, even if it closes its sending
@@ -419,7 +423,7 @@ async fn slow_readers_get_complete_answers() {
 }
 
 /// Random input is answered alike: status, headers and body. The connection is closed alike, and
-/// the metrics count alike. The last quarter of the inputs reads stale values.
+/// the metrics are equal. The last quarter of the inputs reads stale values.
 #[tokio::test(start_paused = true)]
 #[expect(clippy::disallowed_methods, reason = "CI sets the number of inputs")]
 async fn random_input_is_answered_alike_with_and_without_hyper() {
@@ -433,10 +437,10 @@ async fn random_input_is_answered_alike_with_and_without_hyper() {
         }
         let mut inputs = Inputs(fastrand::Rng::with_seed(seed));
         let bytes = inputs.bytes();
-        pair.check(&inputs.steps(&bytes), &format!("the seed {seed}")).await;
+        pair.check(&inputs.steps(&bytes), &format!("the random input with the seed {seed}")).await;
         if seed % COMPARED_AFTER == 0 {
-            pair.compare_metrics(&format!("the seed {seed}"));
+            pair.compare_metrics(&format!("the random input with the seed {seed}"));
         }
     }
-    pair.compare_metrics("the last seed");
+    pair.compare_metrics("the last random input");
 }

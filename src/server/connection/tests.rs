@@ -255,7 +255,8 @@ async fn unreadable_head_gets_error_with_body() {
     }
 }
 
-/// Returns a request with this number of headers. Each header but one has the value `value`.
+/// Returns an HTTP request with `number` headers. One header contains the token. Each of the other
+/// headers has the value `value`.
 fn with_headers(number: usize, value: &str) -> String {
     let headers = format!("x: {value}\r\n").repeat(number - 1);
     format!("GET /ping HTTP/1.1\r\n{headers}x-vault-token: good\r\n\r\n")

@@ -53,8 +53,9 @@ enum CredentialValue {
 }
 
 impl Credentials {
-    /// Stores the outcome of reading the secret with the name or ARN `reference`. `found` contains
-    /// the requested field, or `None` if the full value is requested.
+    /// Stores the outcome of reading the secret with the name or ARN `reference`. `found` is either
+    /// the error of the read, or the secret with the name of the requested field. Instead of this
+    /// name, it contains `None` if the request asks for the full value.
     pub(in crate::server) fn insert(
         &mut self,
         reference: Arc<str>,

@@ -23,14 +23,14 @@ pub(in super::super) struct Wanted<'a> {
     pub(in super::super) conventions: &'a Conventions,
 }
 
-/// The position of the search in a JSON value. Of a position that is longer than
-/// [`LOCATION_BYTES_MAX`], only the beginning is kept, because the keys of a file may be very long.
+/// The place in a JSON file that the search has reached, such as `Items[0].name`. The text is cut
+/// off after about [`LOCATION_BYTES_MAX`] bytes, because the keys of a file may be very long.
 #[derive(Debug, Default)]
 struct Location(String);
 
 impl Write for Location {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // A position that was cut has more bytes than the maximum, so the report shows the cut.
+        // A text that was cut off has more bytes than the maximum, so the report shows the cut.
         let room = (LOCATION_BYTES_MAX + char::MAX_LEN_UTF8).saturating_sub(self.0.len());
         self.0.push_str(&text[..text.floor_char_boundary(room)]);
         Ok(())
@@ -40,7 +40,7 @@ impl Write for Location {
 pub(super) struct Walk<'a> {
     wanted: Wanted<'a>,
     candidates: &'a mut Candidates,
-    /// The position of the search in the current JSON value, such as `Items[0].name`. The search
+    /// The path from the start of the file to the JSON value that the search reads now. The search
     /// changes this one string instead of making copies.
     location: Location,
     /// The number of JSON strings around the current JSON value. It is 0 for a value of the file
@@ -104,8 +104,8 @@ impl<'a> Walk<'a> {
         E::custom(too_many)
     }
 
-    /// Appends the key of an object's member, or the index of a list's item, to the location of the
-    /// search. Returns the previous length of the location, which the caller later restores.
+    /// Appends the key of an object's member, or the index of a list's item, to `location`. Returns
+    /// the previous length of `location`. The caller later cuts `location` to this length.
     fn enter(&mut self, step: impl Display) -> usize {
         let length = self.location.0.len();
         let _ = write!(self.location, "{step}");
@@ -150,8 +150,9 @@ impl<'a> Node<'_, 'a> {
         }
     }
 
-    /// Records an empty name if a configured path leads to this value, which is not a string.
-    /// `sidekey check` then reports the location as a mistake.
+    /// Handles a JSON value that is not a string. If a path of `SIDEKEY_RESOLVE_PATHS` leads to it,
+    /// the value should be a secret's name. This function then records an empty name, which is
+    /// invalid, so `sidekey check` reports the place as a mistake.
     fn not_text<E: Error>(&mut self) -> Result<(), E> {
         match self.targets.iter().any(Target::is_reached) {
             true => self.walk.add(""),
@@ -159,8 +160,8 @@ impl<'a> Node<'_, 'a> {
         }
     }
 
-    /// Adds all configured paths to the paths that may lead into this object, because a path may
-    /// begin at any object of the file.
+    /// Begins to follow all paths of `SIDEKEY_RESOLVE_PATHS` at this JSON object, because a path
+    /// may begin at any object of the file, not only at the outermost object.
     fn begin_paths(&mut self) {
         let paths = self.walk.wanted.paths.iter();
         self.targets.extend(paths.map(|path| Target { path, depth: 0 }));

@@ -196,7 +196,8 @@ async fn credentials(command: &str, messages: &mut Vec<u8>) -> Outcome {
     // A session of its own has no terminal. A program that asks the user for a code fails at once,
     // but in the agent's session the system would stop the program until its deadline.
     shell.wrap(ProcessSession);
-    // The wrapper around the child would wait for all processes of the session.
+    // `into_inner` gives the plain child, because the wrapper would wait for all processes of the
+    // session.
     let mut child = shell.spawn().map_err(|_| ProcessFailure::NotStarted)?.into_inner();
     let mut group = Group::of(child.id());
     let (stdout, stderr) = (child.stdout().take(), child.stderr().take());
@@ -253,8 +254,8 @@ async fn read(stream: Option<impl AsyncRead + Unpin>) -> Zeroizing<Vec<u8>> {
     bytes
 }
 
-/// The process group of a running `credential_process`, which leads its session. Dropping this value kills all processes of
-/// the group.
+/// The processes that a call of `credential_process` started: the shell and its child processes,
+/// which form one process group. Dropping this value kills all of them.
 struct Group(Option<Pid>);
 
 impl Group {
@@ -275,8 +276,8 @@ impl Drop for Group {
 /// Parses the JSON that a `credential_process` prints. Returns `None` if the JSON contains no valid
 /// credentials.
 ///
-/// Source: "Sourcing credentials with an external process" in AWS's reference of SDKs and tools.
-/// Like the AWS SDK, ignores the case of the JSON keys.
+/// Source: AWS's page *Sourcing credentials with an external process* in the reference of SDKs and
+/// tools. Like the AWS SDK, this function ignores the case of the JSON keys.
 fn parse(output: &[u8]) -> Option<Credentials> {
     // The values are borrowed, so that no copy of a key stays in freed memory.
     let object: BTreeMap<String, &RawValue> = serde_json::from_slice(output).ok()?;
@@ -404,7 +405,7 @@ mod tests {
         let command = "test \"$(cut -d ' ' -f 6 /proc/$$/stat)\" = $$ && \
                        echo '{\"Version\":1,\"AccessKeyId\":\"a\",\"SecretAccessKey\":\"k\"}'";
         let result = runner.run(command).await;
-        assert!(result.is_ok(), "the shell must lead its session: {result:?}");
+        assert!(result.is_ok(), "the shell must run in a new session: {result:?}");
     }
 
     #[tokio::test]
