@@ -19,7 +19,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 const TTL: Duration = Duration::from_secs(60);
-const SECOND: Duration = Duration::from_secs(1);
 const ROLE: &str = "arn:aws:iam::123456789012:role/app";
 
 /// Starts a fake with one secret. The fake accepts only this session token.
@@ -497,21 +496,17 @@ async fn changed_credentials_file_is_noticed_before_the_next_call() {
     sidekey.read("app/db").await;
     assert_eq!(last_token(&fake).as_deref(), Some("session-1"));
 
-    // The agent checks the files at most once per second.
-    sidekey.advance(SECOND);
     folder.write("credentials", &keys("session-two"));
     sidekey.read("app/overwritten").await;
     assert_eq!(last_token(&fake).as_deref(), Some("session-two"));
 
     let replacement = folder.write("replacement", &keys("session-three"));
     fs::rename(replacement, &path).expect("the file can be replaced");
-    sidekey.advance(SECOND);
     sidekey.read("app/replaced").await;
     assert_eq!(last_token(&fake).as_deref(), Some("session-three"));
 
     // A file without credentials, as while it is written, does not replace valid credentials.
     folder.write("credentials", "[default]\n");
-    sidekey.advance(SECOND);
     sidekey.read("app/half-written").await;
     assert_eq!(last_token(&fake).as_deref(), Some("session-three"));
 }

@@ -22,7 +22,6 @@ pub(super) use profile_files::ProfileFiles;
 use sdk_default as loader;
 pub(super) use settings::Settings;
 
-use crate::clock::Moment;
 use aws_config::SdkConfig;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use std::sync::Arc;
@@ -39,8 +38,8 @@ pub(super) struct ProviderChain {
 
 impl ProviderChain {
     /// Returns whether an AWS profile file has changed since this chain read the file.
-    pub(super) fn is_outdated(&self, now: Moment) -> bool {
-        self.profile_files.have_changed(now)
+    pub(super) fn is_outdated(&self) -> bool {
+        self.profile_files.have_changed()
     }
 }
 

@@ -156,7 +156,7 @@ impl Session {
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
         let began = self.clock.now();
         let chain = match state.provider.take() {
-            Some(chain) if !chain.is_outdated(began) => chain,
+            Some(chain) if !chain.is_outdated() => chain,
             _ => sdk_config::load(&self.settings).await.1,
         };
         self.timeout.store(Arc::new(chain.timeout));
@@ -238,7 +238,7 @@ impl Session {
             true => cached.attempt > attempts_before,
             false => {
                 let now = self.clock.now();
-                cached.validity(now).is_usable() && !cached.profile_files.have_changed(now)
+                cached.validity(now).is_usable() && !cached.profile_files.have_changed()
             }
         };
         is_usable.then_some(cached)

@@ -66,7 +66,7 @@ impl ProfileFiles {
     }
 
     #[expect(clippy::unused_self, reason = "profile_files.rs has a method with the same signature")]
-    pub(in super::super) fn have_changed(&self, _: Moment) -> bool {
+    pub(in super::super) fn have_changed(&self) -> bool {
         false
     }
 }
