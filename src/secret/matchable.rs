@@ -157,7 +157,11 @@ fn check_arn(glob: &Glob) -> Result<(), Unmatchable> {
     if parts.len() > ARN_PARTS.len() || !(has_all_parts || has_wildcard) {
         return Err(Unmatchable::ArnParts);
     }
-    if let Some(found) = parts.get(RESOURCE_TYPE).and_then(|part| other_resource_type(part)) {
+    // A wildcard before this part may match colons, so it would be unknown where the part begins.
+    let is_placed = literals.clone().take(RESOURCE_TYPE).all(|part| part.is_some());
+    if let Some(part) = parts.get(RESOURCE_TYPE).filter(|_| is_placed)
+        && let Some(found) = other_resource_type(part)
+    {
         return Err(Unmatchable::ArnPart { expected: ARN_PARTS[RESOURCE_TYPE].0, found });
     }
     let placed = literals.take_while(|part| has_all_parts || part.is_some());
