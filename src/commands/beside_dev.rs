@@ -7,8 +7,8 @@ use crate::config::vars::{Overridden, Vars};
 /// a file. If one of these variables is set, `sidekey check` reads from there, and not from the
 /// fake Secrets Manager of a running `sidekey dev`.
 ///
-/// The files `~/.aws/config` and `~/.aws/credentials` are no such choice, because they exist on
-/// most machines of developers. `AWS_REGION` is none either, because it chooses no account.
+/// The files `~/.aws/config` and `~/.aws/credentials` do not count as such a choice, because most
+/// developers have these files. `AWS_REGION` does not count either, because it chooses no account.
 const CHOICES: [&str; 12] = [
     "SIDEKEY_CONFIG",
     "SIDEKEY_ENDPOINT",
