@@ -21,6 +21,8 @@ mod negative_cache;
 mod epoch;
 mod state;
 pub(crate) mod status;
+mod fetched;
+mod gather;
 mod upstream;
 mod logged_versions;
 mod publisher;

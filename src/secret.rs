@@ -1,7 +1,8 @@
-//! Types for secrets: their values, names and ARNs, and patterns for their names.
+//! Types for secrets and parameters: their values, names and ARNs, and patterns for their names.
 //!
 //! This module uses no sockets, no clocks and no part of the AWS SDK.
 
+pub mod service;
 pub mod value;
 pub mod version;
 pub(crate) mod name;

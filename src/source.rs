@@ -1,5 +1,5 @@
-//! Defines the trait [`Source`] for services that provide secrets, its errors, and its
-//! implementation for AWS Secrets Manager.
+//! Defines the trait [`Source`] for services that provide secrets and parameters, its errors, and
+//! its implementation for AWS.
 
 pub mod secrets_manager;
 
@@ -14,20 +14,22 @@ use std::time::Duration;
 /// cheap compared with a network call.
 pub type FetchFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, FetchError>> + Send + 'a>>;
 
-/// A service from which the agent fetches secrets, such as AWS Secrets Manager.
+/// The services from which the agent fetches secrets and parameters: AWS Secrets Manager and AWS
+/// Parameter Store, or a replacement in a test.
 pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// Returns the maximum duration of one fetch. The source itself ends a fetch after this time.
     /// If a fetch took much longer, Lambda froze the process during the fetch.
     fn deadline(&self) -> Duration;
 
-    /// Fetches one version of one secret. The source does not retry failed fetches, because the
+    /// Fetches one version of one secret or parameter. The source does not retry failed fetches, because the
     /// cache decides about retries.
     fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version>;
 
-    /// Fetches the current versions of several secrets with one call. The results have the same
-    /// order as `keys`.
+    /// Fetches several secrets or several parameters with one call. The results have the same order
+    /// as `keys`.
     ///
-    /// `keys` contains at most [`BATCH_MAX`] secret names or ARNs. Names and ARNs must not be
+    /// `keys` contains the current versions of at most [`BATCH_MAX`] secrets, or any versions of at
+    /// most [`PARAMETERS_BATCH_MAX`] different parameters of one region. Names and ARNs must not be
     /// mixed.
     fn fetch_batch<'a>(
         &'a self,
@@ -39,6 +41,11 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
 ///
 /// Source: `SecretIdList` of `BatchGetSecretValue` in AWS's API reference.
 pub const BATCH_MAX: usize = 20;
+
+/// The maximum number of parameters in one call of `GetParameters`.
+///
+/// Source: `Names` of `GetParameters` in AWS's API reference.
+pub(crate) const PARAMETERS_BATCH_MAX: usize = 10;
 
 /// An error that occurred when the agent fetched a secret.
 ///

@@ -9,7 +9,7 @@ use sidekey::secret::reference::SecretId;
 use sidekey::secret::scope::{Home, Scope};
 use sidekey::secret::selector::Selector;
 use sidekey::secret::value::SecretValue;
-use sidekey::secret::version::{AWSCURRENT, Content, Version};
+use sidekey::secret::version::{AWSCURRENT, Content, Details, Version};
 use sidekey::source::{FetchError, FetchFuture, Source};
 use sidekey::telemetry::metrics::Metrics;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ fn version() -> Version {
         arn: "arn:aws:secretsmanager:eu-north-1:123456789012:secret:bench/secret-AbC123".into(),
         name: NAME.into(),
         id: "a1b2c3d4-5678-90ab-cdef-EXAMPLE11111".into(),
-        labels: vec![AWSCURRENT.into()],
+        details: Details::Secret { labels: vec![AWSCURRENT.into()] },
         created: None,
         content: Content::Text(SecretValue::from("of the bench".to_owned())),
     }

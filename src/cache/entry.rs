@@ -9,10 +9,10 @@ use crate::clock::Moment;
 use crate::secret::field::Fields;
 use crate::secret::selector::Selector;
 use crate::secret::value::SecretValue;
-use crate::secret::version::Version;
+use crate::secret::version::{Details, Version};
 use bytes::Bytes;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::Notify;
 
 /// One cached version of a secret. The value in an entry never changes: a refresh makes a new
@@ -50,7 +50,7 @@ impl Entry {
         draw: f64,
     ) -> Self {
         Self {
-            etag: etag(&version.id),
+            etag: etag(&version),
             jitter: freshness::jitter(draw),
             version,
             selector,
@@ -143,7 +143,17 @@ impl Entry {
     }
 }
 
-fn etag(version_id: &str) -> Bytes {
+/// Returns the entity tag of a version, or no bytes if the version's id is not valid in a header.
+///
+/// A parameter that was deleted and created again has the same version numbers as before, so the
+/// tag of a parameter also contains the time of its last change in milliseconds.
+fn etag(version: &Version) -> Bytes {
+    let version_id = &*version.id;
+    if let Details::Parameter(_) = version.details {
+        let changed = version.created.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let millis = changed.unwrap_or_default().as_millis();
+        return Bytes::from(format!("\"{version_id}-{millis}\""));
+    }
     let is_valid = version_id.bytes().all(|byte| byte >= b' ' && byte != 127);
     if is_valid { Bytes::from(format!("\"{version_id}\"")) } else { Bytes::new() }
 }

@@ -12,8 +12,9 @@ use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::scope::{Home, Scope};
 use crate::secret::selector::Selector;
+use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
-use crate::secret::version::{Content, Version};
+use crate::secret::version::{Content, Details, Parameter, ParameterKind, Version};
 use crate::source::{FetchError, FetchErrorKind, FetchFuture, Source};
 use crate::telemetry::metrics::Metrics;
 use std::collections::HashMap;
@@ -145,10 +146,10 @@ impl Source for ScriptedSource {
 /// number and the staging labels of each version of the secret `name`.
 fn labelled(name: &str, versions: &[(u32, &[&str])], key: &Key) -> Result<Version, FetchError> {
     let mut versions = versions.iter().map(|(n, labels)| Version {
-        labels: labels.iter().map(|label| (*label).into()).collect(),
+        details: Details::Secret { labels: labels.iter().map(|label| (*label).into()).collect() },
         ..version(name, *n, key)
     });
-    let wanted = versions.find(|version| key.selector.selects(version));
+    let wanted = versions.find(|version| key.selector.selects(&key.selector, version));
     wanted.ok_or_else(|| error(FetchErrorKind::NotFound))
 }
 
@@ -157,25 +158,36 @@ fn error(kind: FetchErrorKind) -> FetchError {
 }
 
 pub(super) fn arn(name: &str) -> String {
-    format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}-AbC123")
+    match name.strip_prefix("ssm:/") {
+        Some(name) => format!("arn:aws:ssm:eu-north-1:123456789012:parameter/{name}"),
+        None => format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}-AbC123"),
+    }
 }
 
-/// Makes version number `n` of the secret `name`, created `n` seconds after 1970. The version has
-/// the staging label for which `key` asks.
+/// Makes version number `n` of the secret or parameter `name`, created `n` seconds after 1970. The
+/// version of a secret has the staging label for which `key` asks.
 pub(super) fn version(name: &str, n: u32, key: &Key) -> Version {
+    if key.id.service() == Service::ParameterStore {
+        return parameter(name, n);
+    }
     let labels = key.selector.stage().into_iter().map(Into::into).collect();
     Version {
         arn: arn(name).into(),
         name: name.into(),
         id: format!("v{n}").into(),
-        labels,
+        details: Details::Secret { labels },
         created: Some(SystemTime::UNIX_EPOCH + n * SECOND),
         content: Content::Text(SecretValue::from(format!("value {n}"))),
     }
 }
 
 pub(super) fn key(id: &str) -> Key {
-    Key { id: SecretId::parse(id).unwrap(), selector: Selector::current() }
+    let id = SecretId::parse(id).unwrap();
+    let selector = match id.service() {
+        Service::SecretsManager => Selector::current(),
+        Service::ParameterStore => Selector::parameter(None, None, false),
+    };
+    Key { id, selector }
 }
 
 /// Makes a configuration rule for the secrets whose names match `pattern`. All settings of the rule
@@ -308,4 +320,16 @@ pub(super) fn ok(id: &str, how: How) -> Result<(String, How), String> {
 
 pub(super) fn failed(kind: &str) -> Result<(String, How), String> {
     Err(kind.to_owned())
+}
+
+fn parameter(name: &str, n: u32) -> Version {
+    let kind = ParameterKind::SecureString;
+    Version {
+        arn: arn(name).into(),
+        name: name.trim_start_matches("ssm:").into(),
+        id: n.to_string().into(),
+        details: Details::Parameter(Parameter { number: n.into(), kind, data_type: None }),
+        created: Some(SystemTime::UNIX_EPOCH + n * SECOND),
+        content: Content::Text(SecretValue::from(format!("value {n}"))),
+    }
 }

@@ -138,7 +138,7 @@ mod tests {
         let (current, versions) = cache.labelled_versions(&key, current, started).await;
         let mut versions: Vec<String> = versions
             .iter()
-            .map(|entry| format!("{} {}", entry.version.id, entry.version.labels.join(" ")))
+            .map(|entry| format!("{} {}", entry.version.id, entry.version.labels().join(" ")))
             .collect();
         versions.sort();
         (current.entry.version.id.to_string(), versions)

@@ -102,14 +102,14 @@ mod tests {
     use crate::convention::field::{Field, FieldType};
     use crate::convention::marker::Marker;
     use crate::convention::pattern::NamePattern;
-    use crate::secret::version::Content;
+    use crate::secret::version::{Content, Details};
 
     fn version(name: &str, text: &str) -> Version {
         Version {
             arn: "arn:aws:secretsmanager:eu-north-1:123456789012:secret:x-AbC123".into(),
             name: name.into(),
             id: "v1".into(),
-            labels: Vec::new(),
+            details: Details::Secret { labels: Vec::new() },
             created: None,
             content: Content::Text(text.to_owned().into()),
         }

@@ -6,7 +6,7 @@ use super::state::Missing;
 use super::writer::Writer;
 use crate::clock::{Moment, within};
 use crate::secret::key::Key;
-use crate::secret::reference::SecretId;
+use crate::secret::service::Service;
 use crate::source::BATCH_MAX;
 use std::time::Duration;
 
@@ -147,11 +147,10 @@ impl Underway {
 /// Returns whether a batch call may fetch `key`. A batch call fetches only current versions, and
 /// only from the region `home` of Sidekey's own configuration.
 fn is_batchable(mode: Mode, listed: usize, key: &Key, home: &str) -> bool {
-    let is_at_home = match &key.id {
-        SecretId::Name(_) => true,
-        SecretId::Arn(arn) => arn.region() == home,
-    };
-    mode.tries_batches(listed) && is_at_home && key.selector.is_current()
+    mode.tries_batches(listed)
+        && key.id.service() == Service::SecretsManager
+        && key.id.region().is_none_or(|region| region == home)
+        && key.selector.is_current()
 }
 
 /// Fetches secrets by batch calls of up to 20 secrets. If a batch call fails and `mode` allows no
@@ -161,7 +160,7 @@ async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
     // A batch call identifies its answers by the names of the secrets. An ARN may belong to another
     // account that has a secret of the same name, so names and ARNs go into separate batches.
     let (names, arns): (Vec<_>, Vec<_>) =
-        landings.into_iter().partition(|landing| matches!(landing.key().id, SecretId::Name(_)));
+        landings.into_iter().partition(|landing| !landing.key().id.is_arn());
     for mut remaining in [names, arns] {
         while !remaining.is_empty() {
             let chunk: Vec<Landing> = remaining.drain(..remaining.len().min(BATCH_MAX)).collect();

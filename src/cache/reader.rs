@@ -252,7 +252,8 @@ impl Cache {
         let snapshot = self.state.snapshot.load();
         let secret = snapshot.secret(key.id.as_str());
         secret.is_some_and(|secret| *secret.arn == *entry.version.arn)
-            && (entry.selector == key.selector || key.selector.selects(&entry.version))
+            && (entry.selector == key.selector
+                || key.selector.selects(&entry.selector, &entry.version))
     }
 
     /// Chooses the secret name or ARN, and the staging label or version id, for the call that

@@ -31,13 +31,8 @@ pub(crate) fn judge(
     seen: Option<Duration>,
     may_serve: bool,
 ) -> Verdict {
-    let is_older = match (cached.created, answer.created) {
-        (Some(cached), Some(answer)) => answer < cached,
-        // If a version has no creation date, the order is unknown, and the answer is accepted.
-        _ => false,
-    };
     let is_agreed = seen.is_some_and(|seen| seen >= AGREE_AFTER);
-    if is_older && cached.id != answer.id && may_serve && !is_agreed {
+    if answer.is_older_than(cached) && cached.id != answer.id && may_serve && !is_agreed {
         Verdict::HoldBack
     } else {
         Verdict::Accept
@@ -48,7 +43,7 @@ pub(crate) fn judge(
 mod tests {
     use super::*;
     use crate::secret::value::SecretValue;
-    use crate::secret::version::Content;
+    use crate::secret::version::{Content, Details, Parameter, ParameterKind};
     use std::time::SystemTime;
 
     fn version(id: &str, created: Option<u64>) -> Version {
@@ -56,7 +51,7 @@ mod tests {
             arn: "arn".into(),
             name: "name".into(),
             id: id.into(),
-            labels: Vec::new(),
+            details: Details::Secret { labels: Vec::new() },
             created: created.map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at)),
             content: Content::Text(SecretValue::from(String::new())),
         }
@@ -81,6 +76,24 @@ mod tests {
         check("v1", Some(19), None, Verdict::HoldBack);
         check("v1", Some(19), Some(0.999), Verdict::HoldBack);
         check("v1", Some(19), Some(1.0), Verdict::Accept);
+    }
+
+    #[test]
+    fn parameters_are_ordered_by_their_version_numbers() {
+        let parameter = |number: u64| Version {
+            id: number.to_string().into(),
+            details: Details::Parameter(Parameter {
+                number,
+                kind: ParameterKind::String,
+                data_type: None,
+            }),
+            ..version("", Some(20))
+        };
+        for (answer, expected) in
+            [(9, Verdict::HoldBack), (10, Verdict::Accept), (11, Verdict::Accept)]
+        {
+            assert_eq!(judge(&parameter(10), &parameter(answer), None, true), expected);
+        }
     }
 
     #[test]

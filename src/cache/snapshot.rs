@@ -84,8 +84,10 @@ impl CachedSecret {
     /// version that was fetched for `selector`. Otherwise returns another cached version that has
     /// this label or id.
     pub(crate) fn select(&self, selector: &Selector) -> Option<&Arc<Entry>> {
-        self.exact(selector)
-            .or_else(|| self.entries.iter().find(|entry| selector.selects(&entry.version)))
+        self.exact(selector).or_else(|| {
+            let mut entries = self.entries.iter();
+            entries.find(|entry| selector.selects(&entry.selector, &entry.version))
+        })
     }
 
     /// Returns the cached version that was fetched for exactly this staging label or version id.
@@ -259,7 +261,7 @@ impl CachedSecret {
         if is_new && self.ids.len() < IDS_MAX {
             self.ids.push(Arc::from(id.as_str()));
         }
-        if matches!(id, SecretId::Name(_)) {
+        if !id.is_arn() {
             self.fetch_id = id.clone();
         }
     }
@@ -308,7 +310,7 @@ mod tests {
     use crate::cache::rendered::Form;
     use crate::clock::Moment;
     use crate::secret::value::SecretValue;
-    use crate::secret::version::{Content, Version};
+    use crate::secret::version::{Content, Details, Version};
     use std::time::{Duration, SystemTime};
 
     const HERE: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
@@ -330,7 +332,9 @@ mod tests {
             arn: arn.into(),
             name: "app/db".into(),
             id: id.into(),
-            labels: labels.iter().map(|label| (*label).into()).collect(),
+            details: Details::Secret {
+                labels: labels.iter().map(|label| (*label).into()).collect(),
+            },
             created: None,
             content: Content::Text(SecretValue::from(String::new())),
         };

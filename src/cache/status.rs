@@ -143,7 +143,7 @@ impl EntryStatus {
             arn: version.arn.clone(),
             stage: selector.stage().map(Into::into),
             version_id: version.id.clone(),
-            version_stages: version.labels.clone(),
+            version_stages: version.labels().to_vec(),
             created,
             age_seconds: entry.age(now, epoch).map(|age| age.as_secs()),
             freshness: label(entry.freshness(now, epoch)),

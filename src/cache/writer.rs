@@ -1,6 +1,7 @@
 //! Starts calls to AWS, and stores their answers in the cache.
 
 use super::entry::Entry;
+use super::fetched::Sent;
 use super::flight::{Flight, Landing, Next, Outcome};
 use super::freshness::Policy;
 use super::logged_versions::LoggedVersions;
@@ -11,11 +12,10 @@ use super::rollback::Verdict;
 use super::slots::Rank;
 use super::snapshot::Snapshot;
 use super::state::State;
-use super::upstream::{Sent, Upstream};
+use super::upstream::Upstream;
 use crate::printable::LogExcerpt;
 use crate::secret::arn::Arn;
 use crate::secret::key::Key;
-use crate::secret::reference::SecretId;
 use crate::secret::selector::Selector;
 use crate::secret::version::Version;
 use crate::source::{FetchError, FetchErrorKind, Source};
@@ -241,7 +241,8 @@ impl Writer {
             let message = "the answer of AWS is another secret or version than Sidekey asked for";
             return Err(FetchError::new(FetchErrorKind::Mismatched, "MismatchedAnswer", message));
         }
-        if matches!(key.id, SecretId::Name(_)) {
+        // The ARN of a public parameter contains no account.
+        if !key.id.is_arn() && !arn.account().is_empty() {
             state.learn_account(arn.account());
         }
         if !state.config.scope.admits_answer(&arn, &version.name, &state.home.load()) {
@@ -293,7 +294,7 @@ impl Writer {
     /// cached version only once. Logs each version that breaks the rules only once.
     fn check_convention(&self, snapshot: &Snapshot, version: &Version) -> Option<Arc<Malformed>> {
         let cached = snapshot.secret(&version.arn).map_or(&[][..], |secret| secret.entries());
-        if let Some(known) = cached.iter().find(|entry| entry.version.id == version.id) {
+        if let Some(known) = cached.iter().find(|entry| entry.version.is_same_as(version)) {
             return known.malformed.clone();
         }
         let config = &self.0.state.config;

@@ -7,7 +7,7 @@ use super::{Answer, Client};
 use crate::printable::Printable;
 use crate::secret::key::Key;
 use crate::secret::value::SecretValue;
-use crate::secret::version::{Content, Version};
+use crate::secret::version::{Content, Details, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -87,7 +87,7 @@ fn version(answer: &Answer) -> Result<Version, ReadError> {
         arn: body.arn,
         name: body.name,
         id: body.version_id,
-        labels: body.version_stages,
+        details: Details::Secret { labels: body.version_stages },
         created: body.created_date.and_then(to_the_millisecond),
         content,
     })
@@ -196,7 +196,7 @@ mod tests {
         let body = r#"{"ARN":"a","Name":"n","VersionId":"v","VersionStages":["AWSCURRENT","x"],
             "CreatedDate":1569534789.046,"SecretString":"s"}"#;
         let version = read(200, body).expect("the answer has a version");
-        let labels: Vec<&str> = version.labels.iter().map(|label| &**label).collect();
+        let labels: Vec<&str> = version.labels().iter().map(|label| &**label).collect();
         assert_eq!((&*version.arn, &*version.name, &*version.id), ("a", "n", "v"));
         assert_eq!(labels, ["AWSCURRENT", "x"]);
         let created = SystemTime::UNIX_EPOCH + Duration::from_millis(1_569_534_789_046);

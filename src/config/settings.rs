@@ -13,7 +13,6 @@ use crate::cache::freshness::Policy;
 use crate::cache::policies::Policies;
 use crate::convention::Conventions;
 use crate::message::tenant::{TenantBinding, TenantCheck};
-use crate::secret::reference::SecretId;
 use crate::secret::scope::Home;
 use crate::source::secrets_manager::{Endpoint, Trust};
 use crate::tokens::Token;
@@ -142,8 +141,7 @@ fn check_relations(settings: &Settings, mistakes: &mut Mistakes) {
     for secret in &settings.secrets {
         // Only names are checked. ARNs cannot be checked yet, because the agent's own account may
         // be unknown.
-        let is_name = matches!(secret.id, SecretId::Name(_));
-        if is_name && !settings.scope.admits(&secret.id, &unknown_home) {
+        if !secret.id.is_arn() && !settings.scope.admits(&secret.id, &unknown_home) {
             let problem = format!(
                 "no pattern in SIDEKEY_ALLOW matches the secret {}: add a pattern, or remove the secret from SIDEKEY_SECRETS",
                 secret.id.as_str()

@@ -1,6 +1,7 @@
-//! Parses ARNs of secrets, and the AWS regions and partitions in these ARNs.
+//! Parses ARNs of secrets and parameters, and the AWS regions and partitions in these ARNs.
 
-use super::name::is_name_char;
+use super::name::{is_name_char, is_parameter_char};
+use super::service::Service;
 use std::fmt;
 
 /// The number of random characters that Secrets Manager appends, after a hyphen, to a secret's name
@@ -13,20 +14,26 @@ const SUFFIX_LEN: usize = 6;
 /// about half this length.
 const REGION_BYTES_MAX: usize = 32;
 
-/// The ARN of a secret: `arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME[-SUFFIX]`.
+/// The ARN of a secret or of a parameter.
 ///
-/// A full ARN ends in the suffix: a hyphen and six random characters. A partial ARN has no suffix.
-/// The text of an ARN does not always show which of the two it is, because a secret's name can also
-/// end in a hyphen and six characters.
+/// The ARN of a secret is `arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME[-SUFFIX]`. A full
+/// ARN ends in the suffix: a hyphen and six random characters. A partial ARN has no suffix. The text
+/// of an ARN does not always show which of the two it is, because a secret's name can also end in a
+/// hyphen and six characters.
+///
+/// The ARN of a parameter is `arn:PARTITION:ssm:REGION:ACCOUNT:parameter/NAME`. If the name begins
+/// with a slash, this slash is the one after `parameter`. In the ARN of a public parameter, such as
+/// `/aws/service/…`, the account is empty.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Arn {
     text: Box<str>,
+    service: Service,
     /// The byte offsets in `text` at which the partition, the region, the account and the name
     /// begin.
     starts: [usize; 4],
 }
 
-/// The error for a string that is not the ARN of a secret.
+/// The error for a string that is not the ARN of a secret or of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} at character {at} of the ARN")]
 pub struct BadArn {
@@ -42,21 +49,20 @@ impl Arn {
         let mut parts = Parts { text, at: 0 };
         parts.next("'arn'", |part| part == "arn")?;
         let partition = parts.next("a partition like 'aws'", is_word)?;
-        parts.next("'secretsmanager'", |part| part == "secretsmanager")?;
+        let service = parts.at;
+        parts.next("'secretsmanager' or 'ssm'", |part| service_of(part).is_some())?;
+        let service = service_of(&text[service..parts.at - 1]).unwrap_or(Service::SecretsManager);
         let region = parts.next("a region like 'eu-north-1'", is_region)?;
-        let account = parts.next("an account id of 12 digits", is_account)?;
-        parts.next("'secret'", |part| part == "secret")?;
-        let resource = parts.at;
-        let name = &text[resource..];
-        if name.is_empty() {
-            return Err(BadArn::new("the name of a secret", resource));
-        }
-        if let Some(offset) = name.find(|c| !is_name_char(c)) {
-            let expected = "a character that a secret's name can have (A-Za-z0-9/_+=.@!-)";
-            return Err(BadArn::new(expected, resource + offset));
-        }
+        let (account, resource) = match service {
+            Service::SecretsManager => parts.secret()?,
+            Service::ParameterStore => parts.parameter()?,
+        };
         let starts = [partition, region, account, resource];
-        Ok(Self { text: text.into(), starts })
+        Ok(Self { text: text.into(), service, starts })
+    }
+
+    pub(crate) fn service(&self) -> Service {
+        self.service
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -75,19 +81,28 @@ impl Arn {
         self.part(2)
     }
 
-    /// Returns the end of the ARN after `secret:`. This is the secret's name, or in a full ARN the
-    /// name with AWS's random suffix.
+    /// Returns the end of the ARN after `secret:` or `parameter`. For a secret, this is the secret's
+    /// name, or in a full ARN the name with AWS's random suffix. For a parameter, this is the
+    /// parameter's name with a slash before it.
     pub(crate) fn resource(&self) -> &str {
         &self.text[self.starts[3]..]
     }
 
-    /// Returns the names that the secret with this ARN can have.
+    /// Returns the names that the secret or parameter with this ARN can have: one name or two.
     ///
-    /// The first name is right if AWS's random suffix is missing at the end of the ARN. The second
-    /// name is right if the ARN ends in this suffix, and is `None` if the ARN cannot end in a
-    /// suffix.
+    /// For a secret, the first name is right if AWS's random suffix is missing at the end of the
+    /// ARN, and the second name is right if the ARN ends in this suffix. For a parameter, the first
+    /// name begins with a slash, and the second does not. Only names without any other slash can be
+    /// either.
     pub(crate) fn possible_names(&self) -> (&str, Option<&str>) {
-        (self.resource(), without_suffix(self.resource()))
+        let resource = self.resource();
+        let second = match self.service {
+            Service::SecretsManager => without_suffix(resource),
+            Service::ParameterStore => {
+                resource.strip_prefix('/').filter(|name| !name.contains('/'))
+            }
+        };
+        (resource, second)
     }
 
     fn part(&self, index: usize) -> &str {
@@ -117,6 +132,47 @@ impl Parts<'_> {
         self.at += part.len() + 1;
         Ok(start)
     }
+}
+
+impl Parts<'_> {
+    /// Checks the end of the ARN of a secret, after the region. Returns the byte offsets of the
+    /// account and of the name.
+    fn secret(&mut self) -> Result<(usize, usize), BadArn> {
+        let account = self.next("an account id of 12 digits", is_account)?;
+        self.next("'secret'", |part| part == "secret")?;
+        let name = &self.text[self.at..];
+        if name.is_empty() {
+            return Err(BadArn::new("the name of a secret", self.at));
+        }
+        if let Some(offset) = name.find(|c| !is_name_char(c)) {
+            let expected = "a character that a secret's name can have (A-Za-z0-9/_+=.@!-)";
+            return Err(BadArn::new(expected, self.at + offset));
+        }
+        Ok((account, self.at))
+    }
+
+    /// Checks the end of the ARN of a parameter, after the region. Returns the byte offsets of the
+    /// account and of the slash before the name.
+    fn parameter(&mut self) -> Result<(usize, usize), BadArn> {
+        const TYPE: &str = "parameter";
+        let expected = "an account id of 12 digits, or nothing for a public parameter";
+        let account = self.next(expected, |part| part.is_empty() || is_account(part))?;
+        let name = self.text[self.at..].strip_prefix(TYPE).filter(|rest| rest.starts_with('/'));
+        let Some(name) = name else { return Err(BadArn::new("'parameter/'", self.at)) };
+        let start = self.at + TYPE.len();
+        if name.len() == 1 {
+            return Err(BadArn::new("the name of a parameter", start + 1));
+        }
+        if let Some(offset) = name.find(|c| !is_parameter_char(c)) {
+            let expected = "a character that a parameter's name can have (A-Za-z0-9/_.-)";
+            return Err(BadArn::new(expected, start + offset));
+        }
+        Ok((account, start))
+    }
+}
+
+fn service_of(arn_name: &str) -> Option<Service> {
+    Service::ALL.into_iter().find(|service| service.arn_name() == arn_name)
 }
 
 impl BadArn {
@@ -225,6 +281,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn parts_of_a_parameters_arn_are_found() {
+        for (account, resource, names) in [
+            ("123456789012", "/app/url", ("/app/url", None)),
+            ("123456789012", "/url", ("/url", Some("url"))),
+            ("", "/aws/service/x/y", ("/aws/service/x/y", None)),
+        ] {
+            let text = format!("arn:aws:ssm:eu-north-1:{account}:parameter{resource}");
+            let arn = Arn::parse(&text).expect("the ARN is valid");
+            assert_eq!(arn.service(), Service::ParameterStore);
+            assert_eq!((arn.region(), arn.account()), ("eu-north-1", account));
+            assert_eq!((arn.resource(), arn.possible_names()), (resource, names));
+        }
+    }
+
     #[track_caller]
     fn refused(text: &str, expected: &str, at: usize) {
         let problem = Arn::parse(text).expect_err("the ARN is refused");
@@ -236,7 +307,12 @@ mod tests {
     fn malformed_part_is_reported_with_its_position() {
         refused("arn", "'arn'", 1);
         refused("arn:AWS:secretsmanager:", "partition", 5);
-        refused("arn:aws:s3:::bucket", "'secretsmanager'", 9);
+        refused("arn:aws:s3:::bucket", "'secretsmanager' or 'ssm'", 9);
+        refused("arn:aws:ssm:eu-north-1:12345:parameter/x", "account", 24);
+        refused("arn:aws:ssm:eu-north-1:123456789012:document/x", "'parameter/'", 37);
+        refused("arn:aws:ssm:eu-north-1:123456789012:parameterx", "'parameter/'", 37);
+        refused("arn:aws:ssm:eu-north-1:123456789012:parameter/", "name of a parameter", 47);
+        refused("arn:aws:ssm:eu-north-1:123456789012:parameter/a+b", "character", 48);
         refused("arn:aws:secretsmanager:evil.example.com#:1:secret:x", "region", 24);
         refused("arn:aws:secretsmanager:eu-north-1:12345:secret:x", "account", 35);
         refused("arn:aws:secretsmanager:eu-north-1:123456789012:other:x", "'secret'", 48);
@@ -268,9 +344,12 @@ mod tests {
         "arn:",
         "aws:",
         "secretsmanager:",
+        "ssm:",
         "eu-north-1:",
         "123456789012:",
+        ":",
         "secret:",
+        "parameter/",
         "a",
         "-AbC123",
     ];
@@ -282,13 +361,23 @@ mod tests {
                 Ok(arn) => {
                     prop_assert_eq!(arn.to_string(), &*text);
                     let (partition, region, account) = (arn.partition(), arn.region(), arn.account());
-                    let head = format!("arn:{partition}:secretsmanager:{region}:{account}:secret:");
+                    let (service, kind) = match arn.service() {
+                        Service::SecretsManager => ("secretsmanager", "secret:"),
+                        Service::ParameterStore => ("ssm", "parameter"),
+                    };
+                    let head = format!("arn:{partition}:{service}:{region}:{account}:{kind}");
                     prop_assert_eq!(text.strip_prefix(&head), Some(arn.resource()));
-                    prop_assert!(is_region(region) && is_account(account));
-                    let (as_partial, as_full) = arn.possible_names();
-                    prop_assert_eq!(as_partial, arn.resource());
-                    if let Some(name) = as_full {
-                        prop_assert!(as_partial.starts_with(name) && as_partial.len() == name.len() + 7);
+                    let is_parameter = arn.service() == Service::ParameterStore;
+                    prop_assert!(is_region(region));
+                    prop_assert!(is_account(account) || (is_parameter && account.is_empty()));
+                    let (first, second) = arn.possible_names();
+                    prop_assert_eq!(first, arn.resource());
+                    match second {
+                        Some(name) if is_parameter => prop_assert_eq!(first, format!("/{name}")),
+                        Some(name) => {
+                            prop_assert!(first.starts_with(name) && first.len() == name.len() + 7);
+                        }
+                        None => {}
                     }
                 }
                 Err(bad) => prop_assert!((1..=text.chars().count() + 1).contains(&bad.at), "{bad}"),

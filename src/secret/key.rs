@@ -5,16 +5,16 @@ use super::reference::SecretId;
 use super::selector::Selector;
 use super::version::Version;
 
-/// The key under which the cache stores a version of a secret.
+/// The key under which the cache stores a version of a secret or parameter.
 ///
-/// Callers that request the same key at the same time share one call to AWS. The key contains no
-/// region: an ARN contains the region, and a name means a secret in the agent's own region.
+/// Callers that request the same key at the same time share one call to AWS. The service is a part
+/// of `id`. The region is a part of `id` only in an ARN, because a name means a secret or parameter
+/// in the agent's own region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// The name or ARN of the secret, as the caller wrote it.
+    /// The name or ARN of the secret or parameter, as the caller wrote it.
     pub id: SecretId,
-    /// The requested version of the secret: its staging label (such as `AWSCURRENT`), its version
-    /// id, or both.
+    /// The requested version of the secret or parameter.
     pub selector: Selector,
 }
 
@@ -22,7 +22,7 @@ impl Key {
     /// Returns whether `version`, whose full ARN is `arn`, is the version that this key asks for.
     /// The staging labels count only if AWS returned labels.
     pub(crate) fn is_answered_by(&self, version: &Version, arn: &Arn) -> bool {
-        let is_unlabelled = version.labels.is_empty();
+        let is_unlabelled = version.labels().is_empty();
         self.id.means(arn, &version.name)
             && self.selector.version().is_none_or(|id| *version.id == *id)
             && self.selector.stage().is_none_or(|label| is_unlabelled || version.carries(label))
@@ -33,7 +33,7 @@ impl Key {
 mod tests {
     use super::*;
     use crate::secret::value::SecretValue;
-    use crate::secret::version::Content;
+    use crate::secret::version::{Content, Details};
 
     const HERE: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
 
@@ -57,9 +57,11 @@ mod tests {
             arn: arn.as_str().into(),
             name: name.into(),
             id: id.into(),
-            labels: labels.iter().map(|label| (*label).into()).collect(),
             created: None,
             content: Content::Text(SecretValue::from(String::new())),
+            details: Details::Secret {
+                labels: labels.iter().map(|label| (*label).into()).collect(),
+            },
         };
         (version, Arn::parse(&arn).expect("the ARN in the test must be valid"))
     }

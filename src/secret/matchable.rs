@@ -1,24 +1,39 @@
-//! Refuses patterns for secrets that can match no secret. For example, a user wrote a regular
+//! Refuses patterns that can match no secret and no parameter. For example, a user wrote a regular
 //! expression, but Sidekey expects a pattern such as `app/*`.
 
 use super::arn::{is_account, is_region, is_word};
 use super::glob::{Glob, Token};
-use super::name::{NAME_CHARS_MAX, is_name_char};
+use super::name::{NAME_CHARS_MAX, PARAMETER_NAME_CHARS_MAX, is_name_char, is_parameter_char};
+use super::service::Service;
 
-/// A part of the ARN of a secret: a phrase that describes the part, and the check of the part.
+/// A part of an ARN: a phrase that describes the part, and the check of the part.
 type ArnPart = (&'static str, fn(&str) -> bool);
 
-const ARN_PARTS: [ArnPart; 7] = [
+/// The parts of the ARN of a secret.
+const SECRET_ARN: &[ArnPart] = &[
     ("'arn'", |part| part == "arn"),
     ("a partition like 'aws'", is_word),
-    ("'secretsmanager'", |part| part == "secretsmanager"),
+    ("'secretsmanager' or 'ssm'", |part| part == "secretsmanager"),
     ("a region like 'eu-north-1'", is_region),
     ("an account id of 12 digits", is_account),
     ("'secret'", |part| part == "secret"),
     ("the name of a secret", |part| !part.is_empty()),
 ];
 
-/// The index of the part `secret` in [`ARN_PARTS`].
+/// The parts of the ARN of a parameter.
+const PARAMETER_ARN: &[ArnPart] = &[
+    ("'arn'", |part| part == "arn"),
+    ("a partition like 'aws'", is_word),
+    ("'secretsmanager' or 'ssm'", |part| part == "ssm"),
+    ("a region like 'eu-north-1'", is_region),
+    ("an account id of 12 digits", |part| part.is_empty() || is_account(part)),
+    ("'parameter/' and a name", |part| {
+        part.strip_prefix("parameter/").is_some_and(|name| !name.is_empty())
+    }),
+];
+
+/// The index of the service, and of the part that begins with `secret` or `parameter/`.
+const SERVICE: usize = 2;
 const RESOURCE_TYPE: usize = 5;
 
 /// The reason why a pattern for secrets matches no secret. The error message says what to write
@@ -40,16 +55,23 @@ pub(crate) enum Unmatchable {
          the complete name, without wildcards"
     )]
     DotSegment,
-    #[error("the pattern is too long: a secret's name has at most {NAME_CHARS_MAX} characters")]
-    TooLong,
+    #[error(
+        "no parameter's name contains {character:?}: use A-Za-z0-9/_.- and the wildcards '*', '?' \
+         and '[abc]'"
+    )]
+    ParameterCharacter { character: char },
+    #[error("the pattern is too long: a name has at most {max} characters")]
+    TooLong { max: usize },
     #[error(
         "expected {expected}, but found '{found}': an ARN has the form \
-         arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME"
+         arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME or \
+         arn:aws:ssm:REGION:ACCOUNT:parameter/NAME"
     )]
     ArnPart { expected: &'static str, found: Box<str> },
     #[error(
-        "the number of colons is wrong: the ARN of a secret has the form \
-         arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME"
+        "the number of colons is wrong: an ARN has the form \
+         arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME or \
+         arn:aws:ssm:REGION:ACCOUNT:parameter/NAME"
     )]
     ArnParts,
 }
@@ -67,37 +89,61 @@ fn advice(character: char) -> &'static str {
              remove '^' and '$'"
         }
         '#' => "a pattern matches secrets and not single fields; remove the '#' and the field",
-        ':' => "a pattern with ':' must begin with 'arn:'",
+        ':' => "a pattern with ':' must begin with 'arn:' or 'ssm:'",
         '[' | ']' => "write the patterns without brackets, separated by commas",
         _ => "use A-Za-z0-9/_+=.@!- and the wildcards '*', '?' and '[abc]'",
     }
 }
 
-/// Checks that a pattern can match the name of a secret. If the pattern begins with `arn:`, checks
-/// that it can match the ARN of a secret.
+/// Checks that a pattern can match the name of a secret or parameter. A pattern for parameters is
+/// given without `ssm:`.
 ///
 /// # Errors
 ///
-/// Returns the first reason why the pattern matches no secret.
-pub(super) fn check(glob: &Glob) -> Result<(), Unmatchable> {
-    let is_arn = glob.as_str().starts_with("arn:");
+/// Returns the first reason why the pattern matches no name.
+pub(super) fn check_name(glob: &Glob, service: Service) -> Result<(), Unmatchable> {
+    let max = match service {
+        Service::SecretsManager => {
+            check_characters(glob, is_name_char, |character| Unmatchable::Character { character })?;
+            NAME_CHARS_MAX
+        }
+        Service::ParameterStore => {
+            let refused = |character| Unmatchable::ParameterCharacter { character };
+            check_characters(glob, is_parameter_char, refused)?;
+            PARAMETER_NAME_CHARS_MAX
+        }
+    };
+    let characters = glob.tokens().iter().filter(|token| **token != Token::Star).count();
+    if characters > max { Err(Unmatchable::TooLong { max }) } else { Ok(()) }
+}
+
+/// Checks that a pattern that begins with `arn:` can match the ARN of a secret or parameter.
+///
+/// # Errors
+///
+/// Returns the first reason why the pattern matches no ARN.
+pub(super) fn check_arn(glob: &Glob) -> Result<(), Unmatchable> {
+    let is_arn_char = |c| c == ':' || is_name_char(c);
+    check_characters(glob, is_arn_char, |character| Unmatchable::Character { character })?;
+    check_arn_parts(glob)
+}
+
+/// Checks that names or ARNs whose characters are all `is_allowed` can match the pattern. `refused`
+/// makes the error for a character that is not allowed.
+fn check_characters(
+    glob: &Glob,
+    is_allowed: fn(char) -> bool,
+    refused: fn(char) -> Unmatchable,
+) -> Result<(), Unmatchable> {
     for token in glob.tokens() {
         match token {
             Token::Star | Token::Any => {}
-            Token::Char(':') if is_arn => {}
-            Token::Char(c) if is_name_char(*c) => {}
-            Token::Char(c) => return Err(Unmatchable::Character { character: *c }),
+            Token::Char(c) if is_allowed(*c) => {}
+            Token::Char(c) => return Err(refused(*c)),
             Token::Class { is_negated, ranges } => check_class(*is_negated, ranges)?,
         }
     }
-    if has_dot_segment(glob.tokens()) {
-        return Err(Unmatchable::DotSegment);
-    }
-    if is_arn {
-        return check_arn(glob);
-    }
-    let characters = glob.tokens().iter().filter(|token| **token != Token::Star).count();
-    if characters > NAME_CHARS_MAX { Err(Unmatchable::TooLong) } else { Ok(()) }
+    if has_dot_segment(glob.tokens()) { Err(Unmatchable::DotSegment) } else { Ok(()) }
 }
 
 /// Checks that the characters in brackets, such as `[a-z]`, can match a character of a secret's
@@ -149,23 +195,30 @@ fn has_dot_segment(tokens: &[Token]) -> bool {
 
 /// Checks the parts of an ARN pattern that contain no wildcard. A wildcard can also match colons.
 /// So only the parts before the first wildcard are checked, unless the pattern has all six colons.
-fn check_arn(glob: &Glob) -> Result<(), Unmatchable> {
+fn check_arn_parts(glob: &Glob) -> Result<(), Unmatchable> {
     let parts: Vec<&[Token]> = glob.tokens().split(|token| *token == Token::Char(':')).collect();
     let literals = parts.iter().map(|part| literal(part));
     let has_wildcard = literals.clone().any(|part| part.is_none());
-    let has_all_parts = parts.len() == ARN_PARTS.len();
-    if parts.len() > ARN_PARTS.len() || !(has_all_parts || has_wildcard) {
+    // A wildcard before the service may match colons, so it would be unknown where the service is.
+    let service = literals.clone().take(SERVICE + 1).collect::<Option<Vec<_>>>();
+    let is_parameter = service.is_some_and(|parts| parts.last().is_some_and(|part| part == "ssm"));
+    let (form, resource_type) = match is_parameter {
+        true => (PARAMETER_ARN, "parameter/"),
+        false => (SECRET_ARN, "secret"),
+    };
+    let has_all_parts = parts.len() == form.len();
+    if parts.len() > form.len() || !(has_all_parts || has_wildcard) {
         return Err(Unmatchable::ArnParts);
     }
     // A wildcard before this part may match colons, so it would be unknown where the part begins.
     let is_placed = literals.clone().take(RESOURCE_TYPE).all(|part| part.is_some());
     if let Some(part) = parts.get(RESOURCE_TYPE).filter(|_| is_placed)
-        && let Some(found) = other_resource_type(part)
+        && let Some(found) = other_resource_type(part, resource_type)
     {
-        return Err(Unmatchable::ArnPart { expected: ARN_PARTS[RESOURCE_TYPE].0, found });
+        return Err(Unmatchable::ArnPart { expected: form[RESOURCE_TYPE].0, found });
     }
     let placed = literals.take_while(|part| has_all_parts || part.is_some());
-    for (part, (expected, is_valid)) in placed.zip(ARN_PARTS) {
+    for (part, (expected, is_valid)) in placed.zip(form) {
         if let Some(found) = part.filter(|part| !is_valid(part)) {
             return Err(Unmatchable::ArnPart { expected, found: found.into() });
         }
@@ -173,12 +226,17 @@ fn check_arn(glob: &Glob) -> Result<(), Unmatchable> {
     Ok(())
 }
 
-/// Returns the beginning of a part of an ARN pattern if this beginning cannot be the word `secret`.
-/// In `arn:aws:secretsmanager:eu-north-1:123456789012:app/*`, this is `app/`.
-fn other_resource_type(part: &[Token]) -> Option<Box<str>> {
+/// Returns the beginning of a part of an ARN pattern if the part cannot begin with `expected`, which
+/// is `secret` or `parameter/`. In `arn:aws:secretsmanager:eu-north-1:123456789012:app/*`, the
+/// beginning is `app/`.
+fn other_resource_type(part: &[Token], expected: &str) -> Option<Box<str>> {
     let wildcard = part.iter().position(|token| !matches!(token, Token::Char(_)));
     let start = literal(&part[..wildcard?])?;
-    (!"secret".starts_with(&start)).then(|| start.into())
+    let is_other = match expected.ends_with('/') {
+        true => !start.starts_with(expected) && !expected.starts_with(&start),
+        false => !expected.starts_with(&start),
+    };
+    is_other.then(|| start.into())
 }
 
 /// Returns the text of a part of a pattern, or `None` if this part contains a wildcard.
@@ -191,7 +249,13 @@ mod tests {
     use super::*;
 
     fn problem(pattern: &str) -> Option<Unmatchable> {
-        check(&Glob::new(pattern).expect("the pattern is valid")).err()
+        let name = pattern.strip_prefix("ssm:");
+        let glob = Glob::new(name.unwrap_or(pattern)).expect("the pattern is valid");
+        match name {
+            Some(_) => check_name(&glob, Service::ParameterStore).err(),
+            None if pattern.starts_with("arn:") => check_arn(&glob).err(),
+            None => check_name(&glob, Service::SecretsManager).err(),
+        }
     }
 
     #[test]
@@ -219,6 +283,15 @@ mod tests {
             "arn:*:secretsmanager:eu-north-?:[0-9]*:secret:app",
             "arn:aws:secretsmanager:eu-north-1:123456789012:*",
             "arn:aws:secretsmanager:eu-north-1:123456789012:sec*",
+            "ssm:/app/*",
+            "ssm:*",
+            "ssm:/app/[a-z]*/db-?",
+            "arn:aws:ssm:*",
+            "arn:aws:ssm:eu-north-1:123456789012:parameter/app/*",
+            "arn:aws:ssm:eu-north-1:123456789012:*",
+            "arn:aws:ssm:eu-north-1::parameter/aws/service/*",
+            "arn:*:ssm:*:parameter/app/*",
+            &format!("ssm:{}", "a".repeat(1011)),
             &"a".repeat(512),
             &format!("{}*", "?".repeat(512)),
         ] {
@@ -252,6 +325,10 @@ mod tests {
             ("app/[#-%]", "ascending order"),
             ("app/[!!-~]", "the brackets of a pattern can contain only"),
             ("app/db#user", "not single fields; remove the '#' and the field"),
+            ("ssm:/app/a+b", "no parameter's name contains '+'"),
+            ("ssm:/app/db:3", "no parameter's name contains ':'"),
+            ("ssm:/app/../*", "write the complete name, without wildcards"),
+            (&format!("ssm:{}", "a".repeat(1012)), "at most 1011 characters"),
             ("app/db:AWSCURRENT", "must begin with 'arn:'"),
             ("ARN:aws:secretsmanager:*", "must begin with 'arn:'"),
             ("app/my db", "use A-Za-z0-9/_+=.@!-"),
@@ -270,7 +347,11 @@ mod tests {
     fn arns_of_no_secret_are_refused() {
         const HOME: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret";
         for (pattern, advice) in [
-            ("arn:aws:ssm:*", "expected 'secretsmanager', but found 'ssm'"),
+            ("arn:aws:s3:*", "expected 'secretsmanager' or 'ssm', but found 's3'"),
+            ("arn:aws:ssm:eu-north-1:12345:parameter/*", "expected an account id"),
+            ("arn:aws:ssm:eu-north-1:123456789012:secret:*", "the number of colons is wrong"),
+            ("arn:aws:ssm:eu-north-1:123456789012:app/*", "but found 'app/'"),
+            ("arn:aws:ssm:eu-north-1:123456789012:parameter/", "expected 'parameter/' and a name"),
             ("arn:aws:secretsmanager:Stockholm:*", "expected a region"),
             ("arn:aws:secretsmanager:eu-north-1:12345:secret:*", "expected an account id"),
             ("arn:aws:secretsmanager:*:*:secrets:app", "expected 'secret', but found 'secrets'"),

@@ -1,9 +1,13 @@
-//! References: the strings in requests, settings and messages that say which secret is meant. A
-//! reference is a secret's name or ARN, with an optional field and an optional version.
+//! References: the strings in requests, settings and messages that say which secret or parameter is
+//! meant. A reference is a name or ARN, with an optional field and an optional version. The name of a
+//! parameter follows `ssm:`, as in `ssm:/app/url`.
 
 use super::arn::{Arn, BadArn};
-use super::name::{NAME_CHARS_MAX, is_name_char};
+use super::name::{
+    NAME_CHARS_MAX, PARAMETER_LEVELS_MAX, PARAMETER_NAME_CHARS_MAX, is_name_char, is_parameter_char,
+};
 use super::selector::Selector;
+use super::service::Service;
 use std::fmt;
 
 /// The maximum length of a secret's name or ARN that Secrets Manager accepts, in characters.
@@ -22,28 +26,35 @@ pub(crate) const STAGE_CHARS_MAX: usize = 256;
 /// Source: `VersionId` of `GetSecretValue` in AWS's API reference (32 to 64).
 pub(crate) const VERSION_CHARS_MAX: usize = 64;
 
-/// The name or ARN of a secret.
+/// The beginning of a reference to a parameter by its name, as in `ssm:/app/url`.
+pub(crate) const PARAMETER_PREFIX: &str = "ssm:";
+
+/// The name or ARN of a secret or parameter.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum SecretId {
     /// The name of a secret in the agent's own AWS account and region.
     Name(Box<str>),
-    /// The ARN of a secret, with or without the random suffix that AWS appends to the secret's
-    /// name.
+    /// The name of a parameter in the agent's own AWS account and region, after `ssm:`.
+    Parameter(Box<str>),
+    /// The ARN of a parameter, or the ARN of a secret with or without the random suffix that AWS
+    /// appends to the secret's name.
     Arn(Arn),
 }
 
 impl SecretId {
-    /// Parses the name or ARN of a secret that a caller sent.
+    /// Parses the name or ARN of a secret or parameter that a caller sent. The name of a parameter
+    /// follows `ssm:`.
     ///
-    /// The function also accepts names that no secret can have. Secrets Manager answers that such a
-    /// secret does not exist, and callers rely on this answer.
+    /// The function also accepts names that no secret and no parameter can have. AWS answers that
+    /// there is no such secret or parameter, and callers rely on this answer.
     ///
     /// # Errors
     ///
     /// Returns an error if the string is empty, is too long, or contains control characters. Also
-    /// returns an error if the string begins with `arn:` but is not the ARN of a secret.
+    /// returns an error if the string begins with `arn:` but is not the ARN of a secret or of a
+    /// parameter.
     pub fn parse(text: &str) -> Result<Self, BadReference> {
-        if text.is_empty() {
+        if text.is_empty() || text == PARAMETER_PREFIX {
             return Err(BadReference::Empty);
         }
         if text.len() > ID_CHARS_MAX {
@@ -55,27 +66,60 @@ impl SecretId {
         if text.starts_with(ARN_START) {
             return Ok(Self::Arn(Arn::parse(text)?));
         }
+        if text.starts_with(PARAMETER_PREFIX) {
+            return Ok(Self::Parameter(text.into()));
+        }
         Ok(Self::Name(text.into()))
     }
 
-    /// Returns the name or ARN of the secret, as Sidekey sends it to AWS.
+    /// Returns the service that stores the secret or parameter.
+    pub fn service(&self) -> Service {
+        match self {
+            Self::Name(_) => Service::SecretsManager,
+            Self::Parameter(_) => Service::ParameterStore,
+            Self::Arn(arn) => arn.service(),
+        }
+    }
+
+    /// Returns the name or ARN as a reference contains it. The name of a parameter follows `ssm:`,
+    /// so the name of a secret never equals the name of a parameter.
     pub fn as_str(&self) -> &str {
         match self {
-            Self::Name(name) => name,
+            Self::Name(name) | Self::Parameter(name) => name,
             Self::Arn(arn) => arn.as_str(),
         }
     }
 
-    /// Returns whether this name or ARN means the secret with the full ARN `arn` and the name
-    /// `name`. A partial ARN lacks the hyphen and the six random characters at the end of a full
-    /// ARN.
-    pub(crate) fn means(&self, arn: &Arn, name: &str) -> bool {
+    /// Returns the name or ARN as AWS expects it in a call, so without `ssm:`.
+    pub(crate) fn aws_id(&self) -> &str {
+        let text = self.as_str();
+        text.strip_prefix(PARAMETER_PREFIX).unwrap_or(text)
+    }
+
+    /// Returns the AWS region in the ARN. Returns `None` for a name, because a name means a secret
+    /// or parameter in the agent's own region.
+    pub(crate) fn region(&self) -> Option<&str> {
         match self {
-            Self::Name(own) => **own == *name,
-            Self::Arn(own) => {
-                own == arn || (arn.as_str().starts_with(own.as_str()) && own.resource() == name)
-            }
+            Self::Name(_) | Self::Parameter(_) => None,
+            Self::Arn(arn) => Some(arn.region()),
         }
+    }
+
+    pub(crate) fn is_arn(&self) -> bool {
+        matches!(self, Self::Arn(_))
+    }
+
+    /// Returns whether this name or ARN means the secret or parameter with the full ARN `arn` and
+    /// the name `name`. The partial ARN of a secret lacks the hyphen and the six random characters
+    /// at the end of a full ARN.
+    pub(crate) fn means(&self, arn: &Arn, name: &str) -> bool {
+        self.service() == arn.service()
+            && match self {
+                Self::Name(_) | Self::Parameter(_) => self.aws_id() == name,
+                Self::Arn(own) => {
+                    own == arn || (arn.as_str().starts_with(own.as_str()) && own.resource() == name)
+                }
+            }
     }
 }
 
@@ -85,8 +129,8 @@ impl fmt::Debug for SecretId {
     }
 }
 
-/// A secret's name or ARN, the requested version, and optionally the name of one field of the
-/// secret's value.
+/// The name or ARN of a secret or parameter, the requested version, and optionally the name of one
+/// field of the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reference {
     pub(crate) id: SecretId,
@@ -95,8 +139,8 @@ pub(crate) struct Reference {
     pub(crate) field: Option<Box<str>>,
 }
 
-/// A secret's name or ARN, with an optional field and version. The strings are borrowed from the
-/// request, so that a read from the cache copies nothing.
+/// The name or ARN of a secret or parameter, with an optional field and version. The strings are
+/// borrowed from the request, so that a read from the cache copies nothing.
 ///
 /// The name or ARN can be invalid, because Sidekey checks it only if the secret is not cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,9 +155,13 @@ pub(crate) struct BorrowedReference<'a> {
 /// `versionStage`, and not in the same string as the secret's name or ARN.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SeparateParts<'a> {
+    /// The staging label of a secret, or the label of a parameter.
     pub(crate) stage: Option<&'a str>,
+    /// The version id of a secret, or the version number of a parameter.
     pub(crate) version: Option<&'a str>,
     pub(crate) field: Option<&'a str>,
+    /// Whether the caller asks for the ciphertext of a `SecureString` parameter.
+    pub(crate) is_encrypted: bool,
 }
 
 /// The error for an invalid reference. A reference is a secret's name or ARN, with an optional
@@ -124,7 +172,7 @@ pub(crate) struct SeparateParts<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadReference {
     /// Error: the name or ARN of the secret is missing.
-    #[error("expected the name or ARN of a secret, but the text is empty")]
+    #[error("expected the name or ARN of a secret or parameter, but the text is empty")]
     Empty,
     /// Error: the reference to a secret (its name or ARN, with an optional field and version) is
     /// too long.
@@ -155,6 +203,24 @@ pub enum BadReference {
         /// Counted in characters from 1.
         at: usize,
     },
+    /// Error: the name of a parameter contains a character that is not allowed.
+    #[error("character {at} is not allowed; use only A-Za-z0-9/_.- in a parameter's name")]
+    ParameterCharacter {
+        /// The position of the invalid character in the reference, counted in characters from 1.
+        at: usize,
+    },
+    /// Error: the name of a parameter has too many parts between slashes.
+    #[error("a parameter's name has at most {PARAMETER_LEVELS_MAX} parts between slashes")]
+    TooManyLevels,
+    /// Error: a second version follows the name or ARN of a parameter.
+    #[error(
+        "expected the end of the reference after a parameter's version or label, but found another \
+         ':' at character {at}"
+    )]
+    TooManyParameterParts {
+        /// The position of the second colon, counted in characters from 1.
+        at: usize,
+    },
     /// Error: the caller sent a field, a staging label or a version id twice, for example in the
     /// reference to the secret and again as a separate parameter.
     #[error("the {part} at character {at} is given twice; remove one of the two")]
@@ -174,18 +240,20 @@ pub enum BadReference {
         /// The position of the first unexpected colon after the ARN, counted in characters from 1.
         at: usize,
     },
-    /// Error: the reference to a secret begins with `arn:`, but is not the ARN of a secret.
+    /// Error: the reference begins with `arn:`, but is not the ARN of a secret or of a parameter.
     #[error(transparent)]
     Arn(#[from] BadArn),
 }
 
 impl Reference {
-    /// Parses a reference to a secret, which has one of these forms:
+    /// Parses a reference to a secret or parameter, which has one of these forms:
     ///
     /// - `NAME` or `NAME#FIELD`
     /// - `ARN` or `ARN#FIELD`, with or without AWS's random suffix at the end of the ARN
     /// - `ARN:FIELD:STAGE:VERSION_ID`, the format of `valueFrom` in an ECS task definition. Each
     ///   part after the ARN can be empty.
+    /// - `ssm:NAME` or the ARN of a parameter. A version number or a label can follow after a colon,
+    ///   and `#FIELD` after it.
     ///
     /// # Errors
     ///
@@ -193,8 +261,10 @@ impl Reference {
     pub(crate) fn parse(text: &str) -> Result<Self, BadReference> {
         let BorrowedReference { id, selector, field } =
             BorrowedReference::parse(text, SeparateParts::default())?;
-        if !id.starts_with(ARN_START) {
-            check_name(id)?;
+        match id.strip_prefix(PARAMETER_PREFIX) {
+            Some(name) => check_parameter_name(name)?,
+            None if id.starts_with(ARN_START) => {}
+            None => check_name(id)?,
         }
         Ok(Self { id: SecretId::parse(id)?, selector, field: field.map(Into::into) })
     }
@@ -235,6 +305,9 @@ impl<'a> BorrowedReference<'a> {
             Some((before, field)) => (before, Some(Part { text: field, at: before.len() + 1 })),
             None => (text, None),
         };
+        if let Some(name_start) = parameter_start(before_hash) {
+            return Self::parse_parameter(text, before_hash, name_start, hash_field, separate);
+        }
         let (id, [colon_field, stage, version]) = split_value_from(before_hash)?;
         if let (Some(colon_field), Some(_)) = (colon_field, hash_field) {
             let at = position(text, colon_field.at);
@@ -247,6 +320,47 @@ impl<'a> BorrowedReference<'a> {
         check_length("version id", version, VERSION_CHARS_MAX)?;
         Ok(Self { id, selector: Selector::new(stage, version), field })
     }
+
+    /// Parses a reference to a parameter. `before_hash` is the part of the reference `text` before
+    /// the field. The parameter's name begins at the byte offset `name_start`.
+    fn parse_parameter(
+        text: &str,
+        before_hash: &'a str,
+        name_start: usize,
+        hash_field: Option<Part<'a>>,
+        separate: SeparateParts<'a>,
+    ) -> Result<Self, BadReference> {
+        let mut parts = before_hash[name_start..].split(':');
+        let id = &before_hash[..name_start + parts.next().map_or(0, str::len)];
+        let selector = parts.next().filter(|part| !part.is_empty());
+        if parts.next().is_some() {
+            let second = before_hash.rfind(':').unwrap_or_default();
+            return Err(BadReference::TooManyParameterParts { at: position(text, second) });
+        }
+        let selector = selector.map(|part| Part { text: part, at: id.len() + 1 });
+        let is_number = |part: &Part<'_>| part.text.bytes().all(|byte| byte.is_ascii_digit());
+        let version = either(text, "version", selector.filter(is_number), separate.version)?;
+        let label = selector.filter(|part| !is_number(part));
+        let label = either(text, "label", label, separate.stage)?;
+        let field = either(text, "field", hash_field, separate.field)?;
+        check_length("label", label, STAGE_CHARS_MAX)?;
+        check_length("version", version, VERSION_CHARS_MAX)?;
+        let selector = Selector::parameter(label, version, separate.is_encrypted);
+        Ok(Self { id, selector, field })
+    }
+}
+
+/// Returns the byte offset at which the name of a parameter begins in the reference `text`. Returns
+/// `None` if the reference does not mean a parameter.
+fn parameter_start(text: &str) -> Option<usize> {
+    if text.starts_with(PARAMETER_PREFIX) {
+        return Some(PARAMETER_PREFIX.len());
+    }
+    // The ARN of a parameter has five colons before `parameter/NAME`.
+    let mut colons = text.match_indices(':').map(|(at, _)| at);
+    let is_parameter = text.starts_with(ARN_START)
+        && text.split(':').nth(2) == Some(Service::ParameterStore.arn_name());
+    if is_parameter { colons.nth(4).map(|colon| colon + 1) } else { None }
 }
 
 /// Returns one part of a request: the field, the staging label or the version id. Returns an error
@@ -327,6 +441,22 @@ fn check_name(name: &str) -> Result<(), BadReference> {
     Ok(())
 }
 
+fn check_parameter_name(name: &str) -> Result<(), BadReference> {
+    if name.is_empty() {
+        return Err(BadReference::Empty);
+    }
+    if let Some(at) = name.chars().position(|c| !is_parameter_char(c)) {
+        return Err(BadReference::ParameterCharacter { at: PARAMETER_PREFIX.len() + at + 1 });
+    }
+    if name.len() > PARAMETER_NAME_CHARS_MAX {
+        return Err(BadReference::TooLong { max: PARAMETER_NAME_CHARS_MAX });
+    }
+    if name.trim_start_matches('/').split('/').count() > PARAMETER_LEVELS_MAX {
+        return Err(BadReference::TooManyLevels);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -357,8 +487,11 @@ mod tests {
             (1, 65, Some(BadReference::PartTooLong { part: "version id", max: 64 })),
         ] {
             let (stage, version) = ("\u{e4}".repeat(stage), "v".repeat(version));
-            let separate =
-                SeparateParts { stage: Some(&stage), version: Some(&version), field: None };
+            let separate = SeparateParts {
+                stage: Some(&stage),
+                version: Some(&version),
+                ..Default::default()
+            };
             assert_eq!(BorrowedReference::parse("app/db", separate).err(), expected);
         }
     }
@@ -385,6 +518,50 @@ mod tests {
         check(&format!("{ARN}:p:S:V"), ARN, Some("S"), Some("V"), Some("p"));
         check(&format!("{ARN}:::V"), ARN, None, Some("V"), None);
         check(&format!("{ARN}:"), ARN, None, None, None);
+    }
+
+    const PARAMETER_ARN: &str = "arn:aws:ssm:eu-north-1:123456789012:parameter/app/url";
+
+    #[test]
+    fn parameters_are_parsed_by_name_and_by_arn() {
+        for id in ["ssm:/app/url", "ssm:url", PARAMETER_ARN] {
+            for (end, label, version, field) in [
+                ("", None, None, None),
+                (":3", None, Some("3"), None),
+                (":BLUE", Some("BLUE"), None, None),
+                ("#user", None, None, Some("user")),
+                (":3#user:1", None, Some("3"), Some("user:1")),
+            ] {
+                let text = format!("{id}{end}");
+                let parsed = Reference::parse(&text).expect("the reference is valid");
+                assert_eq!(parsed.id.as_str(), id);
+                assert_eq!(parsed.id.service(), Service::ParameterStore);
+                assert_eq!(parsed.selector, Selector::parameter(label, version, false), "{text}");
+                assert_eq!(parsed.field.as_deref(), field, "{text}");
+            }
+        }
+        let id = SecretId::parse("ssm:/app/url").expect("the name is valid");
+        assert_eq!((id.aws_id(), id.region()), ("/app/url", None));
+        let arn = Arn::parse(PARAMETER_ARN).expect("the ARN is valid");
+        assert!(id.means(&arn, "/app/url") && !id.means(&arn, "/app"));
+        assert!(SecretId::Arn(arn.clone()).means(&arn, "/app/url"));
+        assert!(!SecretId::parse("/app/url").expect("the name is valid").means(&arn, "/app/url"));
+    }
+
+    #[test]
+    fn mistake_in_a_parameter_is_reported_with_its_position() {
+        refused("ssm:", BadReference::Empty);
+        refused("ssm:#field", BadReference::Empty);
+        refused("ssm:/app url", BadReference::ParameterCharacter { at: 9 });
+        refused("ssm:/app#", BadReference::NoField { at: 9 });
+        refused("ssm:/app:1:2", BadReference::TooManyParameterParts { at: 11 });
+        refused(&format!("ssm:{}", "/a".repeat(16)), BadReference::TooManyLevels);
+        refused(&format!("ssm:{}", "a".repeat(1012)), BadReference::TooLong { max: 1011 });
+        let bad = BadArn { expected: "'parameter/'", at: 37 };
+        refused("arn:aws:ssm:eu-north-1:123456789012:document/x", BadReference::Arn(bad));
+        let separate = SeparateParts { version: Some("4"), ..Default::default() };
+        let twice = BadReference::Twice { part: "version", at: 10 };
+        assert_eq!(BorrowedReference::parse("ssm:/app:3", separate).err(), Some(twice));
     }
 
     #[track_caller]
@@ -432,7 +609,12 @@ mod tests {
 
     #[test]
     fn separate_parts_are_added_to_a_reference() {
-        let separate = SeparateParts { stage: Some("S"), version: Some("V"), field: Some("f") };
+        let separate = SeparateParts {
+            stage: Some("S"),
+            version: Some("V"),
+            field: Some("f"),
+            ..Default::default()
+        };
         let selector = Selector::new(Some("S"), Some("V"));
         let complete = BorrowedReference { id: "any name, even this", selector, field: Some("f") };
         check_borrowed("any name, even this", separate, Ok(complete.clone()));

@@ -4,8 +4,9 @@
 use super::arn::Arn;
 use super::glob::Glob;
 use super::matchable;
-use super::name::is_name_char;
-use super::reference::SecretId;
+use super::name::{is_name_char, is_parameter_char};
+use super::reference::{PARAMETER_PREFIX, SecretId};
+use super::service::Service;
 use std::iter;
 
 /// The maximum number of patterns in `SIDEKEY_ALLOW` or in one cache policy. The number is limited
@@ -16,11 +17,13 @@ pub(crate) const PATTERNS_MAX: usize = 1000;
 /// this stand-in if a caller sends an ARN without the suffix, because only AWS knows the suffix.
 const UNKNOWN_SUFFIX: &str = "-xxxxxx";
 
-/// A set of secrets: all secrets whose name or ARN matches at least one of some patterns. Without
-/// patterns, the set contains every secret.
+/// A set of secrets and parameters: all whose name or ARN matches at least one of some patterns.
+/// Without patterns, the set contains every secret and every parameter.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     names: Vec<Glob>,
+    /// The patterns for names of parameters, without `ssm:`.
+    parameters: Vec<Glob>,
     arns: Vec<Glob>,
 }
 
@@ -42,9 +45,10 @@ pub(crate) struct BadPatterns {
 }
 
 impl Scope {
-    /// Compiles patterns for secrets. A pattern that begins with `arn:` matches ARNs. Any other
-    /// pattern matches names of secrets in the agent's own account and region. A `*` does not match
-    /// a slash, so `app/*/db` matches only names with two slashes.
+    /// Compiles patterns for secrets and parameters. A pattern that begins with `arn:` matches ARNs,
+    /// and a pattern that begins with `ssm:` matches names of parameters. Any other pattern matches
+    /// names of secrets. Names belong to the agent's own account and region. A `*` does not match a
+    /// slash, so `app/*/db` matches only names with two slashes.
     ///
     /// # Errors
     ///
@@ -62,8 +66,12 @@ impl Scope {
                 ));
                 break;
             }
-            let globs = if text.starts_with("arn:") { &mut scope.arns } else { &mut scope.names };
-            match compile(text) {
+            let (globs, compiled) = match text.strip_prefix(PARAMETER_PREFIX) {
+                Some(name) => (&mut scope.parameters, compile(name, Service::ParameterStore)),
+                None if text.starts_with("arn:") => (&mut scope.arns, compile_arn(text)),
+                None => (&mut scope.names, compile(text, Service::SecretsManager)),
+            };
+            match compiled {
                 Ok(glob) => globs.push(glob),
                 Err(why) => problems.push(format!("pattern '{text}': {why}")),
             }
@@ -73,7 +81,7 @@ impl Scope {
 
     /// Returns whether the set contains all secrets, because it has no patterns.
     pub(crate) fn is_open(&self) -> bool {
-        self.names.is_empty() && self.arns.is_empty()
+        self.names.is_empty() && self.parameters.is_empty() && self.arns.is_empty()
     }
 
     /// Returns whether the patterns allow the secret `id`. Sidekey calls this function before it
@@ -100,54 +108,75 @@ impl Scope {
     /// A pattern also matches if it is the secret's ARN without AWS's random suffix. A pattern for
     /// names allows only secrets in `home`, the agent's own region and account.
     pub(crate) fn admits_answer(&self, arn: &Arn, name: &str, home: &Home) -> bool {
-        let partial_len = arn.as_str().len() - arn.resource().len() + name.len();
-        let partial = arn.as_str().get(..partial_len);
-        self.is_open()
-            || self.admits_arn(arn, name, home, "")
-            || self.arns.iter().any(|pattern| Some(pattern.as_str()) == partial)
+        let is_partial = |pattern: &Glob| {
+            let partial_len = arn.as_str().len() - arn.resource().len() + name.len();
+            arn.service() == Service::SecretsManager
+                && Some(pattern.as_str()) == arn.as_str().get(..partial_len)
+        };
+        self.is_open() || self.admits_arn(arn, name, home, "") || self.arns.iter().any(is_partial)
     }
 
     /// Returns one item for each secret that `id` can mean: whether the patterns allow this secret.
     ///
     /// An ARN that ends in a hyphen and six characters can mean two secrets, because the end can be
-    /// AWS's random suffix or a part of the secret's name.
+    /// AWS's random suffix or a part of the secret's name. The ARN of a parameter can mean two
+    /// parameters, because the slash after `parameter` can belong to the name or not.
     fn interpretations(&self, id: &SecretId, home: &Home) -> impl Iterator<Item = bool> {
         let (first, second) = match id {
-            SecretId::Name(name) => (self.admits_name(name), None),
+            SecretId::Name(_) | SecretId::Parameter(_) => {
+                (self.admits_name(id.service(), id.aws_id()), None)
+            }
             SecretId::Arn(arn) => {
-                let (name, name_of_full_arn) = arn.possible_names();
-                let as_partial = self.admits_arn(arn, name, home, UNKNOWN_SUFFIX);
-                (as_partial, name_of_full_arn.map(|name| self.admits_arn(arn, name, home, "")))
+                let suffix_of_first = match arn.service() {
+                    Service::SecretsManager => UNKNOWN_SUFFIX,
+                    Service::ParameterStore => "",
+                };
+                let (first, second) = arn.possible_names();
+                let first = self.admits_arn(arn, first, home, suffix_of_first);
+                (first, second.map(|second| self.admits_arn(arn, second, home, "")))
             }
         };
         iter::once(first).chain(second)
     }
 
-    /// Returns whether the patterns allow the secret called `name`, whose complete ARN is `arn`
-    /// followed by `suffix`.
+    /// Returns whether the patterns allow the secret or parameter called `name`, whose complete ARN
+    /// is `arn` followed by `suffix`.
     fn admits_arn(&self, arn: &Arn, name: &str, home: &Home, suffix: &str) -> bool {
-        let at_home =
-            arn.region() == &*home.region && home.account.as_deref() == Some(arn.account());
+        // The ARN of a public parameter contains no account, because every account can read it.
+        let is_own_account =
+            arn.account().is_empty() || home.account.as_deref() == Some(arn.account());
+        let at_home = arn.region() == &*home.region && is_own_account;
         let full = format!("{arn}{suffix}");
-        let is_valid = is_valid_name(name);
+        let is_valid = is_valid_name(arn.service(), name);
         // A pattern that equals the ARN matches even if the suffix of the full ARN is unknown.
         let by_arn = self.arns.iter().any(|pattern| {
             is_literal(pattern, arn.as_str()) || (is_valid && pattern.matches(&full))
         });
-        by_arn || (at_home && self.admits_name(name))
+        by_arn || (at_home && self.admits_name(arn.service(), name))
     }
 
-    fn admits_name(&self, name: &str) -> bool {
-        let is_valid = is_valid_name(name);
-        self.names
+    fn admits_name(&self, service: Service, name: &str) -> bool {
+        let is_valid = is_valid_name(service, name);
+        let patterns = match service {
+            Service::SecretsManager => &self.names,
+            Service::ParameterStore => &self.parameters,
+        };
+        patterns
             .iter()
             .any(|pattern| is_literal(pattern, name) || (is_valid && pattern.matches(name)))
     }
 }
 
-fn compile(text: &str) -> Result<Glob, String> {
+/// Compiles a pattern for names of secrets or of parameters.
+fn compile(text: &str, service: Service) -> Result<Glob, String> {
     let glob = Glob::new(text).map_err(|bad| bad.to_string())?;
-    matchable::check(&glob).map_err(|bad| bad.to_string())?;
+    matchable::check_name(&glob, service).map_err(|bad| bad.to_string())?;
+    Ok(glob)
+}
+
+fn compile_arn(text: &str) -> Result<Glob, String> {
+    let glob = Glob::new(text).map_err(|bad| bad.to_string())?;
+    matchable::check_arn(&glob).map_err(|bad| bad.to_string())?;
     Ok(glob)
 }
 
@@ -159,12 +188,17 @@ fn is_literal(pattern: &Glob, text: &str) -> bool {
     pattern.as_str() == text && !text.contains(['*', '?', '['])
 }
 
-/// Returns whether wildcards in patterns may match this secret's name.
+/// Returns whether wildcards in patterns may match this name of a secret or parameter.
 ///
-/// Wildcards match only names that a secret can have. They do not match a name with `.` or `..`
-/// between slashes: a program that uses such a name as a file path would leave its folder.
-fn is_valid_name(name: &str) -> bool {
-    name.chars().all(is_name_char) && name.split('/').all(|segment| ![".", ".."].contains(&segment))
+/// Wildcards match only names that a secret or parameter can have. They do not match a name with `.`
+/// or `..` between slashes: a program that uses such a name as a file path would leave its folder.
+fn is_valid_name(service: Service, name: &str) -> bool {
+    let is_valid_char = match service {
+        Service::SecretsManager => is_name_char,
+        Service::ParameterStore => is_parameter_char,
+    };
+    name.chars().all(is_valid_char)
+        && name.split('/').all(|segment| ![".", ".."].contains(&segment))
 }
 
 #[cfg(test)]
@@ -186,6 +220,28 @@ mod tests {
         let scope = Scope::new(patterns.iter().copied()).expect("the patterns are valid");
         let id = SecretId::parse(id).expect("the name or ARN is valid");
         assert_eq!(scope.admits(&id, &home(Some("123456789012"))), expected, "{patterns:?} {id:?}");
+    }
+
+    #[test]
+    fn parameters_are_matched_by_patterns_of_their_own() {
+        const STORE: &str = "arn:aws:ssm:eu-north-1:123456789012:parameter";
+        check(&["ssm:/app/*"], "ssm:/app/url", true);
+        check(&["ssm:/app/*"], &format!("{STORE}/app/url"), true);
+        check(&["ssm:/app/*"], "ssm:/app/a/url", false);
+        check(&["ssm:/app/*"], "/app/url", false);
+        check(&["/app/*", "*"], "ssm:/app/url", false);
+        check(&["*"], "ssm:url", false);
+        check(&["ssm:*"], "ssm:url", true);
+        check(&["ssm:/app/*"], "ssm:/app/../url", false);
+        check(&["ssm:/app/*"], "ssm:/app/a+b", false);
+        check(&[&format!("{STORE}/app/*")], &format!("{STORE}/app/url"), true);
+        check(&[&format!("{STORE}/app/*")], "ssm:/app/url", false);
+        check(&["ssm:/app/*"], "arn:aws:ssm:us-east-1:123456789012:parameter/app/url", false);
+        check(&["ssm:/aws/*/x"], "arn:aws:ssm:eu-north-1::parameter/aws/service/x", true);
+        check(&["ssm:/aws/*/x"], "arn:aws:ssm:us-east-1::parameter/aws/service/x", false);
+        // The name can be `url` or `/url`, so both must be allowed.
+        check(&["ssm:url"], &format!("{STORE}/url"), false);
+        check(&["ssm:url", "ssm:/url"], &format!("{STORE}/url"), true);
     }
 
     #[test]
@@ -327,8 +383,8 @@ mod tests {
             if scope.admits(&id, &here) {
                 prop_assert!(scope.may_admit(&id, &here));
                 let name = match &id {
-                    SecretId::Name(name) => name,
                     SecretId::Arn(arn) => arn.resource(),
+                    SecretId::Name(_) | SecretId::Parameter(_) => id.aws_id(),
                 };
                 prop_assert!(name.chars().all(is_name_char));
                 prop_assert!(!name.split('/').any(|part| part == "." || part == ".."));

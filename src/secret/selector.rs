@@ -1,20 +1,25 @@
-//! Selects one version of a secret.
+//! Selects one version of a secret or parameter.
 
-use super::version::{AWSCURRENT, Version};
+use super::version::{AWSCURRENT, Details, ParameterKind, Version};
 use std::borrow::Cow;
 
-/// The requested version of a secret: its staging label (such as `AWSCURRENT`), its version id, or
-/// both. If both are set, the version must have this label and this id.
+/// The requested version of a secret or parameter.
+///
+/// For a secret, it is a staging label (such as `AWSCURRENT`), a version id, or both. If both are
+/// set, the version must have this label and this id. For a parameter, it is a label, a version
+/// number, or neither of them: then the newest version is requested.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Selector {
-    /// The requested staging label. The usual label `AWSCURRENT` is a borrowed constant, so that
+    /// The requested label. The usual staging label `AWSCURRENT` is a borrowed constant, so that
     /// most reads allocate no memory.
     stage: Option<Cow<'static, str>>,
     version: Option<Box<str>>,
+    /// Whether the value of a `SecureString` parameter is requested as ciphertext.
+    is_encrypted: bool,
 }
 
 impl Selector {
-    /// Makes a selector from the staging label and the version id in a request.
+    /// Makes a selector from the staging label and the version id in a request for a secret.
     ///
     /// A request with neither of them gets the same selector as a request for `AWSCURRENT`, so that
     /// both requests share one cache entry.
@@ -23,13 +28,25 @@ impl Selector {
             (None, None) | (Some(AWSCURRENT), _) => Some(Cow::Borrowed(AWSCURRENT)),
             (stage, _) => stage.map(|stage| Cow::Owned(stage.to_owned())),
         };
-        Self { stage, version: version.map(Into::into) }
+        Self { stage, version: version.map(Into::into), is_encrypted: false }
     }
 
     /// Makes the selector of a secret's current version, which has the staging label
     /// [`AWSCURRENT`].
     pub fn current() -> Self {
         Self::new(None, None)
+    }
+
+    /// Makes a selector from the label or the version number in a request for a parameter. A request
+    /// with neither of them asks for the newest version. `is_encrypted` tells whether the request
+    /// asks for the ciphertext of a `SecureString`.
+    pub(crate) fn parameter(
+        label: Option<&str>,
+        version: Option<&str>,
+        is_encrypted: bool,
+    ) -> Self {
+        let stage = label.map(|label| Cow::Owned(label.to_owned()));
+        Self { stage, version: version.map(Into::into), is_encrypted }
     }
 
     pub(crate) fn stage(&self) -> Option<&str> {
@@ -40,14 +57,34 @@ impl Selector {
         self.version.as_deref()
     }
 
-    pub(crate) fn is_current(&self) -> bool {
-        self.version.is_none() && self.stage.as_deref() == Some(AWSCURRENT)
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.is_encrypted
     }
 
-    /// Returns whether `version` has the requested staging label and the requested version id.
-    pub(crate) fn selects(&self, version: &Version) -> bool {
-        self.stage.as_deref().is_none_or(|stage| version.carries(stage))
-            && self.version.as_deref().is_none_or(|id| *version.id == *id)
+    /// Returns whether the request names no version, so that it asks for the current version of a
+    /// secret or the newest version of a parameter.
+    pub(crate) fn is_current(&self) -> bool {
+        self.version.is_none() && self.stage().is_none_or(|stage| stage == AWSCURRENT)
+    }
+
+    /// Returns whether `version`, which a call for `fetched` has returned, is also the version that
+    /// this selector requests.
+    ///
+    /// The version of a secret contains its staging labels and its id. The version of a parameter
+    /// does not contain its labels, and AWS's answer repeats the requested label or number. So a
+    /// parameter must have been fetched by the same label and number.
+    pub(crate) fn selects(&self, fetched: &Self, version: &Version) -> bool {
+        match &version.details {
+            Details::Secret { .. } => {
+                self.stage().is_none_or(|stage| version.carries(stage))
+                    && self.version().is_none_or(|id| *version.id == *id)
+            }
+            Details::Parameter(parameter) => {
+                let is_same_value = self.is_encrypted == fetched.is_encrypted
+                    || parameter.kind != ParameterKind::SecureString;
+                (&self.stage, &self.version) == (&fetched.stage, &fetched.version) && is_same_value
+            }
+        }
     }
 }
 
@@ -55,7 +92,7 @@ impl Selector {
 mod tests {
     use super::*;
     use crate::secret::value::SecretValue;
-    use crate::secret::version::Content;
+    use crate::secret::version::{Content, Parameter};
 
     #[test]
     fn explicit_awscurrent_is_the_same_as_no_stage() {
@@ -71,9 +108,9 @@ mod tests {
             arn: "arn".into(),
             name: "name".into(),
             id: "v1".into(),
-            labels: vec!["AWSCURRENT".into(), "BLUE".into()],
             created: None,
             content: Content::Text(SecretValue::from(String::new())),
+            details: Details::Secret { labels: vec!["AWSCURRENT".into(), "BLUE".into()] },
         };
         for (stage, id, expected) in [
             (None, None, true),
@@ -84,7 +121,33 @@ mod tests {
             (Some("BLUE"), Some("v1"), true),
             (Some("GREEN"), Some("v1"), false),
         ] {
-            assert_eq!(Selector::new(stage, id).selects(&version), expected, "{stage:?} {id:?}");
+            let selects = Selector::new(stage, id).selects(&Selector::current(), &version);
+            assert_eq!(selects, expected, "{stage:?} {id:?}");
+        }
+    }
+
+    #[test]
+    fn parameter_must_have_been_fetched_by_the_same_label_and_number() {
+        use ParameterKind::{SecureString, String as Plain};
+        for (kind, label, number, is_encrypted, expected) in [
+            (Plain, None, None, false, true),
+            (Plain, None, None, true, true),
+            (SecureString, None, None, false, true),
+            (SecureString, None, None, true, false),
+            (Plain, Some("BLUE"), None, false, false),
+            (Plain, None, Some("3"), false, false),
+        ] {
+            let version = Version {
+                arn: "arn".into(),
+                name: "name".into(),
+                id: "3".into(),
+                created: None,
+                content: Content::Text(SecretValue::from(String::new())),
+                details: Details::Parameter(Parameter { number: 3, kind, data_type: None }),
+            };
+            let selector = Selector::parameter(label, number, is_encrypted);
+            let fetched = Selector::parameter(None, None, false);
+            assert_eq!(selector.selects(&fetched, &version), expected, "{kind:?} {selector:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A version of a secret, as Secrets Manager returned it.
+//! A version of a secret or parameter, as AWS returned it.
 
 use super::value::SecretValue;
 use std::time::SystemTime;
@@ -9,29 +9,79 @@ use std::time::SystemTime;
 /// Source: `VersionStage` of `GetSecretValue` in AWS's API reference.
 pub const AWSCURRENT: &str = "AWSCURRENT";
 
-/// One version of a secret, as Secrets Manager returned it: the value and the metadata.
+/// One version of a secret or parameter, as AWS returned it: the value and the metadata.
 #[derive(Clone, Debug)]
 pub struct Version {
-    /// The full ARN of the secret.
+    /// The full ARN of the secret or parameter.
     pub arn: Box<str>,
-    /// The name of the secret.
+    /// The name of the secret or parameter.
     pub name: Box<str>,
-    /// The id of this version of the secret.
+    /// The id of this version of the secret, or the number of this version of the parameter.
     pub id: Box<str>,
-    /// The staging labels (such as `AWSCURRENT`) that this version of the secret had when Sidekey
-    /// fetched it.
-    pub labels: Vec<Box<str>>,
-    /// The time when this version of the secret was created, to the millisecond. `None` if Secrets
-    /// Manager did not return the time.
+    /// The time when this version was created, to the millisecond. `None` if AWS did not return the
+    /// time.
     pub created: Option<SystemTime>,
-    /// The value of this version of the secret.
+    /// The value of this version of the secret or parameter.
     pub content: Content,
+    /// The metadata that only secrets or only parameters have.
+    pub details: Details,
+}
+
+/// The metadata that only secrets or only parameters have.
+#[derive(Clone, Debug)]
+pub enum Details {
+    /// The metadata of a secret.
+    Secret {
+        /// The staging labels (such as `AWSCURRENT`) that this version of the secret had when
+        /// Sidekey fetched it.
+        labels: Vec<Box<str>>,
+    },
+    /// The metadata of a parameter.
+    Parameter(Parameter),
+}
+
+/// The metadata of one version of a parameter.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    /// The number of this version. Each change of the parameter gets the next number.
+    pub number: u64,
+    /// The type of the parameter.
+    pub kind: ParameterKind,
+    /// The data type of the parameter's value, such as `text` or `aws:ec2:image`. `None` if
+    /// Parameter Store did not return it.
+    pub data_type: Option<Box<str>>,
+}
+
+/// The type of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParameterKind {
+    /// A text.
+    String,
+    /// A list of texts, in one text with commas between them.
+    StringList,
+    /// A text that Parameter Store encrypts with a KMS key.
+    SecureString,
+}
+
+impl ParameterKind {
+    /// All types of parameters.
+    pub const ALL: [Self; 3] = [Self::String, Self::StringList, Self::SecureString];
+
+    /// Returns the name that AWS uses for this type.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::String => "String",
+            Self::StringList => "StringList",
+            Self::SecureString => "SecureString",
+        }
+    }
 }
 
 /// The value of a secret: text or binary data.
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// The secret's value is text, from `SecretString` in the response of Secrets Manager.
+    /// The value is text, from `SecretString` in the response of Secrets Manager, or from `Value` in
+    /// the response of Parameter Store.
     Text(SecretValue),
     /// The secret's value is binary data, decoded from `SecretBinary` in the response of Secrets
     /// Manager.
@@ -47,7 +97,32 @@ impl Content {
 }
 
 impl Version {
+    /// Returns the staging labels of this version of a secret. A parameter has no staging labels.
+    pub(crate) fn labels(&self) -> &[Box<str>] {
+        match &self.details {
+            Details::Secret { labels } => labels,
+            Details::Parameter(_) => &[],
+        }
+    }
+
+    /// Returns whether `other` is the same version of the same secret or parameter.
+    ///
+    /// A parameter that was deleted and created again has the same version numbers as before, so the
+    /// times of creation are compared too.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.arn == other.arn && self.id == other.id && self.created == other.created
+    }
+
+    /// Returns whether this version was created before `other`. Returns `false` if the order is
+    /// unknown, because a version has no time of creation.
+    pub(crate) fn is_older_than(&self, other: &Self) -> bool {
+        match (&self.details, &other.details) {
+            (Details::Parameter(own), Details::Parameter(other)) => own.number < other.number,
+            _ => self.created.zip(other.created).is_some_and(|(own, other)| own < other),
+        }
+    }
+
     pub(crate) fn carries(&self, label: &str) -> bool {
-        self.labels.iter().any(|own| &**own == label)
+        self.labels().iter().any(|own| &**own == label)
     }
 }

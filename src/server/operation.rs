@@ -190,6 +190,7 @@ impl RequestedSecret {
             stage: self.stage.as_deref(),
             version: self.version.as_deref(),
             field: None,
+            ..SeparateParts::default()
         };
         BorrowedReference::parse(&self.reference, separate)
     }

@@ -193,6 +193,7 @@ impl<'a> Query<'a> {
             stage: self.stage.as_deref(),
             version: self.version.as_deref(),
             field: self.field.as_deref(),
+            ..SeparateParts::default()
         };
         BorrowedReference::parse(&self.reference, separate)
     }

@@ -193,7 +193,7 @@ impl SecretsManager {
     /// agent's IAM role does not need the permission for `DescribeSecret`.
     pub(crate) async fn rotation(&self, id: &SecretId) -> Result<Rotation, FetchError> {
         let request = self.clients.for_secret(id)?.describe_secret().secret_id(id.as_str());
-        self.signed(region_of(id), pin!(request.send())).await.map(Rotation::from)
+        self.signed(id.region(), pin!(request.send())).await.map(Rotation::from)
     }
 
     async fn get(&self, key: &Key) -> Result<Version, FetchError> {
@@ -204,13 +204,13 @@ impl SecretsManager {
             .secret_id(key.id.as_str())
             .set_version_stage(requested_stage(key))
             .set_version_id(key.selector.version().map(str::to_owned));
-        response::single_version(self.signed(region_of(&key.id), pin!(request.send())).await?)
+        response::single_version(self.signed(key.id.region(), pin!(request.send())).await?)
     }
 
     async fn batch(&self, keys: &[Key]) -> Result<Vec<Result<Version, FetchError>>, FetchError> {
         let ids = keys.iter().map(|key| key.id.as_str().to_owned()).collect();
         let request = self.clients.home().batch_get_secret_value().set_secret_id_list(Some(ids));
-        let region = keys.first().and_then(|key| region_of(&key.id));
+        let region = keys.first().and_then(|key| key.id.region());
         let batch = Batch::from(self.signed(region, pin!(request.send())).await?);
         Ok(keys.iter().map(|key| batch.result_for(&key.id)).collect())
     }
@@ -276,15 +276,6 @@ impl Source for SecretsManager {
         keys: &'a [Key],
     ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
         Box::pin(self.batch(keys))
-    }
-}
-
-/// Returns the AWS region in the ARN of a secret. Returns `None` if `id` is a name, because Sidekey
-/// looks up names in its own region.
-fn region_of(id: &SecretId) -> Option<&str> {
-    match id {
-        SecretId::Arn(arn) => Some(arn.region()),
-        SecretId::Name(_) => None,
     }
 }
 

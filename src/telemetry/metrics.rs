@@ -4,6 +4,7 @@
 //! a caller. Otherwise, callers could create any number of time series. All time series exist from
 //! the first scrape on.
 
+use crate::secret::service::Service;
 use crate::source::FetchErrorKind;
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
@@ -60,15 +61,36 @@ impl ReadResult {
 pub(crate) enum Operation {
     GetSecretValue,
     BatchGetSecretValue,
+    GetParameter,
+    GetParameters,
 }
 
 impl Operation {
-    const ALL: [Self; 2] = [Self::GetSecretValue, Self::BatchGetSecretValue];
+    const ALL: [Self; 4] =
+        [Self::GetSecretValue, Self::BatchGetSecretValue, Self::GetParameter, Self::GetParameters];
+
+    /// Returns the operation that fetches one secret or parameter of `service`.
+    pub(crate) fn single(service: Service) -> Self {
+        match service {
+            Service::SecretsManager => Self::GetSecretValue,
+            Service::ParameterStore => Self::GetParameter,
+        }
+    }
+
+    /// Returns the operation that fetches several secrets or parameters of `service`.
+    pub(crate) fn batch(service: Service) -> Self {
+        match service {
+            Service::SecretsManager => Self::BatchGetSecretValue,
+            Service::ParameterStore => Self::GetParameters,
+        }
+    }
 
     fn label(self) -> &'static str {
         match self {
             Self::GetSecretValue => "GetSecretValue",
             Self::BatchGetSecretValue => "BatchGetSecretValue",
+            Self::GetParameter => "GetParameter",
+            Self::GetParameters => "GetParameters",
         }
     }
 }
@@ -261,7 +283,7 @@ impl Metrics {
         self.stale_reads.with_label_values(&[reason]).inc();
     }
 
-    /// Counts a call to Secrets Manager, and records how long the call took. The duration is not
+    /// Counts a call to AWS for secrets or parameters, and records how long the call took. The duration is not
     /// recorded if Lambda froze the process during the call.
     pub(crate) fn upstream(&self, operation: Operation, ended: Ended, took: Duration) {
         self.upstream_requests.with_label_values(&[operation.label(), ended.label()]).inc();

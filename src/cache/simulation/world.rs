@@ -11,7 +11,7 @@ use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::selector::Selector;
 use crate::secret::value::SecretValue;
-use crate::secret::version::{AWSCURRENT, Content, Version};
+use crate::secret::version::{AWSCURRENT, Content, Details, Version};
 use crate::source::{FetchError, FetchErrorKind, FetchFuture, Source};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -195,7 +195,7 @@ impl World {
             arn: arn.into(),
             name: truth.name.as_str().into(),
             id: version_id(number).into(),
-            labels: vec![AWSCURRENT.into()],
+            details: Details::Secret { labels: vec![AWSCURRENT.into()] },
             created: self.setup.is_dated.then_some(created),
             content: Content::Text(SecretValue::from(format!("value {number}"))),
         };

@@ -223,7 +223,7 @@ fn problem_finding(problem: Problem) -> Finding {
 /// name or ARN. Returns `None` if the name matches no naming convention.
 fn expected_kind<'a>(id: &SecretId, conventions: &'a Conventions) -> Option<&'a str> {
     let convention = match id {
-        SecretId::Name(name) => conventions.of_name(name),
+        SecretId::Name(name) | SecretId::Parameter(name) => conventions.of_name(name),
         SecretId::Arn(arn) => names(arn).find_map(|name| conventions.of_name(name)),
     };
     convention.map(|(convention, _)| convention.kind())
@@ -266,8 +266,10 @@ pub(super) fn account<'a>(
     reads: impl IntoIterator<Item = (&'a SecretId, &'a Read)>,
 ) -> Option<String> {
     reads.into_iter().find_map(|(id, read)| match (id, &read.version) {
-        (SecretId::Name(_), Ok(version)) => {
-            Arn::parse(&version.arn).ok().map(|arn| arn.account().to_owned())
+        (SecretId::Name(_) | SecretId::Parameter(_), Ok(version)) => {
+            let account = Arn::parse(&version.arn).ok()?.account().to_owned();
+            // The ARN of a public parameter contains no account.
+            (!account.is_empty()).then_some(account)
         }
         (_, Err(error)) if error.kind == FetchErrorKind::Denied => {
             account_of_caller(&error.message)
@@ -289,7 +291,7 @@ fn account_of_caller(message: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::version::Content;
+    use crate::secret::version::{Content, Details};
     use crate::source::secrets_manager;
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -300,7 +302,7 @@ mod tests {
             arn: format!("{ARN}{name}-AbC123").into(),
             name: name.into(),
             id: "v1".into(),
-            labels: Vec::new(),
+            details: Details::Secret { labels: Vec::new() },
             created: Some(UNIX_EPOCH + Duration::from_secs(100)),
             content: Content::Text(value.to_owned().into()),
         };

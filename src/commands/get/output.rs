@@ -90,7 +90,7 @@ impl Output<'_> {
             arn: &version.arn,
             name: &version.name,
             version_id: &version.id,
-            version_stages: &version.labels,
+            version_stages: version.labels(),
             created_date: created.and_then(|created| created.format(&Rfc3339).ok()),
             source: self.from,
             value: value.filter(|_| self.has_value),
@@ -120,6 +120,7 @@ pub(super) fn write(value: &SecretValue) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::version::Details;
     use std::time::{Duration, UNIX_EPOCH};
 
     fn version(content: Content) -> Version {
@@ -127,7 +128,7 @@ mod tests {
             arn: "arn".into(),
             name: "app/db".into(),
             id: "v1".into(),
-            labels: vec!["AWSCURRENT".into()],
+            details: Details::Secret { labels: vec!["AWSCURRENT".into()] },
             created: Some(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046)),
             content,
         }

@@ -3,6 +3,7 @@
 use crate::secret::arn::Arn;
 use crate::secret::name::{NAME_CHARS_MAX, is_name_char};
 use crate::secret::reference::{BadReference, Reference, SecretId};
+use crate::secret::service::Service;
 
 /// The end of an ARN pattern for a secret whose name is known. Secrets Manager appends a hyphen and
 /// six random characters to the name, and `?` matches one character.
@@ -67,7 +68,8 @@ pub(super) fn arn_pattern(text: &str, location: &Location) -> Result<String, Bad
     }
     Ok(match Reference::parse(text)?.id {
         SecretId::Name(name) => arn_of_name(&name, location)?,
-        SecretId::Arn(arn) if has_suffix(&arn) => arn.to_string(),
+        id @ SecretId::Parameter(_) => arn_of_parameter(id.aws_id(), location)?,
+        SecretId::Arn(arn) if is_complete(&arn) => arn.to_string(),
         SecretId::Arn(arn) => format!("{arn}{SUFFIX}"),
     })
 }
@@ -80,6 +82,9 @@ pub(super) fn arn_pattern(text: &str, location: &Location) -> Result<String, Bad
 /// suffix hardly ever consists only of lower-case letters.
 pub(super) fn suffix_warning(text: &str) -> Option<String> {
     let SecretId::Arn(arn) = Reference::parse(text).ok()?.id else { return None };
+    if is_parameter(&arn) {
+        return None;
+    }
     let (full, name) = arn.possible_names();
     let suffix = &full[name?.len() + 1..];
     suffix.bytes().all(|byte| byte.is_ascii_lowercase()).then(|| {
@@ -90,8 +95,13 @@ pub(super) fn suffix_warning(text: &str) -> Option<String> {
     })
 }
 
-fn has_suffix(arn: &Arn) -> bool {
-    arn.possible_names().1.is_some()
+/// Returns whether no random suffix follows the text of this ARN.
+fn is_complete(arn: &Arn) -> bool {
+    is_parameter(arn) || arn.possible_names().1.is_some()
+}
+
+fn is_parameter(arn: &Arn) -> bool {
+    arn.service() == Service::ParameterStore
 }
 
 fn arn_of_name(name: &str, location: &Location) -> Result<String, BadTarget> {
@@ -99,6 +109,14 @@ fn arn_of_name(name: &str, location: &Location) -> Result<String, BadTarget> {
     let partition = location.partition.as_deref().ok_or(BadTarget::NoRegion)?;
     let account = location.account.as_deref().ok_or(BadTarget::NoAccount)?;
     Ok(format!("arn:{partition}:secretsmanager:{region}:{account}:secret:{name}{SUFFIX}"))
+}
+
+fn arn_of_parameter(name: &str, location: &Location) -> Result<String, BadTarget> {
+    let region = location.region.as_deref().ok_or(BadTarget::NoRegion)?;
+    let partition = location.partition.as_deref().ok_or(BadTarget::NoRegion)?;
+    let account = location.account.as_deref().ok_or(BadTarget::NoAccount)?;
+    let slash = if name.starts_with('/') { "" } else { "/" };
+    Ok(format!("arn:{partition}:ssm:{region}:{account}:parameter{slash}{name}"))
 }
 
 fn of_pattern(pattern: &str, location: &Location) -> Result<String, BadTarget> {

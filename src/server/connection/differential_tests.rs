@@ -5,7 +5,7 @@ use super::tests::TestServer;
 use super::{HEAD_TIME_MAX, IDLE_TICK, IDLE_TICKS_MAX, UNTRUSTED_TIME_MAX, Ways};
 use crate::clock::{Clock, VirtualClock};
 use crate::secret::key::Key;
-use crate::secret::version::{AWSCURRENT, Content, Version};
+use crate::secret::version::{AWSCURRENT, Content, Details, Version};
 use crate::source::{FetchError, FetchErrorKind, FetchFuture, Source};
 use std::fmt;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ impl Source for TwoSecrets {
                     .into(),
                 name: name.into(),
                 id: "v1".into(),
-                labels: vec![AWSCURRENT.into()],
+                details: Details::Secret { labels: vec![AWSCURRENT.into()] },
                 created: None,
                 content: Content::Text(r#"{"f":"value","empty":""}"#.to_owned().into()),
             }),

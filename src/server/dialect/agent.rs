@@ -40,7 +40,7 @@ pub(super) fn body(version: &Version) -> SecretValue {
         version_id: &version.id,
         secret_string: value.text(),
         secret_binary: value.base64(),
-        version_stages: &version.labels,
+        version_stages: version.labels(),
         created_date: version.created.map(epoch_seconds),
     })
 }
@@ -113,7 +113,7 @@ fn status(problem: &Problem) -> StatusCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::version::Content;
+    use crate::secret::version::{Content, Details};
     use crate::source::FetchError;
     use http_body_util::BodyExt;
     use std::time::Duration;
@@ -123,7 +123,7 @@ mod tests {
             arn: "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123".into(),
             name: "app/db".into(),
             id: "v-1".into(),
-            labels: vec!["AWSCURRENT".into(), "BLUE".into()],
+            details: Details::Secret { labels: vec!["AWSCURRENT".into(), "BLUE".into()] },
             created: created_ms.map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),
             content,
         }
@@ -152,7 +152,8 @@ mod tests {
     #[test]
     fn absent_date_is_null_and_absent_stages_are_omitted() {
         let text = Content::Text(String::from("a").into());
-        let absent = Version { labels: Vec::new(), ..version(text, None) };
+        let absent =
+            Version { details: Details::Secret { labels: Vec::new() }, ..version(text, None) };
         check(
             &absent,
             r#"{"ARN":"arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123","Name":"app/db","VersionId":"v-1","SecretString":"a","CreatedDate":null}"#,

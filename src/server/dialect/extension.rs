@@ -57,7 +57,7 @@ pub(super) fn body(version: &Version) -> SecretValue {
         secret_string: value.text(),
         version_id: &version.id,
         // Go writes a list without items that AWS left out as `null`.
-        version_stages: Some(&*version.labels).filter(|labels| !labels.is_empty()),
+        version_stages: Some(version.labels()).filter(|labels| !labels.is_empty()),
         result_metadata: Metadata {},
     };
     render_with(&body, GoFormatter)
@@ -127,7 +127,7 @@ fn text_of(problem: &Problem) -> String {
 mod tests {
     use super::*;
     use crate::cache::ReadError;
-    use crate::secret::version::Content;
+    use crate::secret::version::{Content, Details};
     use crate::server::problem::NotServed;
     use crate::source::{FetchError, FetchErrorKind};
     use http_body_util::BodyExt;
@@ -151,7 +151,9 @@ mod tests {
             arn: ARN.into(),
             name: "app/db".into(),
             id: "v-1".into(),
-            labels: labels.iter().map(|label| (*label).into()).collect(),
+            details: Details::Secret {
+                labels: labels.iter().map(|label| (*label).into()).collect(),
+            },
             created: created_ms.map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),
             content,
         };

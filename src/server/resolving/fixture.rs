@@ -5,7 +5,7 @@ use crate::cache::freshness::Policy;
 use crate::cache::{How, Served};
 use crate::clock::Moment;
 use crate::secret::selector::Selector;
-use crate::secret::version::{Content, Version};
+use crate::secret::version::{Content, Details, Version};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -15,7 +15,7 @@ pub(super) fn served(content: Content) -> Served {
         arn: "arn".into(),
         name: "app/db".into(),
         id: "v1".into(),
-        labels: Vec::new(),
+        details: Details::Secret { labels: Vec::new() },
         created: None,
         content,
     };

@@ -4,7 +4,7 @@ use super::sdk_error;
 use crate::secret::arn::Arn;
 use crate::secret::reference::SecretId;
 use crate::secret::value::SecretValue;
-use crate::secret::version::{Content, Version};
+use crate::secret::version::{Content, Details, Version};
 use crate::source::FetchError;
 use aws_sdk_secretsmanager::operation::batch_get_secret_value::BatchGetSecretValueOutput;
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
@@ -112,7 +112,14 @@ fn to_version(parts: VersionParts) -> Result<Version, FetchError> {
         arn: required(parts.arn, "ARN")?,
         name: required(parts.name, "name")?,
         id: required(parts.id, "version id")?,
-        labels: parts.labels.unwrap_or_default().into_iter().map(String::into_boxed_str).collect(),
+        details: Details::Secret {
+            labels: parts
+                .labels
+                .unwrap_or_default()
+                .into_iter()
+                .map(String::into_boxed_str)
+                .collect(),
+        },
         created: parts.created.and_then(to_system_time),
         content,
     })

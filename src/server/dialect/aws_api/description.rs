@@ -54,7 +54,7 @@ fn stages<'a>(current: &'a Entry, versions: &'a [Arc<Entry>]) -> BTreeMap<&'a st
         if !known_versions.insert(&*version.id) {
             continue;
         }
-        let labels = version.labels.iter().map(|label| &**label);
+        let labels = version.labels().iter().map(|label| &**label);
         let unused: Vec<&str> = labels.filter(|label| used_labels.insert(*label)).collect();
         if !unused.is_empty() {
             stages.insert(&*version.id, unused);
@@ -70,7 +70,7 @@ mod tests {
     use crate::clock::Moment;
     use crate::secret::selector::Selector;
     use crate::secret::value::SecretValue;
-    use crate::secret::version::Content;
+    use crate::secret::version::{Content, Details};
     use std::time::{Duration, UNIX_EPOCH};
 
     fn entry(id: &str, labels: &[&str], sent: u64) -> Arc<Entry> {
@@ -78,7 +78,9 @@ mod tests {
             arn: "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123".into(),
             name: "app/db".into(),
             id: id.into(),
-            labels: labels.iter().map(|label| (*label).into()).collect(),
+            details: Details::Secret {
+                labels: labels.iter().map(|label| (*label).into()).collect(),
+            },
             created: Some(UNIX_EPOCH + Duration::from_millis(1500)),
             content: Content::Text(SecretValue::from("hunter2".to_owned())),
         };

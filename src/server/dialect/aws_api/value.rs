@@ -60,7 +60,7 @@ fn body(version: &Version, value: &JsonValue<'_>) -> SecretValue {
         secret_binary: value.base64(),
         secret_string: value.text(),
         version_id: &version.id,
-        version_stages: &version.labels,
+        version_stages: version.labels(),
     })
 }
 
@@ -76,7 +76,7 @@ mod tests {
     use crate::cache::freshness::Policy;
     use crate::clock::Moment;
     use crate::secret::selector::Selector;
-    use crate::secret::version::Content;
+    use crate::secret::version::{Content, Details};
     use std::time::Duration;
 
     fn entry(content: Content, created_ms: Option<u64>) -> Entry {
@@ -88,7 +88,9 @@ mod tests {
             arn: "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123".into(),
             name: "app/db".into(),
             id: "v-1".into(),
-            labels: labels.iter().map(|label| (*label).into()).collect(),
+            details: Details::Secret {
+                labels: labels.iter().map(|label| (*label).into()).collect(),
+            },
             created: created_ms.map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),
             content,
         };

@@ -1,0 +1,92 @@
+//! Tests that parameters which are wanted at the same moment share calls to AWS.
+
+use crate::cache::fixture::{Answer, Fixture, LATENCY, Setup, key, outcome};
+use crate::source::FetchErrorKind;
+use futures_util::future::join_all;
+
+/// Reads all `names` at the same moment. Returns the versions or the kinds of errors.
+async fn read_all(fixture: &Fixture, names: &[String]) -> Vec<String> {
+    let reads = names.iter().map(|name| {
+        let (cache, key) = (fixture.cache.clone(), key(name));
+        tokio::spawn(async move { cache.read(key).await })
+    });
+    let done = join_all(reads.collect::<Vec<_>>()).await;
+    done.into_iter()
+        .map(|read| match read.expect("the read must not panic") {
+            Ok(served) => served.entry.version.id.to_string(),
+            Err(_) => "error".to_owned(),
+        })
+        .collect()
+}
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("ssm:/app/p{n}")).collect()
+}
+
+fn scripted(count: usize, setup: Setup) -> (Fixture, Vec<String>) {
+    let fixture = setup.build();
+    let names = names(count);
+    for name in &names {
+        fixture.script(name, Answer::Version(7));
+    }
+    (fixture, names)
+}
+
+fn batches(fixture: &Fixture) -> Vec<usize> {
+    fixture.source.batches.lock().unwrap().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_of_different_parameters_share_calls_for_ten() {
+    let (fixture, names) = scripted(20, Setup::default());
+    assert_eq!(read_all(&fixture, &names).await, vec!["7"; 20]);
+    assert_eq!((batches(&fixture), fixture.calls()), (vec![10, 10], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_readers_of_one_parameter_cause_one_call() {
+    let (fixture, names) = scripted(1, Setup::default());
+    let same = vec![names[0].clone(); 64];
+    assert_eq!(read_all(&fixture, &same).await, vec!["7"; 64]);
+    assert_eq!((batches(&fixture), fixture.calls()), (vec![], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn role_without_the_permission_is_noticed_once() {
+    let setup = Setup { batch_fails: Some(FetchErrorKind::Denied), ..Setup::default() };
+    let (fixture, names) = scripted(12, setup);
+    assert_eq!(read_all(&fixture, &names[..5]).await, vec!["7"; 5]);
+    assert_eq!((batches(&fixture), fixture.calls()), (vec![5], 5));
+    assert_eq!(read_all(&fixture, &names[5..]).await, vec!["7"; 7]);
+    assert_eq!((batches(&fixture), fixture.calls()), (vec![5], 12));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_refused_parameter_does_no_harm_to_the_others() {
+    let setup = Setup { batch_fails: Some(FetchErrorKind::Denied), ..Setup::default() };
+    let (fixture, names) = scripted(6, setup);
+    fixture.script(&names[1], Answer::Fail(FetchErrorKind::Denied));
+    assert_eq!(read_all(&fixture, &names[..3]).await, ["7", "error", "7"]);
+    assert_eq!((batches(&fixture), fixture.calls()), (vec![3], 3));
+    read_all(&fixture, &names[3..]).await;
+    assert_eq!(batches(&fixture), [3, 3], "the role may still read several parameters at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttled_call_is_not_replaced_by_more_calls() {
+    let setup = Setup { batch_fails: Some(FetchErrorKind::Throttled), ..Setup::default() };
+    let (fixture, names) = scripted(4, setup);
+    assert_eq!(read_all(&fixture, &names).await, vec!["error"; 4]);
+    assert_eq!((batches(&fixture), fixture.calls()), (vec![4], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelled_readers_do_no_harm_to_the_others() {
+    let (fixture, names) = scripted(3, Setup::default());
+    let (cache, first) = (fixture.cache.clone(), key(&names[0]));
+    let cancelled = tokio::spawn(async move { outcome(cache.read(first).await) });
+    tokio::task::yield_now().await;
+    cancelled.abort();
+    assert_eq!(read_all(&fixture, &names).await, vec!["7"; 3]);
+    fixture.pass(LATENCY).await;
+}
