@@ -14,7 +14,7 @@ use crate::server::memory_budget::MemoryBudget;
 use crate::server::renewal::Renewal;
 use crate::server::resolving;
 use crate::server::{Context, Server};
-use crate::source::secrets_manager::{RegionError, SecretsManager};
+use crate::source::aws::{Aws, RegionError};
 use crate::source::{Misconfigured, Source};
 use crate::telemetry::log_limiter::LogLimiter;
 use crate::telemetry::metrics::Metrics;
@@ -69,7 +69,7 @@ impl Agent {
     ) -> Result<Self, RegionError> {
         let tokens = Arc::new(Tokens::new(config.tokens));
         let bound = listeners.addresses().into_iter().chain(listeners.metrics_address());
-        let source = SecretsManager::prepare(
+        let source = Aws::prepare(
             config.source,
             bound.map(|address| address.port()).collect(),
             tokens.clone(),

@@ -1,7 +1,7 @@
 //! Defines the trait [`Source`] for services that provide secrets and parameters, its errors, and
 //! its implementation for AWS.
 
-pub mod secrets_manager;
+pub mod aws;
 
 use crate::secret::key::Key;
 use crate::secret::version::Version;

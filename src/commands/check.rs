@@ -19,7 +19,7 @@ use crate::convention::Conventions;
 use crate::hardening;
 use crate::secret::key::Key;
 use crate::secret::reference::{BadReference, Reference};
-use crate::source::secrets_manager::SecretsManager;
+use crate::source::aws::Aws;
 use crate::tokens::Tokens;
 use candidates::{Candidate, Candidates, TooMany};
 use indicatif::{ProgressBar, ProgressDrawTarget};
@@ -153,7 +153,7 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
     let configured_account = config.account.map(String::from);
     let own_ports = vec![config.listen.port];
     let tokens = Arc::new(Tokens::new(Vec::new()));
-    let source = SecretsManager::prepare(config.source, own_ports, tokens, clock.clone())
+    let source = Aws::prepare(config.source, own_ports, tokens, clock.clone())
         .await
         .map_err(|no_region| CannotCheck::because(&no_region))?;
     let source = Arc::new(source);
@@ -299,7 +299,7 @@ fn key(reference: &Reference) -> Key {
 /// Reads every secret once, even if `references` names a secret twice. If there are many secrets,
 /// shows a progress bar on a terminal.
 async fn read(
-    source: &Arc<SecretsManager>,
+    source: &Arc<Aws>,
     references: &[Result<Reference, BadReference>],
 ) -> HashMap<Key, Read> {
     let mut seen = HashSet::new();

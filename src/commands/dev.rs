@@ -20,7 +20,7 @@ use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::selector::Selector;
 use crate::source::Source;
-use crate::source::secrets_manager::SecretsManager;
+use crate::source::aws::Aws;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{log, panics};
 use crate::tokens::{Token, Tokens};
@@ -208,14 +208,11 @@ fn agent_files(port: u16, endpoint: &str, token: Option<&str>) -> Vec<AgentFile>
 
 /// Creates a client that reads directly from the fake Secrets Manager. `sidekey dev` compares the
 /// speed of this client with the speed of Sidekey.
-async fn direct(
-    vars: &BTreeMap<String, String>,
-    clock: Arc<dyn Clock>,
-) -> anyhow::Result<SecretsManager> {
+async fn direct(vars: &BTreeMap<String, String>, clock: Arc<dyn Clock>) -> anyhow::Result<Aws> {
     let tokens = Arc::new(Tokens::new(Vec::new()));
     let config = config::load(vars, Host::Standalone).config;
     let own_ports = vec![config.listen.port];
-    Ok(SecretsManager::prepare(config.source, own_ports, tokens, clock).await?)
+    Ok(Aws::prepare(config.source, own_ports, tokens, clock).await?)
 }
 
 fn summary(endpoint: &str, args: &Args, report: &Report, secrets: &Secrets) -> String {
@@ -269,7 +266,7 @@ fn read_example(
 /// Returns a text for the user with both times.
 async fn comparison(
     clock: &dyn Clock,
-    direct: &SecretsManager,
+    direct: &Aws,
     client: &mut Client,
     secrets: &Secrets,
 ) -> anyhow::Result<String> {

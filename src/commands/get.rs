@@ -16,7 +16,7 @@ use crate::secret::key::Key;
 use crate::secret::reference::Reference;
 use crate::secret::version::Version;
 use crate::source::Source;
-use crate::source::secrets_manager::SecretsManager;
+use crate::source::aws::Aws;
 use crate::tokens::Tokens;
 use output::{Output, ReadFrom};
 use std::io::{self, IsTerminal};
@@ -202,7 +202,7 @@ async fn read_from_aws(args: &Args, key: &Key) -> Result<(Version, ReadFrom), Fa
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let own_ports = vec![config.listen.port];
     let tokens = Arc::new(Tokens::new(Vec::new()));
-    let source = SecretsManager::prepare(config.source, own_ports, tokens, clock)
+    let source = Aws::prepare(config.source, own_ports, tokens, clock)
         .await
         .map_err(|no_region| Failure::usage(no_region.to_string()))?;
     let version = source.fetch(key).await.map_err(|error| {

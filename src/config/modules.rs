@@ -10,7 +10,7 @@ use crate::secret::arn::is_account;
 use crate::secret::key::Key;
 use crate::server::dialect::Dialect;
 use crate::server::{listener, resolving};
-use crate::source::secrets_manager::{self, Endpoint};
+use crate::source::aws::{self, Endpoint};
 use crate::telemetry::log;
 use crate::tokens::Token;
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ pub struct Config {
     /// empty and `sidekey serve` generates a token.
     pub(crate) tokens: Vec<Token>,
     /// The configuration of the client with which the agent calls AWS Secrets Manager.
-    pub source: secrets_manager::Config,
+    pub source: aws::Config,
     /// The level, the format and the destination of the log lines.
     pub log: log::Config,
     /// How long `sidekey serve` still serves requests after a stop signal, before it refuses new
@@ -114,7 +114,7 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
         dialect: dialect(settings.dialect, &environment, host),
         tokens,
         log: log_config(settings.log, &environment, host),
-        source: secrets_manager::Config {
+        source: aws::Config {
             region: settings.region,
             endpoint: settings.endpoint,
             region_only: settings.region_only,

@@ -14,7 +14,7 @@ use crate::cache::policies::Policies;
 use crate::convention::Conventions;
 use crate::message::tenant::{TenantBinding, TenantCheck};
 use crate::secret::scope::Home;
-use crate::source::secrets_manager::{Endpoint, Trust};
+use crate::source::aws::{Endpoint, Trust};
 use crate::tokens::Token;
 use std::collections::BTreeMap;
 use std::sync::Arc;

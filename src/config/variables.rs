@@ -10,7 +10,7 @@ use crate::cache::prefetch::Mode;
 use crate::message::paths::{BUILT_IN_PATHS, Paths};
 use crate::secret::reference::Reference;
 use crate::secret::scope::Scope;
-use crate::source::secrets_manager::Endpoint;
+use crate::source::aws::Endpoint;
 use crate::telemetry::log::Level;
 use std::fmt;
 use std::net::SocketAddr;

@@ -21,7 +21,7 @@ use sidekey::secret::reference::SecretId;
 use sidekey::secret::scope::Home;
 use sidekey::secret::selector::Selector;
 use sidekey::source::Source;
-use sidekey::source::secrets_manager::SecretsManager;
+use sidekey::source::aws::Aws;
 use sidekey::telemetry::metrics::Metrics;
 use sidekey::tokens::{Token, Tokens};
 use std::collections::BTreeMap;
@@ -216,12 +216,9 @@ async fn debug_output_shows_no_value() {
     check_debug("the cache", &cache);
 }
 
-async fn source(
-    config: sidekey::source::secrets_manager::Config,
-    clock: &Arc<ManualClock>,
-) -> SecretsManager {
+async fn source(config: sidekey::source::aws::Config, clock: &Arc<ManualClock>) -> Aws {
     let tokens = Arc::new(Tokens::new(Vec::new()));
-    SecretsManager::prepare(config, Vec::new(), tokens, clock.clone())
+    Aws::prepare(config, Vec::new(), tokens, clock.clone())
         .await
         .expect("the configuration has a region")
 }

@@ -20,21 +20,21 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("convention", "secret"),
     ("message", "convention secret"),
     ("source", "secret"),
-    ("source/secrets_manager", "source secret clock tokens http1"),
+    ("source/aws", "source secret clock tokens http1"),
     ("telemetry", "clock source"),
     ("cache", "source secret convention clock telemetry printable"),
     ("server", "message cache source secret clock tokens telemetry printable"),
     ("client", "http1 printable secret tokens"),
-    ("config", "server client convention message cache source/secrets_manager secret clock tokens telemetry"),
-    ("agent", "config descriptors server cache source source/secrets_manager secret clock tokens telemetry"),
+    ("config", "server client convention message cache source/aws secret clock tokens telemetry"),
+    ("agent", "config descriptors server cache source source/aws secret clock tokens telemetry"),
     ("exec", "client config secret clock tokens hardening"),
     ("commands", "commands/policy commands/check commands/scaffold commands/dev agent client config exec \
-                  secret source source/secrets_manager clock hardening tokens telemetry"),
+                  secret source source/aws clock hardening tokens telemetry"),
     ("commands/policy", "commands config secret"),
     ("commands/check", "commands commands/policy config convention message secret source \
-                        source/secrets_manager clock hardening tokens printable"),
+                        source/aws clock hardening tokens printable"),
     ("commands/scaffold", "commands commands/policy config convention secret clock hardening printable"),
-    ("commands/dev", "commands agent client config cache/prefetch source source/secrets_manager fake-aws \
+    ("commands/dev", "commands agent client config cache/prefetch source source/aws fake-aws \
                       secret clock hardening tokens telemetry"),
     ("main", "commands"),
     ("extension", "agent config exec clock hardening telemetry http1 cache/prefetch"),
@@ -190,13 +190,12 @@ mod tests {
             "Pass what the module needs as an argument, or move the type to a module below.";
         assert_none(&forbidden(&repository()), remedy);
         let files = |path, text| {
-            let others =
-                ["src/clock.rs", "src/config.rs", "src/source/secrets_manager.rs", "src/server.rs"];
+            let others = ["src/clock.rs", "src/config.rs", "src/source/aws.rs", "src/server.rs"];
             let others = others.map(|path| File::new(path, ""));
             others.into_iter().chain([File::new(path, text)]).collect::<Vec<_>>()
         };
         for (path, text, expected) in [
-            ("src/server/x.rs", "use crate::source::secrets_manager::Config;", "`server` imports"),
+            ("src/server/x.rs", "use crate::source::aws::Config;", "`server` imports"),
             ("src/server/x.rs", "use super::super::config::Config;", "`config`"),
             ("src/cache.rs", "fn f() { super::server::serve() }", "`server`"),
             (

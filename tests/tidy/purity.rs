@@ -30,10 +30,10 @@ const AWS_SDK: &[&str] = &[
 /// `clippy.toml` lists the calls that no file may make.
 #[rustfmt::skip]
 const PLACES: &[(&[&str], &[&str], &str)] = &[
-    (AWS_SDK, &["src/source/secrets_manager.rs", "src/source/secrets_manager/"],
-     "only `source::secrets_manager` uses AWS's SDK: go through the trait `Source`"),
+    (AWS_SDK, &["src/source/aws.rs", "src/source/aws/"],
+     "only `source::aws` uses AWS's SDK: go through the trait `Source`"),
     (&["hyper", "http_body_util"],
-     &["src/http1.rs", "src/server.rs", "src/server/", "src/source/secrets_manager/", "src/client.rs",
+     &["src/http1.rs", "src/server.rs", "src/server/", "src/source/aws/", "src/client.rs",
        "src/commands/dev/watch.rs", "extension/src/api.rs", "fake-aws/"],
      "only the server and the HTTP clients use hyper: call one of those"),
     (&["snapshot.store("], &["src/cache/publisher.rs"],

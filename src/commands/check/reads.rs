@@ -2,7 +2,7 @@
 
 use crate::secret::key::Key;
 use crate::secret::version::Version;
-use crate::source::secrets_manager::{Rotation, SecretsManager};
+use crate::source::aws::{Aws, Rotation};
 use crate::source::{FetchError, FetchErrorKind, Source};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(super) struct Read {
 /// Reads every secret in a task of its own, and calls `on_read` after each secret. If a task
 /// panics, its secret is missing in the result.
 pub(super) async fn read_all(
-    source: Arc<SecretsManager>,
+    source: Arc<Aws>,
     keys: Vec<Key>,
     mut on_read: impl FnMut(),
 ) -> HashMap<Key, Read> {

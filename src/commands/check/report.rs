@@ -292,7 +292,7 @@ fn account_of_caller(message: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::secret::version::{Content, Details};
-    use crate::source::secrets_manager;
+    use crate::source::aws;
     use std::time::{Duration, UNIX_EPOCH};
 
     const ARN: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
@@ -306,7 +306,7 @@ mod tests {
             created: Some(UNIX_EPOCH + Duration::from_secs(100)),
             content: Content::Text(value.to_owned().into()),
         };
-        let rotation = secrets_manager::Rotation { is_enabled: true, last: None };
+        let rotation = aws::Rotation { is_enabled: true, last: None };
         Read { version: Ok(version), rotation: Some(rotation) }
     }
 

@@ -1,24 +1,23 @@
 //! Creates and caches the clients of the AWS SDK, one for each AWS region.
 
-use super::endpoint::Endpoint;
-use crate::secret::arn::{Arn, is_region, partition_of};
+use crate::secret::arn::partition_of;
 use crate::secret::reference::SecretId;
-use crate::source::{FetchError, FetchErrorKind};
+use crate::source::FetchError;
+use crate::source::aws::account::Account;
+use crate::source::aws::endpoint::Endpoint;
 use aws_config::{Region, SdkConfig};
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::Builder;
 use aws_types::sdk_ua_metadata::FrameworkMetadata;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// The maximum number of cached AWS SDK clients for regions other than the agent's own region.
 /// Without a limit, requests for ARNs of invented regions could fill the memory.
 pub(crate) const REGIONS_MAX: usize = 8;
 
 pub(super) struct Clients {
-    region: Box<str>,
-    is_home_region_only: bool,
+    account: Arc<Account>,
     endpoint: Option<Endpoint>,
-    sdk_config: SdkConfig,
     home: Client,
     /// The AWS SDK clients for regions other than the agent's own region, each with the name of its
     /// region. The least recently used client is first.
@@ -26,37 +25,26 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Creates the AWS SDK client for `region`, the region in Sidekey's configuration. Clients for
-    /// other regions are created when a call first needs them.
-    pub(super) fn new(
-        region: Box<str>,
-        is_home_region_only: bool,
-        endpoint: Option<Endpoint>,
-        sdk_config: SdkConfig,
-    ) -> Self {
-        let url = endpoint.as_ref().map(|endpoint| endpoint.for_home_region(&region));
-        let home = client(&sdk_config, &region, url);
+    /// Creates the AWS SDK client for the region of `account`. Clients for other regions are created
+    /// when a call first needs them.
+    pub(super) fn new(account: Arc<Account>, endpoint: Option<Endpoint>) -> Self {
+        let region = &account.region;
+        let url = endpoint.as_ref().map(|endpoint| endpoint.for_home_region(region));
+        let home = client(&account.sdk_config, region, url);
         let other_regions = Mutex::default();
-        Self { region, is_home_region_only, endpoint, sdk_config, home, other_regions }
-    }
-
-    pub(super) fn region(&self) -> &str {
-        &self.region
-    }
-
-    pub(super) fn has_custom_endpoint(&self) -> bool {
-        self.endpoint.is_some()
+        Self { account, endpoint, home, other_regions }
     }
 
     /// Returns the URL that a call to the AWS region `region` uses, for error messages. If no
     /// custom endpoint is set, this is the URL of AWS's public endpoint.
     pub(super) fn url(&self, region: &str) -> String {
-        let custom = self.endpoint.as_ref().and_then(|endpoint| match *region == *self.region {
-            true => Some(endpoint.for_home_region(region)),
-            false => endpoint.for_other_region(region),
-        });
+        let custom =
+            self.endpoint.as_ref().and_then(|endpoint| match *region == *self.account.region {
+                true => Some(endpoint.for_home_region(region)),
+                false => endpoint.for_other_region(region),
+            });
         custom.unwrap_or_else(|| {
-            let fips = if self.sdk_config.use_fips() == Some(true) { "-fips" } else { "" };
+            let fips = if self.account.sdk_config.use_fips() == Some(true) { "-fips" } else { "" };
             let domain = match partition_of(region) {
                 "aws-cn" => "amazonaws.com.cn",
                 _ => "amazonaws.com",
@@ -75,10 +63,10 @@ impl Clients {
     /// does not allow other regions, or if the region in the ARN is invalid.
     pub(super) fn for_secret(&self, id: &SecretId) -> Result<Client, FetchError> {
         let arn = match id {
-            SecretId::Arn(arn) if arn.region() != &*self.region => arn,
+            SecretId::Arn(arn) if arn.region() != &*self.account.region => arn,
             _ => return Ok(self.home.clone()),
         };
-        self.check_other_region(arn)?;
+        self.account.check_other_region(arn)?;
         let mut clients = self
             .other_regions
             .lock()
@@ -89,7 +77,7 @@ impl Clients {
             None => {
                 let endpoint = self.endpoint.as_ref();
                 let url = endpoint.and_then(|endpoint| endpoint.for_other_region(arn.region()));
-                client(&self.sdk_config, arn.region(), url)
+                client(&self.account.sdk_config, arn.region(), url)
             }
         };
         if clients.len() >= REGIONS_MAX {
@@ -100,28 +88,6 @@ impl Clients {
         clients.push((arn.region().into(), client.clone()));
         Ok(client)
     }
-
-    fn check_other_region(&self, arn: &Arn) -> Result<(), FetchError> {
-        if self.is_home_region_only {
-            return Err(wrong_region(format!(
-                "the secret is in region {}, but SIDEKEY_REGION_ONLY allows only region {}",
-                arn.region(),
-                self.region
-            )));
-        }
-        if !is_region(arn.region()) || partition_of(arn.region()) != arn.partition() {
-            return Err(wrong_region(format!(
-                "the ARN is invalid: region {} does not belong to partition {}",
-                arn.region(),
-                arn.partition()
-            )));
-        }
-        Ok(())
-    }
-}
-
-fn wrong_region(message: String) -> FetchError {
-    FetchError::new(FetchErrorKind::OtherRegion, "InvalidParameterException", message)
 }
 
 fn client(sdk_config: &SdkConfig, region: &str, endpoint: Option<String>) -> Client {

@@ -1,6 +1,6 @@
 //! The scheme, host and port of a URL, which together are named origin.
 
-use crate::source::secrets_manager::endpoint::is_this_machine;
+use crate::source::aws::endpoint::is_this_machine;
 use hyper::Uri;
 
 /// The scheme, host and port of a URL. Two calls can use the same connection if these three parts

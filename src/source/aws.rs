@@ -1,30 +1,30 @@
-//! Reads secrets from AWS Secrets Manager with the AWS SDK. No other module uses the AWS SDK.
+//! Reads secrets from AWS. No other module uses the AWS SDK.
 //!
 //! ```text
-//!  clients      one client of the AWS SDK per region
-//!  response     converts responses of the SDK to Sidekey's types
-//!  session      caches the agent's own AWS credentials
-//!  sdk_config   loads the region and the credential providers of the SDK
-//!  sdk_error    converts errors of the SDK to Sidekey's errors
-//!  http         the HTTP client that all SDK clients use
-//!  endpoint     the custom endpoint of SIDEKEY_ENDPOINT
-//!  advice       what the user can do after a failed call
+//!  secrets_manager  the calls of Secrets Manager
+//!  account          what all calls share, and how they are signed
+//!  session          caches the agent's own AWS credentials
+//!  sdk_config       loads the region and the credential providers of the SDK
+//!  sdk_error        converts errors of the SDK to Sidekey's errors
+//!  http             the HTTP client for all calls
+//!  endpoint         the custom endpoint of SIDEKEY_ENDPOINT
+//!  advice           what the user can do after a failed call
 //! ```
 
-mod advice;
-mod clients;
-mod response;
+mod secrets_manager;
+mod account;
 mod session;
 mod sdk_config;
 mod sdk_error;
 mod http;
 mod endpoint;
+mod advice;
 
 pub(crate) use endpoint::Endpoint;
 pub(crate) use http::Trust;
-pub(crate) use response::Rotation;
+pub(crate) use secrets_manager::Rotation;
 
-use super::{FetchError, FetchErrorKind, FetchFuture, Source};
+use super::{FetchError, FetchFuture, Source};
 use crate::clock::Clock;
 use crate::secret::arn::is_region;
 use crate::secret::key::Key;
@@ -32,24 +32,19 @@ use crate::secret::reference::SecretId;
 use crate::secret::region::nearest_if_unknown;
 use crate::secret::version::Version;
 use crate::tokens::{Renew, Tokens};
-use advice::CallSite;
+use account::Account;
 use aws_sdk_secretsmanager::config::SharedCredentialsProvider;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
-use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_secretsmanager::operation::RequestId;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use clients::Clients;
 use http::IdlePolicy;
-use response::Batch;
 #[cfg(feature = "host")]
 use sdk_config::Runner;
 use sdk_config::Settings;
+use secrets_manager::SecretsManager;
 use session::{CachedProvider, Session};
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,7 +52,7 @@ use std::time::Duration;
 /// the same default.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 
-/// The configuration of the client for AWS Secrets Manager.
+/// The configuration of the calls to AWS.
 ///
 /// The `Debug` output contains the names of the environment variables but not their values, because
 /// the values include keys and session tokens.
@@ -108,24 +103,22 @@ pub enum RegionError {
     Malformed(Box<str>),
 }
 
-/// A client that reads secrets from AWS Secrets Manager, in any AWS region. The `Debug` output
-/// omits the objects of the AWS SDK, which would print environment variables.
-pub struct SecretsManager {
-    clients: Clients,
-    session: Arc<Session>,
-    /// Where the AWS credentials come from, for error messages.
-    credentials_source: String,
+/// A client that reads secrets from AWS, in any AWS region. The `Debug` output omits the objects of
+/// the AWS SDK, which would print environment variables.
+pub struct Aws {
+    account: Arc<Account>,
+    has_custom_endpoint: bool,
+    secrets_manager: SecretsManager,
 }
 
-impl fmt::Debug for SecretsManager {
+impl fmt::Debug for Aws {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SecretsManager").field("region", &self.region()).finish_non_exhaustive()
+        f.debug_struct("Aws").field("region", &self.region()).finish_non_exhaustive()
     }
 }
 
-impl SecretsManager {
-    /// Creates a client for Secrets Manager. The function does not call Secrets Manager. Outside
-    /// Lambda, the AWS SDK may call the instance metadata service to find the region.
+impl Aws {
+    /// Creates a client for AWS. The function calls no service that stores secrets. Outside Lambda, the AWS SDK may call the instance metadata service to find the region.
     ///
     /// `own_ports` are the loopback ports on which the agent itself listens. The client refuses to
     /// call these ports, because the agent would call itself.
@@ -168,23 +161,29 @@ impl SecretsManager {
         settings.region = Some(region.to_string());
         let session = Arc::new(Session::new(settings, chain, config.is_snapshot, clock, tokens));
         let provider = SharedCredentialsProvider::new(CachedProvider(session.clone()));
-        let shared = sdk.into_builder().credentials_provider(provider).build();
-        Ok(Self {
-            clients: Clients::new(region, config.region_only, config.endpoint, shared),
+        let account = Arc::new(Account {
+            region,
+            is_home_region_only: config.region_only,
+            sdk_config: sdk.into_builder().credentials_provider(provider).build(),
             session,
             credentials_source,
+        });
+        Ok(Self {
+            has_custom_endpoint: config.endpoint.is_some(),
+            secrets_manager: SecretsManager::new(account.clone(), config.endpoint),
+            account,
         })
     }
 
     pub(crate) fn region(&self) -> &str {
-        self.clients.region()
+        &self.account.region
     }
 
     /// Returns the AWS region with the most similar name if the configured region does not exist.
     /// Returns `None` if the configured region exists, or if a custom endpoint is set, because a
     /// custom endpoint may have regions of its own.
     pub(crate) fn nearest_region_if_unknown(&self) -> Option<&'static str> {
-        nearest_if_unknown(self.region()).filter(|_| !self.clients.has_custom_endpoint())
+        nearest_if_unknown(self.region()).filter(|_| !self.has_custom_endpoint)
     }
 
     /// Calls `DescribeSecret` to find out whether and when AWS rotates a secret automatically.
@@ -192,95 +191,29 @@ impl SecretsManager {
     /// Only commands such as `sidekey check` call this function. The agent never calls it, so the
     /// agent's IAM role does not need the permission for `DescribeSecret`.
     pub(crate) async fn rotation(&self, id: &SecretId) -> Result<Rotation, FetchError> {
-        let request = self.clients.for_secret(id)?.describe_secret().secret_id(id.as_str());
-        self.signed(id.region(), pin!(request.send())).await.map(Rotation::from)
-    }
-
-    async fn get(&self, key: &Key) -> Result<Version, FetchError> {
-        let request = self
-            .clients
-            .for_secret(&key.id)?
-            .get_secret_value()
-            .secret_id(key.id.as_str())
-            .set_version_stage(requested_stage(key))
-            .set_version_id(key.selector.version().map(str::to_owned));
-        response::single_version(self.signed(key.id.region(), pin!(request.send())).await?)
-    }
-
-    async fn batch(&self, keys: &[Key]) -> Result<Vec<Result<Version, FetchError>>, FetchError> {
-        let ids = keys.iter().map(|key| key.id.as_str().to_owned()).collect();
-        let request = self.clients.home().batch_get_secret_value().set_secret_id_list(Some(ids));
-        let region = keys.first().and_then(|key| key.id.region());
-        let batch = Batch::from(self.signed(region, pin!(request.send())).await?);
-        Ok(keys.iter().map(|key| batch.result_for(&key.id)).collect())
-    }
-
-    /// Makes a call to AWS, which the AWS SDK signs with the agent's AWS credentials. Gets new
-    /// credentials first if the cached credentials cannot be used. `region` is the AWS region of
-    /// the called endpoint, or `None` for the agent's own region.
-    ///
-    /// If AWS rejects the credentials, marks them as rejected, so that a later call gets new
-    /// credentials.
-    async fn signed<T, E>(
-        &self,
-        region: Option<&str>,
-        call: Pin<&mut impl Future<Output = Result<T, SdkError<E, HttpResponse>>>>,
-    ) -> Result<T, FetchError>
-    where
-        E: ProvideErrorMetadata + RequestId + Error + 'static,
-    {
-        self.attempt(call).await.map_err(|error| {
-            let region = region.unwrap_or_else(|| self.region());
-            let url = self.clients.url(region);
-            let credentials = &*self.credentials_source;
-            let advice = advice::of(&error, CallSite { url: &url, region, credentials });
-            FetchError { advice: advice.map(Into::into), ..error }
-        })
-    }
-
-    async fn attempt<T, E>(
-        &self,
-        call: Pin<&mut impl Future<Output = Result<T, SdkError<E, HttpResponse>>>>,
-    ) -> Result<T, FetchError>
-    where
-        E: ProvideErrorMetadata + RequestId + Error + 'static,
-    {
-        let credentials = self.session.ready().await?;
-        call.await.map_err(|error| {
-            let error = sdk_error::from_sdk_error(&error);
-            if error.kind == FetchErrorKind::Credentials {
-                credentials.mark_rejected();
-            }
-            error
-        })
+        self.secrets_manager.rotation(id).await
     }
 }
 
-impl Renew for SecretsManager {
+impl Renew for Aws {
     fn renew(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(self.session.renew())
+        Box::pin(self.account.session.renew())
     }
 }
 
-impl Source for SecretsManager {
+impl Source for Aws {
     fn deadline(&self) -> Duration {
-        self.session.deadline()
+        self.account.session.deadline()
     }
 
     fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version> {
-        Box::pin(self.get(key))
+        Box::pin(self.secrets_manager.get(key))
     }
 
     fn fetch_batch<'a>(
         &'a self,
         keys: &'a [Key],
     ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
-        Box::pin(self.batch(keys))
+        Box::pin(self.secrets_manager.batch(keys))
     }
-}
-
-/// Returns the staging label for a call to AWS, such as `AWSPREVIOUS`. Returns `None` for the
-/// current version, because AWS returns this version by default.
-fn requested_stage(key: &Key) -> Option<String> {
-    key.selector.stage().filter(|_| !key.selector.is_current()).map(str::to_owned)
 }

@@ -5,7 +5,7 @@
 
 use super::credential_process::{self, CredentialProcess};
 use super::settings::{Settings, app_name, behavior, environment_credentials};
-use crate::source::secrets_manager::sdk_error::ProcessFailure;
+use crate::source::aws::sdk_error::ProcessFailure;
 use aws_config::{ConfigLoader, Region, SdkConfig, profile};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;

@@ -1,11 +1,11 @@
 //! Converts responses of the AWS SDK to Sidekey's own types.
 
-use super::sdk_error;
 use crate::secret::arn::Arn;
 use crate::secret::reference::SecretId;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Details, Version};
 use crate::source::FetchError;
+use crate::source::aws::sdk_error;
 use aws_sdk_secretsmanager::operation::batch_get_secret_value::BatchGetSecretValueOutput;
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;

@@ -1,0 +1,85 @@
+//! The calls of AWS Secrets Manager, which the AWS SDK makes.
+
+mod clients;
+mod response;
+
+pub(crate) use response::Rotation;
+
+use super::account::Account;
+use super::endpoint::Endpoint;
+use super::sdk_error;
+use crate::secret::key::Key;
+use crate::secret::reference::SecretId;
+use crate::secret::version::Version;
+use crate::source::FetchError;
+use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_secretsmanager::operation::RequestId;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use clients::Clients;
+use response::Batch;
+use std::error::Error;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+
+/// Calls AWS Secrets Manager, in any AWS region.
+pub(super) struct SecretsManager {
+    account: Arc<Account>,
+    clients: Clients,
+}
+
+impl SecretsManager {
+    pub(super) fn new(account: Arc<Account>, endpoint: Option<Endpoint>) -> Self {
+        let clients = Clients::new(account.clone(), endpoint);
+        Self { account, clients }
+    }
+
+    /// Calls `DescribeSecret` to find out whether and when AWS rotates a secret automatically.
+    pub(super) async fn rotation(&self, id: &SecretId) -> Result<Rotation, FetchError> {
+        let request = self.clients.for_secret(id)?.describe_secret().secret_id(id.as_str());
+        self.signed(id.region(), request.send()).await.map(Rotation::from)
+    }
+
+    pub(super) async fn get(&self, key: &Key) -> Result<Version, FetchError> {
+        let request = self
+            .clients
+            .for_secret(&key.id)?
+            .get_secret_value()
+            .secret_id(key.id.as_str())
+            .set_version_stage(requested_stage(key))
+            .set_version_id(key.selector.version().map(str::to_owned));
+        response::single_version(self.signed(key.id.region(), request.send()).await?)
+    }
+
+    pub(super) async fn batch(
+        &self,
+        keys: &[Key],
+    ) -> Result<Vec<Result<Version, FetchError>>, FetchError> {
+        let ids = keys.iter().map(|key| key.id.as_str().to_owned()).collect();
+        let request = self.clients.home().batch_get_secret_value().set_secret_id_list(Some(ids));
+        let region = keys.first().and_then(|key| key.id.region());
+        let batch = Batch::from(self.signed(region, request.send()).await?);
+        Ok(keys.iter().map(|key| batch.result_for(&key.id)).collect())
+    }
+
+    /// Makes a call to Secrets Manager, which the AWS SDK signs with the agent's AWS credentials.
+    /// `region` is the AWS region of the called endpoint, or `None` for the agent's own region.
+    async fn signed<T, E>(
+        &self,
+        region: Option<&str>,
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, FetchError>
+    where
+        E: ProvideErrorMetadata + RequestId + Error + 'static,
+    {
+        let region = region.unwrap_or(&self.account.region);
+        let call = pin!(async { call.await.map_err(|error| sdk_error::from_sdk_error(&error)) });
+        self.account.signed(region, || self.clients.url(region), call).await
+    }
+}
+
+/// Returns the staging label for a call to AWS, such as `AWSPREVIOUS`. Returns `None` for the
+/// current version, because AWS returns this version by default.
+fn requested_stage(key: &Key) -> Option<String> {
+    key.selector.stage().filter(|_| !key.selector.is_current()).map(str::to_owned)
+}
