@@ -141,8 +141,8 @@ async fn start(
         let error: &(dyn Error + 'static) = error;
         tracing::error!(
             error,
-            "the agent cannot listen at one of its addresses (see the field `error`), but it listens \
-             at its other addresses"
+            "the agent cannot listen at one of its addresses (see the field `error`), but it \
+             listens at its other addresses"
         );
     }
     if !mistakes.is_empty() {

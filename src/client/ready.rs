@@ -41,8 +41,8 @@ fn why_not_ready(status: u16, body: &[u8]) -> String {
     match (count, names.is_empty()) {
         (0, _) => "the agent is still starting, or it is stopping".to_owned(),
         (_, true) => format!(
-            "the agent has not cached {count} secrets of SIDEKEY_SECRETS yet; to see their names, set \
-             SIDEKEY_TOKEN to the agent's token"
+            "the agent has not cached {count} secrets of SIDEKEY_SECRETS yet; to see their names, \
+             set SIDEKEY_TOKEN to the agent's token"
         ),
         (_, false) => {
             format!("the agent has not cached {}; run `sidekey check` to see why", names.join(", "))
