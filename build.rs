@@ -1,10 +1,9 @@
-//! Build script: turns the TOML files in `presets/channel-processors` into Rust constants, which
-//! become part of Sidekey. The files contain rules for the names and values of secrets, and some
-//! settings.
+//! Build script: turns the TOML files in `presets/channel-processors` into Rust constants of
+//! Sidekey. The files contain rules for the names and values of secrets, and some default settings.
 //!
-//! The files are TOML because users copy and edit them. Sidekey does not parse the files at start,
-//! because that would cost the Lambda layer about 220,000 CPU instructions, or 7 % of a cold start.
-//! Unit tests check that the constants equal the result of Sidekey's own TOML parsers.
+//! Sidekey does not parse these files at start, because parsing would take 7 % of the CPU
+//! instructions of a cold start on Lambda. Unit tests check that the constants equal the parsed
+//! files.
 
 use std::error::Error;
 use std::path::Path;
@@ -34,8 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns Rust source text that constructs a `Row` (a struct in `src/convention/built_in.rs`) from
-/// one `[[convention]]` table of the TOML file.
+/// Translates one `[[convention]]` table of the TOML file into Rust source text. The text
+/// constructs the struct `Row` of `src/convention/built_in.rs`.
 fn row(convention: &Value) -> String {
     let fields: Vec<String> = convention["fields"]
         .as_table()
@@ -53,9 +52,8 @@ fn row(convention: &Value) -> String {
     )
 }
 
-/// Returns Rust source text that constructs a `RowField` (a struct in
-/// `src/convention/built_in.rs`). `name` is the name of one field of a secret. `field` is the TOML
-/// table with the properties of this field.
+/// Translates the TOML table `field`, which describes the field `name` of a secret's value, into
+/// Rust source text. The text constructs the struct `RowField` of `src/convention/built_in.rs`.
 fn row_field(name: &str, field: &Value) -> String {
     let field_type = text(&field["type"]);
     let is_secret =
@@ -69,11 +67,11 @@ fn row_field(name: &str, field: &Value) -> String {
 }
 
 fn array(value: &Value) -> &[Value] {
-    value.as_array().expect("this value in the TOML file must be an array")
+    value.as_array().expect("each list in the TOML file must be a TOML array")
 }
 
 fn text(value: &Value) -> &str {
-    value.as_str().expect("this value in the TOML file must be a string")
+    value.as_str().expect("each name and type in the TOML file must be a string")
 }
 
 fn texts(value: &Value) -> Vec<&str> {

@@ -46,17 +46,14 @@ pub struct Agent {
     clock: Arc<dyn Clock>,
     connections: TaskTracker,
     stop: CancellationToken,
-    /// The tasks that call AWS, and the loop that schedules refreshes of cached secrets.
+    /// The tasks that call AWS, and the task that decides when to refresh cached secrets.
     upstream: TaskTracker,
     abort: CancellationToken,
 }
 
 impl Agent {
-    /// Starts an agent that serves secrets at the addresses in `listeners`. The agent also begins
-    /// to prefetch the secrets in `SIDEKEY_SECRETS`.
-    ///
-    /// If a caller reads one of these secrets during the prefetch, the caller gets the result of
-    /// the prefetch. The agent does not call AWS a second time.
+    /// Starts an agent that serves secrets at the addresses in `listeners`, and that begins to
+    /// prefetch the secrets in `SIDEKEY_SECRETS`.
     ///
     /// # Errors
     ///
@@ -97,11 +94,11 @@ impl Agent {
         Ok(Self::run(parts, listeners, config.cache, config.prefetch, config.dialect))
     }
 
-    /// Starts an agent whose configuration has mistakes. This agent never calls AWS. It answers
+    /// Starts an agent whose configuration has mistakes. This agent never calls AWS, and answers
     /// every read of a secret with a description of the mistakes.
     ///
-    /// The Lambda extension starts such an agent instead of exiting, because Lambda ends the
-    /// environment of the function if an extension exits.
+    /// The Lambda extension uses such an agent, because Lambda would end the environment of the
+    /// function if the extension exited.
     pub fn start_misconfigured(
         listeners: Listeners,
         config: Config,
@@ -197,11 +194,11 @@ impl Agent {
         &self.addresses
     }
 
-    /// Waits until the prefetch of the secrets in `SIDEKEY_SECRETS` has ended, or until its
-    /// deadline passes. Returns `None` if the prefetch was aborted.
+    /// Waits until the prefetch of the secrets in `SIDEKEY_SECRETS` has ended, or until its time
+    /// limit. Returns `None` if the prefetch was aborted.
     ///
-    /// A secret is optional if a `[[policy]]` table in the configuration file sets `required =
-    /// false` for it. This function does not wait for optional secrets.
+    /// This function does not wait for the optional secrets: those for which a `[[policy]]` table
+    /// in the configuration file sets `required = false`.
     pub async fn prefetched(&self) -> Option<Report> {
         let mut prefetched = self.prefetched.clone();
         // `wait_for` fails if the prefetch task ended without a report.
@@ -214,18 +211,17 @@ impl Agent {
         self.server.context.cache.status()
     }
 
-    /// Tells the agent the id of the AWS account that owns the Lambda function. Lambda reports this
-    /// id when the extension registers.
+    /// Tells the agent the id of the AWS account that owns the Lambda function.
     ///
-    /// The agent needs the id for `SIDEKEY_ALLOW`: a name pattern there allows the ARN of a secret
-    /// only if the ARN belongs to the agent's own account.
+    /// The agent needs the id for the name patterns in `SIDEKEY_ALLOW`, because such a pattern
+    /// allows only the ARNs of this account.
     pub fn learn_account(&self, account: &str) {
         self.server.context.cache.learn_account(account);
     }
 
     /// Makes the agent answer requests for `/ready` with status 503, and then waits for `delay`.
-    /// During this time the agent serves all other requests as before, because the program that
-    /// uses the agent may still need secrets.
+    /// During this time the agent still serves secrets, because the program that uses the agent may
+    /// need them.
     ///
     /// `sidekey serve` calls this method before [`Agent::drain`].
     pub async fn announce_stop(&self, delay: Duration) {
@@ -303,8 +299,7 @@ where
 /// Raises the process's limit of open files and sockets. If the limit is still too low, reduces the
 /// maximum number of connections in `listen`, so that sockets remain for calls to AWS.
 ///
-/// Call this function before the agent opens its ports, because the ports get their limits from
-/// `listen`.
+/// Call this function before the agent opens its ports.
 pub fn reserve_descriptors(listen: &mut listener::Config) {
     let Descriptors { limit, raised_from } = descriptors::raise();
     let limits = listen.limits.within(limit);

@@ -17,20 +17,20 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// The header with the caller's token in a GET request. AWS's Lambda extension for secrets uses the
-/// same header.
+/// The HTTP header with the caller's token in a GET request. AWS's Lambda extension for secrets
+/// uses the same header.
 const READER_TOKEN: HeaderName = HeaderName::from_static("x-aws-parameters-secrets-token");
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
-/// The header with the caller's token in a request of the AWS API. AWS itself uses this header for
-/// session tokens.
+/// The HTTP header with the caller's token in a request of the AWS API. In requests to AWS, this
+/// header contains a session token.
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
 /// The maximum size of the body of an agent's answer, in bytes.
 ///
-/// A secret has up to 64 KiB. JSON may need six bytes for one byte of a secret, as in `\u0000`, so
-/// a secret may need 384 KiB. The rest is for metadata.
+/// A secret has up to 64 KiB. JSON may need six bytes for one byte of a secret, as in `\u0000`. The
+/// rest is for metadata.
 const ANSWER_BYTES_MAX: usize = 512 * 1024;
 
 /// The address at which an agent listens.

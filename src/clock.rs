@@ -1,20 +1,18 @@
 //! Reads the clocks of the machine, and sleeps. All other modules get the time from this module.
 //!
-//! A [`Moment`] contains the readings of two clocks, because neither clock alone is reliable:
+//! A [`Moment`] has the times of two clocks, because neither clock alone is reliable:
 //!
-//! - The wall clock can be set by an operator or by time synchronisation.
+//! - An operator or time synchronisation can set the wall clock.
 //! - The steady clock (a monotonic clock) cannot be set. But it may not count the time for which
 //!   Lambda SnapStart keeps the process in a snapshot.
-//!
-//! So the steady clock decides after the wall clock was set back, except across a restore from a
-//! snapshot.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant, SystemTime};
 
-/// How far the wall clock may go back across a SnapStart restore before the elapsed time is unknown.
+/// How far the wall clock may go back between the SnapStart snapshot of a process and its restore.
+/// If the clock goes back further, the passed time is unknown.
 ///
 /// Time synchronisation moves the wall clock by milliseconds only.
 pub(crate) const WALL_STEP_BACK_MAX: Duration = Duration::from_secs(1);
@@ -33,12 +31,11 @@ pub struct Moment {
 impl Moment {
     /// Returns how much time passed from `earlier` to this moment.
     ///
-    /// If the wall clock and the steady clock disagree, the longer time counts: one clock may have
-    /// stood still, and a cached secret must not look younger than it is. If the wall clock was set
-    /// back, the steady clock alone decides.
+    /// If the wall clock and the steady clock show different times, the longer time counts, so that
+    /// a cached secret never looks younger than it is.
     ///
-    /// Returns `None` if the steady clock went back, because the passed time is then unknown. Only a
-    /// SnapStart restore sets the steady clock back.
+    /// Returns `None` if the steady clock went back, because the passed time is then unknown. Only
+    /// a SnapStart restore sets the steady clock back.
     pub fn since(self, earlier: Self) -> Option<Duration> {
         let steady = self.steady.checked_sub(earlier.steady)?;
         let wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
@@ -46,11 +43,10 @@ impl Moment {
     }
 
     /// Returns how much time passed from `earlier` to this moment if SnapStart restored the process
-    /// in between. The steady clock may not have counted the time until the restore, so the wall
-    /// clock must show that time.
+    /// in between.
     ///
-    /// Returns `None` if the wall clock went back by more than [`WALL_STEP_BACK_MAX`], or if the
-    /// steady clock went back at all. The passed time is then unknown.
+    /// Returns `None` if the passed time is unknown: if the wall clock went back by more than
+    /// [`WALL_STEP_BACK_MAX`], or if the steady clock went back at all.
     pub(crate) fn since_before_restore(self, earlier: Self) -> Option<Duration> {
         match self.wall.duration_since(earlier.wall) {
             Err(back) if back.duration() > WALL_STEP_BACK_MAX => None,
@@ -71,7 +67,7 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// A source of the current time that can also sleep. In tests, a clock that the test controls
 /// replaces the clock of the machine.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Returns the current time of both the wall clock and the steady clock.
+    /// Returns the current time of the wall clock and of the steady (monotonic) clock.
     fn now(&self) -> Moment;
     /// Returns a future that completes when the time `span` has passed.
     fn sleep(&self, span: Duration) -> Sleep;
@@ -80,8 +76,8 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 /// Runs `work` for at most the time `span`. Returns the result of `work`, or `None` if `work` took
 /// too long.
 ///
-/// If the process was frozen, `work` may complete although `span` has also passed. The function
-/// then returns the result.
+/// If both `work` and `span` have ended, for example after a freeze of the process, the result is
+/// returned.
 pub(crate) async fn within<T>(
     clock: &dyn Clock,
     span: Duration,
@@ -94,8 +90,8 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// Runs `work` to its end. Calls `announce` once if `work` takes longer than `patience`, so that a
-/// user learns what the program waits for.
+/// Runs `work` to its end. Calls `announce` once if `work` takes longer than `patience`, for
+/// example to tell the user why the program waits.
 pub(crate) async fn announced<T>(
     clock: &dyn Clock,
     patience: Duration,
@@ -117,7 +113,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// Creates a clock whose steady clock counts from this call.
+    /// Creates a clock of the machine. Its steady (monotonic) time is counted from this call.
     #[expect(
         clippy::disallowed_methods,
         reason = "only this type reads the machine's clocks for all other code"
@@ -151,8 +147,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// A test clock that follows tokio's paused time, so that sleeps take no real time. A test can also
-/// set the wall clock.
+/// A test clock that follows the paused time of the async runtime tokio, so that sleeps take no
+/// real time. A test can also set the wall clock.
 #[cfg(test)]
 #[derive(Debug)]
 pub(crate) struct VirtualClock {
@@ -163,8 +159,8 @@ pub(crate) struct VirtualClock {
 
 #[cfg(test)]
 impl VirtualClock {
-    /// Creates a test clock whose wall clock shows `wall`. The test must use a tokio runtime with
-    /// paused time.
+    /// Creates a test clock whose wall clock shows `wall`. The test must pause the time of the
+    /// async runtime tokio.
     #[expect(
         clippy::disallowed_methods,
         reason = "this test clock must follow the paused time of tokio"
@@ -219,9 +215,9 @@ mod tests {
 
     const HOUR: f64 = 3600.0;
 
-    /// Advances the wall clock by `wall` seconds and the steady clock by `steady` seconds. The time
-    /// that passed must then be `expected`, or `across_restore` if SnapStart restored the process
-    /// meanwhile.
+    /// Checks that the time `expected` passes if the wall clock advances by `wall` seconds and the
+    /// steady clock by `steady` seconds. `across_restore` is the passed time if SnapStart restored
+    /// the process in between.
     #[track_caller]
     fn check(wall: f64, steady: f64, expected: Option<f64>, across_restore: Option<f64>) {
         let at = |wall, steady| Moment {
@@ -253,7 +249,7 @@ mod tests {
             let mut count = 0;
             let work = clock.sleep(Duration::from_millis(millis));
             announced(&clock, Duration::from_secs(1), || count += 1, work).await;
-            assert_eq!(count, expected, "the work takes {millis} ms");
+            assert_eq!(count, expected, "work of {millis} ms");
         }
     }
 

@@ -6,15 +6,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 pub(crate) struct Descriptors {
     /// The maximum number of open files and sockets of this process. `usize::MAX` means no limit.
     pub(crate) limit: usize,
-    /// The limit on open files and sockets before the agent raised this limit. `None` if the agent
-    /// did not raise the limit.
+    /// The limit on open files and sockets when the agent started. `None` if the agent did not
+    /// raise this limit.
     pub(crate) raised_from: Option<usize>,
 }
 
 /// Raises the limit on open files and sockets as far as the system allows, so that the agent can
 /// serve many connections. Returns the new limit.
 ///
-/// Programs that this process starts inherit the raised limit.
+/// Programs that this process starts have the same limit.
 pub(crate) fn raise() -> Descriptors {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let is_raised = current != maximum

@@ -20,36 +20,35 @@ use std::sync::Arc;
 use std::time::Duration;
 use variable::FilledVariable;
 
-/// How long `sidekey exec` waits for an agent to start listening, outside Lambda.
+/// How long `sidekey exec` waits for an agent to start listening, if `sidekey exec` does not run on
+/// Lambda.
 ///
 /// The time is long, because the agent may start in another container, whose image must first be
 /// unpacked.
 const AGENT_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// How long `sidekey exec` waits on Lambda for the agent to start listening.
+/// How long `sidekey exec` waits on Lambda for an agent to start listening.
 ///
 /// Lambda ends the start of a function after 10 s. The wait is shorter, so that the user still gets
-/// an error message. Normally there is no wait, because Lambda starts the agent before `sidekey
-/// exec`.
+/// an error message.
 const LAMBDA_AGENT_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// The longest time that `sidekey exec` waits for the token that an agent generates. The agent writes
-/// the token to a file immediately after it starts to listen.
+/// How long `sidekey exec` waits for the file with the token that an agent generates. The agent
+/// writes this file immediately after it starts to listen.
 const TOKEN_WAIT_MAX: Duration = Duration::from_millis(500);
 
-/// After this time, `sidekey exec` prints what it waits for, and how long it will wait.
+/// How long `sidekey exec` waits for an agent before it prints a message about the wait.
 const SILENT_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// Fills the environment variables that refer to secrets, and replaces this process by the program
-/// in `command`. If no variable refers to a secret, no agent is needed.
+/// in `command`.
 ///
-/// `read_token_file` gets the agent's port, and returns the token that the agent generated and wrote
-/// to a file. `read_token_file` is called only if `SIDEKEY_TOKEN` is not set, and only after the
-/// agent has started to listen.
+/// `read_token_file` gets the agent's port, and returns the token that the agent wrote to a file.
+/// This function calls `read_token_file` only if `SIDEKEY_TOKEN` is not set.
 ///
-/// Returns only if the program was not started, after the reasons were printed to standard error.
-/// The exit code is 125 if a variable cannot be filled, 126 if the program cannot be run, and 127
-/// if the program does not exist.
+/// Returns only if the program was not started, and prints the reasons to standard error. The exit
+/// code is 125 if a variable cannot be filled, 126 if the program cannot be run, and 127 if the
+/// program does not exist.
 pub async fn run(
     vars: &dyn Vars,
     host: Host,
@@ -74,8 +73,8 @@ pub async fn run(
     }
 }
 
-/// Reads the secrets from the agent, and returns the environment variables with their values. If at
-/// least one variable cannot be filled, returns error messages for all such variables instead.
+/// Reads the secrets from the agent, and returns the environment variables with their values. If
+/// some variables cannot be filled, returns an error message for each of them.
 async fn fill_variables(
     vars: &dyn Vars,
     host: Host,
@@ -123,10 +122,10 @@ async fn wait_for_agent(
     let (wait, advice) = match host {
         Host::Standalone => (
             AGENT_WAIT_MAX,
-            "; start an agent with `sidekey serve` or `sidekey dev`, or set SIDEKEY_PORT to the \
+            "start an agent with `sidekey serve` or `sidekey dev`, or set SIDEKEY_PORT to the \
              agent's port",
         ),
-        Host::Lambda => (LAMBDA_AGENT_WAIT_MAX, "; check that the function has Sidekey's layer"),
+        Host::Lambda => (LAMBDA_AGENT_WAIT_MAX, "check that the function has Sidekey's layer"),
     };
     let address = contact.address.clone();
     let announce =
@@ -134,7 +133,7 @@ async fn wait_for_agent(
     let listening = reads::wait_for_listener(&contact.address, wait, clock);
     announced(clock, SILENT_WAIT_MAX, announce, listening).await.map_err(|error| {
         let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-        vec![format!("{error}{cause}{advice}")]
+        vec![format!("{error}{cause}; {advice}")]
     })?;
     let started = clock.now();
     loop {

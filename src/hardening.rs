@@ -5,10 +5,9 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io;
 
 /// Protects the memory of this process: other processes of the same user cannot read the memory,
-/// and a crash writes no core file. Linux calls such a process "not dumpable".
+/// and a crash writes no core file. Does nothing on systems other than Linux.
 ///
-/// The protection ends if this process replaces itself by another program. On systems other than
-/// Linux, this function does nothing.
+/// The protection ends if this process replaces itself by another program.
 ///
 /// # Errors
 ///

@@ -69,8 +69,8 @@ pub(crate) fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Generates keys for JSON objects. Many keys consist of one or two of the letters `abSNML`, so
-/// that keys often repeat, or equal the name of a DynamoDB type, such as `S`.
+/// Generates keys for JSON objects. Many keys are very short, so that keys often repeat, or equal
+/// the name of a DynamoDB type, such as `S`.
 fn key() -> impl Strategy<Value = String> {
     prop_oneof!["[abSNML]{1,2}", "[\u{0}-\u{7f}]{0,3}", "\\PC{0,3}"]
 }

@@ -13,12 +13,11 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// The reason why a request got no complete response. The error messages quote nothing from the
-/// response, because a response may contain a secret. Debug output omits the request, because the
-/// headers of a request contain tokens.
+/// The reason why a request got no complete response. Neither error messages nor debug output
+/// contain parts of the response or headers of the request, because these may be confidential.
 #[derive(thiserror::Error)]
 pub enum ExchangeError {
-    /// The connection was closed before the request was sent. So the server has not seen the
+    /// The connection was closed before the request was sent, so the server has not seen the
     /// request.
     #[error("the connection was closed before the HTTP request was sent")]
     NotSent {
@@ -62,8 +61,8 @@ type Driving = Option<Pin<Box<Driver<TokioIo<Box<dyn Socket>>, Full<Bytes>>>>>;
 
 /// An HTTP/1.1 connection from a client to a server.
 ///
-/// The task that waits for the response also reads from and writes to the socket. A separate task
-/// for the socket would be slower, because each request would have to wake that task.
+/// The task that waits for the response also reads from and writes to the socket, because waking a
+/// separate task for each request would be slower.
 pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
     driver: Driving,
@@ -90,8 +89,8 @@ impl Connection {
         Ok(Self { sender, driver: Some(Box::pin(driver)), body_bytes_max })
     }
 
-    /// Waits until the connection can send a request, because it may still be busy with the
-    /// previous request. Returns an error if the connection was closed.
+    /// Waits until the connection can send the next request. Returns an error if the connection was
+    /// closed.
     pub(crate) async fn ready(&mut self) -> Result<(), hyper::Error> {
         let Self { sender, driver, .. } = self;
         poll_fn(|context| {
@@ -104,8 +103,8 @@ impl Connection {
     /// Returns whether the connection can send a request now. The next request may still fail,
     /// because the server may close the connection at any time.
     ///
-    /// Bytes that arrived without a request close the connection. Otherwise they would count as the
-    /// response to the next request.
+    /// If the server has sent bytes without a request, the connection is closed, because these
+    /// bytes would otherwise count as the response to the next request.
     pub(crate) async fn is_open(&mut self) -> bool {
         let Self { sender, driver, .. } = self;
         poll_fn(|context| {
@@ -115,9 +114,9 @@ impl Connection {
         .await
     }
 
-    /// Returns the same as [`is_open`](Self::is_open) for a connection that was idle. Also sees
-    /// bytes that have just arrived: the async runtime looks for arrived bytes only between tasks,
-    /// so this function first lets the runtime look.
+    /// Returns whether the connection can send a request now. Unlike [`is_open`](Self::is_open),
+    /// also checks for bytes that arrived a moment ago, by letting the async runtime look for them
+    /// first.
     pub(crate) async fn is_still_open(&mut self) -> bool {
         tokio::task::yield_now().await;
         self.is_open().await
@@ -164,8 +163,8 @@ impl Connection {
     }
 }
 
-/// Polls the future that reads from and writes to the socket. Drops this future when it has
-/// completed.
+/// Lets the HTTP library hyper read from and write to the socket. Drops the future `driver` when it
+/// has completed.
 fn drive(driver: &mut Driving, context: &mut Context<'_>) {
     if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
         *driver = None;
@@ -244,13 +243,13 @@ mod tests {
             if is_delayed {
                 server.write_all(unasked.as_bytes()).await.expect("the connection is open");
             }
-            assert!(!connection.is_open().await, "the delay is {is_delayed}");
+            assert!(!connection.is_open().await, "delayed: {is_delayed}");
             let unsent = connection.exchange(request()).await;
             assert!(matches!(unsent, Err(ExchangeError::NotSent { .. })), "{unsent:?}");
         }
     }
 
-    /// The bytes arrive after the runtime has last looked for arrived bytes.
+    /// The server sends bytes after the async runtime has last looked for arrived bytes.
     #[tokio::test]
     async fn bytes_that_have_just_arrived_close_the_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
@@ -277,7 +276,8 @@ mod tests {
         drop(server);
         let mut sent = request();
         *sent.body_mut() = Bytes::from_static(b"body");
-        sent.headers_mut().insert("x-token", "t0k3n".parse().expect("the header value is valid"));
+        sent.headers_mut()
+            .insert("x-token", "t0k3n".parse().expect("the header's value must be valid"));
         let error = connection.exchange(sent).await.expect_err("the server is gone");
         let printed = format!("{error:?} {error:#?}");
         assert!(!printed.contains("t0k3n") && !printed.contains("body"), "{printed}");

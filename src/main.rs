@@ -6,10 +6,10 @@ use std::alloc::System;
 use std::process::ExitCode;
 use zeroizing_alloc::ZeroAlloc;
 
-/// The memory allocator of the program. It overwrites freed memory with zeros.
+/// The memory allocator of the program, which overwrites freed memory with zeros.
 ///
-/// Without this allocator, secrets could stay in freed memory: the HTTP library hyper and the AWS
-/// SDK copy secrets into buffers, and do not overwrite these buffers before they free them.
+/// Without this allocator, secrets could stay in freed memory, because the HTTP library hyper and
+/// the AWS SDK do not overwrite their copies of secrets.
 #[global_allocator]
 static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 

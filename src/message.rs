@@ -1,5 +1,6 @@
 //! Finds the secrets that an SQS message or a Lambda event refers to, and checks that they belong
-//! to the tenant (such as a company) of the message. Callers send messages to `POST /resolve`.
+//! to the tenant (such as a company) of the message. Callers send the messages to the agent's path
+//! `/resolve`.
 //!
 //! This module uses no sockets, files or clocks. It neither stores nor logs messages.
 

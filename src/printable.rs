@@ -17,9 +17,8 @@ impl fmt::Display for Printable<'_> {
 
 /// The beginning of a string from a caller, in a form that is safe for the log.
 ///
-/// At most 80 characters are printed, and then the number of omitted characters. Only printable
-/// ASCII characters are printed unchanged, and all others as `?`. So a caller cannot forge a log
-/// line.
+/// At most 80 characters are printed, and then the number of omitted characters. All characters
+/// except printable ASCII are printed as `?`, so that a caller cannot forge a log line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogExcerpt<'a>(pub(crate) &'a str);
 

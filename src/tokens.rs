@@ -1,8 +1,7 @@
 //! The tokens that the agent accepts from callers: configured tokens, and the session tokens of the
 //! agent's own AWS credentials.
 //!
-//! When the agent gets new AWS credentials, it adds their session token here. The server checks the
-//! token of each request against these tokens.
+//! The server checks the token of each request against these tokens.
 
 use arc_swap::ArcSwap;
 use std::fmt;
@@ -21,7 +20,7 @@ const SESSIONS_MAX: usize = 2;
 /// compared in constant time, and overwritten in memory when they are dropped.
 pub struct Token(Zeroizing<Vec<u8>>);
 
-/// The error for an empty token. An empty token would protect nothing.
+/// The error for an empty token. An empty token would give every caller access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a token must not be empty")]
 pub struct EmptyToken;
@@ -36,8 +35,7 @@ impl Token {
         if text.is_empty() { Err(EmptyToken) } else { Ok(Self(Zeroizing::new(text.into_bytes()))) }
     }
 
-    /// Returns the bytes of the token, for a client that sends the token. All other code only
-    /// compares tokens.
+    /// Returns the bytes of the token, for a client that sends the token.
     pub(crate) fn reveal(&self) -> &[u8] {
         &self.0
     }
@@ -57,8 +55,8 @@ impl fmt::Debug for Token {
 #[derive(Debug)]
 pub struct Tokens {
     configured: Vec<Token>,
-    /// The session tokens of the agent's AWS credentials, newest first. Every request reads this
-    /// list, so reading takes no lock.
+    /// The session tokens of the agent's AWS credentials, newest first. Reading the list takes no
+    /// lock, because every request reads it.
     sessions: ArcSwap<Vec<Arc<Token>>>,
     /// A lock for adding session tokens. Without the lock, one of two session tokens that are added
     /// at the same time could get lost.
@@ -66,8 +64,8 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Creates the list of accepted tokens. The list contains only the `configured` tokens until a
-    /// session token is added.
+    /// Creates the list of accepted tokens from the `configured` tokens. The list has no session
+    /// tokens yet.
     pub fn new(configured: Vec<Token>) -> Self {
         Self { configured, sessions: ArcSwap::default(), writer: Mutex::new(()) }
     }
@@ -85,8 +83,8 @@ impl Tokens {
         (any(self.configured.iter(), given) | is_session).into()
     }
 
-    /// Returns whether the agent knows a session token. It knows none if its AWS credentials are
-    /// static keys, or if it has no AWS credentials yet.
+    /// Returns whether the agent knows a session token of its own AWS credentials. Static AWS keys
+    /// have no session token.
     pub(crate) fn has_session(&self) -> bool {
         !self.sessions.load().is_empty()
     }
@@ -106,15 +104,13 @@ impl Tokens {
     }
 }
 
-/// Refreshes the agent's AWS credentials, and adds their session token to [`Tokens`].
+/// A source of new AWS credentials, which adds their session token to [`Tokens`].
 ///
-/// The server calls this trait if a request has an unknown token. This token may belong to new AWS
-/// credentials, which the caller has but the agent does not have yet.
+/// The server asks for new credentials if a request has an unknown token, because the caller may
+/// have got its AWS credentials after the agent.
 pub(crate) trait Renew: fmt::Debug + Send + Sync {
-    /// Refreshes the agent's AWS credentials.
-    ///
-    /// Returns nothing, not even an error. The server afterwards checks again whether [`Tokens`]
-    /// accepts the token of the request.
+    /// Refreshes the agent's AWS credentials, and adds their session token to [`Tokens`]. Returns
+    /// no error: the caller of this function checks again whether [`Tokens`] accepts the token.
     fn renew(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 

@@ -1,7 +1,7 @@
-//! A client for Lambda's Extensions API. The extension makes three calls: it registers, waits for
-//! the next event, and reports a failed start.
+//! A client for Lambda's Extensions API, with which an extension registers, waits for the next
+//! event, and reports a failed start.
 //!
-//! The parsers ignore each field of an answer that the extension does not need. So such a field may
+//! The parsers read only the fields of Lambda's answers that the extension needs. Other fields may
 //! be missing or invalid.
 //!
 //! Source: AWS's page *Lambda Extensions API* in the Lambda developer guide.
@@ -20,8 +20,8 @@ const VERSION: &str = "/2020-01-01/extension";
 const NAME: &str = "lambda-extension-name";
 const FEATURES: &str = "lambda-extension-accept-feature";
 
-/// Lambda sends an identifier in this header when the extension registers. The extension repeats
-/// the header in each later request.
+/// The HTTP header with the identifier of the extension. Lambda sends the identifier in its answer
+/// to the registration, and the extension sends it in each later request.
 const IDENTIFIER: &str = "lambda-extension-identifier";
 
 const ERROR_TYPE: &str = "lambda-extension-function-error-type";
@@ -76,8 +76,8 @@ pub(crate) struct Registered {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// Lambda shuts down the execution environment. The string is Lambda's reason, such as
-    /// `spindown`.
+    /// Lambda will shut down the execution environment. The string is the reason that Lambda gives,
+    /// such as `spindown`.
     Shutdown(String),
     /// Any other event from Lambda. The string is the type of the event, such as `INVOKE`.
     Other(String),
@@ -91,10 +91,10 @@ struct Refusal {
 }
 
 impl Api {
-    /// Parses the variable `AWS_LAMBDA_RUNTIME_API`, which contains the address of Lambda's API.
+    /// Parses the address of Lambda's API, as it is in the variable `AWS_LAMBDA_RUNTIME_API`.
     ///
-    /// On Lambda, the address is `HOST:PORT`. Emulators of Lambda may add a scheme such as
-    /// `http://` and a path, so the parser accepts both.
+    /// On Lambda, the address is `HOST:PORT`. The parser also accepts a scheme, such as `http://`,
+    /// and a path, because emulators of Lambda may add them.
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
         let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
         let (authority, prefix) = match rest.find('/') {
@@ -108,12 +108,12 @@ impl Api {
         Ok(Self { authority: authority.to_owned(), prefix })
     }
 
-    /// Registers the extension with Lambda under `name`. The extension asks only for the shutdown
-    /// event.
+    /// Registers the extension with Lambda under `name`. Lambda will send the extension only the
+    /// shutdown event.
     ///
-    /// An extension may also ask for an event at each invocation of the function. But then Lambda
-    /// waits for the extension at each invocation. On Lambda Managed Instances, Lambda even refuses
-    /// such a registration.
+    /// The extension does not ask for an event at each invocation, because Lambda would then wait
+    /// for the extension at each invocation. Lambda Managed Instances would even refuse the
+    /// registration.
     pub(crate) async fn register(self, name: &str) -> Result<Registered, ApiError> {
         let headers = [(NAME, name), (FEATURES, "accountId")];
         let body = json!({"events": ["SHUTDOWN"]});
@@ -123,10 +123,10 @@ impl Api {
         Ok(Registered { api: self, identifier, account: account(&answer) })
     }
 
-    /// Makes one call to Lambda's Extensions API, over a new connection.
+    /// Makes one call to Lambda's Extensions API over a new connection.
     ///
-    /// Connections are not reused, because one call waits for Lambda's next event, often for hours.
-    /// Lambda may freeze the environment during this call, and a freeze may break the connection.
+    /// Connections are not reused, because the call for the next event may take hours. Lambda may
+    /// freeze the environment meanwhile, which may break the connection.
     async fn call(
         &self,
         method: Method,
@@ -155,10 +155,10 @@ impl Api {
         Ok((head.headers, body))
     }
 
-    /// Returns the `HOST:PORT` at which the extension connects to Lambda's API.
+    /// Returns the `HOST:PORT` to which the extension connects for Lambda's API.
     ///
-    /// Some emulators of Lambda give `[::]` as the host. A client cannot connect to `[::]`, so this
-    /// function returns the loopback address `[::1]` instead.
+    /// Replaces the host `[::]`, which some emulators of Lambda give, by the loopback address
+    /// `[::1]`, because a client cannot connect to `[::]`.
     fn address(&self) -> String {
         match self.authority.strip_prefix("[::]") {
             Some(port) => format!("[::1]{port}"),
@@ -169,16 +169,16 @@ impl Api {
 }
 
 impl Registered {
-    /// Waits for Lambda's next event, without a timeout. The next event is normally the shutdown
-    /// event, which may come hours later.
+    /// Waits for the next event from Lambda. The wait has no timeout, because the event may come
+    /// hours later.
     pub(crate) async fn next(&self) -> Result<Event, ApiError> {
         let headers = [(IDENTIFIER, &*self.identifier)];
         let (_, body) = self.api.call(Method::GET, "/event/next", &headers, &Value::Null).await?;
         Ok(event(&body))
     }
 
-    /// Tells Lambda that the extension could not start. Lambda then does not start the function.
-    /// The extension must exit afterwards.
+    /// Reports to Lambda that the extension could not start. Lambda then does not start the
+    /// function, and the extension must exit.
     pub(crate) async fn fail_init(&self, kind: &str, message: &str) -> Result<(), ApiError> {
         let headers = [(IDENTIFIER, &*self.identifier), (ERROR_TYPE, kind)];
         let body = json!({"errorType": kind, "errorMessage": message, "stackTrace": []});
@@ -186,8 +186,8 @@ impl Registered {
     }
 }
 
-/// Parses the JSON of an event from Lambda. Ignores the header `content-type`, because Lambda sends
-/// the shutdown event as text/plain.
+/// Parses the JSON body of an event from Lambda. The body of the shutdown event is also JSON,
+/// although Lambda sends it with the content type `text/plain`.
 fn event(body: &[u8]) -> Event {
     let event: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |name: &str| event[name].as_str().unwrap_or("unknown").to_owned();
@@ -244,8 +244,8 @@ mod tests {
         }
     }
 
-    /// Starts a fake of Lambda's API, which sends `answer` on one connection. The returned task
-    /// completes with the request that the fake received.
+    /// Starts a fake server of Lambda's API, which accepts one connection and sends `answer`. The
+    /// returned task completes with the request that the fake server received.
     async fn serve_one(answer: &'static str) -> (Api, tokio::task::JoinHandle<String>) {
         let listener =
             TcpListener::bind("127.0.0.1:0").await.expect("the fake server must get a free port");
@@ -288,7 +288,10 @@ mod tests {
              {\"errorType\":\"Extension.RegistrationClosed\"   }",
         )
         .await;
-        let refused = api.register("sidekey").await.expect_err("Lambda refuses the registration");
+        let refused = api
+            .register("sidekey")
+            .await
+            .expect_err("the fake server must refuse the registration");
         assert!(refused.to_string().contains("Extension.RegistrationClosed"), "{refused}");
     }
 

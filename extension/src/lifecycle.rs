@@ -1,9 +1,8 @@
-//! Runs the Lambda extension from its start to its shutdown. The extension opens its ports,
-//! registers with Lambda, prefetches secrets, and serves secrets to the function.
+//! Runs the Lambda extension: opens its ports, registers with Lambda, prefetches secrets, serves
+//! them to the function, and stops at Lambda's shutdown event.
 //!
-//! If an extension exits before Lambda sends the shutdown event, Lambda ends the whole execution
-//! environment, even after exit code 0. So the extension exits early only if the user asks for this
-//! with `SIDEKEY_ON_INIT_FAILURE=fail`.
+//! If an extension exits earlier, Lambda ends the whole execution environment, even after exit code
+//! 0. So this extension exits early only if `SIDEKEY_ON_INIT_FAILURE` is `fail`.
 
 use crate::api::{Api, ApiError, Event, Registered};
 use sidekey::agent::{ABORT_MAX, Agent, BindError, Listeners, log_start, reserve_descriptors};
@@ -21,29 +20,27 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the extension may still answer open requests after Lambda's shutdown event. Few
-/// requests are open then, because the function has already ended.
+/// The longest time for which the extension still answers open requests after Lambda's shutdown
+/// event. Few requests are open then, because the function has already ended.
 const DRAIN_MAX: Duration = Duration::from_millis(300);
 
-/// Checks at compile time that the extension needs less than 500 ms to shut down: to answer open
-/// requests, to abort its calls to AWS, and to write the last log lines. Lambda gives all
-/// extensions together 2 s for their shutdown.
+/// Checks at compile time that the extension shuts down in less than 500 ms. Lambda gives all
+/// extensions of a function together 2 s.
 const _: () =
     assert!(DRAIN_MAX.as_millis() + ABORT_MAX.as_millis() + log::FLUSH_MAX.as_millis() < 500);
 
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// The longest pause between two attempts to get the next event from Lambda. The first pause is
-/// [`RETRY_PAUSE`], and each further pause is twice as long. Long pauses save money, because each
-/// failed attempt writes a log line.
+/// [`RETRY_PAUSE`], and each further pause is twice as long.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// How often the extension tries to register with Lambda. The number is small, because Lambda
+/// The maximum number of attempts to register with Lambda. The number is small, because Lambda
 /// starts the function only after the extension has registered or failed.
 const REGISTER_TRIES_MAX: u32 = 5;
 
-/// The program file of AWS's Parameters and Secrets Lambda Extension. If this file exists, AWS's
-/// extension may already use Sidekey's port, because both have the same default port.
+/// The program file of AWS's own extension for secrets, which has the same default port as Sidekey.
+/// If this file exists, AWS's extension may already use the port.
 const AWS_EXTENSION: &str = "/opt/extensions/AWSParametersAndSecretsLambdaExtension";
 
 #[expect(
@@ -59,7 +56,7 @@ pub(crate) fn not_on_lambda() -> ExitCode {
 }
 
 /// Runs the extension until Lambda shuts down the execution environment. `authority` is the address
-/// of Lambda's API, and `name` is the name of this program's file.
+/// of Lambda's API, and `name` is the file name of this program.
 pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCode {
     let mut loaded = config::load(vars, Host::Lambda);
     let metrics = Arc::new(Metrics::new());
@@ -106,17 +103,16 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
     ExitCode::SUCCESS
 }
 
-/// Starts the agent.
+/// Starts the agent. If the configuration has mistakes, the agent answers every read of a secret
+/// with an error that lists the mistakes.
 ///
-/// If the configuration has mistakes, the agent answers every read of a secret with an error that
-/// lists the mistakes. If the agent cannot listen at one of its addresses, it logs the reason and
-/// uses its other addresses.
+/// If the agent cannot listen at one of its addresses, the agent logs the reason and uses its other
+/// addresses.
 ///
 /// # Errors
 ///
-/// Returns a message if the agent was not started. Either the agent could listen at no address, so
-/// the Lambda function could not reach it, or the start had a problem and `SIDEKEY_ON_INIT_FAILURE`
-/// is `fail`.
+/// Returns an error message if the agent can listen at none of its addresses, or if the start had a
+/// problem and `SIDEKEY_ON_INIT_FAILURE` is `fail`.
 async fn start(
     (listeners, failed): (Listeners, Vec<BindError>),
     loaded: Loaded,
@@ -145,8 +141,8 @@ async fn start(
         let error: &(dyn Error + 'static) = error;
         tracing::error!(
             error,
-            "the agent does not listen at this address because of an error (see the field \
-             `error`); the agent listens at its other addresses"
+            "the agent cannot listen at one of its addresses (see the field `error`), but it \
+             listens at its other addresses"
         );
     }
     if !mistakes.is_empty() {
@@ -171,8 +167,8 @@ fn log_failed_start(error: &(dyn Error + 'static)) -> String {
     error.to_string()
 }
 
-/// Registers the extension with Lambda. Tries again after network errors. Returns `None` if Lambda
-/// refuses the registration, or if all attempts failed.
+/// Registers the extension with Lambda, with further attempts after network errors. Returns `None`
+/// if Lambda refuses the registration, or if all attempts failed.
 async fn register(authority: &str, name: &str, clock: &dyn Clock) -> Option<Registered> {
     for attempt in 1..=REGISTER_TRIES_MAX {
         let registered = match Api::parse(authority) {
@@ -197,8 +193,8 @@ async fn register(authority: &str, name: &str, clock: &dyn Clock) -> Option<Regi
     None
 }
 
-/// Decides what happens to the Lambda function if the agent could not start, and returns the
-/// extension's exit code.
+/// Decides what happens to the Lambda function if the agent could not start. Returns the exit code
+/// of the extension.
 ///
 /// If `SIDEKEY_ON_INIT_FAILURE` is `fail`, the function does not start either. Otherwise, the
 /// function runs without Sidekey, and the extension waits for Lambda's shutdown event.
@@ -261,8 +257,8 @@ async fn shutdown(registered: &Registered, clock: &dyn Clock) -> String {
     }
 }
 
-/// Returns an error message that lists the secrets that the configuration requires and that the
-/// prefetch could not read, with the reasons. Returns `None` if there are no such secrets.
+/// Returns an error message with the required secrets that the prefetch could not read, and the
+/// reasons. Returns `None` if the prefetch could read all required secrets.
 fn missing_secrets(report: &Report) -> Option<String> {
     let reasons: Vec<String> = report
         .missing
@@ -289,8 +285,8 @@ fn port_conflict(error: &BindError, is_aws_extension_present: bool) -> Option<St
     })
 }
 
-/// Converts the error to the type `dyn Error`. The logging library prints the causes of an error
-/// only for this type.
+/// Converts the error to the type `dyn Error`, because the logging library prints the causes of an
+/// error only for this type.
 fn as_error(error: &ApiError) -> &(dyn Error + 'static) {
     error
 }
@@ -326,8 +322,9 @@ mod tests {
         }
     }
 
-    /// Starts a fake of Lambda's Extensions API, and returns its address. The fake accepts the
-    /// registration on the first connection. On each later connection, it sends one of `answers`.
+    /// Starts a fake server of Lambda's Extensions API, and returns the server's address. The
+    /// server accepts the registration on the first connection, and sends one of `answers` on each
+    /// later connection.
     async fn api(answers: Vec<&'static str>) -> String {
         let listener =
             TcpListener::bind("127.0.0.1:0").await.expect("the fake server must get a free port");
@@ -378,10 +375,14 @@ mod tests {
         assert_eq!(missing_secrets(&report(vec![])), None);
         let spare = missing("spare", false, Some(error.clone()));
         assert_eq!(missing_secrets(&report(vec![spare.clone()])), None);
-        let needed = vec![missing("a", true, None), spare, missing("b", true, Some(error.clone()))];
+        let needed = vec![
+            missing("app/db", true, None),
+            spare,
+            missing("app/key", true, Some(error.clone())),
+        ];
         assert_eq!(
             missing_secrets(&report(needed)),
-            Some(format!("a: AWS did not answer; b: {error}"))
+            Some(format!("app/db: AWS did not answer; app/key: {error}"))
         );
     }
 

@@ -1,8 +1,8 @@
-//! The program in Sidekey's Lambda layer. Lambda starts it without arguments as an extension, which
-//! serves secrets to the function.
+//! The program in Sidekey's Lambda layer. Lambda starts the program without arguments as an
+//! extension, which serves secrets to the function.
 //!
 //! With the arguments `exec -- COMMAND`, the program fills environment variables with secrets and
-//! then replaces itself by COMMAND. Lambda can start the runtime of a function in this way.
+//! then replaces itself by COMMAND, for example by the runtime of a function.
 
 mod api;
 mod lifecycle;
@@ -17,10 +17,10 @@ use dlmalloc::GlobalDlmalloc as Allocator;
 #[cfg(not(target_env = "musl"))]
 use std::alloc::System as Allocator;
 
-/// The memory allocator of the program. It overwrites freed memory with zeros.
+/// The memory allocator of the program, which overwrites freed memory with zeros.
 ///
-/// Without this allocator, secrets could stay in freed memory: the HTTP library hyper and the AWS
-/// SDK copy secrets into buffers, and do not overwrite these buffers before they free them.
+/// Without this allocator, secrets could stay in freed memory, because the HTTP library hyper and
+/// the AWS SDK do not overwrite their copies of secrets.
 #[global_allocator]
 static WIPING: ZeroAlloc<Allocator> = ZeroAlloc(Allocator);
 

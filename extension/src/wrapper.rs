@@ -1,6 +1,7 @@
 //! Fills environment variables with secrets, and then starts the runtime of a Lambda function.
+//!
 //! Users enable this by setting `AWS_LAMBDA_EXEC_WRAPPER` to `/opt/sidekey/exec-wrapper`. This
-//! script calls Sidekey's program with `exec` and the command of the runtime.
+//! script calls Sidekey's program with the argument `exec` and the command that starts the runtime.
 
 use sidekey::config::Host;
 use sidekey::config::contact::contact;
@@ -9,8 +10,8 @@ use sidekey::exec;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Returns `COMMAND` and its arguments if this program was called as `sidekey exec [--] COMMAND
-/// [ARGUMENT]…`. Otherwise returns `None`, because Lambda starts an extension without arguments.
+/// Returns the command from this program's arguments `exec [--] COMMAND [ARGUMENT]…`. Returns
+/// `None` for arguments that do not begin with `exec`.
 pub(crate) fn command(args: impl IntoIterator<Item = OsString>) -> Option<Vec<OsString>> {
     let mut args = args.into_iter();
     args.next().filter(|first| first == "exec")?;

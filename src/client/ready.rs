@@ -5,13 +5,13 @@ use crate::printable::Printable;
 use serde_json::Value;
 
 impl Answer {
-    /// Returns whether an agent, and not another program at its port, has sent this answer to
-    /// `/ping` or `/ready`.
+    /// Returns whether this answer to `/ping` or `/ready` comes from an agent, and not from another
+    /// program at the same port.
     pub(crate) fn is_of_an_agent(&self) -> bool {
         is_of_an_agent(self.body.expose())
     }
 
-    /// Returns why the agent is not ready, for the end of a sentence.
+    /// Returns a sentence that says why the agent is not ready.
     pub(crate) fn why_not_ready(&self) -> String {
         why_not_ready(self.status.as_u16(), self.body.expose())
     }
@@ -22,11 +22,14 @@ fn is_of_an_agent(body: &[u8]) -> bool {
     body == b"healthy" || json["ready"].is_boolean()
 }
 
-/// `body` names the missing secrets only if the request had a valid token.
+/// Explains an answer to `/ready`. `body` contains the names of missing secrets only if the request
+/// had a valid token.
 fn why_not_ready(status: u16, body: &[u8]) -> String {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let Some(count) = body["listed_missing"].as_u64() else {
-        return format!("answered with HTTP status {status}; another program may use this port");
+        return format!(
+            "the HTTP status of the answer is {status}, so another program may use this port"
+        );
     };
     let names: Vec<String> = body["missing"]
         .as_array()
@@ -36,15 +39,14 @@ fn why_not_ready(status: u16, body: &[u8]) -> String {
         .map(|name| Printable(name).to_string())
         .collect();
     match (count, names.is_empty()) {
-        (0, _) => "is not ready: it is still starting, or it is stopping".to_owned(),
+        (0, _) => "the agent is still starting, or it is stopping".to_owned(),
         (_, true) => format!(
-            "is not ready: {count} secrets of SIDEKEY_SECRETS are not cached yet; to see their names, \
+            "the agent has not cached {count} secrets of SIDEKEY_SECRETS yet; to see their names, \
              set SIDEKEY_TOKEN to the agent's token"
         ),
-        (_, false) => format!(
-            "is not ready: it has not cached {}; run `sidekey check` to see why",
-            names.join(", ")
-        ),
+        (_, false) => {
+            format!("the agent has not cached {}; run `sidekey check` to see why", names.join(", "))
+        }
     }
 }
 
@@ -68,10 +70,13 @@ mod tests {
     #[test]
     fn answer_that_is_not_ready_is_explained() {
         for (body, expected) in [
-            (r#"{"ready":false,"listed_missing":0}"#, "it is still starting, or it is stopping"),
+            (
+                r#"{"ready":false,"listed_missing":0}"#,
+                "the agent is still starting, or it is stopping",
+            ),
             (r#"{"ready":false,"listed_missing":2}"#, "2 secrets of SIDEKEY_SECRETS"),
-            (r#"{"listed_missing":2,"missing":["a","b\u001b"]}"#, "it has not cached a, b?; run"),
-            ("<html>", "answered with HTTP status 503; another program"),
+            (r#"{"listed_missing":2,"missing":["a","b\u001b"]}"#, "has not cached a, b?; run"),
+            ("<html>", "the HTTP status of the answer is 503"),
         ] {
             let problem = why_not_ready(503, body.as_bytes());
             assert!(problem.contains(expected), "{problem}");

@@ -1,7 +1,7 @@
 //! Reads one secret from a running agent, with a request of the AWS API.
 //!
-//! Every agent answers requests of the AWS API, whatever its configuration. Errors of this API have
-//! types, such as `ResourceNotFoundException`.
+//! Agents answer such requests in every configuration, and their errors have types, such as
+//! `ResourceNotFoundException`.
 
 use super::{Answer, Client};
 use crate::printable::Printable;
@@ -24,11 +24,12 @@ pub(crate) enum ReadError {
         /// message is safe to print on a terminal.
         message: String,
     },
-    /// The HTTP answer is not in the format of the AWS API. So a program other than Sidekey must
+    /// The HTTP answer is not in the format of the AWS API, so a program other than Sidekey must
     /// listen at the agent's address.
     #[error("a program other than Sidekey answered, with HTTP status {status}")]
     NotSidekey { status: u16 },
-    /// The agent did not answer. The string is the reason, as a message for the user.
+    /// The client got no answer from the agent. The string is the reason, as a message for the
+    /// user.
     #[error("{0}")]
     NoAnswer(String),
 }
@@ -66,8 +67,8 @@ fn parameters(key: &Key) -> String {
     parameters.to_string()
 }
 
-/// Parses an agent's answer to a `GetSecretValue` request. Returns an error for any other format,
-/// because a program other than Sidekey may listen at the agent's address.
+/// Parses the answer to a `GetSecretValue` request. Returns an error if the answer has another
+/// format, because a program other than Sidekey may have sent it.
 fn version(answer: &Answer) -> Result<Version, ReadError> {
     let body = answer.body.expose();
     let not_sidekey = ReadError::NotSidekey { status: answer.status.as_u16() };
@@ -96,8 +97,8 @@ fn version(answer: &Answer) -> Result<Version, ReadError> {
 /// Parses an error answer in the format of the AWS API. Returns `None` if `body` has another
 /// format.
 ///
-/// The message contains the agent's hint. A hint about the token is for an SDK, so it is replaced by
-/// a hint for the user of this program.
+/// Replaces a hint about the token, which is meant for users of an AWS SDK, by a hint for users of
+/// this program.
 fn refusal(body: &[u8]) -> Option<ReadError> {
     let error: Value = serde_json::from_slice(body).ok()?;
     let (kind, message) = (error["__type"].as_str()?, error["message"].as_str()?);
@@ -186,8 +187,9 @@ mod tests {
         check(400, r#"{"__type":"K","message":"a\nb\u001b"}"#, Err("K: a?b?"));
         check(400, r#"{"__type":"K","message":"m","hint":"h"}"#, Err("K: m (h)"));
         check(400, r#"{"__type":"K","message":"m; h","hint":"h"}"#, Err("K: m; h"));
-        let token = r#"{"__type":"K","message":"m","hint":"set X to the agent's SIDEKEY_TOKEN"}"#;
-        let expected = "K: the agent refused the token: set SIDEKEY_TOKEN to the agent's token";
+        let token = r#"{"__type":"Denied","message":"m","hint":"use SIDEKEY_TOKEN"}"#;
+        let expected =
+            "Denied: the agent refused the token: set SIDEKEY_TOKEN to the agent's token";
         check(400, token, Err(expected));
     }
 

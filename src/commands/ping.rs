@@ -61,7 +61,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if answer.status.is_success() && answer.is_of_an_agent() {
         return Ok(ExitCode::SUCCESS);
     }
-    anyhow::bail!("the check failed, because the agent at {address} {}", answer.why_not_ready())
+    anyhow::bail!("the check of the agent at {address} failed: {}", answer.why_not_ready())
 }
 
 async fn request(

@@ -1,9 +1,8 @@
 //! The conventions that apply by default. A convention is a set of rules for the names and values
-//! of one kind of secret. The built-in conventions describe the secrets of Lambda functions that
-//! send WhatsApp messages, SMS and e-mail.
+//! of one kind of secret, such as Twilio credentials for WhatsApp.
 //!
 //! `build.rs` translates `presets/channel-processors/conventions.toml` into constants when Sidekey
-//! is built. Parsing TOML at run time would take 7 % of the Lambda layer's start.
+//! is built, because parsing TOML would take 7 % of the Lambda layer's start.
 
 use super::definition::Convention;
 use super::field::{Field, FieldType};
@@ -62,9 +61,8 @@ mod tests {
     use crate::secret::version::Content;
     use serde_json::Value;
 
-    /// Checks which built-in rules apply to a secret called `name`. Also checks that `sidekey
-    /// scaffold` gives a new secret of this name the JSON value `new_value`, which has dummy values
-    /// only.
+    /// Checks which default rules apply to the secret `name`. `new_value` is the JSON value that
+    /// `sidekey scaffold` gives to a new secret with this name.
     #[track_caller]
     fn check(name: &str, kind: &str, service: &str, new_value: &str) {
         let all = Conventions::built_in();

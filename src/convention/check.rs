@@ -1,7 +1,5 @@
-//! Checks whether a secret's value has the required fields. A convention (a set of rules for one
-//! kind of secret) lists these fields.
-//!
-//! The check parses the JSON in place. It decodes only the listed fields.
+//! Checks whether the JSON value of a secret has the fields that Sidekey expects, with real values
+//! of the right types. Other fields of the secret are not decoded.
 
 use super::field::{Field, FieldType};
 use super::marker::Marker;
@@ -12,9 +10,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
 
-/// Returns the mistakes in a secret's value, in the order of `fields`. Each field must be present,
-/// and must not contain a dummy value. A marker is a pattern for dummy values, such as
-/// `PLACEHOLDER*`.
+/// Returns the mistakes in a secret's value, in the order of the expected `fields`. `markers` are
+/// patterns for dummy values, such as `PLACEHOLDER*`, which a field must not contain.
 pub(super) fn problems(content: &Content, fields: &[Field], markers: &[Marker]) -> Vec<Problem> {
     let text = match content {
         Content::Text(text) => text,
@@ -31,7 +28,8 @@ pub(super) fn problems(content: &Content, fields: &[Field], markers: &[Marker]) 
     }
 }
 
-/// A description of what one field of a secret's value contains, without the real value.
+/// What one field of a secret's value contains: for example nothing, a dummy value or a real value.
+/// The value itself is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FieldContent {
     /// The field is missing in the secret's value, or is null.
@@ -46,8 +44,8 @@ enum FieldContent {
     Value(FieldType),
 }
 
-/// The reason why a string in a secret is probably not the intended credential. Such strings often
-/// come from copying.
+/// The reason why a string in a secret is probably not the intended credential, such as a line
+/// break from copying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flaw {
     LoneSurrogate,
@@ -99,8 +97,8 @@ fn field_contents(
     Ok(Some(contents))
 }
 
-/// Describes what a field contains. `json` is the field's raw JSON value. It must not begin with
-/// white space.
+/// Describes what a field contains. `json` is the field's JSON value, without white space before
+/// it.
 fn field_content(json: &str, markers: &[Marker]) -> FieldContent {
     match json.as_bytes().first() {
         Some(b'"') => string_content(json, markers),
@@ -154,9 +152,8 @@ mod tests {
         field
     }
 
-    /// Checks which mistakes Sidekey finds in the secret's value `text`. The string field `a` is
-    /// required. Optional are one field of each JSON type, and a field `pem` that may have several
-    /// lines.
+    /// Checks which mistakes Sidekey finds in the secret's value `text`, if the field `a` is
+    /// required and all other fields are optional.
     #[track_caller]
     fn check(text: &str, expected: &[&str]) {
         let optional = FieldType::ALL.map(|kind| field(kind.label(), kind, true));
@@ -186,10 +183,10 @@ mod tests {
     fn json_that_is_not_an_object_is_distinguished_from_text_that_is_not_json() {
         for text in ["", "hunter2", "{", r#"{"a":"x""#, r#"{"a":"x"} x"#, "{'a':'x'}", "{\"a\":x}"]
         {
-            check(text, &["the value is not JSON"]);
+            check(text, &["the secret's value is not JSON"]);
         }
         for text in ["[]", r#"[{"a":"x"}]"#, r#""x""#, "1", "-1", "1.5", "true", "null"] {
-            check(text, &["the value is JSON, but not an object"]);
+            check(text, &["the secret's value is JSON, but not an object"]);
         }
         let binary = Content::Binary(SecretValue::new(br#"{"a":"x"}"#.to_vec()));
         assert_eq!(problems(&binary, &[], &[]), [Problem::NotText]);

@@ -1,5 +1,6 @@
-//! A convention: a name pattern for one kind of secret, the fields of the secrets' values, and the
-//! markers (patterns for dummy values, such as `PLACEHOLDER*`).
+//! A convention: the rules for one kind of secret. A convention has a pattern for the secrets'
+//! names, the fields of their JSON values, and markers (patterns for dummy values, such as
+//! `PLACEHOLDER*`).
 
 use super::check;
 use super::field::Field;
@@ -32,8 +33,8 @@ pub(crate) struct Convention {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadConvention {
-    /// Error: the name of the kind of secret, such as `sms-twilio`, is not valid. Only some
-    /// characters are allowed, because metrics contain this name as a label.
+    /// Error: the name of a kind of secret, such as `sms-twilio`, has an invalid character or
+    /// length. Metrics use this name as a label, so only some characters are allowed.
     #[error(
         "the name of the kind of secret must begin with a lower-case letter, have at most \
          {KIND_CHARS_MAX} characters, and contain only lower-case letters, digits and single \
@@ -61,8 +62,8 @@ pub(crate) enum BadConvention {
 }
 
 impl Convention {
-    /// Makes the rules for one kind of secret. A marker is a pattern for dummy values, such as
-    /// `PLACEHOLDER*`. The first marker also makes the dummy values of new secrets.
+    /// Makes the rules for one kind of secret. `markers` are patterns for dummy values, such as
+    /// `PLACEHOLDER*`. The first of them also makes the dummy values of new secrets.
     pub(crate) fn new(
         kind: &str,
         pattern: NamePattern,
@@ -119,13 +120,12 @@ impl Convention {
         &self.markers
     }
 
-    /// Returns the JSON value for a new secret of this kind. Every field gets a dummy value that is
-    /// a string, even a field for a number or an object. So no dummy value can be mistaken for a
-    /// real value.
+    /// Returns the JSON value for a new secret of this kind. Every field gets a dummy string that
+    /// contains the field's name.
     ///
-    /// A dummy value contains the field's name. If a variable part of the secret's name has a list
-    /// of allowed values, the dummy value also contains this part. Example: the field `ai_api_key`
-    /// of the secret `openai-api-key/whatsapp` gets `PLACEHOLDER_WHATSAPP_AI_API_KEY`.
+    /// The string also contains each variable part of the secret's name that has a list of allowed
+    /// values. For example, the field `ai_api_key` of `openai-api-key/whatsapp` gets
+    /// `PLACEHOLDER_WHATSAPP_AI_API_KEY`.
     pub(crate) fn placeholder_value(&self, values: &PlaceholderValues) -> Map<String, Value> {
         let prefix: Vec<&str> = self
             .pattern
@@ -145,8 +145,7 @@ impl Convention {
         value
     }
 
-    /// Returns the mistakes in a secret's value, in the order of the expected fields. Other fields
-    /// of the value are not checked.
+    /// Returns the mistakes in a secret's value, in the order of the fields that Sidekey expects.
     pub(crate) fn problems(&self, content: &Content) -> Vec<Problem> {
         check::problems(content, &self.fields, &self.markers)
     }

@@ -1,5 +1,5 @@
-//! Parses a conventions file: a TOML file that defines how secrets are named, and which fields
-//! their values have.
+//! Parses a conventions file: a TOML file with rules for the names of secrets and for the fields of
+//! their values.
 
 use super::definition::Convention;
 use super::field::{Field, FieldType};
@@ -19,13 +19,12 @@ const BUILT_IN: &str = "built_in";
 const CONVENTIONS_MAX: usize = 100;
 
 /// The pattern for dummy values that applies if a `[[convention]]` table has no key `placeholders`.
-/// A secret has dummy values until users replace them by real values.
 const DEFAULT_MARKER: &str = "PLACEHOLDER*";
 
 #[derive(Debug)]
 pub(crate) struct ParsedFile {
-    /// The valid rules of the file, followed by the built-in rules unless the file switches them
-    /// off. Each convention is a set of rules for the names and values of one kind of secret.
+    /// The file's valid rules for secrets' names and values, followed by Sidekey's built-in rules
+    /// unless the file switches them off.
     pub(crate) conventions: Conventions,
     pub(crate) mistakes: Vec<Mistake>,
     pub(crate) unknown_keys: Vec<UnknownKey>,
@@ -36,11 +35,10 @@ pub(crate) struct Mistake {
     /// The place of the mistake in the conventions file, such as `convention[2].pattern`. The
     /// string is empty if the mistake concerns the whole file.
     pub(crate) location: String,
-    /// A description of the mistake for the user. It quotes complete values only of the key
-    /// `placeholders`, because other values may be secrets that a user wrote into the conventions
-    /// file by accident.
+    /// A description of the mistake, for the user. A user may have written a secret into the file
+    /// by accident, so the description quotes complete values only of the key `placeholders`.
     pub problem: String,
-    /// The first byte of the mistake in the file, if the file is not TOML.
+    /// The position of the syntax error in the file, in bytes, if the file is not valid TOML.
     pub(crate) syntax_error_at: Option<usize>,
 }
 
@@ -49,7 +47,7 @@ pub(crate) struct UnknownKey {
     /// The place of the unknown key in the conventions file, such as `convention[2].servce`.
     pub(crate) location: String,
     pub(crate) key: String,
-    /// The name that error messages give to the TOML table with the unknown key, such as `a field`.
+    /// The kind of TOML table that contains the unknown key, such as `a field`, for error messages.
     /// `None` if the unknown key is outside all tables.
     pub(crate) table: Option<&'static str>,
     /// The valid keys of the TOML table that contains the unknown key. The error message suggests
@@ -157,7 +155,8 @@ pub const FIELD_KEYS: &[Key<Field>] = &[
     },
 ];
 
-/// The values of a `[[convention]]` table that have been parsed so far.
+/// The values of a `[[convention]]` table that have been parsed so far. Such a table has the rules
+/// for one kind of secret.
 #[derive(Debug)]
 pub struct Draft {
     kind: String,
@@ -167,8 +166,8 @@ pub struct Draft {
     markers: Vec<Marker>,
 }
 
-/// Parses a conventions file, which defines how secrets are named. If the file is not valid TOML,
-/// returns the built-in rules and one mistake.
+/// Parses a conventions file: a TOML file with rules for secrets. If the file is not valid TOML,
+/// returns Sidekey's built-in rules and one mistake.
 pub(crate) fn parse(text: &str) -> ParsedFile {
     let mut report = Report::default();
     let conventions = match text.parse() {
@@ -267,8 +266,8 @@ fn convention(table: &Table, location: &str, report: &mut Report) -> Option<Conv
         .ok()
 }
 
-/// Parses the table `fields`, which lists the fields of a secret's value. Returns the fields in the
-/// alphabetical order of their names.
+/// Parses the TOML table `fields`, which lists the fields of a secret's value. Returns the fields,
+/// sorted by name.
 fn fields(table: &Table, location: &str, report: &mut Report) -> Vec<Field> {
     let mut fields = Vec::new();
     for (name, value) in table {
@@ -294,8 +293,8 @@ fn fields(table: &Table, location: &str, report: &mut Report) -> Vec<Field> {
     fields
 }
 
-/// Parses the keys of one TOML table, and stores the values in `target`. Error messages about
-/// unknown keys call the table `kind_of_table`, such as `a field`.
+/// Parses the keys of one TOML table, and stores the values in `target`. `kind_of_table`, such as
+/// `a field`, names the table in error messages about unknown keys.
 fn parse_keys<T>(
     target: &mut T,
     keys: &[Key<T>],
@@ -366,7 +365,7 @@ impl Report {
     }
 
     /// Returns the value of `result`. If `result` is an error, records the error and returns the
-    /// default value, so that parsing continues and finds all mistakes of the file.
+    /// default value, so that the parser can also find later mistakes of the file.
     fn or_default<T: Default>(&mut self, location: &str, result: Result<T, impl Display>) -> T {
         result.unwrap_or_else(|problem| {
             self.add(location, problem.to_string());

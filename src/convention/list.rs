@@ -18,7 +18,7 @@ impl Conventions {
     }
 
     /// Adds the user's rules in `own` in front of the rules in this list. If both have rules for
-    /// the same kind of secret, the user's rules replace the others.
+    /// the same kind of secret, only the user's rules remain.
     #[must_use]
     pub(crate) fn with(self, own: Vec<Convention>) -> Self {
         let mut all = own;
@@ -30,8 +30,8 @@ impl Conventions {
         Self(all)
     }
 
-    /// Returns the rules for the secret called `name`: the first whose name pattern matches. Also
-    /// returns the variable parts of the name, such as `acme` for the placeholder `{company_name}`.
+    /// Returns the first rules whose name pattern matches the secret's name `name`. Also returns
+    /// the variable parts of the name, such as `acme` for the placeholder `{company_name}`.
     pub(crate) fn of_name(&self, name: &str) -> Option<(&Convention, PlaceholderValues)> {
         self.iter().find_map(|convention| Some((convention, convention.pattern().matches(name)?)))
     }

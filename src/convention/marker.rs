@@ -4,8 +4,8 @@
 /// The maximum length of a pattern for dummy values, such as `PLACEHOLDER*`, in characters.
 const MARKER_CHARS_MAX: usize = 64;
 
-/// A pattern for dummy values in secrets. The pattern is a string such as `changeme`, or a string
-/// with one `*`, such as `PLACEHOLDER*`. Upper and lower case differ.
+/// A pattern for dummy values in secrets, such as `changeme` or `PLACEHOLDER*`. One `*` can stand
+/// for any characters. Upper and lower case differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Marker {
     before: Box<str>,
@@ -15,14 +15,14 @@ pub(crate) struct Marker {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadMarker {
-    /// Error: the pattern for dummy values has only `*` and spaces, so it would match every value
-    /// or the empty value.
+    /// Error: the pattern for dummy values contains only `*` and spaces. Such a pattern would match
+    /// every value, or an empty value.
     #[error("a string in the list 'placeholders' needs at least one character besides '*'")]
     Empty,
     #[error("a string in the list 'placeholders' can have at most one '*'")]
     Wildcards,
-    /// Error: the pattern for dummy values begins or ends with a space. It would match no value,
-    /// because Sidekey removes white space around a value before it compares the value.
+    /// Error: the pattern for dummy values begins or ends with a space. Such a pattern matches no
+    /// value, because Sidekey ignores spaces around a value.
     #[error(
         "a string in the list 'placeholders' must not begin or end with a space, because Sidekey \
          ignores spaces around a value"
@@ -67,8 +67,9 @@ impl Marker {
     }
 
     /// Makes a dummy value that matches this pattern. For example, the pattern `PLACEHOLDER*` and
-    /// the words `auth-token` make `PLACEHOLDER_AUTH_TOKEN`. If the pattern has no `*`, `words` is
-    /// not used.
+    /// the words `auth-token` make `PLACEHOLDER_AUTH_TOKEN`.
+    ///
+    /// If the pattern has no `*`, the dummy value is the pattern itself.
     pub(crate) fn placeholder(&self, words: &str) -> String {
         let Some(after) = &self.after else { return self.before.clone().into() };
         let mut placeholder = String::from(&*self.before);

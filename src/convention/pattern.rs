@@ -16,10 +16,10 @@ const PLACEHOLDER_CHARS_MAX: usize = 64;
 /// A pattern for the names of one kind of secret, such as
 /// `whatsapp-credentials/{company_name}/{project_name}/twilio`.
 ///
-/// The variable parts in braces are called placeholders. A placeholder matches the characters
-/// between two slashes, or some of them, as in `app-{stage}`. It never matches an empty string.
-/// There is at most one placeholder between two slashes, so that a name can match in only one way.
-/// The placeholder `{channel:whatsapp|sms|email}` matches only the three listed values.
+/// A variable part in braces, called a placeholder, matches one or more characters between two
+/// slashes. The placeholder `{channel:whatsapp|sms|email}` matches only the three listed values.
+///
+/// Between two slashes is at most one placeholder, so that a name can match in only one way.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct NamePattern {
     text: Box<str>,
@@ -38,13 +38,13 @@ struct Segment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Placeholder {
     name: Box<str>,
-    /// The values that this variable part of a secret's name can have. An empty list means any
-    /// value.
+    /// The values that a variable part of a secret's name, such as `{stage}`, can have. An empty
+    /// list means any value.
     allowed: Vec<Box<str>>,
 }
 
-/// The values of the variable parts of a secret's name, such as `acme` for `{company_name}`. They
-/// are sorted by the names of the variable parts.
+/// The values of the variable parts of a secret's name, such as `acme` for `{company_name}`, sorted
+/// by the names of the variable parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PlaceholderValues(BTreeMap<Box<str>, Box<str>>);
 
@@ -68,7 +68,7 @@ pub(crate) enum BadNamePattern {
         at: usize,
     },
     /// Error: the name pattern has two placeholders (variable parts such as `{stage}`) between two
-    /// slashes. A secret's name could be divided between them in several ways.
+    /// slashes. A secret's name could then match in several ways.
     #[error(
         "the '{{' at character {at} of the name pattern begins a second placeholder between two \
          slashes; use only one there, so that a name can match in only one way"
@@ -168,13 +168,13 @@ impl NamePattern {
         parts.next().is_none().then_some(values)
     }
 
-    /// Makes a secret's name: replaces each placeholder (a variable part such as `{stage}`) of the
-    /// pattern by its value.
+    /// Makes a secret's name from this pattern: replaces each variable part, such as `{stage}`, by
+    /// its value.
     ///
     /// # Errors
     ///
-    /// Returns an error if a placeholder has no value or an invalid value, if `values` contains an
-    /// unknown placeholder, or if the secret's name would be too long.
+    /// Returns an error if a value is missing or invalid, if `values` contains an unknown variable
+    /// part, or if the secret's name would be too long.
     pub(crate) fn fill(&self, values: &PlaceholderValues) -> Result<String, FillError> {
         if let Some((unknown, _)) = values.iter().find(|(name, _)| self.placeholder(name).is_none())
         {
@@ -236,8 +236,8 @@ impl fmt::Debug for NamePattern {
 }
 
 impl Segment {
-    /// Parses the part of a name pattern between two slashes. `at` is the position at which this
-    /// part begins in the pattern, counted in characters from 1.
+    /// Parses the part of a name pattern between two slashes. `at` is the position of this part in
+    /// the pattern, counted in characters from 1.
     fn parse(text: &str, at: usize) -> Result<Self, BadNamePattern> {
         let Some((before, rest)) = text.split_once('{') else {
             let before = literal(text, at)?;
@@ -262,8 +262,8 @@ impl Segment {
     }
 }
 
-/// Checks the fixed characters between two variable parts of a name pattern. `at` is the position
-/// of these characters in the pattern, counted in characters from 1.
+/// Checks fixed characters of a name pattern: characters outside the braces of variable parts. `at`
+/// is their position in the pattern, counted in characters from 1.
 fn literal(text: &str, at: usize) -> Result<Box<str>, BadNamePattern> {
     match text.chars().position(|c| !is_name_char(c)) {
         Some(offset) => Err(BadNamePattern::Character { at: at + offset }),

@@ -2,20 +2,18 @@
 
 use super::field::FieldType;
 
-/// A mistake in a secret's value, such as a missing field. Sidekey has rules for the values of
-/// secrets whose names match certain patterns.
-///
-/// The error message contains no part of the secret's value.
+/// A mistake in a secret's value, such as a missing field. The error message contains no part of
+/// the value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// The secret's value is binary data, but it must be text.
-    #[error("the value is binary and not text")]
+    #[error("the secret's value is binary and not text")]
     NotText,
     /// The secret's value is text, but not JSON.
-    #[error("the value is not JSON")]
+    #[error("the secret's value is not JSON")]
     NotJson,
     /// The secret's value is JSON, but not an object.
-    #[error("the value is JSON, but not an object")]
+    #[error("the secret's value is JSON, but not an object")]
     NotAnObject,
     /// A required field is missing in the secret's value, or is null.
     #[error("the field '{field}' is missing")]
@@ -124,9 +122,9 @@ mod tests {
         let field: Box<str> = "sid".into();
         let (expected, found) = (FieldType::String, FieldType::Array);
         let rows = [
-            (Problem::NotText, None, "the value is binary and not text"),
-            (Problem::NotJson, None, "the value is not JSON"),
-            (Problem::NotAnObject, None, "the value is JSON, but not an object"),
+            (Problem::NotText, None, "the secret's value is binary and not text"),
+            (Problem::NotJson, None, "the secret's value is not JSON"),
+            (Problem::NotAnObject, None, "the secret's value is JSON, but not an object"),
             (Problem::Missing { field: field.clone() }, Some("sid"), "the field 'sid' is missing"),
             (Problem::Empty { field: field.clone() }, Some("sid"), "the field 'sid' is empty"),
             (

@@ -7,11 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// The exit code of `sidekey exec` if it did not start the program, for example because a secret
+/// The exit code of `sidekey exec` if the program was not started, for example because a secret
 /// could not be read.
 ///
-/// The commands `env`, `timeout` and `docker run` use the same exit code, because programs rarely
-/// exit with 125.
+/// The commands `env`, `timeout` and `docker run` use the same exit code for their own failures.
 pub(super) const NOT_STARTED: u8 = 125;
 
 /// The exit code of `sidekey exec` if the program exists but cannot be run. Shells use the same
@@ -29,9 +28,6 @@ pub(super) struct ExecError {
 
 /// Replaces this process by the program `name`, and adds `variables` to the environment of the
 /// program. Returns only if the program could not be run.
-///
-/// The program keeps the process id, the open streams, the working directory and all other
-/// environment variables.
 pub(super) fn become_program(
     name: &OsStr,
     args: &[OsString],

@@ -18,10 +18,10 @@ use tokio::task::JoinSet;
 /// be faster, because the agent makes at most this number of calls to AWS at the same time.
 const READS_MAX: usize = 32;
 
-/// How long `sidekey exec` waits for the agent to answer the request for one secret.
+/// How long `sidekey exec` waits for the agent's answer about one secret.
 ///
-/// The agent waits for AWS for 5 s by default. `sidekey exec` waits longer than the agent, so that
-/// the agent can report that AWS does not answer.
+/// The agent waits for AWS for 5 s by default. `sidekey exec` waits longer, so that the agent can
+/// still report that AWS does not answer.
 pub(super) const READ_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The pause between two attempts to connect to an agent that does not listen yet.
@@ -31,8 +31,8 @@ pub(super) const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 ///
-/// Returns the error of the last attempt to connect. Returns at once if waiting cannot help, for
-/// example if the system denies access to the socket.
+/// Returns the error of the last attempt. Returns at once if waiting cannot help, for example if
+/// the system denies access to the socket.
 pub(super) async fn wait_for_listener(
     address: &Address,
     wait: Duration,
@@ -52,8 +52,8 @@ pub(super) async fn wait_for_listener(
     }
 }
 
-/// Returns whether `error` means that no process listens at the agent's address yet. The agent may
-/// then still be starting.
+/// Returns whether `error` means that no process listens at the agent's address. In this case, the
+/// agent may still be starting.
 fn may_start_later(error: &ClientError) -> bool {
     let ClientError::NoAgent(_, error) = error else { return false };
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
@@ -61,7 +61,7 @@ fn may_start_later(error: &ClientError) -> bool {
 
 /// Reads all given secrets from the agent, up to [`READS_MAX`] secrets at the same time.
 ///
-/// Each secret is read by its own task. If a task panics, the result does not contain its secret.
+/// If the task that reads a secret panics, the result does not contain this secret.
 pub(super) async fn read_all(
     contact: Contact,
     keys: Vec<Key>,

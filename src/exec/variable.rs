@@ -12,19 +12,19 @@ use crate::secret::version::Content;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-/// An environment variable refers to a secret if its value begins with this prefix. The name or ARN
-/// of the secret follows the prefix, as in `sidekey:app/db`.
+/// The beginning of an environment variable's value that refers to a secret. The name or ARN of the
+/// secret follows, as in `sidekey:app/db`.
 const PREFIX: &str = "sidekey:";
 
 /// The prefix of the names of Sidekey's own environment variables. `sidekey exec` never fills these
 /// variables with secrets, because they configure Sidekey.
 const OWN_PREFIX: &str = "SIDEKEY_";
 
-/// The maximum size of one environment variable, in bytes: its name, `=`, its value and the final
-/// NUL byte. Linux cannot start a program with a longer variable.
+/// The maximum size of one environment variable on Linux, in bytes: its name, `=`, its value and
+/// the final NUL byte.
 ///
-/// Source: `MAX_ARG_STRLEN` in Linux's `include/uapi/linux/binfmts.h`, which is 32 memory pages. A
-/// memory page has 4 KiB on most machines.
+/// Source: `MAX_ARG_STRLEN` in Linux's `include/uapi/linux/binfmts.h`: 32 memory pages, which have
+/// 4 KiB each on most machines.
 const VARIABLE_BYTES_MAX: usize = 128 * 1024;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -52,9 +52,8 @@ pub(super) struct VariableError {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Reason {
     #[error(
-        "the value would be used unchanged, because a reference must begin with '{PREFIX}' in \
-         lower case, without quotes or white space before it: write {PREFIX}NAME with the name or \
-         ARN of the secret"
+        "the text looks like a reference to a secret, but does not begin with '{PREFIX}' in lower \
+         case, without quotes or white space; write {PREFIX}NAME with the name or ARN of the secret"
     )]
     NotAtStart,
     #[error("the text after '{PREFIX}' is not a valid reference to a secret: {0}")]
@@ -82,10 +81,9 @@ impl fmt::Display for VariableError {
 
 /// Finds the environment variables that refer to a secret, such as `DB=sidekey:app/db`.
 ///
-/// Returns an error for each variable that begins with `sidekey:` but has no valid name or ARN of a
-/// secret after this prefix. Also returns an error for a misspelt prefix before a reference, as in
-/// `Sidekey:app/db` or `"sidekey:app/db"`. Without this error, the program would use this text
-/// itself as its password.
+/// Returns an error for each variable without a valid name or ARN after `sidekey:`. Also returns an
+/// error for a misspelt reference, such as `Sidekey:app/db`, because the program would otherwise
+/// use this text as its password.
 pub(super) fn find(
     vars: impl IntoIterator<Item = (String, String)>,
 ) -> (Vec<SecretVariable>, Vec<VariableError>) {
@@ -110,10 +108,10 @@ pub(super) fn find(
     (variables, errors)
 }
 
-/// Returns whether `value` is a reference to a secret after `sidekey:` in upper or lower case.
-/// Ignores quotes, backslashes, spaces and other invisible characters around `value`.
+/// Returns whether `value` is a misspelt reference to a secret, such as `Sidekey:app/db`, or a
+/// reference in quotes.
 ///
-/// Other text after `Sidekey:` is no reference: `Sidekey: our secrets agent` is a description.
+/// A text such as `Sidekey: our secrets agent` is not a reference.
 fn is_misspelt_reference(value: &str) -> bool {
     let text = value.trim_matches(|c: char| {
         let is_quote_or_invisible =
@@ -125,8 +123,7 @@ fn is_misspelt_reference(value: &str) -> bool {
     })
 }
 
-/// Returns the secrets that the variables refer to. The result contains each secret only once, even
-/// if several variables refer to it.
+/// Returns the secrets that the variables refer to. Each secret is in the result only once.
 pub(super) fn keys(variables: &[SecretVariable]) -> Vec<Key> {
     let mut seen = HashSet::new();
     variables.iter().map(|one| &one.key).filter(|key| seen.insert(*key)).cloned().collect()
@@ -163,8 +160,8 @@ fn value(content: &Content, field: Option<&str>) -> Result<SecretValue, Reason> 
     }
 }
 
-/// Returns `value` unchanged, or an error if an environment variable cannot contain it. The value
-/// may be too long for Linux, or have a NUL byte, which would end the variable early.
+/// Returns `value`, or an error if an environment variable cannot contain the value: if it is too
+/// long for Linux, or has a NUL byte, which would end the variable early.
 fn check_size(name: &str, value: SecretValue) -> Result<SecretValue, Reason> {
     if value.expose().contains(&0) {
         return Err(Reason::Nul);
@@ -200,8 +197,8 @@ mod tests {
             ("F", ""),
             ("G", "\"sidekey\": app/db"),
             ("H", "\u{e9}sidekey:app/db"),
-            ("I", "Sidekey: our secrets agent"),
-            ("J", "\"Sidekey: our secrets agent\""),
+            ("I", "Sidekey: our agent"),
+            ("J", "\"Sidekey: our agent\""),
             ("K", "SIDEKEY:"),
             ("SIDEKEY_TOKEN", "sidekey:app/db"),
             ("SIDEKEY_LOG", " Sidekey:app/db"),
@@ -251,7 +248,7 @@ mod tests {
         assert_eq!(messages, expected);
     }
 
-    /// Fills an environment variable `V` with the given `value`. `read` is the agent's answer for
+    /// Fills the environment variable `V`, whose text is `value`. `read` is the agent's answer for
     /// the secret `s`.
     fn filled(value: &str, read: Result<Content, ReadError>) -> Result<String, String> {
         let (variables, _) = find(pairs(&[("V", value)]));

@@ -21,11 +21,11 @@ use std::marker::PhantomData;
 pub(crate) const RECORDS_MAX: usize = 10_000;
 
 /// The maximum number of secrets in a request to `POST /resolve` whose body is a list of names or
-/// ARNs.
+/// ARNs of secrets.
 pub(crate) const REFERENCES_MAX: usize = 20_000;
 
-/// The maximum length of the id of an SQS message, in bytes. Ids of SQS message groups have the
-/// same limit. SQS itself uses up to 128 bytes.
+/// The maximum length of the id of an SQS message or of an SQS message group, in bytes. SQS itself
+/// uses up to 128 bytes.
 const ID_BYTES_MAX: usize = 256;
 
 /// The maximum size of one SQS message, in bytes.
@@ -37,19 +37,17 @@ pub(crate) enum Body<'a> {
     /// A list of names or ARNs of secrets. The request's body is a JSON object that contains only
     /// the array `references`.
     List(Vec<Cow<'a, str>>),
-    /// One JSON message that contains names or ARNs of secrets. The documentation calls such a
-    /// message a Context Object.
+    /// One JSON message that contains names or ARNs of secrets.
     Message(Message<'a>),
     /// An event of SQS or SNS for a Lambda function. The request's body is a JSON object with the
     /// array `Records`.
     Event(Vec<RawRecord<'a>>),
 }
 
-/// A JSON message that is the complete body of a request to `POST /resolve`. The documentation
-/// calls such a message a Context Object.
+/// A JSON message that is the complete body of a request to `POST /resolve`.
 pub(crate) struct Message<'a>(&'a [u8]);
 
-/// A record of an event of SQS or SNS that is not parsed yet.
+/// A record of an SQS or SNS event that is not parsed yet.
 ///
 /// An event can have 10,000 records. The caller parses the records one by one, so that other async
 /// tasks can run in between.
@@ -122,8 +120,8 @@ pub(crate) enum BadMessage {
 }
 
 impl<'a> Body<'a> {
-    /// Finds out whether a request's body is a list of secrets, a message or an event of SQS or
-    /// SNS. Does not parse the records of an event yet.
+    /// Decides whether a request's body is a list of secrets, a message, or an event of SQS or SNS.
+    /// Does not parse the records of an event.
     ///
     /// # Errors
     ///
@@ -148,8 +146,8 @@ impl<'a> Body<'a> {
 }
 
 impl Message<'_> {
-    /// Searches the message for names and ARNs of secrets. Also searches inside a notification of
-    /// SNS or an event of EventBridge that contains the message.
+    /// Searches the message for names and ARNs of secrets. If the message is an SNS notification or
+    /// an EventBridge event without such names, searches the sender's message inside it.
     ///
     /// # Errors
     ///
@@ -165,11 +163,12 @@ impl Message<'_> {
 }
 
 impl<'a> RawRecord<'a> {
-    /// Parses a record of an event of SQS or SNS. `index` is the index of this record in the event.
+    /// Parses a record of an SQS or SNS event. `index` is the position of this record in the event,
+    /// counted from 0.
     ///
     /// # Errors
     ///
-    /// Returns an error if the record has neither a valid message id nor a notification of SNS.
+    /// Returns an error if the record has neither a valid SQS message id nor an SNS notification.
     /// Without the id, the Lambda function could not report to SQS that the message failed.
     pub(crate) fn read(self, index: usize) -> Result<Record<'a>, BadBody> {
         record(self.0).ok_or(BadBody::InvalidRecord(index))
@@ -274,8 +273,8 @@ fn record(item: &RawValue) -> Option<Record<'_>> {
     Some(Record { message_id: Some(message_id.into()), group, content: Content::Body(read.body) })
 }
 
-/// Parses a JSON object. Returns `None` for any other value. Without the check for `{`, serde would
-/// also accept an array that lists the values of the object's members.
+/// Parses a JSON object. Returns `None` for any other value, even for an array, which serde would
+/// accept in place of an object.
 fn object<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
     raw.get().starts_with('{').then(|| serde_json::from_str(raw.get()).ok())?
 }
@@ -285,7 +284,7 @@ fn is_array(raw: &RawValue) -> bool {
 }
 
 /// The members of a request's JSON body, which show whether the body is a list of secrets, a
-/// message or an event of SQS or SNS.
+/// message, or an event of SQS or SNS.
 #[derive(Default)]
 struct Members<'a> {
     records: Option<&'a RawValue>,
@@ -353,12 +352,12 @@ struct Attributes<'a> {
     group: Option<&'a RawValue>,
 }
 
-/// The items of a JSON array with at most `MAX` items. The parser stops after `MAX` items, so that
-/// a longer array does not take more memory.
+/// A JSON array of which the parser stores at most `MAX` items, so that a longer array does not
+/// take more memory.
 struct AtMost<'a, const MAX: usize>(Vec<&'a RawValue>);
 
 impl<'a, const MAX: usize> AtMost<'a, MAX> {
-    /// Returns `None` if the array has more than `MAX` items.
+    /// Parses an array. Returns `None` if the array has more than `MAX` items.
     fn parse(array: &'a RawValue) -> Option<Vec<&'a RawValue>> {
         serde_json::from_str::<Self>(array.get()).ok().map(|items| items.0)
     }
@@ -498,8 +497,8 @@ mod tests {
         searched(&format!(r#"{{"messageId": "m"{record}}}"#))
     }
 
-    /// Searches an event with the only record `record` for the name of a secret at the JSON path
-    /// `a`.
+    /// Searches an event that has only the record `record`. The search looks for the name of a
+    /// secret at the JSON path `a`.
     #[track_caller]
     fn searched(record: &str) -> Result<Option<String>, BadMessage> {
         let body = format!(r#"{{"Records": [{record}]}}"#);
@@ -531,7 +530,8 @@ mod tests {
         );
     }
 
-    /// The parser must skip deeply nested JSON without using a stack frame for each level.
+    /// Deeply nested JSON must not overflow the stack, so the parser must skip nested values
+    /// without recursion.
     #[test]
     fn deeply_nested_json_does_not_overflow_the_stack() {
         let deep =

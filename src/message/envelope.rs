@@ -1,8 +1,7 @@
 //! Finds names and ARNs of secrets in messages that SNS or EventBridge has put into an envelope.
 //!
-//! An envelope is a JSON object that contains the sender's message. SNS puts the message as a
-//! string into `Message`, and EventBridge puts it as an object into `detail`. One message can have
-//! both envelopes.
+//! An envelope is a JSON object that contains the sender's message: as a string in `Message` for
+//! SNS, or as an object in `detail` for EventBridge. One message can have both envelopes.
 
 use super::search::{BadText, Found, Search};
 use crate::secret::json_text::{decoded, decoded_message};
@@ -21,13 +20,13 @@ enum Envelope<'a> {
 }
 
 /// Searches a JSON message for names and ARNs of secrets. If the message has none, but comes from
-/// SNS or EventBridge, searches the sender's message inside. The paths in the result then begin in
-/// the sender's message.
+/// SNS or EventBridge, searches the sender's message inside it. The paths in the result then begin
+/// in the sender's message.
 ///
 /// # Errors
 ///
-/// Returns an error if the message, or the sender's message inside, is not a JSON object or exceeds
-/// a limit of the search.
+/// Returns an error if one of these messages is not a JSON object, or exceeds a limit of the
+/// search.
 pub(super) fn search_message(message: &[u8], search: &Search<'_>) -> Result<Found, BadText> {
     search_inside(message, search, ENVELOPES_MAX)
 }
@@ -126,7 +125,7 @@ mod tests {
 
     #[track_caller]
     fn check(message: &Value, expected: &[&str]) {
-        let found = found(message).expect("the message and its content are objects");
+        let found = found(message).expect("the message and its content must be JSON objects");
         assert_eq!(found, expected, "{message}");
     }
 
@@ -148,8 +147,8 @@ mod tests {
         check(&sns(r#"{"b": "\ud83d", "a": {"id": "x\ud83d"}}"#), &["a.id=x\u{fffd}"]);
     }
 
-    /// The path `detail.b` leads into the event of EventBridge itself, and not into the sender's
-    /// message in it.
+    /// The configured path `detail.b` leads into the EventBridge event itself, and not into the
+    /// sender's message inside the event.
     #[test]
     fn references_of_the_envelope_come_before_those_inside() {
         let detail = json!({"a": {"id": "x"}, "b": "y"});

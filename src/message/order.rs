@@ -4,13 +4,11 @@
 use std::collections::HashSet;
 
 /// Returns for each SQS message whether it must fail because an earlier message of the same FIFO
-/// message group failed.
+/// message group failed. SQS delivers the earlier message again, so a later message must not be
+/// handled before it.
 ///
-/// The input has two values for each message: its message group, and whether the message succeeded.
-/// The group is `None` if the message does not come from a FIFO queue.
-///
-/// SQS delivers a failed message again. If the Lambda function had already handled a later message
-/// of the same group, the order would be wrong.
+/// Each item of the input has the message group (`None` if the queue is not FIFO), and whether the
+/// message succeeded.
 ///
 /// Source: AWS's page *Implementing partial batch responses* in the Lambda developer guide.
 pub(crate) fn blocked_messages<'a>(

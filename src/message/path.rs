@@ -22,8 +22,8 @@ pub(crate) struct Path {
 /// three such parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// A key or an index. It matches the object member with this key, or the array item with this
-    /// index.
+    /// A fixed part of a path: the key of a JSON object's member, or the index of a JSON array's
+    /// item.
     Key(Box<str>),
     /// The wildcard `*`, which matches all members of an object, or all items of an array.
     Any,
@@ -39,20 +39,24 @@ pub(crate) enum BadPath {
     TooLong,
     #[error("a path must not have more than {PARTS_MAX} keys, separated by dots")]
     TooDeep,
-    #[error("expected a key or '*' at character {at}")]
+    #[error("expected a key or '*' at character {at} of the path")]
     NoKey { at: usize },
-    #[error("the key at character {at} contains '*' and other characters; '*' must stand alone")]
+    #[error(
+        "the key at character {at} of the path contains '*' and other characters; use '*' alone, \
+         which matches any key"
+    )]
     PartlyAny { at: usize },
-    #[error("brackets are not supported at character {at}; write an index as a key, as in list.0")]
+    #[error("a path has no brackets; write the index at character {at} as a key, as in list.0")]
     Bracket { at: usize },
     #[error("a path must not begin with '$'; remove the '$'")]
     Root,
     #[error("a path must not be in quotes; remove the quote at character {at}")]
     Quote { at: usize },
     /// Error: the path contains a comma, white space or a control character. Commas and white space
-    /// are not allowed because they separate the paths in a list of paths.
+    /// separate paths in a list of paths.
     #[error(
-        "character {at} is not allowed: a path has no commas, white space or control characters"
+        "character {at} of the path is not allowed; a path has no commas, white space or control \
+         characters"
     )]
     Character { at: usize },
 }

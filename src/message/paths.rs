@@ -11,8 +11,8 @@ pub(crate) const BUILT_IN_PATHS: &str = env!("SIDEKEY_BUILT_IN_RESOLVE_PATHS");
 
 const PATHS_MAX: usize = 32;
 
-/// The paths at which a JSON message contains names or ARNs of secrets. The [`Default`] has no
-/// paths, so a search finds nothing.
+/// The paths at which a JSON message contains names or ARNs of secrets. By default, the list is
+/// empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Paths(Vec<Path>);
 
@@ -56,8 +56,9 @@ mod tests {
     #[test]
     fn built_in_paths_are_valid_and_equal_the_preset() {
         let preset: toml::Table = PRESET.parse().expect("the preset is TOML");
-        let paths =
-            preset["resolve_paths"].as_array().expect("resolve_paths in the preset must be a list");
+        let paths = preset["resolve_paths"]
+            .as_array()
+            .expect("the key `resolve_paths` in the preset must be a list");
         let paths: Vec<&str> = paths.iter().filter_map(|path| path.as_str()).collect();
         assert_eq!(paths, ["channel_config.*.credentials_id", "ai_config.ai_api_key_reference"]);
         assert_eq!(paths.join(","), BUILT_IN_PATHS);
@@ -71,7 +72,7 @@ mod tests {
         assert_eq!(problem(&[]), BadPaths::None);
         assert_eq!(problem(&["a"; PATHS_MAX + 1]), BadPaths::TooMany);
         let message = problem(&["a.b", "a..b"]).to_string();
-        assert_eq!(message, "'a..b': expected a key or '*' at character 3");
+        assert_eq!(message, "'a..b': expected a key or '*' at character 3 of the path");
         let paths = Paths::parse(["a", "b.*"]).expect("the paths are valid");
         assert_eq!(paths.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b.*"]);
     }

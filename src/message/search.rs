@@ -1,8 +1,8 @@
 //! Finds names and ARNs of secrets in a JSON message. The search reads the message once, and stores
 //! only these names.
 //!
-//! The message is not parsed into a tree of values, because a hostile message could then exhaust
-//! the memory: the tree of 1 MiB of small JSON objects takes more than 100 MiB.
+//! The message is not parsed into a tree of values, because the tree of a hostile message of 1 MiB
+//! could take more than 100 MiB of memory.
 
 use super::path::{Path, Step};
 use super::paths::Paths;
@@ -15,13 +15,12 @@ use std::fmt::{self, Write};
 /// ten secrets.
 pub(crate) const FOUND_MAX: usize = 100;
 
-/// The maximum length of the path at which the name of a secret is found in a message, in bytes.
-/// The response contains all these paths, so a message with long keys could otherwise make the
-/// response very large.
+/// The maximum length of the path at which a message contains the name of a secret, in bytes. The
+/// response contains all these paths, so the limit keeps the response small.
 pub(crate) const FOUND_PATH_BYTES_MAX: usize = 1024;
 
-/// A search of JSON messages. The search looks for names and ARNs of secrets at some paths, and for
-/// other strings, such as the name of a company, at other paths.
+/// A search of JSON messages for names and ARNs of secrets at some paths, and for other strings,
+/// such as the name of a company, at other paths.
 #[derive(Clone, Debug)]
 pub(crate) struct Search<'p> {
     targets: Vec<Target<'p>>,
@@ -49,8 +48,8 @@ pub(crate) struct FoundReference {
     /// The name or ARN of a secret, found at `path` in the message. `None` if the value at `path`
     /// is not a string.
     pub(crate) reference: Option<Box<str>>,
-    /// The index of the configured path that led to this name or ARN of a secret. If several paths
-    /// led to it, the smallest index. Results are sorted by this index.
+    /// The index of the configured path that led to this name or ARN of a secret, or the smallest
+    /// index if several paths led to it. Results are sorted by this index.
     order: usize,
 }
 
@@ -64,8 +63,8 @@ pub(crate) enum LimitExceeded {
     PathTooLong,
 }
 
-/// The reason why Sidekey could not search a message for names and ARNs of secrets. It contains no
-/// part of the message.
+/// The reason why Sidekey could not search a message for names and ARNs of secrets. The error
+/// contains no part of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadText {
     NotJson {
@@ -75,7 +74,7 @@ pub(crate) enum BadText {
         column: usize,
     },
     NotAnObject,
-    /// The message is a notification of SNS, and the `Message` in it is not a JSON object.
+    /// The message is an SNS notification, and its member `Message` does not contain a JSON object.
     NotificationNotAnObject,
     LimitExceeded(LimitExceeded),
 }
@@ -173,8 +172,8 @@ struct Walk {
 }
 
 impl Walk {
-    /// Stores the current value of the message as a result if a configured path ends at this value.
-    /// `text` is `None` if the value is not a string.
+    /// Adds a value of the message to the results if a configured path ends at this value. `text`
+    /// is `None` if the value is not a string.
     fn note<E: Error>(
         &mut self,
         targets: &[Target<'_>],
@@ -205,11 +204,10 @@ impl Walk {
         E::custom("the search stopped because the message exceeds a limit")
     }
 
-    /// Removes earlier results for the key that is being read: if a JSON object has a key twice,
-    /// the last member counts.
+    /// Removes the results of an earlier member of a JSON object that has the same key as the
+    /// member that is being read, because the last member counts.
     ///
-    /// The removed results are those at or below the current path, except the first `before`
-    /// results, which the search found before this object.
+    /// The first `before` results stay, because they were found before this JSON object.
     fn forget(&mut self, targets: &[Target<'_>], before: usize) {
         for at in targets.iter().filter_map(|target| target.text) {
             self.found.texts[at] = None;
@@ -226,7 +224,7 @@ fn is_at_or_below(path: &str, ancestor: &str) -> bool {
     path.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// A value of the message, and the configured paths that lead to this value or to a value inside
+/// A value of the message, with the configured paths that lead to this value or to a value inside
 /// it.
 struct Member<'w, 'p> {
     walk: &'w mut Walk,
@@ -333,7 +331,7 @@ impl<'de> Visitor<'de> for Member<'_, '_> {
 }
 
 /// Reads the key of a JSON object's member, and returns the configured paths that lead to this
-/// member. Copies the key only if there is such a path.
+/// member.
 struct Key<'k, 'w, 'p>(&'k mut Member<'w, 'p>);
 
 impl<'de, 'p> DeserializeSeed<'de> for Key<'_, '_, 'p> {
@@ -360,8 +358,8 @@ impl<'p> Visitor<'_> for Key<'_, '_, 'p> {
     }
 }
 
-/// A key of the message, as it is written in a path. A backslash precedes each dot and each
-/// backslash in the key, so that different values have different paths.
+/// A key of the message, in the form in which paths contain it: with a backslash before each dot
+/// and each backslash, so that different values have different paths.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -509,8 +507,8 @@ mod tests {
         }
     }
 
-    /// Finds the same names of secrets as [`Search`], but in a simpler way: the message is first
-    /// parsed into a tree of values. The test compares the results of both.
+    /// Finds the same names of secrets as [`Search`], but in a simpler way: parses the message into
+    /// a tree of values. The test compares the results of both.
     fn naive(paths: &Paths, message: &Value) -> Vec<(String, Option<String>)> {
         fn walk(
             value: &Value,

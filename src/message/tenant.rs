@@ -1,6 +1,6 @@
-//! The tenant check. A message, such as the body of an SQS message, contains names of secrets to
-//! read. A tenant is a customer, such as a company. A message of one tenant must not read a secret
-//! of another tenant.
+//! The tenant check: a message of one tenant (a customer, such as a company) must not read a secret
+//! of another tenant. Messages, such as the body of an SQS message, contain the names of the
+//! secrets to read.
 
 use super::path::Path;
 use crate::convention::Conventions;
@@ -11,18 +11,16 @@ use std::sync::Arc;
 /// Checks that a message, such as the body of an SQS message, names only secrets of its own tenant
 /// (a customer, such as a company).
 ///
-/// Each [`TenantBinding`] connects a placeholder in patterns of secrets' names, such as
-/// `{company_name}`, to a field of the message. Sidekey refuses a secret if its name has another
-/// value for the placeholder than the message has in the field. Without bindings, every secret
-/// passes the check.
+/// Each [`TenantBinding`] says which part of a secret's name must equal which field of the message.
+/// Without bindings, every secret passes the check.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TenantCheck {
     conventions: Arc<Conventions>,
     bindings: Vec<Arc<TenantBinding>>,
 }
 
-/// A placeholder in patterns of secrets' names, such as `{company_name}`, and the path of the field
-/// in a JSON message (such as the body of an SQS message) that must have the same value.
+/// A variable part of secrets' names, such as `{company_name}` in a name pattern, and the field of
+/// a JSON message (such as the body of an SQS message) that must have the same value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TenantBinding {
     /// The name of the placeholder, such as `company_name` for `{company_name}` in a pattern of
@@ -58,15 +56,15 @@ pub(crate) enum TenantMismatch {
     )]
     NotInMessage(Arc<TenantBinding>),
     #[error(
-        "Sidekey refused this read: the secret's name contains a {placeholder}, but the request is \
-         a list of references, without a {path} to compare with",
+        "Sidekey refused this read: the secret's name contains a {placeholder}, but the request \
+         only lists secrets; send a message that has the same text at {path}",
         placeholder = .0.placeholder,
         path = .0.path
     )]
     NoMessage(Arc<TenantBinding>),
     #[error(
-        "Sidekey refused this read: no convention matches the secret's name, so Sidekey does not \
-         know to which tenant the secret belongs"
+        "Sidekey refused this read: no convention matches the secret's name, and only a convention \
+         (rules for secrets' names) shows to which tenant a secret belongs"
     )]
     NoConvention,
 }
@@ -79,24 +77,18 @@ impl TenantCheck {
     }
 
     /// Returns the paths of the fields in which a JSON message names its tenant (customer).
-    /// [`Tenant::from_texts`] expects the strings at these paths in the same order.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.bindings.iter().map(|binding| &binding.path)
     }
 
-    /// Checks the name or ARN of a secret in a message (such as the body of an SQS message), before
-    /// Sidekey fetches the secret. `tenant` is the tenant (customer) of the message.
+    /// Checks whether a message of `tenant` (a customer) may read the secret with this name or ARN.
     ///
-    /// An ARN that ends in a hyphen and six characters is ambiguous. The end can be AWS's random
-    /// suffix, or a part of the secret's name. Sidekey refuses the ARN if one of these two secrets
-    /// belongs to another tenant than the message.
-    ///
-    /// After the fetch, [`check_answer`](Self::check_answer) checks the name that AWS returned.
+    /// An ARN can be ambiguous: a hyphen and six characters at its end can be AWS's random suffix,
+    /// or a part of the secret's name. Both possible secrets must then belong to the tenant.
     ///
     /// # Errors
     ///
-    /// Returns an error if the secret belongs to another tenant than the message, or if the
-    /// secret's tenant is unknown.
+    /// Returns an error if the secret belongs to another tenant, or if its tenant is unknown.
     pub(crate) fn check(&self, id: &SecretId, tenant: &Tenant) -> Result<(), TenantMismatch> {
         if self.bindings.is_empty() {
             return Ok(());
@@ -112,8 +104,8 @@ impl TenantCheck {
         if is_known { Ok(()) } else { Err(TenantMismatch::NoConvention) }
     }
 
-    /// Checks the name that AWS returned for a secret that a message (such as the body of an SQS
-    /// message) names. `tenant` is the customer whose secrets the message may read.
+    /// Checks whether a message of `tenant` (a customer) may read the secret for which AWS returned
+    /// the name `name`.
     ///
     /// # Errors
     ///
@@ -125,16 +117,15 @@ impl TenantCheck {
         Err(TenantMismatch::NoConvention)
     }
 
-    /// Checks that a secret's name contains the tenant (customer) whose secrets the message may
-    /// read, or no tenant. Returns `false` if no name pattern matches `name`, because the secret's
-    /// tenant is then unknown.
+    /// Checks that a secret's name contains the given tenant (a customer), or no tenant. Returns
+    /// `false` if no name pattern matches `name`, because the secret's tenant is then unknown.
     ///
-    /// All name patterns that match are checked. An earlier pattern must not hide the tenant that a
-    /// later pattern finds in the name.
+    /// All matching name patterns are checked, because any of them can find another tenant in the
+    /// name.
     ///
     /// # Errors
     ///
-    /// Returns an error if the secret belongs to another tenant than the message.
+    /// Returns an error if the secret belongs to another tenant.
     fn check_name(&self, name: &str, tenant: &Tenant) -> Result<bool, TenantMismatch> {
         let mut is_known = false;
         for convention in self.conventions.iter() {
@@ -151,22 +142,22 @@ impl TenantCheck {
 }
 
 impl Tenant {
-    /// Makes the tenant (customer) of a message from the message's strings at
+    /// Makes the tenant (customer) of a message from the strings that the message has at
     /// [`TenantCheck::paths`], in the same order.
     pub(crate) fn from_texts(texts: Vec<Option<Box<str>>>) -> Self {
         Self(Some(texts.into()))
     }
 
-    /// Makes the unknown tenant (customer) of a request that contains a list of secrets instead of
-    /// a message.
+    /// Makes the unknown tenant (customer) of a request that contains a list of secrets, and no
+    /// message.
     pub(crate) fn without_message() -> Self {
         Self(None)
     }
 
-    /// Compares a secret's name with a message (such as the body of an SQS message). Returns an
-    /// error unless `value`, a part of the secret's name such as the company's name, equals the
-    /// string that the message has at the path of `binding`. `index` is the position of `binding`
-    /// in [`TenantCheck::paths`].
+    /// Returns an error unless `value`, a part of a secret's name such as the company's name,
+    /// equals the message's string at the path of `binding`.
+    ///
+    /// `index` is the position of `binding` in [`TenantCheck::paths`].
     fn compare(
         &self,
         index: usize,
@@ -186,7 +177,8 @@ impl Tenant {
     }
 }
 
-/// Writes no strings of the tenant (customer), because they come from a message and may be private.
+/// Writes nothing of the tenant (customer), because the tenant's strings come from a message and
+/// may be private.
 impl fmt::Debug for Tenant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tenant(…)")
@@ -265,7 +257,9 @@ mod tests {
         check(
             name,
             None,
-            Some("a list of references, without a company_data.company_name to compare with"),
+            Some(
+                "only lists secrets; send a message that has the same text at company_data.company_name",
+            ),
         );
         check("openai-api-key/whatsapp", None, None);
     }

@@ -1,8 +1,8 @@
-//! A queue of log lines with a maximum size, and the thread that writes the queued lines.
+//! A queue of log lines with a maximum size, and the thread that writes the queued lines. If the
+//! queue is full, new lines are dropped and counted.
 //!
-//! A write to a pipe may block for ever if no process reads from the pipe. Then only this thread
-//! blocks, and the rest of the agent continues. If the queue is full, new lines are dropped and
-//! counted.
+//! If no process reads the log, a write may block for ever. Only this thread then blocks, and the
+//! rest of the agent continues.
 
 use prometheus::IntCounter;
 use std::fmt;
@@ -35,9 +35,8 @@ struct State {
 }
 
 impl Lines {
-    /// Starts a thread that writes the log lines to `sink`. `dropped` counts the lines that are
-    /// lost, because the queue is full or because a write fails. Returns an error if the system
-    /// cannot start a thread.
+    /// Starts a thread that writes log lines to `sink`, and counts lost lines in `dropped`. Returns
+    /// an error if the system cannot start a thread.
     pub(crate) fn start(
         sink: impl Write + Send + 'static,
         dropped: IntCounter,
@@ -76,8 +75,8 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Runs on the log thread, and writes each line to `sink` soon after it is queued. Never
-    /// returns, so the thread runs until the process ends.
+    /// Writes each log line to `sink` soon after it is queued. This function runs on the log
+    /// thread, and never returns.
     fn write_out(&self, mut sink: impl Write) {
         let mut taken = Vec::new();
         loop {

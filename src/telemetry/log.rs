@@ -13,10 +13,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub(crate) type Level = LevelFilter;
 
-/// Sidekey writes only log lines of crates whose name begins with this prefix.
-///
-/// Log lines of other crates may contain credentials. For example, the AWS SDK logs the full answer
-/// of AWS if it cannot parse the answer.
+/// The prefix of the names of Sidekey's own crates. Sidekey does not write log lines of other
+/// crates, because they may contain credentials: the AWS SDK can log the full answer of AWS.
 const OWN: &str = "sidekey";
 
 /// How long the process may wait at its end until the last log lines are written.
@@ -49,11 +47,8 @@ pub(crate) enum Stream {
     Err,
 }
 
-/// A handle for the log of this process. Keep the handle until the process ends: when it is
-/// dropped, it waits until the last log lines are written.
-///
-/// The wait is at most [`FLUSH_MAX`], because this process must be able to end even if no other
-/// process reads the log.
+/// A handle for the log of this process. Keep the handle until the process ends: dropping the
+/// handle writes the last log lines, and takes at most [`FLUSH_MAX`].
 #[must_use = "keep this handle until the process ends: dropping it writes the last log lines"]
 #[derive(Debug)]
 pub struct Log(Option<Lines>);
@@ -68,7 +63,8 @@ impl Drop for Log {
 
 /// Starts the log of this process. Only the first call in a process has an effect.
 ///
-/// `dropped` counts the log lines that are lost because another process reads the log too slowly.
+/// `dropped` counts the log lines that are lost because no process reads the log, or a process
+/// reads it too slowly.
 pub fn start(config: Config, dropped: &IntCounter) -> Log {
     let (is_terminal, lines) = match config.stream {
         Stream::Out => (io::stdout().is_terminal(), Lines::start(io::stdout(), dropped.clone())),

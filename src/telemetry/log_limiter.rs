@@ -8,7 +8,7 @@ use std::time::Duration;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Allows one log line per second, and counts the log lines that it suppresses. Each kind of log
-/// message needs its own limiter, so that different messages do not suppress each other.
+/// line needs its own limiter, so that different kinds do not suppress each other.
 #[derive(Debug, Default)]
 pub(crate) struct LogLimiter {
     state: Mutex<State>,
@@ -21,9 +21,8 @@ struct State {
 }
 
 impl LogLimiter {
-    /// Decides whether a log line may be written now. If so, returns the number of log lines that
-    /// were suppressed since the last written one. Otherwise, counts the log line as suppressed and
-    /// returns `None`.
+    /// If a log line may be written now, returns how many log lines were suppressed since the last
+    /// written line. Otherwise returns `None`, and counts the line as suppressed.
     pub(crate) fn pass(&self, now: Moment) -> Option<u64> {
         let mut state = self.state.lock().expect("no thread panics while it holds the lock");
         let is_due =

@@ -1,8 +1,7 @@
 //! All Prometheus metrics of the agent, with their help texts and labels.
 //!
-//! The value of a label is always one of a few fixed words, never the name of a secret or text from
-//! a caller. Otherwise, callers could create any number of time series. All time series exist from
-//! the first scrape on.
+//! The value of a label is one of a few fixed words, never the name of a secret or text from a
+//! caller. Otherwise, callers could create any number of time series.
 
 use crate::secret::service::Service;
 use crate::source::FetchErrorKind;
@@ -18,10 +17,8 @@ use std::time::Duration;
 /// calls take 10 to 300 ms, so most buckets are in this range.
 const UPSTREAM_BUCKETS: [f64; 11] = [0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0];
 
-/// The upper bounds of the histogram buckets for the duration of callers' reads, in seconds.
-///
-/// The range is wide, because a read of a cached secret takes microseconds, but a read that waits
-/// for AWS may take seconds.
+/// The upper bounds of the histogram buckets for the duration of callers' reads, in seconds. A read
+/// takes microseconds if the secret is cached, but may take seconds if it waits for AWS.
 const READ_BUCKETS: [f64; 11] =
     [0.000_005, 0.000_02, 0.000_05, 0.000_2, 0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 5.0];
 
@@ -30,7 +27,7 @@ const READ_BUCKETS: [f64; 11] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadResult {
     Hit,
-    /// Sidekey answered after waiting for AWS.
+    /// The caller's read had to wait for AWS.
     Miss,
     /// Sidekey answered with a cached value that is older than its time to live, for example
     /// because AWS failed.
@@ -118,10 +115,10 @@ impl Ended {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// One counter for each [`ReadResult`], in the order of [`ReadResult::ALL`].
+    /// The counters of reads, one for each [`ReadResult`], in the order of [`ReadResult::ALL`].
     ///
-    /// The counters are looked up once at start, because a lookup of a counter by its label takes a
-    /// lock. Reads of cached secrets must take no lock.
+    /// The counters are stored here, because finding a counter by its label takes a lock. Reads of
+    /// cached secrets must take no lock.
     reads: [IntCounter; ReadResult::ALL.len()],
     read_duration: Histogram,
     stale_reads: IntCounterVec,
@@ -129,8 +126,7 @@ pub struct Metrics {
     upstream_duration: HistogramVec,
     refreshes: IntCounterVec,
     gate_refusals: IntCounterVec,
-    /// How many reads waited for a call to AWS that an earlier read had started. These reads caused
-    /// no call of their own.
+    /// How many reads waited for a call to AWS that an earlier read had started.
     pub(crate) flights_joined: IntCounter,
     pub(crate) evictions: IntCounter,
     pub(crate) entries: IntGauge,
@@ -310,9 +306,9 @@ impl Metrics {
         self.gate_refusals.with_label_values(&[reason]).inc();
     }
 
-    /// Updates the metric `sidekey_secret_problems`. Each item of `counts` is a problem of cached
-    /// secrets, such as `missing` for a missing field, and how often the problem occurs in the
-    /// cache.
+    /// Updates the metric `sidekey_secret_problems`. Each item of `counts` is the name of a
+    /// problem, such as `missing` for a missing field, and how many times cached secrets have this
+    /// problem.
     pub fn show_problems(&self, counts: &[(&'static str, usize)]) {
         for (problem, count) in counts {
             let count = i64::try_from(*count).unwrap_or(i64::MAX);
@@ -354,11 +350,11 @@ impl Metrics {
         }
     }
 
-    /// Creates all time series with the value zero. Otherwise, the first failure would create its
-    /// time series with the value one, and Prometheus would see no increase.
+    /// Creates all time series with the value zero. If a time series first appeared with the value
+    /// one, Prometheus would see no increase.
     ///
-    /// This function runs at each scrape and not at start, because it would make the start of the
-    /// agent slower: it needs 2 % of all CPU instructions of a start.
+    /// This function runs at each scrape and not at start, because it would take 2 % of all CPU
+    /// instructions of a start.
     fn create_series(&self) {
         for ended in FetchErrorKind::ALL.map(Ended::Failed).into_iter().chain([Ended::Answered]) {
             self.refreshes.with_label_values(&[ended.label()]);
@@ -407,7 +403,7 @@ fn process_metrics() -> Vec<MetricFamily> {
     prometheus::process_collector::ProcessCollector::for_self().collect()
 }
 
-/// Returns nothing, because the Prometheus library has metrics of the process only on Linux.
+/// Returns an empty list, because the Prometheus library has metrics of the process only on Linux.
 #[cfg(not(target_os = "linux"))]
 fn process_metrics() -> Vec<MetricFamily> {
     Vec::new()

@@ -167,9 +167,9 @@ async fn all_problems_are_reported_and_nothing_is_started() {
         "  NOT_JSON: the secret is not a JSON object",
         "  NUL: the secret's value has a NUL byte",
         "  NULL: the field 'user' of the secret is null",
-        "  QUOTED: the value would be used unchanged, because a reference must begin with 'sidekey:'",
-        "  UPPER_CASE: the value would be used unchanged",
-        "  SPACE: the value would be used unchanged",
+        "  QUOTED: the text looks like a reference to a secret, but does not begin with 'sidekey:'",
+        "  UPPER_CASE: the text looks like a reference",
+        "  SPACE: the text looks like a reference",
     ] {
         assert!(output.contains(part), "{part}:\n{output}");
     }

@@ -1,5 +1,8 @@
-//! Freezes of the extension, imitated by SIGSTOP and SIGCONT. No reader gets an error or a value
-//! older than its TTL because of a freeze, and AWS gets no burst of calls.
+//! Tests that Sidekey works after Lambda has frozen the execution environment. To imitate a freeze,
+//! the tests stop the extension with the signal SIGSTOP, and continue it with SIGCONT.
+//!
+//! Because of a freeze, no read may fail or return a value older than its time to live (TTL), and
+//! AWS must not get a burst of calls.
 
 use crate::clients::until;
 use crate::emulator::{Emulator, Mode, SESSION_TOKEN};
@@ -10,44 +13,44 @@ use serde_json::Value;
 use sidekey::clock::{Clock, SystemClock};
 use std::time::Duration;
 
-/// The timeout of one call to AWS, long enough for a machine that is slow to stop the extension.
+/// The timeout of one call to AWS in these tests. The timeout is long, because a slow machine needs
+/// time to stop the extension during a call.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_millis(750);
 
-/// A freeze of this duration cuts a call off: one timeout for the call, one for its credentials, and
-/// one second.
+/// The duration of a freeze that surely interrupts a call to AWS: the timeout of the call, the
+/// timeout of getting AWS credentials, and one second.
 const CUTTING_FREEZE: Duration = Duration::from_millis(2 * 750 + 1_000);
 
-/// The smallest part of its TTL after which an entry is refreshed. The jitter is at most three
-/// tenths.
+/// The smallest fraction of a secret's time to live (TTL) after which the agent refreshes the
+/// cached secret. The agent chooses the exact time at random.
 const LEAST_SHARE_OF_TTL: f64 = 0.7;
 
-/// A secret that is not in the prefetch list.
+/// The name of a secret that the agent does not prefetch, because `SIDEKEY_SECRETS` does not
+/// contain the name.
 const UNLISTED: &str = "openai-api-key/late";
 
-/// The longest wait for one step. Only a test that hangs exceeds this limit.
+/// How long a test waits for one step before the test fails.
 const STEP_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Waits in real time until `span` has passed, while the extension is stopped.
 async fn wait_in_real_time(span: Duration) {
     let clock = SystemClock::new();
-    until("the time has passed", STEP_TIMEOUT, || (clock.now().steady > span).then_some(())).await;
+    until("the time must pass", STEP_TIMEOUT, || (clock.now().steady > span).then_some(())).await;
 }
 
-/// Waits until the fake has received this many calls for one secret.
 async fn wait_for_calls(fake: &Fake, name: &str, calls: u64) {
-    until("the fake receives the calls", STEP_TIMEOUT, || {
+    until("the fake of AWS must receive the calls", STEP_TIMEOUT, || {
         (fake.calls().count_for(GetSecretValue, name) >= calls).then_some(())
     })
     .await;
 }
 
-/// Checks that a read by the function returned this version.
 #[track_caller]
 fn check_version(read: &Value, version: &str) {
     assert_eq!((&read["status"], &read["versionId"]), (&200.into(), &version.into()), "{read}");
 }
 
-/// Checks that exactly one call was cut off, and that no call failed.
+/// Checks in the agent's metrics that exactly one call to AWS was interrupted, and that no call
+/// failed.
 #[track_caller]
 fn one_call_was_cut(metrics: &str) {
     let calls = metrics.lines().filter(|line| line.starts_with("sidekey_upstream_requests_total"));
@@ -58,7 +61,8 @@ fn one_call_was_cut(metrics: &str) {
     assert!(metrics.contains("outcome=\"cut\"} 1"), "{metrics}");
 }
 
-/// Returns the maximum number of calls for one secret during `span`, if only its age causes calls.
+/// Returns how many calls to AWS are possible during `span` if the agent calls AWS only to refresh
+/// one cached secret.
 fn calls_within(span: Duration, ttl: Duration) -> u64 {
     let least = ttl.mul_f64(LEAST_SHARE_OF_TTL);
     u64::try_from(span.as_nanos() / least.as_nanos()).expect("the number of calls fits") + 1
@@ -71,12 +75,12 @@ async fn read_directly(emulator: &Emulator, name: &str) -> (u16, Value) {
     (answer.status, answer.json())
 }
 
-/// The environment freezes while the first call hangs. After the thaw the call is repeated once.
-/// Both the waiting reader and the function get the value.
 #[tokio::test]
 async fn call_interrupted_by_a_freeze_is_retried_once() {
     let fake = fake().await;
-    fake.secrets().create(UNLISTED, "old").expect("the secret name is unused");
+    fake.secrets()
+        .create(UNLISTED, "old")
+        .expect("the fake of AWS must not contain this secret yet");
     fake.faults().script(Match::secret(UNLISTED), [Fault::Stall]);
     let lambda = start_or_skip!(Mode::OnDemand, fake, |environment| {
         environment.env("SIDEKEY_UPSTREAM_TIMEOUT", format!("{}ms", UPSTREAM_TIMEOUT.as_millis()))
@@ -96,12 +100,12 @@ async fn call_interrupted_by_a_freeze_is_retried_once() {
     assert_eq!((status, &read["VersionId"]), (200, &Value::from(&*version)), "{read}");
     check_version(&answer["reads"][0], &version);
     assert_eq!(lambda.calls_for(UNLISTED), 2);
-    one_call_was_cut(answer["metrics"].as_str().expect("the bytes are UTF-8"));
+    one_call_was_cut(answer["metrics"].as_str().expect("`metrics` must be a string"));
     lambda.shut_down().await;
 }
 
-/// The environment freezes during a refresh. The answer arrives during the freeze and is outdated
-/// at the thaw, as is the cached value. The function's next read gets the new value.
+/// AWS answers a refresh while the environment is frozen. After the freeze, this answer is too old,
+/// so the agent must call AWS again.
 #[tokio::test]
 async fn answer_received_before_the_thaw_is_not_trusted() {
     let ttl = Duration::from_secs(2);
@@ -125,15 +129,13 @@ async fn answer_received_before_the_thaw_is_not_trusted() {
 
     let answer = lambda.invoke(&LISTED[..1]).await;
     check_version(&answer["reads"][0], &version);
-    one_call_was_cut(answer["metrics"].as_str().expect("the bytes are UTF-8"));
+    one_call_was_cut(answer["metrics"].as_str().expect("`metrics` must be a string"));
     let calls = lambda.calls_for(LISTED[0]);
     let calls_max = 2 + calls_within(thaw.now().steady, ttl);
     assert!((3..=calls_max).contains(&calls), "{calls} calls");
     lambda.shut_down().await;
 }
 
-/// The environment is frozen past the TTL while no call is in progress. No reader gets the old
-/// value. Only secrets that were read before are fetched, once each.
 #[tokio::test]
 async fn value_that_expired_during_a_freeze_is_not_served() {
     let ttl = Duration::from_secs(2);
@@ -154,18 +156,21 @@ async fn value_that_expired_during_a_freeze_is_not_served() {
     for (number, name) in read.iter().enumerate() {
         let read = &answer["reads"][number];
         check_version(read, &versions[number]);
-        let cache = read["cache"].as_str().expect("the bytes are UTF-8");
+        let cache = read["cache"].as_str().expect("`cache` must be a string");
         assert!(["hit", "miss"].contains(&cache), "{read}");
         let calls = lambda.calls_for(name) - before[number];
         assert!((1..=calls_within(thaw.now().steady, ttl)).contains(&calls), "{calls} calls");
     }
-    assert_eq!(lambda.calls_for(unread), 1, "a secret without reads is not refreshed");
+    assert_eq!(
+        lambda.calls_for(unread),
+        1,
+        "the agent must not refresh a secret that the function did not read"
+    );
     lambda.shut_down().await;
 }
 
-/// The environment freezes repeatedly around the TTL, also during reads. Every read succeeds. No
-/// read returns a version that was replaced longer ago than the TTL. AWS gets no more calls than
-/// without freezes.
+/// Freezes the environment repeatedly, for about the time to live (TTL) of a cached secret. Every
+/// read must succeed, and no read may return a version that was replaced longer ago than the TTL.
 #[tokio::test]
 async fn freezes_around_the_ttl_break_no_read() {
     const NAME: &str = LISTED[0];
@@ -191,13 +196,19 @@ async fn freezes_around_the_ttl_break_no_read() {
             thawed
         };
         let (answer, thawed) = tokio::join!(lambda.invoke(&LISTED), thaw);
-        for read in answer["reads"].as_array().expect("the value is a JSON array") {
+        for read in
+            answer["reads"].as_array().expect("the function's answer must have the array `reads`")
+        {
             assert_eq!(read["status"], 200, "{read}");
         }
-        let version = answer["reads"][0]["versionId"].as_str().expect("the bytes are UTF-8");
+        let version =
+            answer["reads"][0]["versionId"].as_str().expect("`versionId` must be a string");
         let since = replaced.iter().find(|(old, _)| *old == version).map(|(_, at)| *at);
         let is_in_time = since.is_none_or(|since| since + ttl >= thawed);
-        assert!(is_in_time, "replaced at {since:?}, served after {thawed:?}");
+        assert!(
+            is_in_time,
+            "the version was replaced at {since:?}, and the agent still served it after {thawed:?}"
+        );
     }
     let calls_max = calls_within(clock.now().steady, ttl);
     for name in LISTED {
@@ -206,8 +217,6 @@ async fn freezes_around_the_ttl_break_no_read() {
     lambda.shut_down().await;
 }
 
-/// Lambda ends the environment while the extension is stopped. The extension is killed, and nothing
-/// hangs.
 #[tokio::test]
 async fn environment_ends_although_the_extension_is_stopped() {
     let mut lambda = start_or_skip!(Mode::OnDemand, fake().await, |environment| environment);

@@ -1,4 +1,5 @@
-//! A Lambda environment with Sidekey, in front of the fake Secrets Manager.
+//! Starts a Lambda environment for tests: Lambda's emulator, Sidekey's extension, a test function,
+//! and a fake of Secrets Manager.
 
 use crate::clients::{Clients, MissingTool};
 use crate::emulator::{Emulator, Environment, Mode, SESSION_TOKEN};
@@ -8,7 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The prefetch list of the function. The function's static initialisation reads the first secret.
+/// The names of the secrets that the agent prefetches in these tests. The test function reads the
+/// first secret in its static initialisation.
 pub(crate) const LISTED: [&str; 3] = [
     "openai-api-key/whatsapp",
     "whatsapp-credentials/cucumber-recruitment/cv-analysis/twilio",
@@ -20,24 +22,26 @@ pub(crate) struct Lambda {
     pub(crate) emulator: Emulator,
 }
 
-/// Returns the machine's clock. The fake uses this clock for the creation times of versions.
+/// Returns a function that reads the machine's clock. The fake of Secrets Manager uses this time as
+/// the creation time of secrets' versions.
 pub(crate) fn time_of_day() -> Arc<dyn Fn() -> SystemTime + Send + Sync> {
     #[expect(clippy::disallowed_methods, reason = "third-party processes run in real time")]
     Arc::new(SystemTime::now)
 }
 
-/// Starts a fake with the listed secrets.
+/// Starts a fake of Secrets Manager that has the secrets in [`LISTED`].
 pub(crate) async fn fake() -> Fake {
     let fake = Fake::start(time_of_day()).await.expect("a free port can be bound");
     for name in LISTED {
         fake.secrets()
             .create(name, format!("{{\"key\":\"value of {name}\"}}"))
-            .expect("the secret name is unused");
+            .expect("the fake of AWS must not contain this secret yet");
     }
     fake
 }
 
-/// Starts an environment with the test function. `set` adds variables.
+/// Starts Lambda's emulator with Sidekey's extension and the test function. `set` can add
+/// environment variables.
 pub(crate) async fn start(
     mode: Mode,
     fake: Fake,
@@ -55,7 +59,8 @@ pub(crate) async fn start(
 }
 
 impl Lambda {
-    /// Invokes the function, which reads `references`. Returns the function's answer.
+    /// Invokes the test function, which reads the secrets in `references` from the agent. Returns
+    /// the function's answer.
     pub(crate) async fn invoke(&self, references: &[&str]) -> Value {
         let event = json!({"references": references, "metrics": true});
         let (status, answer) = self.emulator.invoke(&event).await;
@@ -63,18 +68,20 @@ impl Lambda {
         answer
     }
 
-    /// Returns the number of calls that the fake received for one secret.
+    /// Returns how many calls for one secret the fake of Secrets Manager has received.
     pub(crate) fn calls_for(&self, name: &str) -> u64 {
         self.fake.calls().count_for(Operation::GetSecretValue, name)
     }
 
-    /// Requests a page from the agent, with the token.
+    /// Requests `path` from the agent with a valid token, and returns the body of the agent's
+    /// response.
     pub(crate) async fn page(&self, path: &str) -> String {
         let headers = [("X-Aws-Parameters-Secrets-Token", SESSION_TOKEN)];
         self.emulator.ask_sidekey(path, &headers).await.text().to_owned()
     }
 
-    /// Lets Lambda end the environment. Checks that the extension exits in time.
+    /// Makes Lambda's emulator end the environment, and checks that the extension exits with code
+    /// 0.
     pub(crate) async fn shut_down(mut self) {
         let shutdown = self.emulator.shutdown().await;
         #[expect(
@@ -82,14 +89,15 @@ impl Lambda {
             reason = "the duration is only printed, because it depends on the machine"
         )]
         {
-            println!("shutdown took {:?}, including the end of the function", shutdown.took);
+            println!("the shutdown of the extension and the function took {:?}", shutdown.took);
         }
         assert_eq!(shutdown.exit_code, Some(0), "{}", self.emulator.log());
         self.fake.stop().await;
     }
 }
 
-/// Starts an environment. If that is not possible, prints the reason and ends the test as skipped.
+/// Starts a Lambda environment for a test. If a required tool is missing, prints the reason and
+/// ends the test as skipped.
 macro_rules! start_or_skip {
     ($($argument:expr),+ $(,)?) => {
         match crate::lambda::start($($argument),+).await {

@@ -1,8 +1,9 @@
-//! The extension under AWS's runtime interface emulator, which is Lambda's own init process. The
-//! test function reads secrets in its static initialisation and in its handler.
+//! Tests Sidekey's extension in AWS's Lambda runtime interface emulator, which starts functions and
+//! extensions as Lambda does. The test function reads secrets in its static initialisation and in
+//! its handler.
 //!
-//! Every test starts its own environment. If the emulator cannot be installed or run, the test is
-//! skipped and prints the reason. With `CI=true` it fails instead.
+//! If a machine lacks the emulator, the tests are skipped and print the reason. If the variable
+//! `CI` is `true`, the tests fail instead.
 
 #[path = "../../../tests/support/clients.rs"]
 mod clients;

@@ -1,14 +1,14 @@
-//! The life of an environment in each of Lambda's modes: the function reads a listed secret in its
-//! static initialisation without a retry, its handler's reads are cache hits, and the extension
-//! exits with 0. AWS gets one call for each listed secret.
+//! Tests Sidekey's extension in each mode of Lambda, such as SnapStart. In each mode, the function
+//! can already read a secret in its static initialisation, and its handler finds all secrets in the
+//! agent's cache.
 
 use crate::emulator::Mode;
 use crate::lambda::{LISTED, fake, start_or_skip};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Runs an environment from start to shutdown. `calls_max` is the maximum number of calls to AWS
-/// for one listed secret.
+/// Runs a Lambda environment from its start to its shutdown. `calls_max` is the maximum number of
+/// calls to AWS for one prefetched secret.
 async fn run_environment(mode: Mode, calls_max: u64) {
     let fake = fake().await;
     // The latency is longer than the start of the function, so the static initialisation has to
@@ -18,7 +18,8 @@ async fn run_environment(mode: Mode, calls_max: u64) {
     let answer = lambda.invoke(&LISTED).await;
     assert_eq!(answer["init"]["status"], 200, "{answer}\n{}", lambda.emulator.log());
     assert_eq!(answer["init"]["name"], LISTED[0]);
-    let reads = answer["reads"].as_array().expect("the value is a JSON array");
+    let reads =
+        answer["reads"].as_array().expect("the function's answer must have the array `reads`");
     assert_eq!(reads.len(), LISTED.len());
     for (read, name) in reads.iter().zip(LISTED) {
         assert_eq!((&read["status"], &read["cache"]), (&json!(200), &json!("hit")), "{read}");
@@ -29,20 +30,22 @@ async fn run_environment(mode: Mode, calls_max: u64) {
     let line = format!(
         "sidekey_upstream_requests_total{{operation=\"GetSecretValue\",outcome=\"ok\"}} {calls}"
     );
-    let metrics = answer["metrics"].as_str().expect("the bytes are UTF-8");
-    assert!(metrics.lines().any(|own| own == line), "{line} is not in\n{metrics}");
+    let metrics = answer["metrics"].as_str().expect("`metrics` must be a string");
+    assert!(metrics.lines().any(|own| own == line), "the metrics lack the line {line}:\n{metrics}");
     log_is_json(&lambda.emulator.log());
     lambda.shut_down().await;
 }
 
-/// Checks the agent's log line at its start, and that all its lines are JSON in Lambda's format.
+/// Checks that the log has the line of the agent's start, and that each log line of the agent is
+/// JSON with a level and a time.
 fn log_is_json(log: &str) {
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let own: Vec<Value> = lines
         .filter(|line| line["target"].as_str().is_some_and(|t| t.starts_with("sidekey")))
         .collect();
     let start = own.iter().find(|line| line["message"] == "sidekey serves");
-    let start = start.unwrap_or_else(|| panic!("the log has no start line:\n{log}"));
+    let start =
+        start.unwrap_or_else(|| panic!("the log lacks the line of the agent's start:\n{log}"));
     assert_eq!((&start["prefetched"], &start["listed"]), (&json!(3), &json!(3)));
     assert_eq!(start["dialect"], "extension");
     assert_eq!(

@@ -1,13 +1,11 @@
-//! Problems at the start of the extension. The function always runs, and its reads get an error
-//! that names the problem.
+//! Tests problems at the start of the extension, such as a port in use. By default, the function
+//! runs in spite of the problem, and gets an error if it reads a secret.
 
 use crate::emulator::Mode;
 use crate::lambda::{LISTED, fake, start_or_skip};
 use fake_aws::{Fault, Match};
 use serde_json::json;
 
-/// The configuration has three mistakes. The function runs, its reads get a typed error with all
-/// three, and the log has them too.
 #[tokio::test]
 async fn configuration_mistakes_are_answered_and_not_fatal() {
     let lambda = start_or_skip!(Mode::OnDemand, fake().await, |environment| {
@@ -28,13 +26,14 @@ async fn configuration_mistakes_are_answered_and_not_fatal() {
     }
     let ready = lambda.page("/ready").await;
     assert!(ready.contains("\"ready\":false"), "{ready}");
-    assert!(!page.contains("SIDEKEY_SECRET:"), "an unknown variable only causes a warning: {page}");
+    assert!(
+        !page.contains("SIDEKEY_SECRET:"),
+        "the agent must not refuse reads because of the unknown variable SIDEKEY_SECRET: {page}"
+    );
     assert_eq!(lambda.fake.calls().total(), 0);
     lambda.shut_down().await;
 }
 
-/// AWS is unreachable at the start. The function runs, and gets its secrets without a restart when
-/// AWS is back.
 #[tokio::test]
 async fn failed_prefetch_leaves_the_function_running_and_is_retried() {
     let fake = fake().await;
@@ -51,7 +50,8 @@ async fn failed_prefetch_leaves_the_function_running_and_is_retried() {
     lambda.shut_down().await;
 }
 
-/// With `SIDEKEY_ON_INIT_FAILURE=fail` the extension makes Lambda fail the start.
+/// If a secret cannot be prefetched and `SIDEKEY_ON_INIT_FAILURE` is `fail`, the extension makes
+/// Lambda's start of the function fail.
 #[tokio::test]
 async fn start_fails_if_so_configured() {
     let fake = fake().await;
@@ -66,7 +66,6 @@ async fn start_fails_if_so_configured() {
     assert_eq!(lambda.emulator.exit_codes().first(), Some(&1));
 }
 
-/// Another process uses the port. The function runs, and the log names the problem.
 #[tokio::test]
 async fn port_in_use_leaves_the_function_running() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port can be bound");
@@ -80,12 +79,10 @@ async fn port_in_use_leaves_the_function_running() {
     let (status, answer) = lambda.emulator.invoke(&event).await;
     assert_eq!(status, 200, "{answer}");
     let line = lambda.emulator.log_line("the agent cannot start").await;
-    assert!(line.contains("is in use by another process"), "{line}");
+    assert!(line.contains("by another process"), "{line}");
     lambda.shut_down().await;
 }
 
-/// The agent has two addresses, and one of them is already in use. The agent serves the port, and
-/// the log names the other address.
 #[tokio::test]
 async fn one_failed_listener_leaves_the_others_serving() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port can be bound");
@@ -97,13 +94,13 @@ async fn one_failed_listener_leaves_the_others_serving() {
     assert_eq!(answer["init"]["status"], 200, "{answer}");
     for name in [&*taken, "/proc/nowhere"] {
         let line = lambda.emulator.log_line(name).await;
-        assert!(line.contains("does not listen at this address"), "{line}");
+        assert!(line.contains("the agent cannot listen"), "{line}");
     }
     lambda.shut_down().await;
 }
 
-/// The function's environment points its SDK at Sidekey, and Sidekey inherits this environment.
-/// Sidekey still calls its own upstream.
+/// The extension has the same variables as the function, and these variables send AWS SDKs to the
+/// agent. The agent must ignore them, because it would otherwise call itself.
 #[tokio::test]
 async fn endpoint_variables_of_the_function_are_ignored() {
     let lambda = start_or_skip!(Mode::OnDemand, fake().await, |environment| {

@@ -1,5 +1,6 @@
-//! `AWS_LAMBDA_EXEC_WRAPPER`: a function without any knowledge of Sidekey finds secrets in its
-//! variables.
+//! Tests a Lambda function whose environment variables are filled with secrets. The function does
+//! not know Sidekey: the variable `AWS_LAMBDA_EXEC_WRAPPER` makes Lambda start a script of Sidekey
+//! first.
 
 use crate::clients::{Clients, MissingTool};
 use crate::emulator::{Emulator, Environment, Mode};
@@ -9,10 +10,11 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
-/// The path of the layer's wrapper script.
+/// The path of the wrapper script in Sidekey's Lambda layer.
 const WRAPPER: &str = "/opt/sidekey/exec-wrapper";
 
-/// Starts an environment with the test function and with variables that have references.
+/// Starts a Lambda environment with the test function. `references` are environment variables that
+/// refer to secrets, such as `DB=sidekey:app/db`.
 async fn start(
     mode: Mode,
     fake: &Fake,
@@ -34,8 +36,8 @@ async fn start(
     Emulator::start(&clients, &references.iter().fold(environment, set)).await
 }
 
-/// Runs an environment: the handler finds a full value, a field of the value, and an unchanged
-/// variable.
+/// Checks that the function finds a complete secret in one variable, a field of a secret in another
+/// variable, and an unchanged variable.
 async fn fills_variables(mode: Mode) {
     let fake = fake().await;
     // The latency is longer than the start of the runtime, so the wrapper has to wait.
@@ -61,7 +63,7 @@ async fn fills_variables(mode: Mode) {
     });
     assert_eq!(answer, expected, "{}", emulator.log());
     let calls = fake.calls().count_for(Operation::GetSecretValue, LISTED[2]);
-    assert!(calls > 0, "the extension still prefetches its secrets");
+    assert!(calls > 0, "the extension must also prefetch the secrets of SIDEKEY_SECRETS");
     let is_logged = |name: &&str| emulator.log().contains(&format!("value of {name}"));
     assert!(!LISTED.iter().any(is_logged), "{}", emulator.log());
     assert_eq!(emulator.shutdown().await.exit_code, Some(0), "{}", emulator.log());
@@ -73,14 +75,13 @@ async fn on_demand() {
     fills_variables(Mode::OnDemand).await;
 }
 
-/// The token is another one there, and comes from another variable.
 #[tokio::test]
 async fn snap_start() {
     fills_variables(Mode::SnapStart).await;
 }
 
-/// One variable cannot be filled. The runtime is not start_or_skip, and the log names the variable and
-/// the reason.
+/// If a variable cannot be filled with a secret, the function's runtime must not start, and the log
+/// must name the variable and the reason.
 #[tokio::test]
 async fn unresolved_variables_are_logged() {
     let fake = fake().await;
@@ -97,6 +98,6 @@ async fn unresolved_variables_are_logged() {
     assert_eq!(answer["variables"], Value::Null, "{answer}");
     emulator.log_line("MISSING: ResourceNotFoundException").await;
     emulator.log_line("MALFORMED: the text after 'sidekey:' is not a valid reference to a secret: character 4").await;
-    emulator.log_line("QUOTED: the value would be used unchanged").await;
+    emulator.log_line("QUOTED: the text looks like a reference to a secret").await;
     fake.stop().await;
 }

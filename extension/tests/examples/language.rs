@@ -1,11 +1,10 @@
-//! The languages of the examples, and how a function in each is built from its folder.
+//! Builds the example functions in `examples`, which are written in several programming languages.
 
 use crate::clients::{MissingTool, run, scratch};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The language of an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Language {
     Python,
@@ -15,23 +14,23 @@ pub(crate) enum Language {
     Rust,
 }
 
-/// The Maven plugin that copies dependencies, in a pinned version. So a `pom.xml` need not declare
-/// the plugin.
+/// The Maven plugin that copies the dependencies of the Java example. The test gives the version of
+/// the plugin, so that `pom.xml` need not name the plugin.
 const COPY_DEPENDENCIES: &str =
     "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
 const PYTHON_RUNTIME: &str = include_str!("runtimes/bootstrap.py");
 const NODE_RUNTIME: &str = include_str!("runtimes/bootstrap.mjs");
 
-/// A bootstrap script that starts Node. The agent's port is known only now, so the script sets the
-/// SDK's endpoint.
+/// A script that starts the Node example. The script sets the agent's address for the AWS SDK,
+/// because the agent's port is only known when the test runs.
 const NODE_BOOTSTRAP: &str = "#!/bin/sh
 export AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:$SIDEKEY_PORT
 exec node /var/task/bootstrap.mjs
 ";
 
-/// A bootstrap script that starts AWS's own client of the runtime API, with the flag that Lambda's
-/// Java runtime uses.
+/// A script that starts the Java example with AWS's client for Lambda's runtime API, and with the
+/// same Java option as on Lambda.
 const JAVA_BOOTSTRAP: &str = "#!/bin/sh
 exec java -XX:TieredStopAtLevel=1 -cp '/var/task:/var/task/lib/*' \\
     com.amazonaws.services.lambda.runtime.api.client.AWSLambda Handler::handle
@@ -48,15 +47,15 @@ impl Language {
         }
     }
 
-    /// Builds the example, unless it was built before from the same files. Returns the folder for
-    /// `/var/task`.
+    /// Builds the example function, unless its files are unchanged since the last build. Returns
+    /// the folder of the built function.
     pub(crate) fn build(self) -> Result<PathBuf, MissingTool> {
         let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"));
         let source = source.join(self.folder());
         let place = scratch().join("examples").join(self.folder());
-        fs::create_dir_all(&place).expect("the folder for tests can be written");
+        fs::create_dir_all(&place).expect("the folder for built examples must be writable");
         let lock = File::create(place.join("lock")).expect("the lock can be created");
-        lock.lock().expect("the file system of the target folder has locks");
+        lock.lock().expect("the file system of the build folder must support file locks");
 
         let (task, stamp) = (place.join("task"), place.join("stamp"));
         let own = [PYTHON_RUNTIME, NODE_RUNTIME, NODE_BOOTSTRAP, JAVA_BOOTSTRAP].concat();
@@ -66,7 +65,7 @@ impl Language {
         }
         let _ = fs::remove_file(&stamp);
         let _ = fs::remove_dir_all(&task);
-        fs::create_dir(&task).expect("the folder for tests can be written");
+        fs::create_dir(&task).expect("the folder for built examples must be writable");
         self.make(&source, &place, &task)
             .map_err(|missing| missing.context(&format!("the example in {self:?}")))?;
         fs::write(stamp, made_from).map_err(MissingTool::new)?;
@@ -132,28 +131,29 @@ impl Language {
     }
 }
 
-/// Runs a compiler after all dependencies are installed.
+/// Runs a compiler. All dependencies must be installed before, so that only a mistake in the
+/// example can make the compilation fail.
 ///
 /// # Panics
 ///
-/// If the compilation fails, because then the example is wrong and no tool is missing.
+/// If the compilation fails.
 fn compile(compiler: &mut Command) {
     if let Err(failure) = run(compiler) {
-        panic!("the example does not compile: {failure:?}");
+        panic!("the example function does not compile: {failure:?}");
     }
 }
 
 /// Returns the contents of all files in a folder and in its subfolders, as one text.
 fn contents(folder: &Path) -> String {
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)
-        .expect("the example's folder exists")
+        .expect("the folder of the example must exist")
         .map(|entry| entry.expect("the folder can be read").path())
         .filter(|path| !["target", "node_modules"].iter().any(|built| path.ends_with(built)))
         .collect();
     paths.sort();
     let text = |path: PathBuf| match path.is_dir() {
         true => contents(&path),
-        false => fs::read_to_string(path).expect("the example's files are UTF-8"),
+        false => fs::read_to_string(path).expect("the files of the example must be UTF-8"),
     };
     paths.into_iter().map(text).collect()
 }

@@ -1,8 +1,8 @@
-//! The functions of `examples`, built as their pages describe. They run under AWS's runtime
-//! interface emulator together with the extension.
+//! Tests the Lambda functions in `examples`. Each function runs in AWS's Lambda runtime interface
+//! emulator, together with Sidekey's extension.
 //!
-//! If a machine lacks a language's tools, the test is skipped and prints the reason. With `CI=true`
-//! it fails instead.
+//! If a machine lacks the tools of a language, the test is skipped and prints the reason. If the
+//! variable `CI` is `true`, the test fails instead.
 
 #[path = "../../../tests/support/clients.rs"]
 mod clients;

@@ -1,5 +1,5 @@
-//! A channel processor check_processor SQS batches with references. One secret is missing, and one is
-//! rotated.
+//! Tests an example function that gets batches of SQS messages and sends a message to a customer
+//! for each of them. The SQS messages refer to secrets, of which one is missing and one is rotated.
 
 use crate::clients::{Clients, MissingTool, until};
 use crate::emulator::{Emulator, Environment, Mode};
@@ -12,14 +12,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// A part of every secret value. This text must never appear in an answer or a log. Some of its
-/// characters need escaping in JSON.
+/// A text that is part of each secret's value, and that must never appear in an answer or a log.
+/// Some of its characters need escaping in JSON.
 const SECRET: &str = "hunter2 \"<&>ä\" ";
 
-/// The tenants whose credentials exist.
+/// The tenants (customers) whose credentials are in Secrets Manager.
 const TENANTS: [&str; 3] = ["acme", "birch", "cedar"];
 
-/// The channel of a processor.
+/// The channel through which the example function sends messages to customers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Channel {
     Whatsapp,
@@ -45,7 +45,8 @@ impl Channel {
         format!("openai-api-key/{}", self.name())
     }
 
-    /// Returns a secret's value. Its account id is the tenant, and its token ends in `end`.
+    /// Returns the value of a secret with the credentials of a tenant (a customer). The account id
+    /// equals the tenant's name, and the token ends in `end`.
     fn value(self, tenant: &str, end: &str) -> String {
         let token = format!("{SECRET}{end}");
         let fields = match self {
@@ -55,8 +56,8 @@ impl Channel {
         fields.to_string()
     }
 
-    /// Returns an SQS record that names a tenant's credentials. The provider in the example refuses
-    /// tokens that end in `revoked`.
+    /// Returns an SQS message that refers to the credentials of a tenant (a customer). The function
+    /// acts as if the provider, such as Twilio, had revoked tokens that end in `revoked`.
     fn record(self, id: &str, tenant: &str, revoked: Option<&str>) -> Value {
         let context = json!({
             "channel_config": {self.name(): {"credentials_id": self.reference(tenant)}},
@@ -65,7 +66,7 @@ impl Channel {
         });
         let context = match context {
             Value::Object(members) => members.into_iter().filter(|(_, value)| !value.is_null()),
-            _ => unreachable!("the context is a JSON object"),
+            _ => unreachable!("the text of the message must be a JSON object"),
         };
         let context: serde_json::Map<String, Value> = context.collect();
         record(id, &Value::Object(context).to_string())
@@ -76,7 +77,8 @@ fn record(id: &str, body: &str) -> Value {
     json!({"messageId": id, "body": body, "eventSource": "aws:sqs", "attributes": {}})
 }
 
-/// A running function of one language.
+/// An example function that runs in Lambda's emulator, with Sidekey's extension and a fake of
+/// Secrets Manager.
 struct Processor {
     channel: Channel,
     fake: Fake,
@@ -87,16 +89,25 @@ impl Processor {
     async fn start(language: Language, channel: Channel) -> Result<Self, MissingTool> {
         let clients = Clients::install()?;
         let function = language.build()?;
-        #[expect(clippy::disallowed_methods, reason = "the fake needs the time for its versions")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the fake of AWS needs the current time for the dates of secret versions"
+        )]
         let fake = Fake::start(Arc::new(SystemTime::now)).await.expect("a free port can be bound");
         let secrets = fake.secrets();
         for tenant in TENANTS {
             let value = channel.value(tenant, &first_end(tenant));
-            secrets.create(&channel.reference(tenant), value).expect("the secret name is unused");
+            secrets
+                .create(&channel.reference(tenant), value)
+                .expect("the fake of AWS must not contain this secret yet");
         }
         let ai_key = json!({"ai_api_key": format!("{SECRET}-key")}).to_string();
-        secrets.create(&channel.ai_reference(), ai_key).expect("the secret name is unused");
-        secrets.create(&channel.reference("plain"), SECRET).expect("the secret name is unused");
+        secrets
+            .create(&channel.ai_reference(), ai_key)
+            .expect("the fake of AWS must not contain this secret yet");
+        secrets
+            .create(&channel.reference("plain"), SECRET)
+            .expect("the fake of AWS must not contain this secret yet");
 
         let extension = Path::new(env!("CARGO_BIN_EXE_sidekey-extension"));
         let environment = Environment::new(Mode::OnDemand, extension, &function)
@@ -106,50 +117,53 @@ impl Processor {
         Ok(Self { channel, fake, emulator })
     }
 
-    /// Lets the function process a batch. Returns the messages that it sent, and the ids of the
-    /// messages that failed.
+    /// Gives the function a batch of SQS messages. Returns the messages that the function sent to
+    /// customers, and the ids of the SQS messages that failed.
     async fn invoke(&self, records: &[Value]) -> (Vec<Value>, Vec<String>) {
         let (status, answer) = self.emulator.invoke(&json!({"Records": records})).await;
         let log = self.emulator.log();
         assert_eq!(status, 200, "{answer}\n{log}");
         assert!(!answer.to_string().contains("hunter2"), "{answer}");
         let sent = answer["sent"].as_array().unwrap_or_else(|| panic!("{answer}\n{log}")).clone();
-        let failures = answer["batchItemFailures"].as_array().expect("the value is a JSON array");
+        let failures = answer["batchItemFailures"]
+            .as_array()
+            .expect("the function's answer must have the array `batchItemFailures`");
         let id = |failure: &Value| {
             failure["itemIdentifier"].as_str().expect("the value is a string").to_owned()
         };
         (sent, failures.iter().map(id).collect())
     }
 
-    /// Lets the function send one message of the first tenant. Returns the end of the token that
-    /// was used.
+    /// Makes the function send one message for the first tenant (a customer). Returns the last
+    /// characters of the token that the function used.
     async fn send(&self, revoked: Option<&str>) -> String {
         let (sent, failed) = self.invoke(&[self.channel.record("m", TENANTS[0], revoked)]).await;
         assert!(failed.is_empty(), "{}", self.emulator.log());
         sent[0]["token_ends"].as_str().expect("the value is a string").to_owned()
     }
 
-    /// Returns the number of reads that Sidekey has answered.
+    /// Returns the number of reads of secrets that the agent has answered, from the agent's
+    /// metrics.
     async fn reads(&self) -> u64 {
         let page = self.emulator.ask_sidekey("/metrics", &[]).await.text();
         let counts = page.lines().filter_map(|line| line.strip_prefix("sidekey_reads_total{"));
         counts.filter_map(|line| line.split_once(' ')?.1.parse::<u64>().ok()).sum()
     }
 
-    /// Returns the number of calls to AWS for the credentials of one tenant.
+    /// Returns how many calls to AWS have read the credentials of one tenant (a customer).
     fn calls_for(&self, tenant: &str) -> u64 {
         self.fake.calls().count_for(GetSecretValue, &self.channel.reference(tenant))
     }
 }
 
-/// Returns the end of a tenant's token before the rotation.
+/// Returns the last characters of a tenant's (a customer's) token before the first rotation.
 fn first_end(tenant: &str) -> String {
     tenant[..2].to_owned() + "-1"
 }
 
-/// Runs the example of one language. Nine of ten messages are sent with the right credentials, and
-/// the one with a missing secret is reported as failed. After a rotation, the provider refuses the
-/// old token, and the function gets the new one by `refreshNow`.
+/// Runs an example function with ten SQS messages, of which one refers to a missing secret. The
+/// function must report only this message as failed. Afterwards, checks that the function handles
+/// rotated secrets.
 pub(crate) async fn check_processor(language: Language, channel: Channel) {
     let mut processor = match Processor::start(language, channel).await {
         Ok(processor) => processor,
@@ -173,27 +187,27 @@ pub(crate) async fn check_processor(language: Language, channel: Channel) {
     assert_eq!(
         processor.calls_for(TENANTS[0]),
         1,
-        "the credentials are cached after the first message"
+        "the agent must call AWS only once for the credentials of several messages"
     );
 
     check_rotation(&processor).await;
     check_isolated_failures(&processor).await;
     check_single_refresh(&processor).await;
     let log = processor.emulator.log();
-    assert!(!log.contains("hunter2"), "the log contains a secret:\n{log}");
+    assert!(!log.contains("hunter2"), "the log must not contain a part of a secret:\n{log}");
     assert_eq!(processor.emulator.shutdown().await.exit_code, Some(0), "{log}");
     processor.fake.stop().await;
 }
 
-/// Waits until `refreshNow` may call AWS again, which is allowed once a second.
+/// Waits for one second, because `refreshNow` may call AWS only once a second.
 async fn refresh_now_is_unlimited() {
     let clock = SystemClock::new();
     let is_over = || (clock.now().steady > Duration::from_secs(1)).then_some(());
-    until("a second has passed", Duration::from_secs(20), is_over).await;
+    until("one second must pass", Duration::from_secs(20), is_over).await;
 }
 
-/// After a rotation, the provider refuses the cached token. The function then uses the new token,
-/// also for all later messages.
+/// Rotates a tenant's token, and checks that the function uses the new token after the provider has
+/// refused the old token.
 async fn check_rotation(processor: &Processor) {
     let [tenant, ..] = TENANTS;
     let old = first_end(tenant);
@@ -207,17 +221,24 @@ async fn check_rotation(processor: &Processor) {
     assert_eq!(
         processor.send(None).await,
         old,
-        "the cached token is used until the provider refuses it"
+        "the function must use the cached token until the provider refuses the token"
     );
     assert_eq!(processor.calls_for(tenant), 1);
     assert_eq!(processor.send(Some(&old)).await, "ac-2");
-    assert_eq!(processor.calls_for(tenant), 2, "one refusal causes one call");
+    assert_eq!(
+        processor.calls_for(tenant),
+        2,
+        "a refused token must cause exactly one call to AWS"
+    );
     assert_eq!(processor.send(None).await, "ac-2");
-    assert_eq!(processor.calls_for(tenant), 2, "the new token is cached for the next message");
+    assert_eq!(
+        processor.calls_for(tenant),
+        2,
+        "the agent must cache the new token for later messages"
+    );
 }
 
-/// A message that cannot be sent fails alone: a new token that the provider refuses, a secret
-/// without fields, and a body that is not JSON.
+/// Checks that a message that cannot be sent does not make other messages of its batch fail.
 async fn check_isolated_failures(processor: &Processor) {
     let channel = processor.channel;
     let records = [
@@ -229,11 +250,15 @@ async fn check_isolated_failures(processor: &Processor) {
     let (sent, failed) = processor.invoke(&records).await;
     assert_eq!(failed, ["refused", "plain", "broken"], "{}", processor.emulator.log());
     assert_eq!((sent.len(), &sent[0]["account"]), (1, &json!(TENANTS[2])));
-    assert_eq!(processor.calls_for(TENANTS[1]), 2, "one refusal causes one refresh");
+    assert_eq!(
+        processor.calls_for(TENANTS[1]),
+        2,
+        "a refused token must cause exactly one call to AWS"
+    );
 }
 
-/// A token that is refused twice causes one refresh, not a loop. With an SDK, one more read returns
-/// the refreshed value.
+/// Checks that the function reads a secret at most twice more if the provider refuses the token in
+/// the secret. So no endless loop is possible.
 async fn check_single_refresh(processor: &Processor) {
     let end = first_end(TENANTS[1]);
     let mut reads = Vec::new();

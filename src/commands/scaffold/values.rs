@@ -172,7 +172,7 @@ mod tests {
         check(&parsed(r#"{"ai_api_key":"sk-1"}"#), false, Ok(21));
         check(&parsed(r#""{\"ai_api_key\":\"sk-1\"}""#), false, Ok(21));
         check(&parsed(r#"{"ai_api_ky":"sk-1"}"#), false, Err("the field 'ai_api_key' is missing"));
-        check(&parsed("[]"), false, Err("the value is JSON, but not an object"));
+        check(&parsed("[]"), false, Err("the secret's value is JSON, but not an object"));
         let placeholder = parsed(r#"{"ai_api_key":"PLACEHOLDER_X"}"#);
         let error = Problem::Placeholder { field: "ai_api_key".into() };
         let message = format!("{error}; use --allow-placeholders to write the value anyway");
