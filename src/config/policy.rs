@@ -13,13 +13,12 @@ use crate::cache::policies::{Policies, Rule};
 use std::time::Duration;
 use toml::{Table, Value};
 
-/// The maximum number of `[[policy]]` tables in the configuration file. The number is limited
-/// because Sidekey compares the name of each fetched secret with the patterns of all tables.
+/// The maximum number of `[[policy]]` tables in the configuration file. Sidekey compares the name
+/// of each fetched secret with the patterns of all tables, which takes time.
 const TABLES_MAX: usize = 100;
 
 /// The minimum TTL of a secret with `refresh = "always"`. Sidekey refreshes such a secret once per
-/// TTL, even if no caller reads the secret. With a shorter TTL, Sidekey would call Secrets Manager
-/// without a pause.
+/// TTL, so a shorter TTL would cause calls to Secrets Manager without a pause.
 const ALWAYS_TTL_MIN: Duration = Duration::from_secs(1);
 
 /// The keys of a `[[policy]]` table in the configuration file, in the order of
@@ -80,8 +79,8 @@ fn set<T>(field: &mut Option<T>, parsed: Result<T, String>) -> Result<(), String
     Ok(())
 }
 
-/// A `[[policy]]` table of the configuration file that has no mistakes. The table changes settings,
-/// such as the TTL, for the secrets that match its patterns.
+/// A valid `[[policy]]` table of the configuration file. The table changes settings, such as the
+/// TTL, for the secrets that match its patterns.
 #[derive(Debug)]
 pub(super) struct PolicyTable {
     /// The name of the `[[policy]]` table in error messages, such as `SIDEKEY_CONFIG: policy[1]`.
@@ -90,8 +89,8 @@ pub(super) struct PolicyTable {
     pub(super) rule: Rule,
 }
 
-/// Parses the `[[policy]]` tables of the configuration file. Adds their mistakes to `problems`, and
-/// omits each table that has a mistake.
+/// Parses the `[[policy]]` tables of the configuration file. Omits each table with a mistake, and
+/// adds the mistake to `problems`.
 pub(super) fn read(value: Value, problems: &mut Problems) -> Vec<PolicyTable> {
     let Some(tables) = tables_of(value) else {
         problems.mistakes.add(
@@ -202,7 +201,8 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn load(text: &str) -> (Vec<PolicyTable>, Vec<String>) {
-        let mut file: Table = text.parse().expect("the text must be valid TOML");
+        let mut file: Table =
+            text.parse().expect("the configuration of the test must be valid TOML");
         let value = file.remove(POLICY).expect("the TOML text must contain the key `policy`");
         let mut problems = Problems::default();
         let tables = read(value, &mut problems);
@@ -293,7 +293,7 @@ mod tests {
     fn security_setting_in_a_table_is_recognised() {
         let table: Table = "secrets = [\"a\"]\nttl = 1\nallow = \"a\"\nport = 1"
             .parse()
-            .expect("the text must be valid TOML");
+            .expect("the configuration of the test must be valid TOML");
         let mut problems = Problems::default();
         read(Value::Array(vec![table.into()]), &mut problems);
         let guards: Vec<_> =

@@ -1,5 +1,5 @@
 //! Parses the table `[resolve.tenant]` of the configuration file. The table says which fields of a
-//! JSON message identify its tenant (customer). A message can then name only secrets of its own
+//! JSON message identify its tenant (customer), so that a message can name only secrets of its
 //! tenant.
 
 use super::file::RESOLVE;
@@ -21,8 +21,7 @@ const BINDINGS_MAX: usize = 16;
 const TABLE_EXPECTED: &str = "the value must be a table with the heading [resolve.tenant]";
 
 /// Parses the table `resolve` of the configuration file, whose only valid key is `tenant`. Any
-/// other key counts as a misspelt security setting, because the user probably meant `tenant`, and
-/// that table restricts access to secrets.
+/// other key counts as a misspelt security setting, because `tenant` restricts access to secrets.
 pub(super) fn read(
     value: Value,
     unknown: &mut Vec<Unknown>,
@@ -89,9 +88,8 @@ fn path(value: &Value) -> Result<Path, String> {
     }
 }
 
-/// Records a mistake for each key of the table `[resolve.tenant]` that is not a placeholder, such
-/// as `{company_name}`, in a pattern of secret names in `conventions`. A misspelt placeholder would
-/// not restrict access to any secret.
+/// Records a mistake for each key of the table `[resolve.tenant]` that is not a placeholder in the
+/// `conventions`. A placeholder, such as `{company_name}`, is a part of a pattern for secret names.
 pub(super) fn check(
     bindings: &[TenantBinding],
     conventions: &Conventions,
@@ -125,7 +123,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn load(text: &str) -> (Vec<String>, Vec<String>) {
-        let mut file: Table = text.parse().expect("the text must be valid TOML");
+        let mut file: Table =
+            text.parse().expect("the configuration of the test must be valid TOML");
         let value = file.remove(RESOLVE).expect("the TOML text must contain the key `resolve`");
         let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
         let bindings = read(value, &mut unknown, &mut mistakes);
