@@ -61,8 +61,8 @@ impl Args {
     }
 }
 
-/// Runs the agent until SIGTERM or Ctrl-C. A second signal ends the agent at once, with exit code
-/// 1. If the configuration has mistakes, returns exit code 2 and does not start the agent.
+/// Runs the agent until SIGTERM or Ctrl-C. Returns exit code 1 if a second signal ended the agent
+/// at once, and exit code 2 if the configuration has mistakes.
 pub(super) async fn run(args: Args) -> ExitCode {
     let Loaded { mut config, mistakes, warnings } =
         config::load(&args.variables(), Host::Standalone);

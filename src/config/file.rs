@@ -155,7 +155,7 @@ mod tests {
                 "TTL: the configuration file has no such key",
                 "did you mean ttl?",
                 "did you mean policy?",
-                "port: the value must be a string",
+                "port: the value must be a string, a number, a boolean or a list of strings",
                 "allow: an item of the list contains white space or a comma",
                 "secrets: an item of the list contains white space or a comma",
             ],
@@ -185,7 +185,11 @@ mod tests {
 
     #[test]
     fn token_in_the_file_is_refused_and_not_quoted() {
-        check("token = \"hunter2\"\n", &[], &["token: the configuration file must not"]);
+        check(
+            "token = \"hunter2\"\n",
+            &[],
+            &["token: the configuration file must not contain a token"],
+        );
         check("token = \"file:///run/token\"\n", &[("SIDEKEY_TOKEN", "file:///run/token")], &[]);
         let mistake = parse("f", "token = \"hunter2\" oops")
             .map(|_| ())

@@ -87,7 +87,7 @@ pub(super) struct Problems {
     /// The variables, and the keys of configuration files, whose names Sidekey does not know.
     pub(super) unknown: Vec<Unknown>,
     pub(super) warnings: Vec<String>,
-    /// The TOML files that contain the mistakes and the unknown keys.
+    /// The TOML files in which Sidekey found mistakes or unknown keys.
     pub(super) files: Vec<TomlFile>,
 }
 

@@ -266,13 +266,13 @@ mod tests {
                 "policy[1].refresh: the value must be when-read or always",
                 "policy[1].required: the value must be true, false, 1 or 0",
                 "policy[1].ttl: the value must be a duration",
-                "policy[2].denied_grace: the duration must not be longer than",
+                "policy[2].denied_grace: the duration must not be longer than 30 days",
                 "policy[2]: the key 'secrets' is missing",
                 "policy[3].secrets: pattern 'a/**'",
-                "policy[3].stale_if_error: the value must be a string",
+                "policy[3].stale_if_error: the value must be a string, a number, a boolean or a list of strings",
                 "policy[4].secrets: the value must not be empty",
                 "policy[4].stale_while_revalidate: the value must be a duration",
-                "policy[5]: the table has only",
+                "policy[5]: the table has only the key 'secrets'",
             ],
         );
     }
@@ -283,7 +283,7 @@ mod tests {
             "[[policy]]\nsecrets = [\"a\"]\nrefesh = \"always\"\nTTL = 1\nport = 1\n",
             &[
                 "policy[1].TTL: a [[policy]] table has no such key; did you mean ttl?",
-                "policy[1].port: a [[policy]] table has no such key; to set the key for all secrets",
+                "policy[1].port: a [[policy]] table has no such key; to set the key for all secrets, move its line",
                 "policy[1].refesh: a [[policy]] table has no such key; did you mean refresh?",
             ],
         );
@@ -311,7 +311,10 @@ mod tests {
         }
         let table = "[[policy]]\nsecrets = [\"a\"]\nttl = 1\n";
         refused(&table.repeat(TABLES_MAX), &[]);
-        refused(&table.repeat(TABLES_MAX + 1), &["policy: at most 100 [[policy]] tables"]);
+        refused(
+            &table.repeat(TABLES_MAX + 1),
+            &["policy: at most 100 [[policy]] tables are allowed"],
+        );
     }
 
     #[test]

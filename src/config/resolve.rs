@@ -169,23 +169,29 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_reported_at_once() {
-        refused("resolve = 1", &["resolve: the value must be a table"]);
-        refused("[resolve]\ntenant = \"a\"", &["resolve.tenant: the value must be a table"]);
+        refused("resolve = 1", &["resolve: the value must be a table with the heading"]);
+        refused(
+            "[resolve]\ntenant = \"a\"",
+            &["resolve.tenant: the value must be a table with the heading"],
+        );
         refused("[resolve.tenant]\n", &["resolve.tenant: the table is empty"]);
         refused(
             "[resolve]\ntennant = 1\n[resolve.tenant]\ncompany = \"a\"\ncompany_name = \"a.*\"\n\
              project_name = \"a..b\"\nport = \"a\"\nttl = 5\n",
             &[
-                "resolve.tenant.company_name: the path must not contain",
+                "resolve.tenant.company_name: the path must not contain '*'",
                 "resolve.tenant.project_name: expected a key or '*'",
-                "resolve.tenant.ttl: the value must be a string",
+                "resolve.tenant.ttl: the value must be a string: the path of a field in the message",
                 "resolve.tenant.company: no name pattern of the conventions contains {company}; did you mean company_name?",
-                "resolve.tenant.port: no name pattern of the conventions contains {port}; to change",
+                "resolve.tenant.port: no name pattern of the conventions contains {port}; to change the setting port for all secrets",
                 "resolve.tennant: the table [resolve] has no key of this name",
             ],
         );
         let many: String = (0..17).map(|number| format!("p{number} = \"a\"\n")).collect();
-        refused(&format!("[resolve.tenant]\n{many}"), &["resolve.tenant: at most 16"]);
+        refused(
+            &format!("[resolve.tenant]\n{many}"),
+            &["resolve.tenant: at most 16 lines are allowed"],
+        );
     }
 
     proptest! {

@@ -24,8 +24,7 @@ const TEXT_BYTES_MAX: usize = 4096;
 /// A string that may be the name or ARN of a secret, and the places where the string was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
-    /// The characters of the string. A string that is too long for the name or ARN of a secret is
-    /// cut off.
+    /// The string. If the string is too long for the name or ARN of a secret, only its beginning.
     pub(super) text: String,
     /// Whether `text` is cut off, because the string is too long for the name or ARN of a secret.
     pub(super) is_shortened: bool,
@@ -148,7 +147,8 @@ impl Candidates {
 }
 
 /// Formats a place in a JSON file for the report, such as `a.json: [2].Items[0].key`. Omits the
-/// file name, or the number `[2]` of the JSON value, if there is only one.
+/// file name if there is only one file, and the number `[2]` of the JSON value if the file has only
+/// one JSON value.
 fn displayed(Location { file, value, path }: &Location, files: &[File]) -> String {
     let mut text = String::new();
     let Some(File { name, values }) = files.get(*file) else { return path.clone() };

@@ -24,9 +24,9 @@ const NAMES: [&str; 3] = ["apigateway", "apigw", "xapikey"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum GatewayKey {
-    /// The full value of the secret is the API key.
+    /// The full value of the secret is an API key of Amazon API Gateway.
     Value,
-    /// The secret's field with this name contains the API key.
+    /// The secret's field with this name contains an API key of Amazon API Gateway.
     Field(String),
 }
 

@@ -1,5 +1,5 @@
-//! The least-privilege policy: its statements, and the formats in which `sidekey policy` writes the
-//! policy.
+//! The least-privilege policy, an IAM policy that allows only reading the given secrets: its
+//! statements, and the formats in which `sidekey policy` writes them.
 
 use super::iam_glob::covers;
 use super::key_arn::KeyArn;

@@ -26,11 +26,11 @@ impl KeyArn {
         &self.text
     }
 
-    /// Returns the names of Secrets Manager for the IAM condition key `kms:ViaService`, such as
-    /// `secretsmanager.eu-north-1.amazonaws.com`. The condition lets only Secrets Manager use the
-    /// KMS key.
+    /// Returns the values of the IAM condition key `kms:ViaService` that stand for Secrets Manager,
+    /// such as `secretsmanager.eu-north-1.amazonaws.com`. A policy with this condition lets only
+    /// Secrets Manager use the KMS key.
     ///
-    /// Outside the partition `aws`, returns two names, because AWS's documentation uses two
+    /// Outside the partition `aws`, returns two values, because AWS's documentation uses two
     /// domains.
     ///
     /// Source: `kms:ViaService` in AWS's KMS developer guide, and the domains of AWS's partitions.
