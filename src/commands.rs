@@ -82,8 +82,8 @@ pub async fn run(cli: Cli) -> ExitCode {
     }
 }
 
-/// Returns the exit code of a finished command. If the command failed, prints its error first, and
-/// returns exit code 1.
+/// Returns the exit code of a command. If the command failed, prints its error and returns exit
+/// code 1.
 #[expect(
     clippy::print_stderr,
     reason = "users of a command read its error messages on standard error"
@@ -95,9 +95,8 @@ fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     })
 }
 
-/// Returns the last part of the `sidekey serve --help` text. This part lists all `SIDEKEY_*`
-/// variables, and the keys of a `[[policy]]` table. Such a table in the configuration file changes
-/// settings for some secrets, for example how long Sidekey caches these secrets.
+/// Returns the last part of the text of `sidekey serve --help`: examples, and a list of all
+/// settings with their default values.
 fn settings_help() -> String {
     let variables: Vec<String> =
         VARIABLES.iter().map(|one| help(one.name, one.default, one.help)).collect();
@@ -110,7 +109,6 @@ fn settings_help() -> String {
     )
 }
 
-/// Formats the help text of one setting. The layout is the same as clap's layout of an option.
 fn help(name: &str, default: &str, help: &str) -> String {
     let default = match default {
         "" => String::new(),

@@ -47,10 +47,9 @@ use vars::Vars;
 /// The result of reading the agent's configuration.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The configuration of the agent. If the value of a setting is invalid, the setting has its
-    /// default value here.
+    /// The configuration of the agent. A setting with an invalid value has its default value here.
     pub config: Config,
-    /// All mistakes in the settings of the agent, such as invalid values. The list is empty if all
+    /// All mistakes in the agent's settings, such as invalid values. The list is empty if all
     /// settings are valid.
     pub mistakes: Mistakes,
     /// Warnings for the log, about settings that are valid but unusual.
@@ -68,8 +67,8 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     Loaded { config, mistakes, warnings }
 }
 
-/// Decides which problems are mistakes and which are only warnings, and adds file, line and column to
-/// those in TOML files.
+/// Divides the problems into mistakes and warnings. Adds file, line and column to problems in TOML
+/// files.
 fn judged(mut problems: Problems, host: Host) -> (Mistakes, Vec<String>) {
     let files = std::mem::take(&mut problems.files);
     for unknown in &mut problems.unknown {
@@ -82,13 +81,12 @@ fn judged(mut problems: Problems, host: Host) -> (Mistakes, Vec<String>) {
 }
 
 /// Reads only the conventions: the patterns for the names of secrets, and the rules for their
-/// values. This function is for commands that do not start an agent, so it ignores mistakes in all
-/// other settings.
+/// values. Ignores mistakes in all other settings.
 ///
 /// # Errors
 ///
-/// Returns all mistakes in the conventions file. Also returns the mistakes in the TOML file of
-/// `SIDEKEY_CONFIG`, because that file may contain the path of the conventions file.
+/// Returns all mistakes in the conventions file, and in the TOML file of `SIDEKEY_CONFIG`, because
+/// that file may contain the path of the conventions file.
 pub(crate) fn conventions(vars: &dyn Vars) -> Result<Arc<Conventions>, Mistakes> {
     let host = Host::Standalone;
     let mut problems = Problems::default();

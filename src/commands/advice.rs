@@ -3,10 +3,7 @@
 use crate::source::{FetchError, FetchErrorKind};
 
 /// Returns a hint, in parentheses, that tells the user how to fix a failed read from Secrets
-/// Manager.
-///
-/// Returns an empty string for a temporary failure, such as throttling. Sidekey's usual hint for
-/// such a failure is that the agent retries, but a command such as `sidekey get` does not retry.
+/// Manager. Returns an empty string if the failure is temporary, such as throttling.
 pub(super) fn of(error: &FetchError) -> String {
     match error.kind {
         FetchErrorKind::Throttled

@@ -14,30 +14,29 @@ use std::time::Duration;
 
 const TOKEN_BYTES: usize = 32;
 
-/// How long a command waits for a connection to an agent on the same machine. The command connects
-/// only to find out whether the agent still runs.
+/// The timeout for a connection to an agent on the same machine. The connection only shows whether
+/// the agent runs.
 const CONNECT_WAIT_MAX: Duration = Duration::from_millis(500);
 
-/// The mode bits that let the group and other users access a file.
+/// The bits of a file's mode that give access to the file's group and to other users.
 const ACCESS_OF_OTHERS: u32 = 0o077;
 
-/// The mode bit that lets other users create and replace files in a folder.
+/// The bit of a folder's mode that lets other users create and replace files in the folder.
 const WRITE_OF_OTHERS: u32 = 0o002;
 
-/// The content of a file that an agent writes for other commands of the same user.
+/// The content of a file that a running agent writes: its token, or the URL of its fake Secrets
+/// Manager.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Token,
-    /// The URL of the fake Secrets Manager that `sidekey dev` runs.
     FakeEndpoint,
 }
 
-/// A file that a running agent writes for other commands of the same user, for example with its
-/// token. Dropping the value removes the file.
+/// A file that a running agent writes for other commands of the same user, for example with the
+/// agent's token. Dropping the value removes the file.
 ///
-/// The agent locks the file. The operating system releases the lock when the process ends, even
-/// after SIGKILL. So if the file is not locked, its agent has ended, and readers ignore the file. If
-/// the file system supports no locks, readers connect to the agent to find out whether it runs.
+/// The agent locks the file while it runs, so that readers can ignore the file of an agent that has
+/// ended.
 #[derive(Debug)]
 pub(super) struct AgentFile {
     pub(super) path: PathBuf,
@@ -45,10 +44,8 @@ pub(super) struct AgentFile {
 }
 
 impl AgentFile {
-    /// Writes `text` into a file for other commands of the same user. `port` is the agent's port.
-    ///
-    /// The file has mode 0600, in a folder of mode 0700. The file name contains the port, so that
-    /// each agent of the user has its own file.
+    /// Writes `text` to a file that only the current user can read. The name of the file contains
+    /// the agent's port, so that each agent has its own file.
     ///
     /// # Errors
     ///
@@ -103,15 +100,14 @@ pub(super) fn random_token() -> io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Reads the token that the agent at `port` generated and wrote to a file. Returns `None` if no
+/// Returns the token that the agent at `port` generated and wrote to a file. Returns `None` if no
 /// running agent of this user wrote such a file.
 pub(super) fn token(port: u16) -> Option<Token> {
     Token::new(read(Kind::Token, port)?).ok()
 }
 
-/// Returns the URL of the fake Secrets Manager that a running `sidekey dev` provides. `port` is the
-/// port of the agent that this command runs. Returns `None` if no `sidekey dev` of this user uses
-/// the port.
+/// Returns the URL of the fake Secrets Manager of a running `sidekey dev`, whose agent listens at
+/// `port`. Returns `None` if no `sidekey dev` of this user listens there.
 pub(super) fn fake_endpoint(port: u16) -> Option<String> {
     read(Kind::FakeEndpoint, port)
 }
@@ -140,7 +136,8 @@ fn is_trusted(folder: &Metadata, file: &Metadata) -> bool {
         && folder.mode() & WRITE_OF_OTHERS == 0
 }
 
-/// Whether an agent holds the lock on its file.
+/// Whether an agent has locked the file that it wrote. A locked file means that the agent still
+/// runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lock {
     Held,
@@ -150,7 +147,8 @@ enum Lock {
 }
 
 impl Lock {
-    /// Interprets the attempt of another process to lock the agent's file.
+    /// Returns the state of the lock on an agent's file. `attempt` is the result of trying to lock
+    /// the file.
     fn of(attempt: &Result<(), TryLockError>) -> Self {
         match attempt {
             Err(TryLockError::WouldBlock) => Self::Held,
@@ -168,16 +166,16 @@ impl Lock {
     }
 }
 
-/// Returns whether the error of a lock means that the file system supports no locks, as some
-/// network file systems and sandboxes do.
+/// Returns whether locking a file failed because the file system supports no locks, for example a
+/// network file system.
 fn is_unsupported(error: &io::Error) -> bool {
     let codes = [Errno::NOLCK, Errno::NOSYS, Errno::OPNOTSUPP, Errno::INVAL];
     error.kind() == io::ErrorKind::Unsupported
         || codes.iter().any(|code| error.raw_os_error() == Some(code.raw_os_error()))
 }
 
-/// Returns the address at which the process that wrote the file listens: the agent itself, or its
-/// fake Secrets Manager, whose URL `text` contains.
+/// Returns the address of the process that wrote a file: the address of the agent, or of the fake
+/// Secrets Manager whose URL is `text`.
 fn agent_address(kind: Kind, port: u16, text: &str) -> Option<SocketAddr> {
     match kind {
         Kind::Token => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
@@ -274,7 +272,7 @@ mod tests {
         ] {
             set_mode(&written.path, file);
             set_mode(&folder, inside);
-            assert_eq!(read().is_some(), is_read, "file {file:o}, folder {inside:o}");
+            assert_eq!(read().is_some(), is_read, "file mode {file:o}, folder mode {inside:o}");
         }
         drop(written);
         fs::remove_dir_all(&folder).expect("the test owns the folder");
@@ -295,7 +293,7 @@ mod tests {
     #[test]
     fn agent_must_listen_if_the_file_system_has_no_locks() {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        let address = listener.local_addr().expect("the listener has an address");
+        let address = listener.local_addr().expect("a bound listener must have an address");
         let token = agent_address(Kind::Token, address.port(), "");
         let fake = agent_address(Kind::FakeEndpoint, 2773, &format!("http://{address}"));
         assert_eq!((token, fake), (Some(address), Some(address)));

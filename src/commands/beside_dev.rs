@@ -4,12 +4,10 @@
 use crate::config::vars::{Overridden, Vars};
 
 /// Environment variables that choose an AWS account, a region or an endpoint, themselves or through
-/// a file. If one of these variables is set, `sidekey check` reads from there, and not from the
-/// fake Secrets Manager of a running `sidekey dev`.
-///
-/// The files `~/.aws/config` and `~/.aws/credentials` do not count as such a choice, because most
-/// developers have these files. `AWS_REGION` does not count either, because it chooses no account.
+/// a file. If one of these variables is set, `sidekey check` ignores a running `sidekey dev`.
 const CHOICES: [&str; 12] = [
+    // The files ~/.aws/config and ~/.aws/credentials do not count, because most developers have
+    // these files. AWS_REGION does not count either, because it chooses no account.
     "SIDEKEY_CONFIG",
     "SIDEKEY_ENDPOINT",
     "SIDEKEY_REGION",
@@ -24,15 +22,14 @@ const CHOICES: [&str; 12] = [
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 ];
 
-/// Returns whether a command may call the fake Secrets Manager of a running `sidekey dev` instead
-/// of AWS. This is allowed if no variable in `vars` chooses an AWS account, a region, an endpoint or
-/// a configuration file.
+/// Returns whether `sidekey check` may read from the fake Secrets Manager of a running `sidekey
+/// dev`. Returns `false` if a variable in `vars` chooses another source, such as an AWS account.
 pub(super) fn is_fake_allowed(vars: &dyn Vars) -> bool {
     CHOICES.iter().all(|name| vars.get(name).is_none_or(|value| value.trim().is_empty()))
 }
 
-/// Sets the variables with which a command calls the fake Secrets Manager at the URL `endpoint`
-/// instead of AWS.
+/// Changes `vars` so that a command calls the fake Secrets Manager at the URL `endpoint`, and not
+/// AWS.
 pub(super) fn use_fake(vars: &mut Overridden<'_>, endpoint: &str) {
     for (name, value) in fake_variables(endpoint) {
         vars.set(name, value);

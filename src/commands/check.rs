@@ -39,8 +39,8 @@ const FINDINGS: u8 = 1;
 /// The exit code of `sidekey check` if an argument or a setting is wrong.
 const USAGE: u8 = 2;
 
-/// The exit code of `sidekey check` after Ctrl-C. Shells use the same number: 128 plus 2, which is
-/// the number of the signal SIGINT.
+/// The exit code of `sidekey check` after Ctrl-C: 128 plus 2, the number of the signal SIGINT.
+/// Shells use the same number.
 const INTERRUPTED: u8 = 130;
 
 const MANY: usize = 20;
@@ -197,9 +197,9 @@ fn missing_policy(reports: &[Report], criteria: &Criteria<'_>) -> Option<String>
     Some(policy.json())
 }
 
-/// Loads Sidekey's configuration from the environment variables. The arguments `--config` and
-/// `--conventions` override the variables `SIDEKEY_CONFIG` and `SIDEKEY_CONVENTIONS`. Also returns
-/// the URL of the fake Secrets Manager, if the command reads from this fake and not from AWS.
+/// Loads Sidekey's configuration from the environment variables and the arguments of `sidekey
+/// check`. Also returns the URL of the fake Secrets Manager, if the command reads from the fake and
+/// not from AWS.
 fn configuration(args: &Args) -> Result<(Config, Option<String>), CannotCheck> {
     let mut vars = Overridden::new(&Environment);
     if let Some(path) = &args.config {
@@ -232,9 +232,8 @@ fn configuration(args: &Args) -> Result<(Config, Option<String>), CannotCheck> {
     }
 }
 
-/// Collects the names and ARNs of the secrets to check from the arguments, from the JSON files and
-/// from the configuration. Also returns an error message for each file of a folder that cannot be
-/// searched.
+/// Collects the names and ARNs of the secrets to check from the arguments, the JSON files and the
+/// configuration. Also returns an error message for each file that cannot be searched.
 fn candidates(
     args: &Args,
     config: &Config,
@@ -280,8 +279,8 @@ fn search_file(
     search::search(file, &path.display().to_string(), wanted, candidates)
 }
 
-/// Returns the secret's name or ARN. If the configuration selects a version other than the current
-/// version, appends the staging label and the id of that version, as in `app/db::AWSPREVIOUS:`.
+/// Returns the secret's name or ARN. If the configuration selects a certain version, appends its
+/// staging label and its id, as in `app/db::AWSPREVIOUS:`.
 fn reference_text(key: &Key) -> String {
     let id = key.id.as_str();
     if key.selector.is_current() {
@@ -296,8 +295,8 @@ fn key(reference: &Reference) -> Key {
     Key { id: reference.id.clone(), selector: reference.selector.clone() }
 }
 
-/// Reads every secret once, even if `references` names a secret twice. If there are many secrets,
-/// shows a progress bar on a terminal.
+/// Reads every secret once, even if `references` contains a secret twice. Shows a progress bar on a
+/// terminal if there are many secrets.
 async fn read(
     source: &Arc<Aws>,
     references: &[Result<Reference, BadReference>],

@@ -35,8 +35,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many times `sidekey dev` reads a secret from Sidekey, and how many times from the fake
-/// Secrets Manager. The command prints the median duration of both kinds of reads.
+/// How many times `sidekey dev` reads one secret from Sidekey and from the fake Secrets Manager, to
+/// print the median durations of both.
 const TIMED_READS: usize = 20;
 
 /// How long requests in progress may continue after the user presses Ctrl-C.
@@ -68,8 +68,8 @@ pub(super) struct Args {
     port: Option<u16>,
 }
 
-/// Parses the value of `--latency`, such as `20ms`. Refuses a number without a unit. In Sidekey's
-/// settings, such a number means seconds, but users of `--latency` usually mean milliseconds.
+/// Parses the value of `--latency`, such as `20ms`. Refuses a number without a unit, because users
+/// usually mean milliseconds, but Sidekey's settings mean seconds.
 fn latency(text: &str) -> Result<Duration, String> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if is_number && text != "0" {
@@ -183,8 +183,8 @@ fn variables(args: &Args, secrets: &Secrets, endpoint: &str) -> BTreeMap<String,
     vars
 }
 
-/// Disables core dumps of this process, because they would contain secrets, and opens the agent's
-/// ports.
+/// Disables core dumps of this process, because a core dump would contain secrets. Then opens the
+/// agent's ports.
 async fn listen(config: &mut Config, metrics: Arc<Metrics>) -> anyhow::Result<Listeners> {
     panics::observe(metrics);
     hardening::harden().context(
@@ -196,8 +196,7 @@ async fn listen(config: &mut Config, metrics: Arc<Metrics>) -> anyhow::Result<Li
 }
 
 /// Writes the files from which other commands read the agent's token and the URL of the fake
-/// Secrets Manager. Returns no files if writing fails. Users can then set the environment variables
-/// that `sidekey dev` prints.
+/// Secrets Manager. Returns no files if writing fails.
 fn agent_files(port: u16, endpoint: &str, token: Option<&str>) -> Vec<AgentFile> {
     let token = token.map(|token| (Kind::Token, token));
     let contents = token.into_iter().chain([(Kind::FakeEndpoint, endpoint)]);
@@ -206,8 +205,8 @@ fn agent_files(port: u16, endpoint: &str, token: Option<&str>) -> Vec<AgentFile>
     files.unwrap_or_default()
 }
 
-/// Creates a client that reads directly from the fake Secrets Manager. `sidekey dev` compares the
-/// speed of this client with the speed of Sidekey.
+/// Creates a client that reads directly from the fake Secrets Manager, to compare its speed with
+/// Sidekey's speed.
 async fn direct(vars: &BTreeMap<String, String>, clock: Arc<dyn Clock>) -> anyhow::Result<Aws> {
     let tokens = Arc::new(Tokens::new(Vec::new()));
     let config = config::load(vars, Host::Standalone).config;

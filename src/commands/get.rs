@@ -30,10 +30,8 @@ const UNREAD: u8 = 1;
 /// The exit code of `sidekey get` if an argument or a setting is wrong.
 const USAGE: u8 = 2;
 
-/// How long `sidekey get` waits for an answer from the agent.
-///
-/// The agent itself waits 5 s for AWS by default. So the agent has enough time to report that AWS
-/// does not answer.
+/// How long `sidekey get` waits for an answer from the agent. The agent answers earlier, because it
+/// waits only 5 s for AWS by default.
 const AGENT_WAIT_MAX: Duration = Duration::from_secs(30);
 
 const EXAMPLES: &str = "\
@@ -156,8 +154,8 @@ async fn read(args: &Args, key: &Key) -> Result<(Version, ReadFrom), Failure> {
     }
 }
 
-/// Reads the secret from the agent. If no agent listens, returns `None`, so that the caller can ask
-/// Secrets Manager, or with `--agent`, returns an error.
+/// Reads the secret from the agent. If no agent listens, returns `None`, or an error if the user
+/// gave the option `--agent`.
 async fn read_from_agent(
     args: &Args,
     contact: &Contact,
@@ -186,8 +184,7 @@ async fn read_from_agent(
     })
 }
 
-/// Returns whether the error means that no agent listens at the address. After any other error, an
-/// agent may be running although the connection failed.
+/// Returns whether the error means that no agent listens at the address.
 fn is_absent(error: &ClientError) -> bool {
     let ClientError::NoAgent(_, error) = error else { return false };
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)

@@ -140,17 +140,16 @@ fn compute(
     Ok(statements(&args.name, arns, &args.keys, args.batch))
 }
 
-/// Returns the least-privilege policy, an IAM policy that allows only reading the secrets
-/// `targets`.
-///
-/// If `account` is `None`, the policy allows secrets of these names in every AWS account. This is
-/// safe, because AWS lets a role read a secret of another account only if that account also allows
-/// it.
+/// Returns the least-privilege policy: an IAM policy that allows only reading the secrets
+/// `targets`. If `account` is `None`, the policy allows secrets of these names in every AWS
+/// account.
 pub(super) fn least<'a>(
     targets: impl IntoIterator<Item = &'a str>,
     region: &str,
     account: Option<&str>,
 ) -> Result<Document, BadTarget> {
+    // An unknown account may be a wildcard: AWS lets a role read a secret of another account only if
+    // that account allows the read too.
     let location = Location {
         partition: Some(partition_of(region).to_owned()),
         region: Some(region.to_owned()),
@@ -193,7 +192,7 @@ fn verify_file(path: &Path, least: &[Statement], is_json: bool) -> ExitCode {
     out(&match is_json {
         true => {
             serde_json::to_string_pretty(&verdict)
-                .expect("a struct of strings must be serializable")
+                .expect("the differences between policies must be serializable as JSON")
                 + "\n"
         }
         false => as_text(&verdict),
@@ -202,11 +201,7 @@ fn verify_file(path: &Path, least: &[Statement], is_json: bool) -> ExitCode {
 }
 
 /// Returns the AWS partition, region and account for the ARNs of secrets that the user gives by
-/// name.
-///
-/// A Terraform or SAM template may be deployed in any account and region. So the template contains
-/// an expression, such as `${AWS::Region}`, for each part that the user did not give. Plain JSON
-/// cannot contain expressions, so it contains the parts from the agent's configuration.
+/// name. In a Terraform or SAM template, an unknown part is an expression such as `${AWS::Region}`.
 fn location(args: &Args, config: &Config) -> Location {
     let expressions = match (args.terraform, args.sam) {
         (true, _) => Some(terraform_expressions(&args.name.to_ascii_lowercase())),
@@ -241,9 +236,8 @@ fn configured_region(config: &Config) -> Option<String> {
         .or_else(|| variable("AWS_DEFAULT_REGION"))
 }
 
-/// The expressions of a Terraform or SAM template for the partition, region and account of an ARN,
-/// such as `${AWS::Region}`. Each expression has an example value, with which Sidekey estimates the
-/// length of the deployed policy.
+/// The expressions of a Terraform or SAM template for the partition, region and account of an ARN.
+/// Each expression has an example value, from which Sidekey estimates the length of the policy.
 type Expressions = [(String, &'static str); 3];
 
 fn sam_expressions() -> Expressions {
@@ -252,9 +246,6 @@ fn sam_expressions() -> Expressions {
 
 /// Returns the Terraform expressions for partition, region and account, such as
 /// `${data.aws_region.LABEL.id}`.
-///
-/// The label distinguishes the data sources in these expressions from other data sources of the
-/// user's Terraform code.
 fn terraform_expressions(label: &str) -> Expressions {
     [
         (format!("${{data.aws_partition.{label}.partition}}"), "aws"),
@@ -334,15 +325,13 @@ pub(super) fn region(text: &str) -> Result<String, &'static str> {
     if is_region(text) {
         Ok(text.to_owned())
     } else {
-        Err("this is not the name of an AWS region, such as eu-north-1")
+        Err("the value is not the name of an AWS region, such as eu-north-1")
     }
 }
 
 /// Parses the argument of `sidekey policy --name`. The argument must consist of letters and digits,
-/// and begin with a letter.
-///
-/// The argument becomes the beginning of each statement's `Sid`, in which IAM allows only letters
-/// and digits. The argument also becomes a name in Terraform, which must begin with a letter.
+/// and begin with a letter, because it is used in each statement's `Sid` and as a name in
+/// Terraform.
 ///
 /// Source: `Sid` in AWS's IAM user guide.
 fn sid(text: &str) -> Result<String, &'static str> {

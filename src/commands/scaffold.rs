@@ -73,7 +73,7 @@ pub(super) struct Args {
     /// Select only this kind of secret, such as sms-twilio; repeatable [default: every kind]
     #[arg(long = "kind", value_delimiter = ',', value_name = "KIND")]
     kinds: Vec<String>,
-    /// Set the value of any other placeholder in secret names
+    /// Set the value of a placeholder in secret names
     #[arg(long = "set", value_name = "PLACEHOLDER=VALUE", value_parser = placeholder_value)]
     set: Vec<(String, String)>,
     /// Read conventions (rules for names and values of secrets) from FILE [default:
@@ -103,15 +103,14 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// One AWS CLI command, which creates or updates one secret. `sidekey scaffold` prints or runs the
+/// An AWS CLI command that creates or updates one secret. `sidekey scaffold` prints or runs this
 /// command.
 struct Step<'a> {
     operation: Operation,
     kind: &'a str,
     name: String,
-    /// The argument for the secret's value in the printed command. `None` if one JSON file contains
-    /// the values of all secrets: the AWS CLI cannot read one value from this file, so Sidekey can
-    /// run the command but not print it.
+    /// The argument that passes the secret's value in the printed command. `None` if the value is
+    /// inside a larger JSON file, from which the AWS CLI cannot read one value.
     printed_value: Option<String>,
     value: SecretValue,
 }
@@ -142,7 +141,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
 }
 
 /// Loads the naming conventions: the rules for the names and values of secrets. Ignores mistakes in
-/// other settings, because `sidekey scaffold` does not use them.
+/// other settings.
 fn conventions(args: &Args) -> Result<Arc<Conventions>, Failure> {
     let mut vars = Overridden::new(&Environment);
     if let Some(path) = &args.conventions {
@@ -235,8 +234,8 @@ fn planned_secrets<'a>(
         .map_err(|problems| Failure::usage(problems.iter().map(ToString::to_string).collect()))
 }
 
-/// Returns an AWS CLI command for each secret to update. If at least one new value is wrong,
-/// returns only the error messages, so that no secret is updated.
+/// Returns an AWS CLI command for each secret to update. If a new value is wrong, returns only
+/// error messages, so that no secret is updated.
 fn updates<'a>(
     args: &Args,
     conventions: &'a Conventions,
@@ -270,10 +269,7 @@ fn updates<'a>(
 }
 
 /// Returns whether the command updates only the secrets that arguments such as `--kind` select. If
-/// not, the command updates all secrets in the JSON file of values.
-///
-/// For a folder of values, the arguments always select the secrets, because the folder may contain
-/// unrelated files.
+/// not, the command updates all secrets in the JSON file of new values.
 fn is_selective(args: &Args, values: &Values) -> bool {
     matches!(values, Values::Folder(_))
         || args.company.is_some()
@@ -300,8 +296,8 @@ fn selected_targets<'a>(
     Ok(planned.into_iter().map(|secret| (secret.name, secret.convention)).collect())
 }
 
-/// Returns all secrets in the JSON file of values. Adds an error message to `problems` for each
-/// name that matches no naming convention.
+/// Returns the secrets whose names are keys in the JSON file of new values. Adds an error message
+/// to `problems` for each name that matches no naming convention.
 fn targets_of_file<'a>(
     conventions: &'a Conventions,
     values: &Values,

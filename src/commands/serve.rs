@@ -21,10 +21,8 @@ use std::time::Duration;
 /// The exit code of `sidekey serve` if the configuration has mistakes.
 const MISCONFIGURED: u8 = 2;
 
-/// How long the agent may take to answer open requests after SIGTERM.
-///
-/// The time is longer than any request takes with the default settings. It is shorter than the 30 s
-/// after which ECS and Kubernetes kill a process by default.
+/// How long the agent may take to answer open requests after SIGTERM. By default, ECS and
+/// Kubernetes kill a process 30 s after SIGTERM.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 pub(super) const EXAMPLES: &str = "\
@@ -63,8 +61,8 @@ impl Args {
     }
 }
 
-/// Runs the agent until SIGTERM or Ctrl-C. A second signal ends the agent at once, with exit code
-/// 1. If the configuration has mistakes, returns exit code 2 without starting the agent.
+/// Runs the agent until SIGTERM or Ctrl-C. Returns exit code 1 if a second signal ended the agent
+/// at once, and exit code 2 if the configuration has mistakes.
 pub(super) async fn run(args: Args) -> ExitCode {
     let Loaded { mut config, mistakes, warnings } =
         config::load(&args.variables(), Host::Standalone);
@@ -112,7 +110,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
         let port = listeners.addresses().first().map_or(config.listen.port, SocketAddr::port);
         match generate_token(port) {
             Ok((token, file)) => {
-                tracing::info!(path = %file.path.display(), "no token is configured, so the agent wrote a random token to the file in the field `path`");
+                tracing::info!(path = %file.path.display(), "no token is configured, so the agent wrote a random token to a file, whose path is in the field `path` of this log line");
                 config.tokens.push(token);
                 _token_file = Some(file);
             }

@@ -14,7 +14,7 @@ impl StopSignals {
     ///
     /// # Errors
     ///
-    /// Fails if the system refuses to register a signal handler.
+    /// Fails if the operating system refuses to register a signal handler.
     pub(super) fn register() -> io::Result<Self> {
         let terminate = signal(SignalKind::terminate())?;
         Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
@@ -27,10 +27,8 @@ impl StopSignals {
         }
     }
 
-    /// Runs `stop`, which stops the agent and may take seconds. If another signal arrives first,
-    /// cancels `stop`, so that the user can end the process at once.
-    ///
-    /// Returns whether `stop` was completed.
+    /// Runs `stop`, which stops the agent and may take seconds. Cancels `stop` if another signal
+    /// arrives. Returns whether `stop` was completed.
     pub(super) async fn complete(&mut self, stop: impl Future<Output = ()>) -> bool {
         tokio::select! {
             biased;

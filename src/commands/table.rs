@@ -1,17 +1,15 @@
 //! Formats a plain-text table for people.
 
-/// The maximum number of characters of a cell. Sidekey cuts off the end of a longer cell. Names and
-/// ARNs of secrets are shorter.
+/// The maximum number of characters of a table's cell. Sidekey cuts off the end of a longer cell.
 const CELL_CHARS_MAX: usize = 2048;
 
-/// The maximum width of a column in characters. A longer cell shifts the rest of its own row, so
-/// that the other rows stay readable.
+/// The maximum width of a table's column, in characters. A longer cell shifts the rest of its row.
 const COLUMN_CHARS_MAX: usize = 120;
 
 /// The space between two columns, in characters.
 const GAP: usize = 2;
 
-/// Formats a table for a terminal. The last column is not padded, so that no line ends in blanks.
+/// Formats a table for a terminal. The last column gets no padding, so that no line ends in spaces.
 pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
     let all: Vec<&Vec<String>> = std::iter::once(&heads).chain(rows).collect();

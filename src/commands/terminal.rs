@@ -2,12 +2,11 @@
 
 use std::io;
 
-/// The minimum width of the table's last column, in characters. If the terminal has less space, the
-/// continuation of a wrapped line begins further left.
+/// The minimum width of a table's last column, in characters.
 const COLUMN_CHARS_MIN: usize = 24;
 
-/// The indentation of the continuation of a wrapped line, in characters, if the terminal is too
-/// narrow for the last column.
+/// The indentation of wrapped lines, in characters, if the terminal is too narrow for the table's
+/// last column.
 const INDENT: usize = 4;
 
 /// Wraps the lines of a table between words if standard output is a terminal. The first line of
@@ -19,8 +18,8 @@ pub(super) fn fitted(table: &str) -> String {
     }
 }
 
-/// Wraps lines that are longer than `width` characters. The rest of a line continues on the next
-/// line, below the last column. A word is never divided, so that it can be copied.
+/// Wraps the lines of a table that are longer than `width` characters. A wrapped line continues
+/// below the last column. Words are never divided, so that users can copy them.
 fn wrapped(table: &str, width: usize) -> String {
     let heads = table.lines().next().unwrap_or_default();
     let last = heads.rfind(' ').map_or(0, |blank| heads[..=blank].chars().count());
@@ -41,9 +40,8 @@ fn wrapped(table: &str, width: usize) -> String {
     text
 }
 
-/// Returns the position of the space at which a line must end to be at most `room` characters long.
-/// If the first word is longer, returns the position of the space after this word. Returns `None`
-/// if the line is short enough or has no such space.
+/// Returns the position of the space at which to wrap a line, so that the line has at most `room`
+/// characters. Returns `None` if the line is short enough or has no such space.
 fn blank_to_break_at(line: &str, room: usize) -> Option<usize> {
     let (limit, _) = line.char_indices().nth(room)?;
     if line[limit..].starts_with(' ') {

@@ -1,8 +1,7 @@
 //! The environment variables of AWS's Lambda extension. Sidekey reads these variables too, so that
 //! users can replace AWS's Lambda layer by Sidekey's layer without new settings.
 //!
-//! Sidekey accepts every value that AWS's extension accepts, in upper and lower case. Sidekey
-//! reduces numbers that exceed its own limits to these limits. Any other value is a mistake.
+//! Sidekey accepts every value that AWS's extension accepts, but reduces numbers to its own limits.
 
 use super::key::Key;
 use super::span::SPAN_MAX;
@@ -18,10 +17,9 @@ pub const PREFIX: &str = "PARAMETERS_SECRETS_EXTENSION_";
 
 /// The environment variables of AWS's Lambda extension that Sidekey reads.
 ///
-/// Here, `default` is not a value: it is the name of Sidekey's own variable for the same setting,
-/// such as `SIDEKEY_PORT`. If both variables are set, Sidekey ignores AWS's variable. If two of
-/// AWS's variables change the same setting, the later one in this list wins: for example, the
-/// variable that turns the cache off overrides the TTL.
+/// Here, the field `default` contains the name of Sidekey's own variable for the same setting. If
+/// both variables are set, Sidekey ignores AWS's variable. If two of AWS's variables change the
+/// same setting, the later variable in this list wins.
 ///
 /// Source: AWS's page *AWS Parameters and Secrets Lambda Extension environment variables* in the
 /// Secrets Manager user guide.

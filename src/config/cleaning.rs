@@ -1,22 +1,21 @@
 //! Removes white space and quotes that a shell, a file or a template left around the value of an
 //! environment variable.
 
-/// The error message for a setting or a credential in quotes. Sidekey does not remove these quotes,
-/// because callers that read their token from the same variable would send the token with the
-/// quotes.
+/// The error message for a setting or a credential in quotes. Sidekey does not remove the quotes
+/// around a token, because callers of the agent would send the token with the quotes.
 pub(super) const QUOTED: &str =
     "the value is in quotes, and the quotes count as a part of the value: remove the quotes";
 
 /// The byte order mark, a character that some editors write at the beginning of a UTF-8 file.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// Returns `text` without white space, line breaks and byte order marks at both ends.
+/// Returns `text` without white space, line breaks and byte order marks at its beginning and end.
 pub(super) fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == BYTE_ORDER_MARK)
 }
 
 /// Returns whether `c` is a Unicode character without a visible form, such as the zero-width space
-/// U+200B. Such characters get into a text by copying from a web page or a chat.
+/// U+200B. Text that is copied from a web page may contain such characters.
 pub(super) fn is_invisible(c: char) -> bool {
     matches!(
         c,

@@ -1,4 +1,4 @@
-//! Reads the address and the token with which another program on the same machine calls the agent.
+//! Reads the address and the token with which a program on the same machine calls the agent.
 
 use super::host::Host;
 use super::mistakes::Mistakes;
@@ -8,8 +8,8 @@ use crate::client::Address;
 use crate::tokens::Token;
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// The variables that set the address and the token of the agent. A program that calls the agent
-/// parses only these variables, so a mistake in another variable does not stop the program.
+/// The variables that set the agent's address and token. A program that calls the agent ignores
+/// mistakes in all other variables.
 const VARIABLES: [&str; 4] =
     ["SIDEKEY_PORT", "SIDEKEY_SOCKET", "SIDEKEY_TOKEN", "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"];
 
@@ -23,17 +23,18 @@ pub struct Contact {
     /// Whether `token` comes from `SIDEKEY_TOKEN`. If not, `token` comes from another variable,
     /// such as `AWS_SESSION_TOKEN`, or is `None`.
     is_token_own: bool,
-    /// The port of the agent, even if `address` is a Unix socket. If no token is configured, the
-    /// agent writes a generated token to a file. The name of this file contains the port.
+    /// The port of the agent, even if `address` is a Unix socket. The name of the file with the
+    /// agent's generated token contains this port.
     pub(crate) port: u16,
 }
 
 impl Contact {
-    /// Uses the token that the agent itself generated, if there is one, unless `SIDEKEY_TOKEN` is
-    /// set. `generated_token` gets the agent's port, and returns this token.
+    /// Replaces `token` by the token that the agent itself generated, unless the user set
+    /// `SIDEKEY_TOKEN`. The function `generated_token` gets the agent's port and returns the
+    /// generated token.
     ///
-    /// The generated token has priority over a variable such as `AWS_SESSION_TOKEN`. An agent
-    /// generates a token only if such a variable gave it none.
+    /// An agent generates a token only if no variable contains a token for it. So the generated
+    /// token has priority over a variable such as `AWS_SESSION_TOKEN`.
     pub(crate) fn or_generated(
         mut self,
         generated_token: impl FnOnce(u16) -> Option<Token>,
@@ -46,8 +47,7 @@ impl Contact {
 }
 
 /// Reads the address and the token of a running agent from the environment variables in `vars`, and
-/// from the TOML file whose path is in `SIDEKEY_CONFIG`. The agent reads the same variables and
-/// file.
+/// from the TOML file whose path is in `SIDEKEY_CONFIG`.
 ///
 /// # Errors
 ///
@@ -68,7 +68,7 @@ pub fn contact(vars: &dyn Vars, host: Host) -> Result<Contact, Mistakes> {
         None => Address::Loopback(SocketAddr::from((Ipv4Addr::LOCALHOST, settings.port))),
     };
     if matches!(address, Address::Loopback(address) if address.port() == 0) {
-        let problem = "with port 0, the agent chooses a free port, and this command cannot know the port; set SIDEKEY_PORT to another number";
+        let problem = "the value 0 makes the agent choose a free port, which this command cannot know; set SIDEKEY_PORT to another number";
         mistakes.add("SIDEKEY_PORT", problem);
     }
     if !mistakes.is_empty() {
@@ -130,7 +130,7 @@ mod tests {
             let contact = contact(&vars, Host::Standalone).expect("the variables are valid");
             let contact =
                 contact.or_generated(|port| Token::new(format!("generated at {port}")).ok());
-            let token = contact.token.expect("one of the two tokens is used");
+            let token = contact.token.expect("the contact must have one of the two tokens");
             assert_eq!(token.reveal(), expected.as_bytes(), "{vars:?}");
         }
         let contact = contact(&BTreeMap::new(), Host::Standalone).expect("no variable is set");

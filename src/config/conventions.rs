@@ -9,9 +9,9 @@ use crate::convention::Conventions;
 use crate::convention::file::{self, UnknownKey};
 use std::path::Path;
 
-/// Returns the conventions: the patterns for the names of secrets, and the rules for their values.
-/// The conventions in the file at `path` precede the built-in conventions. The file can switch the
-/// built-in conventions off. If `path` is `None`, returns only the built-in conventions.
+/// Loads the conventions: the patterns for the names of secrets, and the rules for their values.
+/// The conventions in the file at `path` precede the built-in conventions, which this file can
+/// switch off.
 pub(super) fn load(path: Option<&Path>, problems: &mut Problems) -> Conventions {
     let Some(path) = path else { return Conventions::built_in() };
     match std::fs::read_to_string(path) {
@@ -55,9 +55,8 @@ fn with_hint(unknown: &UnknownKey) -> Unknown {
     Unknown { name: in_file(&unknown.location), hint, is_guard: false }
 }
 
-/// Adds the variable `SIDEKEY_CONVENTIONS` to a location in the conventions file: the location
-/// `convention[2].pattern` becomes `SIDEKEY_CONVENTIONS: convention[2].pattern`. An empty location
-/// means the whole file, and becomes `SIDEKEY_CONVENTIONS`.
+/// Returns the name of a place in the conventions file for messages: `convention[2].pattern`
+/// becomes `SIDEKEY_CONVENTIONS: convention[2].pattern`. An empty place means the whole file.
 fn in_file(location: &str) -> String {
     match location {
         "" => CONVENTIONS_FILE.to_owned(),

@@ -17,9 +17,9 @@ pub(super) const VARIABLES: [&str; 5] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
 ];
 
-/// Records a mistake for each AWS credential in `environment` that contains a character that AWS
-/// never uses, such as a space. If the access key id or the secret access key is missing, checks
-/// nothing, because the agent then uses credentials from another source.
+/// Records a mistake for each AWS credential in `environment` that contains an invalid character,
+/// such as a space. Checks nothing if the access key is incomplete, because the agent then gets
+/// credentials from another source.
 pub(super) fn check_aws_credentials(
     environment: &BTreeMap<String, String>,
     mistakes: &mut Mistakes,
@@ -50,8 +50,8 @@ fn key_problem(value: &str) -> Option<String> {
 /// 3. `AWS_SESSION_TOKEN` and `AWS_CONTAINER_AUTHORIZATION_TOKEN` in `environment`. The agent
 ///    accepts both tokens.
 ///
-/// If `SIDEKEY_TOKEN` is set to an invalid token, the next source is used. Callers can then still
-/// authenticate, and the agent answers them with a description of the mistake.
+/// Even if `SIDEKEY_TOKEN` is invalid, callers can authenticate with a token of the next source.
+/// The agent then answers them with a description of the mistake.
 pub(super) fn tokens(
     own: Option<&str>,
     environment: &BTreeMap<String, String>,
@@ -76,7 +76,7 @@ pub(super) fn tokens(
     accepted
 }
 
-/// Returns the tokens in those `variables` that are set. Records a mistake for each invalid token.
+/// Returns the valid tokens in `variables`. Records a mistake for each invalid token.
 fn usable<const N: usize>(
     variables: [(&str, Option<&str>); N],
     mistakes: &mut Mistakes,
@@ -103,8 +103,7 @@ fn parse_token(text: &str) -> Result<Token, String> {
 }
 
 /// Returns an error message if an HTTP header cannot contain the token, or if the token contains an
-/// invisible character. A user who copies the token elsewhere could lose this character. The
-/// message does not contain the token.
+/// invisible character. The message does not contain the token.
 fn token_problem(token: &str) -> Option<String> {
     problem(token, |c| c.is_control() || is_invisible(c))
 }
@@ -168,7 +167,8 @@ mod tests {
         for text in
             ["own\naws\n", "o\twn", "\u{feff}\n", "'own'\n", "", "own\u{200b}", "\u{2060}own\n"]
         {
-            let problem = parse_token(text).map(|_| ()).expect_err("the token must be refused");
+            let problem =
+                parse_token(text).map(|_| ()).expect_err("a malformed token must be refused");
             assert!(!problem.contains("own"), "{problem}");
         }
     }

@@ -16,25 +16,24 @@ pub(super) const POLICY: &str = "policy";
 
 pub(super) const RESOLVE: &str = "resolve";
 
-/// The path of the configuration file on Lambda if `SIDEKEY_CONFIG` is unset. The folder
-/// `/var/task` contains the code of the function, and the file is optional.
+/// The path of the configuration file on Lambda if `SIDEKEY_CONFIG` is unset. The file is optional,
+/// and `/var/task` is the folder with the function's code.
 const LAMBDA_PATH: &str = "/var/task/sidekey.toml";
 
-/// The content of the configuration file, before the settings are parsed. This type does not
-/// implement `Debug`, because the file may contain a token.
+/// The content of the configuration file, before the settings are parsed. The type has no `Debug`,
+/// because the file may contain a token.
 #[derive(Default)]
 pub(super) struct File {
-    /// The settings in the configuration file, before they are parsed. The keys are the names of
-    /// the equivalent environment variables: the setting `ttl` has the key `SIDEKEY_TTL`.
+    /// The settings in the configuration file, as strings. The keys are the names of the equivalent
+    /// environment variables, such as `SIDEKEY_TTL` for the setting `ttl`.
     pub(super) settings: BTreeMap<String, String>,
     pub(super) policy: Option<Value>,
     pub(super) resolve: Option<Value>,
     pub(super) problems: Problems,
 }
 
-/// Reads the configuration file at `path`, which is the value of `SIDEKEY_CONFIG`. On Lambda,
-/// `None` means the file `/var/task/sidekey.toml`. If there is no file, returns a configuration
-/// without settings.
+/// Reads the configuration file at `path`, which is the value of `SIDEKEY_CONFIG`. If `path` is
+/// `None`, reads `/var/task/sidekey.toml` on Lambda if this file exists, and otherwise no file.
 ///
 /// # Errors
 ///
@@ -72,18 +71,16 @@ fn parse(path: &str, text: &str) -> Result<File, Mistake> {
     Ok(file)
 }
 
-/// Returns the error message for a configuration file that is not valid TOML. The message contains
-/// only the short text of `error`, because the complete text quotes a line of the file, and this
-/// line may contain a token.
+/// Returns the error message for a configuration file that is not valid TOML. The message does not
+/// quote the file, because the file may contain a token.
 pub(super) fn not_toml(path: &str, text: &str, error: &toml::de::Error) -> String {
     let place = error.span().map(|span| place(path, text, span.start));
     format!("the file is not valid TOML: {}{}", error.message(), place.unwrap_or_default())
 }
 
 impl File {
-    /// Adds the setting `key` to `settings`. Records a mistake if the type of `value` is
-    /// unsupported, such as a float, or if `value` is a token instead of the path of a file with
-    /// the token.
+    /// Adds the setting `key` to `settings`. Records a mistake if `value` has an unsupported type,
+    /// such as a float, or is a token instead of the path of a file with the token.
     fn add(&mut self, key: &str, value: &Value) {
         let name = variable_name(key);
         let problem = match text_of(value) {
@@ -121,7 +118,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: &[(&str, &str)], wrong: &[&str]) {
-        let file = parse("f", text).expect("the text must be valid TOML");
+        let file = parse("f", text).expect("the configuration of the test must be valid TOML");
         let settings: Vec<(&str, &str)> = file.settings.iter().map(|(k, v)| (&**k, &**v)).collect();
         assert_eq!(settings, expected);
         let (mistakes, _) = file.problems.judged(Host::Standalone);
@@ -158,7 +155,7 @@ mod tests {
                 "TTL: the configuration file has no such key",
                 "did you mean ttl?",
                 "did you mean policy?",
-                "port: the value must be a string",
+                "port: the value must be a string, a number, a boolean or a list of strings",
                 "allow: an item of the list contains white space or a comma",
                 "secrets: an item of the list contains white space or a comma",
             ],
@@ -168,7 +165,7 @@ mod tests {
     #[test]
     fn misspelt_security_setting_differs_from_other_unknown_keys() {
         let text = "Allow = \"a\"\ntokn = \"b\"\nsecret = \"c\"\n[resolv.tenant]\na = \"b\"\n";
-        let file = parse("f", text).expect("the text must be valid TOML");
+        let file = parse("f", text).expect("the configuration of the test must be valid TOML");
         let guards: Vec<(&str, bool)> = file
             .problems
             .unknown
@@ -188,7 +185,11 @@ mod tests {
 
     #[test]
     fn token_in_the_file_is_refused_and_not_quoted() {
-        check("token = \"hunter2\"\n", &[], &["token: the configuration file must not"]);
+        check(
+            "token = \"hunter2\"\n",
+            &[],
+            &["token: the configuration file must not contain a token"],
+        );
         check("token = \"file:///run/token\"\n", &[("SIDEKEY_TOKEN", "file:///run/token")], &[]);
         let mistake = parse("f", "token = \"hunter2\" oops")
             .map(|_| ())

@@ -1,16 +1,15 @@
 //! Compares an unknown setting name with the known names, to suggest the name that the user meant.
 
-/// The maximum number of typing errors in a misspelt security setting, such as `SIDEKEY_ALOW`. Each
-/// missing, added or changed letter counts as one typing error, and so does each pair of swapped
-/// letters. With more typing errors, a name is only an unknown name.
+/// The maximum number of typing errors in a misspelt security setting, such as `SIDEKEY_ALOW`. A
+/// missing, added or changed letter, or a pair of swapped letters, is one typing error.
 const GUARD_SLIPS_MAX: usize = 2;
 
-/// The number of bytes of an unknown name that Sidekey compares with the known names. The number is
-/// limited because comparing a very long name takes too long.
+/// The number of bytes of an unknown name that Sidekey compares with the known names. Comparing a
+/// very long name would take too long.
 const COMPARED_BYTES_MAX: usize = 128;
 
-/// The environment variables that restrict access to secrets. A misspelt name of such a variable is
-/// an error: if Sidekey ignored the variable, callers could read more secrets than intended.
+/// The environment variables that restrict access to secrets. If Sidekey ignored a misspelt name of
+/// such a variable, callers could read more secrets than intended.
 const GUARDS: [&str; 2] = ["SIDEKEY_ALLOW", "SIDEKEY_TOKEN"];
 
 /// Returns whether the unknown variable `name` is a misspelt security setting, such as
@@ -27,8 +26,8 @@ pub(super) fn is_nearly(name: &str, guard: &str) -> bool {
         && strsim::damerau_levenshtein(name, guard) <= GUARD_SLIPS_MAX
 }
 
-/// Returns the name in `known` that is most similar to `name`. Compares only the first
-/// [`COMPARED_BYTES_MAX`] bytes of `name`. Returns `None` if `known` is empty.
+/// Returns the name in `known` that is most similar to the first [`COMPARED_BYTES_MAX`] bytes of
+/// `name`. Returns `None` if `known` is empty.
 pub(super) fn nearest<T: AsRef<str>>(known: impl Iterator<Item = T>, name: &str) -> Option<T> {
     let beginning = &name[..name.floor_char_boundary(COMPARED_BYTES_MAX)];
     known.min_by_key(|known| strsim::damerau_levenshtein(beginning, known.as_ref()))

@@ -7,9 +7,8 @@ use std::fmt;
 /// One mistake in the agent's configuration, such as an environment variable with an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// The setting that has the mistake: an environment variable such as `SIDEKEY_TTL`, or a key in
-    /// a file such as `SIDEKEY_CONFIG: policy[1].ttl`. In this example, the variable
-    /// `SIDEKEY_CONFIG` contains the path of the file.
+    /// The setting that has the mistake, such as `SIDEKEY_TTL`, or `SIDEKEY_CONFIG: policy[1].ttl`
+    /// for a key in the configuration file.
     pub name: String,
     /// What is wrong with the setting, as a message for the user. The message never contains a
     /// token or another configured value that may be secret.
@@ -47,8 +46,8 @@ impl Mistakes {
         }
     }
 
-    /// Returns the value in `result`. If `result` is an error, records a mistake in the setting
-    /// `name` and returns the default value. The caller can then check the remaining settings.
+    /// Returns the value in `result`. If `result` is an error, records the error as a mistake in
+    /// the setting `name`, and returns the default value.
     pub(super) fn noted<T: Default>(
         &mut self,
         name: &str,
@@ -68,13 +67,13 @@ pub(super) struct Unknown {
     /// as `SIDEKEY_CONFIG: tttl`.
     pub(super) name: String,
     pub(super) hint: String,
-    /// Whether the unknown name is a misspelt security setting, such as `SIDEKEY_ALOW`. If Sidekey
-    /// ignored such a name, callers could read secrets that the operator wanted to protect.
+    /// Whether the unknown name is a misspelt security setting, such as `SIDEKEY_ALOW`. Ignoring
+    /// such a name would let callers read secrets that the operator wanted to protect.
     pub(super) is_guard: bool,
 }
 
-/// A TOML file that Sidekey has read. Messages name the line and column of a mistake in the file.
-/// The type has no `Debug`, because the file may contain a token.
+/// A TOML file that Sidekey has read, for messages with the line and column of a mistake. The type
+/// has no `Debug`, because the file may contain a token.
 pub(super) struct TomlFile {
     /// The environment variable that contains the path of the file.
     pub(super) variable: &'static str,
@@ -85,12 +84,10 @@ pub(super) struct TomlFile {
 #[derive(Default)]
 pub(super) struct Problems {
     pub(super) mistakes: Mistakes,
-    /// The variables and keys whose names Sidekey does not know. Outside Lambda, an unknown name is
-    /// a mistake. On Lambda, an unknown name causes only a warning, unless the name is a misspelt
-    /// security setting.
+    /// The variables, and the keys of configuration files, whose names Sidekey does not know.
     pub(super) unknown: Vec<Unknown>,
     pub(super) warnings: Vec<String>,
-    /// The TOML files that contain the mistakes and the unknown keys.
+    /// The TOML files in which Sidekey found mistakes or unknown keys.
     pub(super) files: Vec<TomlFile>,
 }
 
@@ -102,11 +99,10 @@ impl Problems {
         self.files.extend(other.files);
     }
 
-    /// Decides which problems are mistakes and which are only warnings on the platform `host`.
+    /// Decides which problems are mistakes, and which are only warnings, on the platform `host`.
     ///
-    /// An unknown name is a mistake, except on Lambda. On Lambda, an unknown name causes only a
-    /// warning, so that the Lambda layer and the configuration of the function can be updated at
-    /// different times. A misspelt security setting is a mistake on every platform.
+    /// An unknown name is only a warning on Lambda, so that the Lambda layer and the function's
+    /// configuration can be updated separately. A misspelt security setting is always a mistake.
     pub(super) fn judged(self, host: Host) -> (Mistakes, Vec<String>) {
         let Self { mut mistakes, unknown, mut warnings, files: _ } = self;
         for Unknown { name, hint, is_guard } in unknown {

@@ -1,5 +1,5 @@
-//! Step 3 of reading the configuration: builds the configuration of each module of the agent from
-//! the parsed settings.
+//! Builds the configuration of each module of the agent from the parsed settings. This is step 3 of
+//! reading the configuration.
 
 use super::aws_extension;
 use super::host::Host;
@@ -16,9 +16,9 @@ use crate::tokens::Token;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The maximum time for which the agent's start on Lambda waits until secrets are prefetched.
-/// Lambda gives a function's runtime and extensions 10 seconds to start, and 2 of these seconds are
-/// left for other work.
+/// The maximum time for which the agent's start on Lambda waits for prefetched secrets. Lambda
+/// gives a function's runtime and extensions 10 s to start, and 2 s of them are left for other
+/// work.
 const LAMBDA_DEADLINE_MAX: Duration = Duration::from_secs(8);
 
 /// The configuration of the agent, with one field for each module of the agent.
@@ -26,11 +26,11 @@ const LAMBDA_DEADLINE_MAX: Duration = Duration::from_secs(8);
 pub struct Config {
     /// How the agent caches secrets: the TTLs, the limits, and the secrets that are never evicted.
     pub cache: cache::Config,
-    /// The id of the agent's own AWS account, from `AWS_ACCOUNT_ID`. The field is `None` on Lambda,
-    /// because Lambda itself reports the account.
+    /// The id of the agent's own AWS account, from the variable `AWS_ACCOUNT_ID`. The field is
+    /// `None` on Lambda, because Lambda itself reports the account.
     pub(crate) account: Option<Box<str>>,
-    /// The configuration of `POST /resolve`. A caller sends a JSON message to this HTTP path, and
-    /// receives all secrets that the message names.
+    /// The configuration of the HTTP request `POST /resolve`, which returns all secrets that a JSON
+    /// message names.
     pub(crate) resolving: resolving::Config,
     pub(crate) prefetch: Prefetch,
     /// The addresses on which the agent listens, and the maximum numbers of connections.
@@ -56,7 +56,7 @@ pub struct Config {
 pub struct ChosenDialect {
     pub(crate) dialect: Dialect,
     /// The reason why Sidekey chose the format of its HTTP responses, such as `SIDEKEY_DIALECT is
-    /// set`. Sidekey logs this reason at start.
+    /// set`. The agent logs this reason.
     pub(crate) reason: String,
 }
 
@@ -132,8 +132,7 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
 /// Returns the AWS account id in `AWS_ACCOUNT_ID`. If the variable does not contain 12 digits, adds
 /// a warning and returns `None`.
 ///
-/// On Lambda, always returns `None`. Lambda itself reports the account of the function, and the
-/// code of the user may set this variable to another account.
+/// On Lambda, always returns `None`, because Lambda itself reports the account of the function.
 fn account(
     environment: &BTreeMap<String, String>,
     host: Host,
@@ -150,8 +149,8 @@ fn account(
     Some(account.as_str().into())
 }
 
-/// Returns how long the start of the agent waits until secrets are prefetched. On Lambda, limits
-/// this time to [`LAMBDA_DEADLINE_MAX`], and adds a warning if the configured time is longer.
+/// Returns how long the start of the agent waits for prefetched secrets. On Lambda, reduces a
+/// longer time to [`LAMBDA_DEADLINE_MAX`], and adds a warning.
 fn prefetch_deadline(configured: Duration, host: Host, warnings: &mut Vec<String>) -> Duration {
     if host == Host::Standalone || configured <= LAMBDA_DEADLINE_MAX {
         return configured;
@@ -164,8 +163,7 @@ fn prefetch_deadline(configured: Duration, host: Host, warnings: &mut Vec<String
 }
 
 /// Chooses the format of the HTTP responses: that of AWS's Secrets Manager Agent, or that of AWS's
-/// Lambda extension. On Lambda, the default is always the format of the extension, because many
-/// functions use AWS's extension without setting its variables.
+/// Lambda extension. On Lambda, the default is the format of the extension.
 fn dialect(
     setting: DialectSetting,
     environment: &BTreeMap<String, String>,
@@ -180,22 +178,22 @@ fn dialect(
         }
         (DialectSetting::Auto, Host::Lambda, _) => (
             Dialect::Extension,
-            "SIDEKEY_DIALECT is auto, which means `extension` in the Lambda layer".to_owned(),
+            "SIDEKEY_DIALECT is auto, and the default in the Lambda layer is `extension`"
+                .to_owned(),
         ),
         (DialectSetting::Auto, Host::Standalone, Some(name)) => {
             (Dialect::Extension, format!("{name} is set"))
         }
         (DialectSetting::Auto, Host::Standalone, None) => (
             Dialect::Agent,
-            "SIDEKEY_DIALECT is auto, which means `agent` outside Lambda".to_owned(),
+            "SIDEKEY_DIALECT is auto, and the default outside Lambda is `agent`".to_owned(),
         ),
     };
     ChosenDialect { dialect, reason }
 }
 
-/// Returns the configuration of the log. `level` is the level in `SIDEKEY_LOG`, or in the
-/// equivalent variable of AWS's Lambda extension. If `level` is `None`, the level on Lambda comes
-/// from `AWS_LAMBDA_LOG_LEVEL`.
+/// Returns the configuration of the log. `level` is the level that the user has configured. Without
+/// such a level, the level on Lambda comes from `AWS_LAMBDA_LOG_LEVEL`.
 fn log_config(
     level: Option<log::Level>,
     environment: &BTreeMap<String, String>,

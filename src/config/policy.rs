@@ -13,13 +13,12 @@ use crate::cache::policies::{Policies, Rule};
 use std::time::Duration;
 use toml::{Table, Value};
 
-/// The maximum number of `[[policy]]` tables in the configuration file. The number is limited
-/// because Sidekey compares the name of each fetched secret with the patterns of all tables.
+/// The maximum number of `[[policy]]` tables in the configuration file. Sidekey compares the name
+/// of each fetched secret with the patterns of all tables, which takes time.
 const TABLES_MAX: usize = 100;
 
 /// The minimum TTL of a secret with `refresh = "always"`. Sidekey refreshes such a secret once per
-/// TTL, even if no caller reads the secret. With a shorter TTL, Sidekey would call Secrets Manager
-/// without a pause.
+/// TTL, so a shorter TTL would cause calls to Secrets Manager without a pause.
 const ALWAYS_TTL_MIN: Duration = Duration::from_secs(1);
 
 /// The keys of a `[[policy]]` table in the configuration file, in the order of
@@ -80,8 +79,8 @@ fn set<T>(field: &mut Option<T>, parsed: Result<T, String>) -> Result<(), String
     Ok(())
 }
 
-/// A `[[policy]]` table of the configuration file that has no mistakes. The table changes settings,
-/// such as the TTL, for the secrets that match its patterns.
+/// A valid `[[policy]]` table of the configuration file. The table changes settings, such as the
+/// TTL, for the secrets that match its patterns.
 #[derive(Debug)]
 pub(super) struct PolicyTable {
     /// The name of the `[[policy]]` table in error messages, such as `SIDEKEY_CONFIG: policy[1]`.
@@ -90,8 +89,8 @@ pub(super) struct PolicyTable {
     pub(super) rule: Rule,
 }
 
-/// Parses the `[[policy]]` tables of the configuration file. Adds their mistakes to `problems`, and
-/// omits each table that has a mistake.
+/// Parses the `[[policy]]` tables of the configuration file. Omits each table with a mistake, and
+/// adds the mistake to `problems`.
 pub(super) fn read(value: Value, problems: &mut Problems) -> Vec<PolicyTable> {
     let Some(tables) = tables_of(value) else {
         problems.mistakes.add(
@@ -202,7 +201,8 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn load(text: &str) -> (Vec<PolicyTable>, Vec<String>) {
-        let mut file: Table = text.parse().expect("the text must be valid TOML");
+        let mut file: Table =
+            text.parse().expect("the configuration of the test must be valid TOML");
         let value = file.remove(POLICY).expect("the TOML text must contain the key `policy`");
         let mut problems = Problems::default();
         let tables = read(value, &mut problems);
@@ -266,13 +266,13 @@ mod tests {
                 "policy[1].refresh: the value must be when-read or always",
                 "policy[1].required: the value must be true, false, 1 or 0",
                 "policy[1].ttl: the value must be a duration",
-                "policy[2].denied_grace: the duration must not be longer than",
+                "policy[2].denied_grace: the duration must not be longer than 30 days",
                 "policy[2]: the key 'secrets' is missing",
                 "policy[3].secrets: pattern 'a/**'",
-                "policy[3].stale_if_error: the value must be a string",
+                "policy[3].stale_if_error: the value must be a string, a number, a boolean or a list of strings",
                 "policy[4].secrets: the value must not be empty",
                 "policy[4].stale_while_revalidate: the value must be a duration",
-                "policy[5]: the table has only",
+                "policy[5]: the table has only the key 'secrets'",
             ],
         );
     }
@@ -283,7 +283,7 @@ mod tests {
             "[[policy]]\nsecrets = [\"a\"]\nrefesh = \"always\"\nTTL = 1\nport = 1\n",
             &[
                 "policy[1].TTL: a [[policy]] table has no such key; did you mean ttl?",
-                "policy[1].port: a [[policy]] table has no such key; to set the key for all secrets",
+                "policy[1].port: a [[policy]] table has no such key; to set the key for all secrets, move its line",
                 "policy[1].refesh: a [[policy]] table has no such key; did you mean refresh?",
             ],
         );
@@ -293,7 +293,7 @@ mod tests {
     fn security_setting_in_a_table_is_recognised() {
         let table: Table = "secrets = [\"a\"]\nttl = 1\nallow = \"a\"\nport = 1"
             .parse()
-            .expect("the text must be valid TOML");
+            .expect("the configuration of the test must be valid TOML");
         let mut problems = Problems::default();
         read(Value::Array(vec![table.into()]), &mut problems);
         let guards: Vec<_> =
@@ -311,7 +311,10 @@ mod tests {
         }
         let table = "[[policy]]\nsecrets = [\"a\"]\nttl = 1\n";
         refused(&table.repeat(TABLES_MAX), &[]);
-        refused(&table.repeat(TABLES_MAX + 1), &["policy: at most 100 [[policy]] tables"]);
+        refused(
+            &table.repeat(TABLES_MAX + 1),
+            &["policy: at most 100 [[policy]] tables are allowed"],
+        );
     }
 
     #[test]

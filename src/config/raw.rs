@@ -1,5 +1,5 @@
-//! Step 1 of reading the configuration: collects every setting as a string, from the environment
-//! variables and the configuration file.
+//! Collects every setting as a string, from the environment variables and the configuration file.
+//! This is step 1 of reading the configuration.
 
 use super::aws_extension;
 use super::cleaning::{QUOTED, trimmed, unquoted};
@@ -19,40 +19,39 @@ use std::collections::BTreeMap;
 /// quotes.
 type Text = Result<String, &'static str>;
 
-/// The error message for an environment variable whose value is not UTF-8. Sidekey must not treat
-/// such a variable as unset: if `SIDEKEY_ALLOW` is unset, callers can read every secret.
+/// The error message for an environment variable whose value is not UTF-8. Sidekey must not ignore
+/// such a variable: if it ignored `SIDEKEY_ALLOW`, callers could read every secret.
 const NOT_UTF_8: &str = "the value is not UTF-8";
 
-/// The only environment variable that does not count as unset if its value is empty. If
-/// `SIDEKEY_ALLOW` is unset, callers can read every secret, so an empty value is an error.
+/// The variable whose empty value is an error. All other variables count as unset if they are
+/// empty. If `SIDEKEY_ALLOW` is unset, callers can read every secret.
 const NEVER_UNSET: &str = "SIDEKEY_ALLOW";
 
-/// The settings before they are parsed: strings from the environment variables and the
-/// configuration file.
+/// The settings of the environment variables and the configuration file, before the strings are
+/// parsed.
 pub(super) struct Raw {
     /// The settings that the user has set, in the order in which Sidekey parses them. If two
-    /// strings set the same value, the later string wins.
+    /// strings set the same setting, the later string wins.
     pub(super) texts: Vec<RawText>,
     pub(super) file: Result<File, Mistake>,
     pub(super) unknown: Vec<Unknown>,
-    /// The non-empty environment variables whose names do not begin with `SIDEKEY_`. These are
-    /// variables of AWS, of Lambda and of the user's program. White space and quotes around the
-    /// values are removed, but AWS credentials and tokens keep their quotes.
+    /// The non-empty environment variables whose names do not begin with `SIDEKEY_`. White space
+    /// and quotes around the values are removed, but AWS credentials and tokens keep their quotes.
     pub(super) environment: BTreeMap<String, String>,
 }
 
 pub(super) struct RawText {
-    /// The row that describes the setting in the table of environment variables. A setting in the
-    /// configuration file has the row of the equivalent variable.
+    /// The description of the setting in the table of environment variables. A setting in the
+    /// configuration file has the description of the equivalent variable.
     pub(super) key: &'static Key<Settings>,
     pub(super) text: Text,
-    /// Whether the configuration file contains the text.
+    /// Whether the setting comes from the configuration file.
     pub(super) is_in_file: bool,
 }
 
 impl RawText {
-    /// Returns the name of the setting in messages: the name of the variable, or the place in the
-    /// configuration file.
+    /// Returns the name of the setting in messages: a variable such as `SIDEKEY_TTL`, or a key of
+    /// the configuration file such as `SIDEKEY_CONFIG: ttl`.
     pub(super) fn name(&self) -> String {
         match self.is_in_file {
             true => format!("{CONFIG_FILE}: {}", key_name(self.key.name)),
@@ -61,9 +60,8 @@ impl RawText {
     }
 }
 
-/// Reads the environment variables and the configuration file. A variable overrides the same
-/// setting in the file. A variable of Sidekey overrides the equivalent variable of AWS's Lambda
-/// extension.
+/// Reads the environment variables and the configuration file. Variables of Sidekey override the
+/// file, and both override the variables of AWS's Lambda extension.
 pub(super) fn read(vars: &dyn Vars, host: Host) -> Raw {
     let (own, environment) = variables(vars);
     let file = match own.get(CONFIG_FILE) {
@@ -82,10 +80,7 @@ pub(super) fn read(vars: &dyn Vars, host: Host) -> Raw {
 }
 
 /// Divides the environment variables into two maps: variables whose names begin with `SIDEKEY_`,
-/// and all others. Removes white space around the values, and omits empty variables.
-///
-/// The first map omits the variables that Kubernetes sets for Services, because they are not
-/// settings. The second map omits the variables whose values are not UTF-8.
+/// and all others. Omits empty variables, and variables that Kubernetes sets for Services.
 fn variables(vars: &dyn Vars) -> (BTreeMap<String, Text>, BTreeMap<String, String>) {
     let (mut own, mut others) = (BTreeMap::new(), BTreeMap::new());
     for name in vars.names() {
@@ -105,8 +100,7 @@ fn variables(vars: &dyn Vars) -> (BTreeMap<String, Text>, BTreeMap<String, Strin
 }
 
 /// Returns the value of a variable whose name begins with `SIDEKEY_`, or an error message if the
-/// value is not UTF-8 or is in quotes. Returns `None` if the variable counts as unset, or if
-/// Kubernetes has set the variable for a Service.
+/// value is invalid. Returns `None` if the variable is not a setting, or counts as unset.
 fn own_text(name: &str, value: Option<&str>) -> Option<Text> {
     match value {
         None => Some(Err(NOT_UTF_8)),
@@ -118,7 +112,7 @@ fn own_text(name: &str, value: Option<&str>) -> Option<Text> {
 }
 
 /// Returns the value of a variable whose name does not begin with `SIDEKEY_`, without quotes. AWS
-/// credentials and tokens keep their quotes, which a later step reports as a mistake.
+/// credentials and tokens keep their quotes, so that Sidekey can report these quotes as a mistake.
 fn others_text<'a>(name: &str, value: &'a str) -> &'a str {
     match unquoted(value) {
         Some(inner) if !credentials::VARIABLES.contains(&name) => trimmed(inner),

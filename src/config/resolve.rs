@@ -1,5 +1,5 @@
 //! Parses the table `[resolve.tenant]` of the configuration file. The table says which fields of a
-//! JSON message identify its tenant (customer). A message can then name only secrets of its own
+//! JSON message identify its tenant (customer), so that a message can name only secrets of its
 //! tenant.
 
 use super::file::RESOLVE;
@@ -21,8 +21,7 @@ const BINDINGS_MAX: usize = 16;
 const TABLE_EXPECTED: &str = "the value must be a table with the heading [resolve.tenant]";
 
 /// Parses the table `resolve` of the configuration file, whose only valid key is `tenant`. Any
-/// other key counts as a misspelt security setting, because the user probably meant `tenant`, and
-/// that table restricts access to secrets.
+/// other key counts as a misspelt security setting, because `tenant` restricts access to secrets.
 pub(super) fn read(
     value: Value,
     unknown: &mut Vec<Unknown>,
@@ -89,9 +88,8 @@ fn path(value: &Value) -> Result<Path, String> {
     }
 }
 
-/// Records a mistake for each key of the table `[resolve.tenant]` that is not a placeholder, such
-/// as `{company_name}`, in a pattern of secret names in `conventions`. A misspelt placeholder would
-/// not restrict access to any secret.
+/// Records a mistake for each key of the table `[resolve.tenant]` that is not a placeholder in the
+/// `conventions`. A placeholder, such as `{company_name}`, is a part of a pattern for secret names.
 pub(super) fn check(
     bindings: &[TenantBinding],
     conventions: &Conventions,
@@ -125,7 +123,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn load(text: &str) -> (Vec<String>, Vec<String>) {
-        let mut file: Table = text.parse().expect("the text must be valid TOML");
+        let mut file: Table =
+            text.parse().expect("the configuration of the test must be valid TOML");
         let value = file.remove(RESOLVE).expect("the TOML text must contain the key `resolve`");
         let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
         let bindings = read(value, &mut unknown, &mut mistakes);
@@ -170,23 +169,29 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_reported_at_once() {
-        refused("resolve = 1", &["resolve: the value must be a table"]);
-        refused("[resolve]\ntenant = \"a\"", &["resolve.tenant: the value must be a table"]);
+        refused("resolve = 1", &["resolve: the value must be a table with the heading"]);
+        refused(
+            "[resolve]\ntenant = \"a\"",
+            &["resolve.tenant: the value must be a table with the heading"],
+        );
         refused("[resolve.tenant]\n", &["resolve.tenant: the table is empty"]);
         refused(
             "[resolve]\ntennant = 1\n[resolve.tenant]\ncompany = \"a\"\ncompany_name = \"a.*\"\n\
              project_name = \"a..b\"\nport = \"a\"\nttl = 5\n",
             &[
-                "resolve.tenant.company_name: the path must not contain",
+                "resolve.tenant.company_name: the path must not contain '*'",
                 "resolve.tenant.project_name: expected a key or '*'",
-                "resolve.tenant.ttl: the value must be a string",
+                "resolve.tenant.ttl: the value must be a string: the path of a field in the message",
                 "resolve.tenant.company: no name pattern of the conventions contains {company}; did you mean company_name?",
-                "resolve.tenant.port: no name pattern of the conventions contains {port}; to change",
+                "resolve.tenant.port: no name pattern of the conventions contains {port}; to change the setting port for all secrets",
                 "resolve.tennant: the table [resolve] has no key of this name",
             ],
         );
         let many: String = (0..17).map(|number| format!("p{number} = \"a\"\n")).collect();
-        refused(&format!("[resolve.tenant]\n{many}"), &["resolve.tenant: at most 16"]);
+        refused(
+            &format!("[resolve.tenant]\n{many}"),
+            &["resolve.tenant: at most 16 lines are allowed"],
+        );
     }
 
     proptest! {

@@ -1,8 +1,5 @@
 //! Recognises the environment variables that Kubernetes sets for Services whose names begin with
-//! `sidekey`.
-//!
-//! Kubernetes sets such variables in each pod of the Service's namespace. Their names begin with
-//! `SIDEKEY_`, but they are not settings.
+//! `sidekey`. The variables' names begin with `SIDEKEY_`, but they are not settings of Sidekey.
 //!
 //! Source: the page *Discovering services* of the Kubernetes documentation.
 
@@ -13,10 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 
 /// Returns whether Kubernetes sets a variable with this name and this value for a Service. For
-/// example, for a Service called `sidekey`, Kubernetes sets `SIDEKEY_PORT=tcp://10.96.3.4:9277`.
-///
-/// The name and the value must both have the form that Kubernetes uses. So `SIDEKEY_PORT=2773` is a
-/// setting of Sidekey, but `SIDEKEY_PORT=tcp://10.96.3.4:9277` comes from Kubernetes.
+/// example, `SIDEKEY_PORT=tcp://10.96.3.4:9277` comes from Kubernetes, but `SIDEKEY_PORT=2773` is a
+/// setting of Sidekey.
 pub(super) fn is_service_link(name: &str, value: &str) -> bool {
     let parts: Vec<&str> = name.split('_').collect();
     let is_port_name = |number: &str, protocol: &str| {

@@ -1,4 +1,4 @@
-//! Step 2 of reading the configuration: parses the settings, and finds every mistake.
+//! Parses the settings, and finds every mistake. This is step 2 of reading the configuration.
 
 use super::credentials;
 use super::file::File;
@@ -19,12 +19,11 @@ use crate::tokens::Token;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The parsed values of all settings. If the value of a setting is invalid, the setting has its
-/// default value here.
+/// The parsed values of all settings. A setting with an invalid value has its default value here.
 pub(super) struct Resolved {
     pub(super) settings: Settings,
-    /// The TTL of each secret, and for how long the cache may serve the secret's value after the
-    /// end of the TTL.
+    /// The TTL of each secret, and how long the cache may serve the secret's value after the TTL
+    /// has ended.
     pub(super) policies: Policies,
     pub(super) conventions: Arc<Conventions>,
     /// The check that a message to `/resolve` names only secrets of its own tenant (customer).
@@ -62,8 +61,8 @@ pub(super) fn resolve(raw: Raw, host: Host, problems: &mut Problems) -> Resolved
     }
 }
 
-/// Parses the settings in `texts`. If the value of a setting is invalid, records a mistake, and the
-/// setting keeps its default value.
+/// Parses the settings in `texts`. Records a mistake for each invalid value, and uses the default
+/// value instead.
 pub(super) fn typed<'a>(
     texts: impl Iterator<Item = &'a RawText>,
     mistakes: &mut Mistakes,
@@ -105,8 +104,7 @@ impl Tables {
 }
 
 /// Loads the conventions: the patterns for the names of secrets, and the rules for their values.
-/// Also checks the table `[resolve.tenant]`, because each key of this table must be a placeholder
-/// in a pattern of the conventions.
+/// Also checks that each key of the table `[resolve.tenant]` is a placeholder in such a pattern.
 pub(super) fn load_conventions(
     settings: &Settings,
     tables: &Tables,
@@ -151,8 +149,8 @@ fn check_relations(settings: &Settings, mistakes: &mut Mistakes) {
     }
 }
 
-/// Checks the AWS credentials and the region in `environment`. If these values were invalid, the
-/// agent would start, but every call to AWS would fail.
+/// Checks the AWS credentials and the region in `environment`, because every call to AWS fails if
+/// they are invalid.
 fn check_aws_variables(
     settings: &Settings,
     environment: &BTreeMap<String, String>,
@@ -167,8 +165,8 @@ fn check_aws_variables(
     }
 }
 
-/// Reads additional root certificates for TLS connections to AWS. `AWS_CA_BUNDLE` or
-/// `SSL_CERT_FILE` contains the path of the file with the certificates.
+/// Reads additional root certificates for TLS connections to AWS, from the file whose path is in
+/// `AWS_CA_BUNDLE` or `SSL_CERT_FILE`.
 fn trust(environment: &BTreeMap<String, String>, mistakes: &mut Mistakes) -> Trust {
     let given = ["AWS_CA_BUNDLE", "SSL_CERT_FILE"]
         .into_iter()

@@ -53,7 +53,7 @@ fn all_mistakes_are_reported_at_once_by_name() {
     );
 }
 
-/// The agent must report all mistakes at once. Otherwise a user of Lambda would have to deploy the
+/// The agent reports all mistakes at once. Otherwise a user of Lambda would have to deploy the
 /// function again after each correction.
 #[test]
 fn every_malformed_item_of_a_list_is_reported() {
@@ -165,7 +165,7 @@ fn dialect_follows_from_host_and_variables() {
         &[],
         Host::Standalone,
         Dialect::Agent,
-        "SIDEKEY_DIALECT is auto, which means `agent` outside Lambda",
+        "SIDEKEY_DIALECT is auto, and the default outside Lambda is `agent`",
     );
     let reason = "PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL is set";
     check(&[foreign], Host::Standalone, Dialect::Extension, reason);
@@ -174,13 +174,13 @@ fn dialect_follows_from_host_and_variables() {
         &[empty],
         Host::Standalone,
         Dialect::Agent,
-        "SIDEKEY_DIALECT is auto, which means `agent` outside Lambda",
+        "SIDEKEY_DIALECT is auto, and the default outside Lambda is `agent`",
     );
     check(
         &[],
         Host::Lambda,
         Dialect::Extension,
-        "SIDEKEY_DIALECT is auto, which means `extension` in the Lambda layer",
+        "SIDEKEY_DIALECT is auto, and the default in the Lambda layer is `extension`",
     );
     for (choice, dialect) in [("agent", Dialect::Agent), ("extension", Dialect::Extension)] {
         for host in [Host::Standalone, Host::Lambda] {
@@ -423,7 +423,7 @@ fn compose_files_configure_an_agent_without_mistakes() {
             .collect();
         let Loaded { config, mistakes, warnings } = load_from(&pairs, Host::Standalone);
         assert_eq!(mistakes.to_string(), "");
-        assert_eq!(warnings.len(), 1, "the endpoint must be on another host: {warnings:?}");
+        assert_eq!(warnings.len(), 1, "only the http endpoint must cause a warning: {warnings:?}");
         assert!(config.source.endpoint.is_some() && !config.tokens.is_empty(), "{pairs:?}");
     }
 }

@@ -5,8 +5,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Adds file, line and column to each mistake in one of the `files`. The name of such a mistake is
-/// the name of the file's variable and a path in the file, such as `SIDEKEY_CONFIG: policy[1].ttl`.
+/// Adds file, line and column to the message of each mistake in one of the TOML `files`.
 pub(super) fn add_places(mistakes: &mut Mistakes, files: &[TomlFile]) {
     for mistake in &mut mistakes.0 {
         if let Some(place) = place_of(&mistake.name, files) {
@@ -15,16 +14,16 @@ pub(super) fn add_places(mistakes: &mut Mistakes, files: &[TomlFile]) {
     }
 }
 
-/// Returns the place of the setting `name` as text for the end of a message, such as
-/// ` (sidekey.toml:3:1)`. Returns `None` if the setting is in none of the `files`.
+/// Returns file, line and column of the setting `name` as text for the end of a message, such as `
+/// (sidekey.toml:3:1)`. Returns `None` if the setting is in none of the `files`.
 pub(super) fn place_of(name: &str, files: &[TomlFile]) -> Option<String> {
     let (variable, key) = name.split_once(": ")?;
     let file = files.iter().find(|file| file.variable == variable)?;
     Some(place(&file.path, &file.text, find(&file.text, key)?.start))
 }
 
-/// Returns the place of a byte of a file as text for the end of a message, such as
-/// ` (sidekey.toml:3:1)`. Lines and columns are counted from 1.
+/// Returns file, line and column of a byte as text for the end of a message, such as `
+/// (sidekey.toml:3:1)`. Lines and columns are counted from 1.
 pub(super) fn place(path: &str, text: &str, byte: usize) -> String {
     let before = &text[..text.floor_char_boundary(byte)];
     let line = before.matches('\n').count() + 1;
@@ -32,8 +31,8 @@ pub(super) fn place(path: &str, text: &str, byte: usize) -> String {
     format!(" ({path}:{line}:{column})")
 }
 
-/// Returns the bytes of the setting at `key` in a TOML text, such as `policy[1].ttl`. If only the
-/// beginning of the path exists, returns the bytes of this part.
+/// Returns the position of the setting at the path `key`, such as `policy[1].ttl`, in a TOML text.
+/// If only the beginning of the path exists, returns the position of that part.
 fn find(text: &str, key: &str) -> Option<Range<usize>> {
     let table = DeTable::parse(text).ok()?;
     in_table(table.get_ref(), key)

@@ -7,8 +7,7 @@ use toml::Value;
 
 const VALUE_EXPECTED: &str = "the value must be a string, a number, a boolean or a list of strings";
 
-/// Returns all keys that a setting in the configuration file can have. Each key is the name of an
-/// environment variable in lower case, without `SIDEKEY_`.
+/// Returns all keys that a setting in the configuration file can have, such as `ttl`.
 pub(super) fn keys() -> impl Iterator<Item = String> {
     VARIABLES.iter().map(|variable| key_name(variable.name))
 }
@@ -27,8 +26,8 @@ pub(super) fn variable_name(key: &str) -> String {
     format!("{PREFIX}{}", key.to_ascii_uppercase())
 }
 
-/// The error message for an item of a TOML list that contains a comma or white space. Sidekey would
-/// later split such an item into several items.
+/// The error message for an item of a TOML list that contains a comma or white space. Such an item
+/// would later be split into several items.
 const SEPARATOR_IN_ITEM: &str = "an item of the list contains white space or a comma, which separate items: write each item as a string of its own";
 
 /// Converts a TOML value to the value of the equivalent environment variable. Joins the items of a

@@ -1,4 +1,4 @@
-//! The parsers of settings. Each parser turns a string into a typed value.
+//! The parsers of settings. Each parser converts a string to a typed value.
 
 use super::{size, span};
 use crate::secret::arn::is_region;
@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The beginning of a `SIDEKEY_TOKEN` that is the path of a file with the token, as in
-/// `file:///run/token`.
+/// The beginning of the value of `SIDEKEY_TOKEN`, such as `file:///run/token`, if the token is in a
+/// file.
 pub(super) const FILE_PREFIX: &str = "file://";
 
 pub(super) const SECRETS_MAX: usize = 1000;
@@ -67,9 +67,8 @@ pub(super) fn references(text: &str) -> Result<Vec<Reference>, String> {
     Ok(references)
 }
 
-/// Parses a list of patterns for the names and ARNs of secrets. An empty list is an error with the
-/// message `if_empty`. Otherwise a variable that is empty by accident would allow all secrets,
-/// because an empty [`Scope`] matches every secret.
+/// Parses a list of patterns for the names and ARNs of secrets. Refuses an empty list with the
+/// message `if_empty`, because an empty [`Scope`] would allow every secret.
 pub(super) fn patterns(text: &str, if_empty: &str) -> Result<Scope, String> {
     let scope = Scope::new(list(text)).map_err(|bad| bad.to_string())?;
     if scope.is_open() { Err(if_empty.to_owned()) } else { Ok(scope) }
@@ -122,7 +121,7 @@ pub(super) fn region(text: &str) -> Result<String, String> {
     }
 }
 
-/// Returns the value whose name in `choices` is `text`. If `text` is an unknown name, the error
+/// Returns the value that `choices` contains for the name `text`. If the name is unknown, the error
 /// message lists all names.
 pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     let chosen = choices.iter().find(|(name, _)| *name == text);

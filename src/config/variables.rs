@@ -37,8 +37,7 @@ pub(crate) const CACHE_SIZE_MAX: usize = 100_000;
 /// added in one place.
 ///
 /// Each row has the form `field: Type { name, default, help, parse }`. The function `parse`
-/// converts the variable's string to a `Type`, which is stored in `field` of [`Settings`]. No
-/// Sidekey variable sets the fields under `without_variable`.
+/// converts the variable's string to a `Type`, which is stored in `field` of [`Settings`].
 macro_rules! settings {
     (
         without_variable { $($extra:ident: $extra_type:ty = $initial:expr,)* }
@@ -93,7 +92,7 @@ impl Default for Settings {
     }
 }
 
-/// Prints none of the settings, because one of them is the token.
+/// Prints no settings, because one of the settings is the token.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings").finish_non_exhaustive()

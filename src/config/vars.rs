@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A set of environment variables. In production, these are the variables of the process; a test
-/// can use other variables.
+/// A set of environment variables. The program uses the variables of its process, and tests use
+/// other variables.
 pub trait Vars {
     /// Returns the value of the environment variable `name`. Returns `None` if the variable is
     /// unset or its value is not UTF-8.

@@ -147,7 +147,7 @@ async fn four_bad_references_of_twelve_are_reported() {
     assert_eq!(done.code, Some(1), "{}", done.err);
     assert!(!done.text().contains('\u{1b}'), "no colours without a terminal");
     for line in [
-        "12 references checked, 4 with findings",
+        "12 secrets checked, 4 have problems",
         "This policy allows reading the secrets to which AWS denied access:",
         &format!("        \"{expected}\""),
     ] {
@@ -370,7 +370,7 @@ async fn large_file_needs_little_memory() {
     let path = folder.write("large.json", &format!("{{\"page\":{{\"Items\":[{items}]}}}}"));
     let done = check_in_little_memory(&path, &vars).await;
     assert_eq!((done.code, &*done.err), (Some(0), ""), "{}", done.text());
-    assert!(done.text().contains("1 references checked, 0 with findings"), "{}", done.text());
+    assert!(done.text().contains("1 secrets checked, 0 have problems"), "{}", done.text());
 }
 
 /// Reads 40 texts of 1 MB instead of references, and 40 keys of 1 MB around one reference. The
@@ -386,7 +386,7 @@ async fn long_texts_and_keys_need_little_memory() {
     let path = folder.write("texts.json", &texts.join("\n"));
     let done = check_in_little_memory(&path, &vars).await;
     assert_eq!((done.code, &*done.err), (Some(1), ""), "{}", done.text());
-    assert!(done.text().contains("40 references checked, 40 with findings"), "{}", done.text());
+    assert!(done.text().contains("40 secrets checked, 40 have problems"), "{}", done.text());
 
     let (open, close) = (format!("{{\"{long}\":").repeat(40), "}".repeat(40));
     let path = folder.write("keys.json", &format!("{open}\"openai-api-key/sms\"{close}"));
@@ -404,7 +404,7 @@ async fn very_long_reference_does_not_hide_the_report() {
     let done = check(&["--from-json", "-"], &vars, file.to_string().as_bytes()).await;
     assert_eq!((done.code, &*done.err), (Some(1), ""));
     assert!(done.text().contains("xxx…") && done.text().len() < 10_000, "{}", done.text());
-    assert!(done.text().contains("2 references checked, 1 with findings"), "{}", done.text());
+    assert!(done.text().contains("2 secrets checked, 1 have problems"), "{}", done.text());
 }
 
 /// A settings file given as an argument lists the secrets to check and the settings. The

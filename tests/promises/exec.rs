@@ -219,7 +219,7 @@ async fn unusable_tokens_and_agents_are_explained() {
         ),
         ("SIDEKEY_TOKEN", "not\nthe-token", "SIDEKEY_TOKEN: character 4 is a line break"),
         ("SIDEKEY_TOKEN", "", "SIDEKEY_TOKEN: no token is configured"),
-        ("SIDEKEY_PORT", "0", "SIDEKEY_PORT: with port 0, the agent chooses"),
+        ("SIDEKEY_PORT", "0", "SIDEKEY_PORT: the value 0 makes the agent choose"),
         (
             "SIDEKEY_PORT",
             &*other_port,

@@ -50,7 +50,7 @@ fn log_is_json(log: &str) {
     assert_eq!(start["dialect"], "extension");
     assert_eq!(
         start["dialect_because"],
-        "SIDEKEY_DIALECT is auto, which means `extension` in the Lambda layer"
+        "SIDEKEY_DIALECT is auto, and the default in the Lambda layer is `extension`"
     );
     for line in own {
         assert!(line["level"].is_string() && line["timestamp"].is_string(), "{line}");

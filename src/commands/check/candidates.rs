@@ -10,26 +10,23 @@ use std::rc::Rc;
 /// The maximum number of different names and ARNs of secrets in one run of `sidekey check`.
 pub(super) const REFERENCES_MAX: usize = 10_000;
 
-/// The maximum number of locations that `sidekey check` reports for one secret. A location is the
-/// place of the secret's name in a JSON file, and a file may name a secret many times.
+/// The maximum number of places in JSON files that `sidekey check` reports for one secret.
 const LOCATIONS_MAX: usize = 5;
 
-/// The maximum length, in bytes, of one location in the report. A location, such as `Items[0].key`,
-/// contains keys of the JSON file, and a key may be very long.
+/// The maximum length, in bytes, of a place in a JSON file, such as `Items[0].key`, in the report
+/// of `sidekey check`. The keys of a JSON file may be very long.
 pub(super) const LOCATION_BYTES_MAX: usize = 1024;
 
-/// The maximum length, in bytes, of a reference to a secret that `sidekey check` reads. The longest
-/// name or ARN, with a version and a field, is shorter. Of a longer text, only the beginning is kept
-/// and reported.
+/// The maximum length, in bytes, of a text that may be the name or ARN of a secret. `sidekey check`
+/// keeps only the beginning of a longer text.
 const TEXT_BYTES_MAX: usize = 4096;
 
 /// A string that may be the name or ARN of a secret, and the places where the string was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
-    /// The string, or the beginning of a string that is too long for a reference.
+    /// The string. If the string is too long for the name or ARN of a secret, only its beginning.
     pub(super) text: String,
-    /// Whether the string is too long for a reference to a secret, so that `text` is only its
-    /// beginning.
+    /// Whether `text` is cut off, because the string is too long for the name or ARN of a secret.
     pub(super) is_shortened: bool,
     /// The places of the string in JSON files, such as `Items[0].key`. Empty if the string does not
     /// come from a JSON file.
@@ -45,14 +42,13 @@ impl Candidate {
     }
 }
 
-/// Error: the arguments and the JSON files of `sidekey check` name too many secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "there are more than {REFERENCES_MAX} names of secrets to check; check fewer files at once"
 )]
 pub(super) struct TooMany;
 
-/// The strings from arguments and JSON files that may be names or ARNs of secrets. Each string
+/// The strings that `sidekey check` found, and that may be names or ARNs of secrets. Each string
 /// appears once, in the order in which the strings were found.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
@@ -81,7 +77,7 @@ struct Location {
 #[derive(Debug)]
 struct File {
     name: String,
-    /// The number of JSON values that the file contains, as far as the search has read it.
+    /// The number of JSON values that the search has read from the file so far.
     values: usize,
 }
 
@@ -91,14 +87,14 @@ impl Candidates {
         self.found(text).map(|_| ())
     }
 
-    /// Records that the search for secrets' names now reads the JSON file `name`.
-    /// [`add_from_file`](Self::add_from_file) then adds strings of this file.
+    /// Records that the search begins to read the JSON file `name`. Strings that are added later
+    /// belong to this file.
     pub(super) fn begin_file(&mut self, name: &str) {
         self.files.push(File { name: name.to_owned(), values: 0 });
     }
 
-    /// Records that the search for secrets' names now reads the next JSON value of the current
-    /// file. A file may contain several JSON values, one after another.
+    /// Records that the search begins to read the next JSON value of a file. A file may contain
+    /// several JSON values, one after another.
     pub(super) fn begin_value(&mut self) {
         if let Some(file) = self.files.last_mut() {
             file.values += 1;
@@ -150,9 +146,9 @@ impl Candidates {
     }
 }
 
-/// Formats a location in a JSON file for the report, such as `a.json: [2].Items[0].key`. Omits the
-/// file name if there is only one file, and omits the number `[2]` of the JSON value if the file
-/// contains only one value.
+/// Formats a place in a JSON file for the report, such as `a.json: [2].Items[0].key`. Omits the
+/// file name if there is only one file, and the number `[2]` of the JSON value if the file has only
+/// one JSON value.
 fn displayed(Location { file, value, path }: &Location, files: &[File]) -> String {
     let mut text = String::new();
     let Some(File { name, values }) = files.get(*file) else { return path.clone() };
@@ -173,8 +169,8 @@ fn shortened(location: &str) -> String {
     }
 }
 
-/// Returns whether `text` is the name or ARN of a secret, and this name matches a pattern for names
-/// in `conventions`.
+/// Returns whether `text` is the name or ARN of a secret whose name matches one of the
+/// `conventions`. A convention has a pattern for secret names.
 pub(super) fn has_convention(text: &str, conventions: &Conventions) -> bool {
     let Ok(Reference { id, .. }) = Reference::parse(text) else { return false };
     match &id {
@@ -233,7 +229,9 @@ mod tests {
         for text in
             [&*longest, &format!("{longest}f"), &format!("{longest}{}", "\u{e9}".repeat(9_999))]
         {
-            candidates.add_from_file(text, "a").expect("three names must be allowed");
+            candidates
+                .add_from_file(text, "a")
+                .expect("the limit must allow three names of secrets");
         }
         let all = candidates.into_all();
         assert!(all[0].text == longest && all[0].reference().is_ok());
@@ -247,7 +245,9 @@ mod tests {
     fn number_of_references_is_limited() {
         let mut candidates = Candidates::default();
         for number in 0..REFERENCES_MAX {
-            candidates.add(&number.to_string()).expect("the limit must allow this number of names");
+            candidates
+                .add(&number.to_string())
+                .expect("the limit must allow the maximum number of names");
         }
         assert_eq!(candidates.add("0"), Ok(()));
         assert_eq!(candidates.add("one more"), Err(TooMany));

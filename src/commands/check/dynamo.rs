@@ -11,8 +11,7 @@ pub(super) enum Type {
     Text,
     /// A boolean or null. DynamoDB writes such a value as a JSON boolean.
     Flag,
-    /// A map. DynamoDB writes a map as a JSON object, whose keys are attribute names and not types,
-    /// even if an attribute is named `S`.
+    /// A map. DynamoDB writes a map as a JSON object from attribute names to typed values.
     Map,
     /// A list or a set. DynamoDB writes such a value as a JSON array.
     List,

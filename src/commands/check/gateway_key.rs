@@ -5,8 +5,7 @@ use crate::secret::json_text::parsed;
 use crate::secret::version::Content;
 use serde_json::Value;
 
-/// The length, in characters, of an API key that Amazon API Gateway generates. Users may also
-/// choose API keys of other lengths.
+/// The length, in characters, of an API key that Amazon API Gateway generates.
 const MADE_CHARS: usize = 40;
 
 /// The minimum length, in characters, of an API key that a user chooses for Amazon API Gateway.
@@ -19,24 +18,21 @@ const GIVEN_CHARS_MIN: usize = 20;
 /// Source: `value` of `CreateApiKey` in AWS's API Gateway reference (20 to 128).
 const GIVEN_CHARS_MAX: usize = 128;
 
-/// If the name of a secret's field contains one of these strings, the field may contain an API key
-/// of Amazon API Gateway. Case and separators are ignored, so `X-Api-Key` contains `xapikey`.
+/// Parts of field names, such as `X-Api-Key`, that suggest an API key of Amazon API Gateway. Case
+/// and separators are ignored.
 const NAMES: [&str; 3] = ["apigateway", "apigw", "xapikey"];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum GatewayKey {
-    /// The full value of the secret is the API key.
+    /// The full value of the secret is an API key of Amazon API Gateway.
     Value,
-    /// The secret's field with this name contains the API key.
+    /// The secret's field with this name contains an API key of Amazon API Gateway.
     Field(String),
 }
 
-/// Returns where a secret contains an API key of Amazon API Gateway. Returns `None` if nothing
-/// looks like such a key.
-///
-/// The value of a field may be an API key if the field's name suggests this, such as `x-api-key`. A
-/// value without fields is probably an API key if it consists of 40 letters and digits in mixed
-/// case, and is not a hexadecimal hash.
+/// Returns where a secret's value seems to contain an API key of Amazon API Gateway. A field name
+/// such as `x-api-key`, or a full value of 40 letters and digits in mixed case, suggests such a
+/// key.
 pub(super) fn find(content: &Content) -> Option<GatewayKey> {
     let Content::Text(text) = content else { return None };
     let text = str::from_utf8(text.expose()).ok()?;
@@ -49,9 +45,8 @@ pub(super) fn find(content: &Content) -> Option<GatewayKey> {
     }
 }
 
-/// Searches a JSON value for an API key of Amazon API Gateway, and returns the name of the field
-/// that contains the API key. `name` is the innermost field around `value` whose name suggests an
-/// API key.
+/// Returns the name of a field in `value` that seems to contain an API key of Amazon API Gateway.
+/// `name` is the nearest field around `value` whose name suggests such a key.
 fn field(value: &Value, name: Option<&str>) -> Option<String> {
     match value {
         Value::String(text) => name.filter(|_| may_be_key(text)).map(str::to_owned),
@@ -78,8 +73,8 @@ fn is_generated(text: &str) -> bool {
         && !text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Returns whether the value of a field may be an API key of Amazon API Gateway. URLs are not API
-/// keys. A value without a digit, such as `YOUR-API-KEY-GOES-HERE`, is only a dummy value.
+/// Returns whether the value of a field may be an API key of Amazon API Gateway. URLs, and dummy
+/// values such as `YOUR-API-KEY-GOES-HERE`, are not API keys.
 fn may_be_key(text: &str) -> bool {
     (GIVEN_CHARS_MIN..=GIVEN_CHARS_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_graphic())

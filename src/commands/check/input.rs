@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 
-/// In a folder, `sidekey check` reads only the files whose names end with one of these strings.
+/// The ends of the names of JSON files. In a folder, `sidekey check` reads only these files.
 const ENDS: [&str; 6] = [".json", ".json.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"];
 
 /// Returns the JSON files at `path`: the file itself, or for a folder, the JSON files in this
@@ -55,8 +55,8 @@ pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     }
 }
 
-/// Returns a stream of plain text. Decompresses the input if its first bytes are those of gzip.
-/// Skips the byte order mark with which some editors begin a UTF-8 file.
+/// Returns the input as a stream of plain text. Decompresses gzip, and skips the byte order mark at
+/// the beginning of a UTF-8 file.
 fn decoded(mut stream: impl Read + 'static) -> io::Result<Box<dyn Read>> {
     let mut head = Vec::new();
     (&mut stream).take(3).read_to_end(&mut head)?;
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn truncated_compressed_file_is_an_error() {
-        let bytes = gzip("a long text that is cut off");
+        let bytes = gzip(r#"{"a":"b","c":"d","e":"f"}"#);
         assert!(
             decoded(Cursor::new(bytes[..20].to_vec()))
                 .expect("the head is complete")

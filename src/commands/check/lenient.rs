@@ -1,29 +1,26 @@
-//! Replaces lone UTF-16 surrogates in the text of a JSON file, before the JSON parser reads the
-//! text.
+//! Replaces lone UTF-16 surrogates, such as `\ud83d`, in a JSON text, because the JSON parser
+//! refuses them.
 //!
-//! JSON may write an emoji as a UTF-16 surrogate pair, such as `\ud83d\ude00`. A program that
-//! shortens a text may cut between the high and the low surrogate. The JSON parser refuses a lone
-//! surrogate, such as `\ud83d`, so this module replaces it.
+//! A program that shortens a text may cut an emoji, such as `\ud83d\ude00`, into two halves. Each
+//! half is a lone surrogate.
 
 use std::io::{self, BufRead, BufReader, Read};
 
-/// The maximum length of one string in a JSON file, in bytes. The limit exists because the parser
-/// keeps a string in memory. The longest string that AWS sends is the body of a Lambda event, with
-/// 6 MB.
+/// The maximum length of one string in a JSON file, in bytes, because the parser keeps a string in
+/// memory. The longest string that AWS sends, the body of a Lambda event, has 6 MB.
 const STRING_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// The JSON escape of U+FFFD, the replacement character of Unicode. This escape and the
-/// escape of a lone surrogate both have six bytes. So the replacement does not change the line and
-/// column numbers in error messages.
+/// The JSON escape of U+FFFD, the replacement character of Unicode. The escape is as long as the
+/// escape that it replaces, so line and column numbers in error messages stay correct.
 const REPLACEMENT: &[u8] = b"\\ufffd";
 
-/// A stream of JSON text. It replaces each lone UTF-16 surrogate, such as `\ud83d`, by the
-/// replacement character `\ufffd`.
+/// A stream of JSON text in which the escape `\ufffd` replaces each lone UTF-16 surrogate, such as
+/// `\ud83d`.
 #[derive(Debug)]
 pub(super) struct Lenient<R> {
     inner: BufReader<R>,
     prepared: Vec<u8>,
-    /// The number of bytes of the buffer `prepared` that the parser has already read.
+    /// The number of bytes in the buffer `prepared` that the parser has already read.
     taken: usize,
     text: Text,
 }
@@ -67,27 +64,26 @@ impl<R: Read> Read for Lenient<R> {
     }
 }
 
-/// The state of the scan through the JSON text: whether the scan is inside a string, and the bytes
-/// of an unfinished escape.
+/// The state of the scan through a JSON text: whether the scan is inside a string, and the bytes of
+/// an unfinished escape such as `\ud8`.
 #[derive(Debug, Default)]
 struct Text {
     is_in_string: bool,
-    /// The number of bytes of the current JSON string so far. Between two strings, the length of
-    /// the previous string.
+    /// The length, in bytes, of the current JSON string so far.
     string_bytes: usize,
-    /// The bytes since a backslash, if these bytes may begin a UTF-16 surrogate pair such as
-    /// `\ud83d\ude00`. At most 12 bytes, the length of such a pair.
+    /// The bytes of a JSON escape so far, beginning with the backslash. At most 12 bytes, the
+    /// length of a UTF-16 surrogate pair such as `\ud83d\ude00`.
     held: Vec<u8>,
 }
 
-/// What the scan does with the bytes since a backslash, such as `\ud83d`.
+/// What the scan does with a JSON escape, such as `\ud83d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Decision {
-    /// Wait for the next byte, because the escape may be incomplete.
+    /// Wait for the next byte of the JSON text, because the escape may be incomplete.
     Wait,
-    /// Keep this number of bytes of the escape unchanged, because they form a complete character.
+    /// Keep this many bytes of the JSON text, because they form a complete escape.
     Keep(usize),
-    /// Replace the first escape, because it is a lone UTF-16 surrogate.
+    /// Replace the JSON escape, because it is a lone UTF-16 surrogate.
     Replace,
 }
 
@@ -122,8 +118,8 @@ impl Text {
     }
 }
 
-/// Decides whether to keep or replace an escape. `held` contains the bytes of the JSON text since
-/// the backslash with which the escape begins.
+/// Decides whether to keep or replace a JSON escape, such as `\ud83d`. `held` contains the bytes
+/// from the backslash on.
 fn decide(held: &[u8]) -> Decision {
     match held {
         [_] => Decision::Wait,
@@ -159,7 +155,7 @@ enum Unit {
     /// A low surrogate: the second code unit of a UTF-16 surrogate pair.
     Low,
     /// A code unit that is a complete character. A malformed escape counts as complete too, because
-    /// the JSON parser reports it.
+    /// the JSON parser reports the mistake.
     Complete,
 }
 
@@ -182,7 +178,7 @@ mod tests {
     fn prepared(text: &str) -> String {
         let mut prepared = String::new();
         let read = Lenient::new(text.as_bytes()).read_to_string(&mut prepared);
-        read.expect("no string of the test may be too long");
+        read.expect("each JSON string in the test must be short enough");
         prepared
     }
 

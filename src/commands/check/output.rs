@@ -15,8 +15,7 @@ pub(super) struct Checked {
     /// The URL of the fake Secrets Manager from which the secrets were read. `None` if the secrets
     /// were read from AWS or from a configured endpoint.
     pub(super) fake: Option<String>,
-    /// One error message for each file that `sidekey check` could not search for secret names. The
-    /// files are in a folder that the user gave.
+    /// One error message for each file that `sidekey check` could not search for secret names.
     pub(super) unsearched: Vec<String>,
 }
 
@@ -54,7 +53,7 @@ pub(super) fn as_text(checked: &Checked) -> String {
     let heads = ["STATE", "REFERENCE", "KIND", "AGE", "ROTATION", "FINDINGS"];
     let mut text = fitted(&table(&heads, &rows));
     let with_findings = with_findings(reports);
-    text += &format!("\n{} references checked, {with_findings} with findings\n", reports.len());
+    text += &format!("\n{} secrets checked, {with_findings} have problems\n", reports.len());
     if !unsearched.is_empty() {
         text += &format!("{} files could not be searched\n", unsearched.len());
     }
@@ -72,8 +71,8 @@ pub(super) fn as_text(checked: &Checked) -> String {
     text
 }
 
-/// Returns the rows of the output table for one secret. The first row contains the secret and its
-/// first problem. Each further problem has its own row.
+/// Returns the rows of the output table for one secret: one row for each problem, or a single row
+/// if the secret has no problem.
 fn rows(report: &Report) -> Vec<Vec<String>> {
     let state = match (report.ok, report.readable) {
         (true, _) => "ok",
@@ -102,8 +101,8 @@ fn finding_text(finding: &Finding) -> String {
     Printable(&format!("{}: {}", finding.code, finding.message)).to_string()
 }
 
-/// Returns the name or ARN of the secret. If the JSON file contains an empty string instead of a
-/// name, returns the location of this string, so that the user can find the mistake.
+/// Returns the name or ARN of the secret. If the name is empty, returns the place of the empty
+/// string in the JSON file, so that the user can find the mistake.
 fn reference_or_location(report: &Report) -> String {
     match (report.reference.is_empty(), report.locations.first()) {
         (true, Some(location)) => Printable(&format!("(at {location})")).to_string(),

@@ -20,8 +20,8 @@ pub(super) struct Read {
     pub(super) rotation: Option<Rotation>,
 }
 
-/// Reads every secret in a task of its own, and calls `on_read` after each secret. If a task
-/// panics, its secret is missing in the result.
+/// Reads all secrets concurrently, and calls `on_read` after each secret. If the task that reads a
+/// secret panics, the secret is missing in the result.
 pub(super) async fn read_all(
     source: Arc<Aws>,
     keys: Vec<Key>,
@@ -49,7 +49,7 @@ pub(super) async fn read_all(
     all
 }
 
-/// Returns the error that `sidekey check` reports for a secret if the task that read the secret
+/// Returns the error that `sidekey check` reports for a secret if the code that reads the secret
 /// panicked.
 pub(super) fn panicked() -> FetchError {
     let message = "reading the secret failed inside Sidekey; report this as a bug";

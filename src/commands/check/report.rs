@@ -62,8 +62,8 @@ pub(super) struct Report {
 pub(super) enum Rotation {
     On,
     Off,
-    /// It is unknown whether Secrets Manager rotates the secret, because the secret was not read,
-    /// or because AWS denies `secretsmanager:DescribeSecret`.
+    /// Sidekey cannot know whether Secrets Manager rotates the secret, because the secret was not
+    /// read, or because AWS denies `secretsmanager:DescribeSecret`.
     Unknown,
 }
 
@@ -219,8 +219,8 @@ fn problem_finding(problem: Problem) -> Finding {
     }
 }
 
-/// Returns the kind of a secret, such as `whatsapp-twilio`, which Sidekey derives from the secret's
-/// name or ARN. Returns `None` if the name matches no naming convention.
+/// Returns the kind of a secret, such as `whatsapp-twilio`, to which the secret's name or ARN
+/// belongs. Returns `None` if the name matches no naming convention.
 fn expected_kind<'a>(id: &SecretId, conventions: &'a Conventions) -> Option<&'a str> {
     let convention = match id {
         SecretId::Name(name) | SecretId::Parameter(name) => conventions.of_name(name),
@@ -257,14 +257,13 @@ fn rfc3339(time: SystemTime) -> Option<String> {
     OffsetDateTime::from(time).format(&Rfc3339).ok()
 }
 
-/// Finds the id of the user's AWS account in the responses of AWS. Returns `None` if no response
-/// contains the id.
-///
-/// The ARN of a secret contains the id if the secret was requested by name, because such a secret
-/// is in the user's account. An AccessDenied error contains the id in the ARN of the caller.
+/// Finds the id of the user's AWS account in the responses of AWS to the reads of secrets. Returns
+/// `None` if no response contains the id.
 pub(super) fn account<'a>(
     reads: impl IntoIterator<Item = (&'a SecretId, &'a Read)>,
 ) -> Option<String> {
+    // A secret that was requested by name is in the user's own account. A secret that was requested
+    // by ARN may be in another account.
     reads.into_iter().find_map(|(id, read)| match (id, &read.version) {
         (SecretId::Name(_) | SecretId::Parameter(_), Ok(version)) => {
             let account = Arn::parse(&version.arn).ok()?.account().to_owned();
@@ -278,7 +277,7 @@ pub(super) fn account<'a>(
     })
 }
 
-/// Returns the AWS account id of the caller in an error message of AWS. Such a message contains the
+/// Finds the AWS account id of the caller in an error message of AWS. Such a message contains the
 /// ARN of the caller, for example `arn:aws:sts::123456789012:assumed-role/…`.
 fn account_of_caller(message: &str) -> Option<String> {
     let at = [":sts::", ":iam::"]
@@ -340,7 +339,7 @@ mod tests {
             report.findings.iter().map(|one| (&*one.code, one.field.as_deref())).collect();
         assert_eq!(findings, expected, "{text}");
         assert_eq!((report.kind.as_deref(), report.ok), (kind, expected.is_empty()), "{text}");
-        let json = serde_json::to_string(&report).expect("a report must be serializable");
+        let json = serde_json::to_string(&report).expect("a report must be serializable as JSON");
         assert!(!json.contains("hunter"), "{text}");
     }
 
@@ -397,8 +396,8 @@ mod tests {
         let report = reported("app/db", Some(&denied), false);
         let finding = &report.findings[0];
         assert_eq!(finding.permission, Some("secretsmanager:GetSecretValue"));
-        let grant =
-            serde_json::to_value(&finding.grant).expect("a policy document must be serializable");
+        let grant = serde_json::to_value(&finding.grant)
+            .expect("an IAM policy must be serializable as JSON");
         let expected = "arn:aws:secretsmanager:eu-north-1:*:secret:app/db-??????";
         assert_eq!(grant["Statement"][0]["Resource"], serde_json::json!([expected]));
 

@@ -1,12 +1,10 @@
-//! Searches a JSON file for strings that may be names or ARNs of secrets. This module has no side
-//! effects.
+//! Searches a JSON file for names and ARNs of secrets. This module has no side effects.
 //!
-//! The search finds two kinds of strings. First, strings at a path that the setting
-//! `SIDEKEY_RESOLVE_PATHS` lists, such as `ai_config.key`. Such a path may begin at any object of
-//! the file. Second, names and ARNs that match a pattern for secret names.
+//! The search finds strings at the paths in `SIDEKEY_RESOLVE_PATHS`, such as `ai_config.key`, and
+//! strings that match a pattern for secret names.
 //!
-//! The search reads the file as a stream, and keeps only the strings that it finds. The parsed file
-//! would need many times more memory than the size of the file.
+//! The search reads the file as a stream. The parsed file would need many times more memory than
+//! the size of the file.
 
 mod node;
 
@@ -18,8 +16,8 @@ use node::Walk;
 use serde_json::error::Category;
 use std::io::Read;
 
-/// Error: a JSON file cannot be searched. The error messages quote nothing from the file, because
-/// the file may contain secrets.
+/// The reason why a JSON file cannot be searched. The error messages quote nothing from the file,
+/// because the file may contain secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SearchError {
     #[error("the file is not JSON: there is an error at line {line}, column {column}")]
@@ -34,8 +32,8 @@ pub(super) enum SearchError {
     TooMany(#[from] TooMany),
 }
 
-/// Adds the strings of a JSON file that may be names or ARNs of secrets to `candidates`. The file
-/// contains one JSON value, or several values one after another, such as JSON lines.
+/// Adds the names and ARNs of secrets in a JSON file to `candidates`. The file contains one JSON
+/// value, or several values one after another, such as JSON lines.
 pub(super) fn search(
     file: impl Read,
     name: &str,

@@ -28,8 +28,8 @@ pub(super) struct Secrets {
 struct File {
     path: PathBuf,
     format: Format,
-    /// The modification time and the size of the secrets file at the last read. If they differ
-    /// later, the file has changed.
+    /// The modification time of the secrets file, and its size in bytes, at the last read. If they
+    /// differ later, the file has changed.
     stamp: Option<(SystemTime, u64)>,
 }
 

@@ -9,11 +9,11 @@ use hyper::header::{ETAG, HeaderValue};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The pause between two checks of the secrets file, and of the secrets that Sidekey serves.
+/// The pause between two checks for changes of the secrets file.
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Copies each change of the secrets file to the fake Secrets Manager, and prints a line when
-/// Sidekey serves the new version of a secret. The user sees how fast a change reaches readers.
+/// Sidekey serves the new version of a secret.
 ///
 /// Runs until a read fails or the caller drops the future.
 pub(super) async fn run(
@@ -62,6 +62,11 @@ pub(super) async fn run(
 
 fn new_version_line(name: &str, version: &HeaderValue, after: Option<Duration>) -> String {
     let version = version.to_str().unwrap_or_default().trim_matches('"').to_owned();
-    let after = after.map(|after| format!(", {:.1} s after the file changed", after.as_secs_f64()));
-    format!("Sidekey now serves a new version of {name}: {version}{}\n", after.unwrap_or_default())
+    match after.map(|after| after.as_secs_f64()) {
+        Some(seconds) => format!(
+            "Sidekey now serves a new version of {name}: {version}, {seconds:.1} s after the file \
+             changed\n"
+        ),
+        None => format!("Sidekey now serves a new version of {name}: {version}\n"),
+    }
 }

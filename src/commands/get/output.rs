@@ -97,7 +97,7 @@ impl Output<'_> {
             value_base64: value_base64.filter(|_| self.has_value),
         };
         let mut json = serde_json::to_vec(&output)
-            .expect("a struct of strings and lists must be serializable");
+            .expect("the metadata of a secret must be serializable as JSON");
         json.push(b'\n');
         Ok(SecretValue::new(json))
     }

@@ -7,11 +7,9 @@ use crate::secret::service::Service;
 
 /// The end of an ARN pattern for a secret whose name is known. Secrets Manager appends a hyphen and
 /// six random characters to the name, and `?` matches one character.
-///
-/// The pattern `-*` would also match other secrets: `app-*` matches the secret `app-test`.
 pub(super) const SUFFIX: &str = "-??????";
 
-/// The partition, region and account for the ARNs of secrets that the user gives by name. Each part
+/// The partition, region and account in the ARNs of secrets that the user gives by name. Each part
 /// is a plain value, or a template expression such as `${AWS::Region}`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Location {
@@ -44,7 +42,7 @@ pub(in crate::commands) enum BadTarget {
     )]
     TooLong,
     #[error(
-        "this is not the ARN of a secret; write arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:PATTERN"
+        "the text is not the ARN of a secret; write arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:PATTERN"
     )]
     Arn,
     #[error("the region of this secret is unknown; use --region, or set AWS_REGION")]
@@ -56,11 +54,8 @@ pub(in crate::commands) enum BadTarget {
     NoAccount,
 }
 
-/// Returns the ARN pattern for a secret's name, for its ARN, or for a pattern of names.
-///
-/// A pattern of names is written as in the setting `SIDEKEY_ALLOW`: `*` matches any characters
-/// except `/`. In IAM, `*` matches `/` too, so the ARN pattern may match more secrets than the
-/// pattern of names.
+/// Returns the ARN pattern of IAM for a secret's name, for its ARN, or for a pattern of names as in
+/// `SIDEKEY_ALLOW`. In IAM, `*` also matches `/`, so the ARN pattern may match more secrets.
 pub(super) fn arn_pattern(text: &str, location: &Location) -> Result<String, BadTarget> {
     let without_field = text.split_once('#').map_or(text, |(id, _)| id);
     if without_field.contains(['*', '?', '[']) {
@@ -75,11 +70,8 @@ pub(super) fn arn_pattern(text: &str, location: &Location) -> Result<String, Bad
 }
 
 /// Returns a warning if the user probably gave an ARN without its random suffix, such as
-/// `…:secret:app/backup-worker`. Sidekey then takes the last word, here `worker`, for the suffix
-/// that Secrets Manager adds.
-///
-/// The function warns if the last six characters are lower-case letters after a hyphen. A random
-/// suffix hardly ever consists only of lower-case letters.
+/// `…:secret:app/backup-worker`. The end `worker` looks like such a suffix, but a random suffix
+/// hardly ever consists only of lower-case letters.
 pub(super) fn suffix_warning(text: &str) -> Option<String> {
     let SecretId::Arn(arn) = Reference::parse(text).ok()?.id else { return None };
     if is_parameter(&arn) {
@@ -145,7 +137,7 @@ fn of_pattern(pattern: &str, location: &Location) -> Result<String, BadTarget> {
 }
 
 /// Returns the part of an ARN pattern that matches the secret's name. Returns `None` if the pattern
-/// cannot match the ARN of any secret.
+/// matches no ARN of a secret.
 fn name_part(pattern: &str) -> Option<&str> {
     const WORD: &str = "abcdefghijklmnopqrstuvwxyz-";
     let parts: Vec<&str> = pattern.splitn(7, ':').collect();
@@ -165,8 +157,8 @@ fn consists_of(part: &str, letters: &str) -> bool {
         && part.chars().all(|c| "*?".contains(c) || c.is_ascii_digit() || letters.contains(c))
 }
 
-/// Returns whether the end of a name pattern already matches the random suffix of an ARN, such as
-/// `*` or `-AbC1??`. Otherwise, the caller appends wildcards for the suffix.
+/// Returns whether the end of a name pattern, such as `*` or `-AbC1??`, matches the random suffix
+/// that Secrets Manager appends to a name.
 fn may_end_in_suffix(name: &str) -> bool {
     name.ends_with('*')
         || name.rsplit_once('-').is_some_and(|(_, end)| {

@@ -1,5 +1,5 @@
-//! The least-privilege policy: its statements, and the formats in which `sidekey policy` writes the
-//! policy.
+//! The least-privilege policy, an IAM policy that allows only reading the given secrets: its
+//! statements, and the formats in which `sidekey policy` writes them.
 
 use super::iam_glob::covers;
 use super::key_arn::KeyArn;
@@ -13,8 +13,8 @@ pub(super) const BATCH: &str = "secretsmanager:BatchGetSecretValue";
 /// The IAM action for decrypting secrets that are encrypted with a customer's own KMS key.
 pub(super) const DECRYPT: &str = "kms:Decrypt";
 
-/// The IAM condition key that restricts through which AWS services a role may use a KMS key. The
-/// policies that Sidekey writes allow only Secrets Manager.
+/// The IAM condition key that restricts through which AWS services a role may use a KMS key.
+/// Sidekey's policies allow the use only through Secrets Manager.
 pub(super) const VIA_SERVICE: &str = "kms:ViaService";
 
 /// The maximum total length of all inline policies of an IAM role, in characters without white
@@ -43,7 +43,7 @@ pub(super) struct Statement {
     pub(super) sid: String,
     pub(super) action: &'static str,
     pub(super) resources: Vec<String>,
-    /// The services through which the role may use the KMS keys, as values of `kms:ViaService`.
+    /// The AWS services through which the role may use the KMS keys, as values of `kms:ViaService`.
     /// Empty if the action is not `kms:Decrypt`.
     pub(super) via_services: Vec<String>,
 }
@@ -146,16 +146,12 @@ impl Document {
     /// Returns the policy as JSON, in the form that `aws iam create-policy --policy-document`
     /// accepts.
     pub(in crate::commands) fn json(&self) -> String {
-        serde_json::to_string_pretty(self)
-            .expect("a struct of strings and lists must be serializable")
+        serde_json::to_string_pretty(self).expect("an IAM policy must be serializable as JSON")
             + "\n"
     }
 
-    /// Returns a warning if the policy is longer than IAM allows.
-    ///
-    /// `expressions` are template expressions, such as `${AWS::Region}`, each with an example
-    /// value. The real values are unknown until deployment, so the function counts the example
-    /// values instead.
+    /// Returns a warning if the policy is longer than IAM allows. `expressions` contains template
+    /// expressions, such as `${AWS::Region}`, each with an example value of the usual length.
     pub(super) fn size_warning(&self, expressions: &[(String, &str)]) -> Option<String> {
         let mut text = self.json();
         for (expression, sample) in expressions {
@@ -249,7 +245,7 @@ mod tests {
     fn key(region: &str) -> KeyArn {
         format!("arn:aws:kms:{region}:123456789012:key/1")
             .parse()
-            .expect("the ARN must be the ARN of a KMS key")
+            .expect("the test must use a valid ARN of a KMS key")
     }
 
     #[track_caller]

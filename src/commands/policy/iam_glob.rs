@@ -1,16 +1,14 @@
 //! Compares resource and action patterns of IAM. In these patterns, `*` matches any string,
 //! including `/`, and `?` matches any one character.
 //!
-//! The comparison is case-sensitive, like the resources of IAM. IAM ignores the case of actions, so
-//! a caller that compares actions must pass them in lower case.
+//! The comparison is case-sensitive. IAM ignores the case of actions, so callers must pass actions
+//! in lower case.
 //!
 //! Source: AWS's page *IAM JSON policy elements: Resource* in the IAM user guide.
 
-/// Returns whether the pattern `wide` matches every string that the pattern `narrow` matches.
-///
-/// The result `true` is always right. The result `false` is wrong for a few unusual pairs, such as
-/// `?*a` and `*aa`. For such a pair, Sidekey may report a granted permission as missing, but it
-/// never reports a missing permission as granted.
+/// Returns whether the pattern `wide` matches every string that the pattern `narrow` matches. The
+/// result `true` is always right, but `false` is wrong for a few unusual pairs, such as `?*a` and
+/// `*aa`.
 pub(super) fn covers(wide: &str, narrow: &str) -> bool {
     let (wide, narrow) = (ordered(wide), ordered(narrow));
     let (mut at_wide, mut at_narrow) = (0, 0);

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct KeyArn {
-    /// The AWS region of the KMS key. It is the first field of the struct, so that the derived
-    /// order sorts keys by region.
+    /// The AWS region of the KMS key. This field is the first, so that the derived order sorts keys
+    /// by region.
     pub(super) region: String,
     text: String,
 }
@@ -14,10 +14,10 @@ pub(super) struct KeyArn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadKey {
     #[error(
-        "this is an alias of a KMS key, which has no effect in a policy; use the key's ARN from `aws kms describe-key`"
+        "the value is an alias of a KMS key, which has no effect in a policy; use the key's ARN from `aws kms describe-key`"
     )]
     Alias,
-    #[error("this is not the ARN of a KMS key; write arn:PARTITION:kms:REGION:ACCOUNT:key/ID")]
+    #[error("the value is not the ARN of a KMS key; write arn:PARTITION:kms:REGION:ACCOUNT:key/ID")]
     NotAKey,
 }
 
@@ -26,14 +26,12 @@ impl KeyArn {
         &self.text
     }
 
-    /// Returns the names of Secrets Manager, such as `secretsmanager.eu-north-1.amazonaws.com`, for
-    /// the IAM condition key `kms:ViaService`. A policy with this condition lets only Secrets
-    /// Manager use the KMS key.
+    /// Returns the values of the IAM condition key `kms:ViaService` that stand for Secrets Manager,
+    /// such as `secretsmanager.eu-north-1.amazonaws.com`. A policy with this condition lets only
+    /// Secrets Manager use the KMS key.
     ///
-    /// A KMS key decrypts only secrets of its own region, so the names contain this region.
-    ///
-    /// Outside the partition `aws`, there are two names. AWS's documentation of KMS uses
-    /// `amazonaws.com` in some sections, and the partition's own domain in others.
+    /// Outside the partition `aws`, returns two values, because AWS's documentation uses two
+    /// domains.
     ///
     /// Source: `kms:ViaService` in AWS's KMS developer guide, and the domains of AWS's partitions.
     pub(super) fn via_services(&self) -> Vec<String> {
@@ -102,7 +100,7 @@ mod tests {
                 &["secretsmanager.us-gov-west-1.amazonaws.com"],
             ),
         ] {
-            let key: KeyArn = text.parse().expect("the ARN must be the ARN of a KMS key");
+            let key: KeyArn = text.parse().expect("the test must use a valid ARN of a KMS key");
             assert_eq!(key.via_services(), expected);
         }
     }

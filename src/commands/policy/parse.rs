@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 /// The maximum number of layers around a policy that the parser removes. For example, the AWS CLI
-/// prints a policy as a JSON string, or as percent-encoded text, inside a larger JSON object.
+/// prints a policy as a JSON string inside a larger JSON object.
 const WRAPPINGS_MAX: usize = 6;
 
 /// A statement of the policy that `sidekey policy --verify` checks.
@@ -23,10 +23,10 @@ pub(super) struct ParsedStatement {
 /// The actions, or the resources, to which a policy statement applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Selection {
-    /// The statement has `Action` or `Resource`: the statement applies to everything that matches
-    /// one of these patterns.
+    /// The patterns of `Action` or `Resource`. The statement applies to everything that matches one
+    /// of these patterns.
     Only(Vec<String>),
-    /// The statement has `NotAction` or `NotResource`: the statement applies to everything that
+    /// The patterns of `NotAction` or `NotResource`. The statement applies to everything that
     /// matches none of these patterns.
     AllBut(Vec<String>),
 }
@@ -61,8 +61,8 @@ pub(super) enum BadPolicy {
     },
 }
 
-/// Returns how an error message names a policy statement: `the statement ReadSecrets` for the `Sid`
-/// `ReadSecrets`, and `statement 2` for the second statement if it has no `Sid`.
+/// Returns how an error message names a policy statement: by its `Sid`, as in `the statement
+/// ReadSecrets`, or by its number, as in `statement 2`.
 pub(super) fn named(label: &str) -> String {
     match label.starts_with("statement ") {
         true => label.to_owned(),
@@ -138,8 +138,8 @@ fn statement(number: usize, value: &Value) -> Result<ParsedStatement, BadPolicy>
 }
 
 /// Parses the actions or the resources of a policy statement. `only` is the key `Action` or
-/// `Resource`, and `all_but` is `NotAction` or `NotResource`. Returns `None` unless the statement
-/// has exactly one of both keys, with a valid value.
+/// `Resource`, and `all_but` is `NotAction` or `NotResource`. Returns `None` unless exactly one of
+/// the two keys is present and valid.
 fn selection(statement: &Value, only: &str, all_but: &str) -> Option<Selection> {
     match (statement.get(only), statement.get(all_but)) {
         (Some(only), None) => texts(only).map(Selection::Only),
@@ -203,9 +203,10 @@ mod tests {
     #[test]
     fn every_format_of_awss_tools_is_parsed() {
         let encoded = utf8_percent_encode(POLICY, NON_ALPHANUMERIC).to_string();
-        let quoted = serde_json::to_string(POLICY).expect("a string must be serializable");
-        let encoded_quoted =
-            serde_json::to_string(&encoded).expect("a string must be serializable");
+        let quoted = serde_json::to_string(POLICY)
+            .expect("the text of a policy must be serializable as JSON");
+        let encoded_quoted = serde_json::to_string(&encoded)
+            .expect("the text of a policy must be serializable as JSON");
         for text in [
             POLICY.to_owned(),
             format!("\n {POLICY}\n"),

@@ -1,11 +1,8 @@
 //! Compares an IAM policy with the least-privilege policy. Finds needed permissions that the policy
 //! does not grant, and unneeded permissions that it grants.
 //!
-//! The comparison knows only this one policy. Other policies of the role, permission boundaries and
-//! the secrets' own policies may change what AWS allows.
-//!
-//! The comparison is strict. If it is not certain that the policy grants a permission, the
-//! permission counts as missing.
+//! The comparison considers only this one policy, and not the role's other policies. If it is not
+//! certain that the policy grants a permission, the permission counts as missing.
 
 use super::arn_pattern::SUFFIX;
 use super::document::{BATCH, DECRYPT, GET, Statement, VIA_SERVICE};
@@ -38,8 +35,8 @@ pub(super) struct Lack {
 #[serde(tag = "why", rename_all = "snake_case")]
 pub(super) enum LackReason {
     NotGranted,
-    /// The user gave the secret's name, and the policy names full ARNs of secrets with this name.
-    /// Only AWS knows whether one of these ARNs is the secret's ARN.
+    /// The policy grants the permission only for full ARNs, one of which may be the secret's ARN.
+    /// Sidekey cannot know this, because the user gave only the secret's name.
     OnlyFullArn {
         statement: String,
         /// The ARNs in the policy that may be the secret's ARN.
@@ -152,9 +149,8 @@ fn lack_reason(policy: &[ParsedStatement], need: &Statement, resource: &str) -> 
     Some(reason)
 }
 
-/// Returns how a `Deny` statement affects an action on a resource. Returns `Denied` if the
-/// statement certainly denies the action, `PerhapsDenied` if it may deny the action, and otherwise
-/// `None`.
+/// Returns how a `Deny` statement affects an action on a resource: `Denied` if the statement
+/// certainly denies the action, `PerhapsDenied` if it may deny the action, and otherwise `None`.
 fn denied_by(one: &ParsedStatement, action: &str, resource: &str) -> Option<LackReason> {
     let statement = one.label.clone();
     let is_complete = includes(&one.actions, action) && includes(&one.resources, resource);
@@ -165,14 +161,11 @@ fn denied_by(one: &ParsedStatement, action: &str, resource: &str) -> Option<Lack
     is_partial.then_some(LackReason::PerhapsDenied { statement })
 }
 
-/// Finds the full ARN of a secret in a policy statement, if the user gave only the secret's name.
-/// The random suffix at the end of the ARN is then unknown, so several ARNs are possible.
-///
-/// `selection` has the statement's ARNs. `resource` is the needed ARN, with [`SUFFIX`] in place of
-/// the random suffix. If its name contains wildcards, the result is empty, because one ARN is not
-/// enough for several secrets.
+/// Finds the full ARNs in a policy statement that may be the ARN of the needed secret. `resource`
+/// is the needed ARN, which ends in [`SUFFIX`] because the user gave only the secret's name.
 fn possible_arns(selection: &Selection, resource: &str) -> Vec<String> {
     let Selection::Only(patterns) = selection else { return Vec::new() };
+    // A name with wildcards stands for several secrets, and one ARN is not enough for them.
     if resource.strip_suffix(SUFFIX).is_none_or(has_wildcard) {
         return Vec::new();
     }
@@ -223,14 +216,14 @@ fn without_variables(pattern: &str) -> String {
     replaced + rest
 }
 
-/// Returns whether a policy condition always holds for Sidekey's reads, because it allows Secrets
-/// Manager to use the KMS key.
+/// Returns whether a policy condition holds for all of Sidekey's reads, because it allows the use
+/// of the KMS key through Secrets Manager.
 fn always_holds(condition: &Condition, need: &Statement) -> bool {
     is_via_service(condition)
         && need.via_services.iter().any(|service| condition.values.contains(service))
 }
 
-/// Returns whether a policy condition lets no service except Secrets Manager use the KMS key.
+/// Returns whether a policy condition allows the use of the KMS key only through Secrets Manager.
 fn restricts_to_need(condition: &Condition, need: &Statement) -> bool {
     is_via_service(condition)
         && condition.values.iter().all(|service| need.via_services.contains(service))
@@ -292,8 +285,8 @@ fn is_judged(action: &str) -> bool {
     ["secretsmanager:*", "kms:*"].iter().any(|judged| overlap(judged, action))
 }
 
-/// Returns the action in AWS's spelling, such as `kms:Decrypt`. Returns `None` if the
-/// least-privilege policy does not contain the action.
+/// Returns the action in AWS's spelling, such as `kms:Decrypt`, if the least-privilege policy
+/// contains the action.
 fn needed_action(action: &str, least: &[Statement]) -> Option<&'static str> {
     [GET, BATCH, DECRYPT].into_iter().find(|known| {
         known.eq_ignore_ascii_case(action) && least.iter().any(|need| need.action == *known)
@@ -301,7 +294,7 @@ fn needed_action(action: &str, least: &[Statement]) -> Option<&'static str> {
 }
 
 /// Returns the resources on which a policy statement allows `action` although Sidekey does not need
-/// this. Each resource comes with the reason.
+/// this, each with the reason.
 fn excessive_resources(
     granted: &ParsedStatement,
     action: &str,
@@ -322,9 +315,8 @@ fn excessive_resources(
         .collect()
 }
 
-/// Returns why a policy should not allow an action on `resource`. `needs` are the statements of the
-/// least-privilege policy for the same action. Returns `None` if the action on this resource is
-/// needed.
+/// Returns why a policy should not allow an action on `resource`, or `None` if Sidekey needs this
+/// action. `needs` are the statements of the least-privilege policy for the action.
 fn excess_reason(
     granted: &ParsedStatement,
     resource: &str,
@@ -404,7 +396,7 @@ impl fmt::Display for ExcessReason {
                 "NotAction allows all actions that it does not list; use Action instead"
             }
             Self::WildResource => "the wildcard also matches secrets that are not needed",
-            Self::LooseSuffix => "the ending -* also matches longer names; write -?????? instead",
+            Self::LooseSuffix => "the ending -* of the ARN also matches longer names of secrets; write -?????? instead",
             Self::AllButResources => {
                 "NotResource allows all resources that it does not list; use Resource instead"
             }

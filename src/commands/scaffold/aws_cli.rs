@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
-/// How long Sidekey waits for one AWS CLI command. The AWS CLI itself waits one minute for AWS, so
-/// it can report the timeout before Sidekey stops waiting.
+/// How long Sidekey waits for one AWS CLI command. The AWS CLI itself waits only one minute for
+/// AWS, so it can report a timeout of AWS first.
 const COMMAND_WAIT_MAX: Duration = Duration::from_secs(120);
 
 /// The maximum number of bytes that Sidekey reads from the error output of an AWS CLI command.
@@ -29,8 +29,8 @@ const COMPLAINT_CHARS_MAX: usize = 500;
 /// The argument that makes the AWS CLI read the secret's value from standard input.
 const FROM_PIPE: &str = "file:///dev/stdin";
 
-/// If an error message of the AWS CLI contains a part of the secret's value with at least this
-/// number of characters, Sidekey hides the message. Shorter parts would often match by chance.
+/// The minimum number of characters of a secret's value that Sidekey looks for in error messages of
+/// the AWS CLI. Shorter parts would often match by chance.
 const TELLING_CHARS: usize = 4;
 
 #[derive(Debug)]
@@ -62,8 +62,8 @@ impl Outcome {
         }
     }
 
-    /// Returns whether the command counts as successful. A secret that exists already is a success
-    /// too, so that a user can run the same command again after a partial failure.
+    /// Returns whether the command succeeded. A secret that exists already counts as a success, so
+    /// that a user can run the same command again after a partial failure.
     pub(super) fn is_good(&self) -> bool {
         matches!(self, Self::Created | Self::Updated | Self::Exists)
     }
@@ -111,8 +111,8 @@ async fn complete(mut command: Command, value: &SecretValue) -> io::Result<(Exit
     Ok((status?, errors))
 }
 
-/// Reads a command's output, and returns the first [`OUTPUT_BYTES_MAX`] bytes. Reads and discards
-/// the rest, because the command would block on a full pipe.
+/// Reads the first [`OUTPUT_BYTES_MAX`] bytes of a command's output. Discards the rest, because the
+/// command would block if nothing read its output.
 async fn read(stream: Option<impl AsyncRead + Unpin>) -> String {
     let mut bytes = Vec::new();
     if let Some(mut stream) = stream {
@@ -132,8 +132,8 @@ fn outcome(operation: Operation, status: ExitStatus, errors: &str, value: &Secre
     }
 }
 
-/// Returns the reason for a failed command: the last line of its error output. Hides this line if
-/// it contains a part of the secret's value.
+/// Returns the reason for a failed AWS CLI command: the last line of its error output. Hides this
+/// line if it contains a part of the secret's value.
 fn failure(status: ExitStatus, errors: &str, value: &SecretValue) -> String {
     let line = errors.trim().lines().last().unwrap_or_default();
     if line.is_empty() {
@@ -147,8 +147,8 @@ fn failure(status: ExitStatus, errors: &str, value: &SecretValue) -> String {
     Printable(line).to_string().chars().take(COMPLAINT_CHARS_MAX).collect()
 }
 
-/// Returns whether the error message `text` contains the secret's value. If the value is JSON, also
-/// searches the message for each string of the JSON.
+/// Returns whether an error message contains the secret's value, or one of the strings in the
+/// value's JSON.
 fn shows(text: &str, value: &SecretValue) -> bool {
     str::from_utf8(value.expose()).is_ok_and(|part| shows_part(text, part))
         || parsed(value.expose()).is_ok_and(|json| shows_json(text, &json))
@@ -188,9 +188,9 @@ mod tests {
         check(Operation::Create, 0, "", Outcome::Created);
         check(Operation::Update, 0, "", Outcome::Updated);
         let exists = "\nAn error occurred (ResourceExistsException) when calling the CreateSecret \
-                      operation: it is there\n";
+                      operation: the secret exists\n";
         check(Operation::Create, 254, exists, Outcome::Exists);
-        let missing = "An error occurred (ResourceNotFoundException) when calling: none";
+        let missing = "An error occurred (ResourceNotFoundException) when calling x";
         check(Operation::Update, 254, missing, Outcome::Missing);
         check(Operation::Create, 254, missing, Outcome::Failed(missing.to_owned()));
         check(
@@ -213,7 +213,7 @@ mod tests {
         let mut command = Command::new(&cli.program);
         command.args(["-c", script]).stdin(Stdio::piped()).stderr(Stdio::piped());
         let (status, errors) =
-            complete(command, &value()).await.expect("the system must have a shell");
+            complete(command, &value()).await.expect("the test must be able to start a shell");
         outcome(Operation::Create, status, &errors, &value())
     }
 

@@ -1,6 +1,6 @@
-//! Plans the secrets to create or update. A naming convention has a pattern for secret names, such
-//! as `openai-api-key/{channel}`. The user gives values for the placeholders in this pattern, such
-//! as `{channel}`. This module has no side effects.
+//! Plans the secrets to create or update, from patterns for secret names such as
+//! `openai-api-key/{channel}`. The user gives values for placeholders such as `{channel}`. This
+//! module has no side effects.
 
 use crate::convention::pattern::{FillError, PlaceholderValues};
 use crate::convention::{Convention, Conventions};
@@ -67,8 +67,7 @@ pub(super) enum PlanError {
     Nothing,
 }
 
-/// Returns the option that sets a placeholder, such as `--company` for `company_name`. An error
-/// message shows the option if the placeholder has no value.
+/// Returns the command-line option that sets a placeholder, such as `--company` for `company_name`.
 fn option(placeholder: &str) -> String {
     match placeholder {
         COMPANY => "--company".to_owned(),
@@ -161,11 +160,10 @@ fn missing_values(selected: &[&Convention], request: &PlanRequest) -> Vec<PlanEr
         .collect()
 }
 
-/// Returns whether a kind of secret is for messages of a channel, such as `whatsapp`. `convention`
-/// has the rules for this kind.
+/// Returns whether a kind of secret is for messages of a channel, such as `whatsapp`.
 ///
-/// If the secret's name contains the placeholder `{channel}`, its allowed values are the channels.
-/// Otherwise, the kind begins with the channel, as in `whatsapp-twilio`.
+/// The channels of a kind are the allowed values of the placeholder `{channel}` in its secrets'
+/// names. Without this placeholder, the kind begins with its channel, as in `whatsapp-twilio`.
 fn belongs_to(convention: &Convention, channel: &str) -> bool {
     match has(convention, CHANNEL) {
         true => {
@@ -206,9 +204,8 @@ fn has(convention: &Convention, placeholder: &str) -> bool {
     convention.pattern().placeholders().any(|own| own == placeholder)
 }
 
-/// Returns the values to use for a placeholder in a secret's name. If the user gave a value,
-/// returns only this value. Otherwise, returns the channels that the user selected, or all values
-/// that the placeholder allows.
+/// Returns the values to use for a placeholder in a secret's name: the value that the user gave, or
+/// else the channels that the user selected, or else all values that the placeholder allows.
 fn candidate_values<'a>(
     convention: &'a Convention,
     placeholder: &str,
@@ -229,10 +226,11 @@ fn candidate_values<'a>(
     allowed.iter().map(|one| &**one).collect()
 }
 
-/// Returns every combination of values for the placeholders in the name of one kind of secret. Each
-/// combination gives the name of one secret.
+/// Returns every combination of values for the placeholders in the names of one kind of secret.
+/// Each combination gives the name of one secret.
 ///
-/// Stops after [`SECRETS_MAX`] + 1 combinations, because the caller refuses to create more secrets.
+/// Stops after [`SECRETS_MAX`] + 1 combinations, because more than [`SECRETS_MAX`] secrets are
+/// refused.
 fn combinations(convention: &Convention, request: &PlanRequest) -> Vec<PlaceholderValues> {
     let mut all = vec![PlaceholderValues::default()];
     for placeholder in convention.pattern().placeholders() {
@@ -274,7 +272,8 @@ mod tests {
     #[track_caller]
     fn check(request: &PlanRequest, expected: &[&str]) {
         let conventions = Conventions::built_in();
-        let planned = plan(&conventions, request).expect("the request must be valid");
+        let planned =
+            plan(&conventions, request).expect("the request must select only known secrets");
         let names: Vec<&str> = planned.iter().map(|one| &*one.name).collect();
         assert_eq!(names, expected);
     }
@@ -310,7 +309,8 @@ mod tests {
     #[track_caller]
     fn refused(request: &PlanRequest, expected: &[&str]) {
         let conventions = Conventions::built_in();
-        let problems = plan(&conventions, request).expect_err("the request must be refused");
+        let problems =
+            plan(&conventions, request).expect_err("the plan must refuse an invalid request");
         let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(messages, expected);
     }
@@ -346,12 +346,15 @@ mod tests {
         );
         let values = [(COMPANY, "a/b"), (PROJECT, "$(x)")];
         let conventions = Conventions::built_in();
-        let convention =
-            conventions.of_kind("sms-twilio").expect("the kind of secret must be built in");
+        let convention = conventions
+            .of_kind("sms-twilio")
+            .expect("the conventions must contain the kind sms-twilio");
         let mut placeholder_values = PlaceholderValues::default();
         values.iter().for_each(|(placeholder, value)| placeholder_values.set(placeholder, value));
-        let problem =
-            convention.pattern().fill(&placeholder_values).expect_err("the values must be refused");
+        let problem = convention
+            .pattern()
+            .fill(&placeholder_values)
+            .expect_err("the pattern must refuse invalid placeholder values");
         refused(&request(&["sms-twilio"], &[], &values), &[&format!("sms-twilio: {problem}")]);
     }
 }

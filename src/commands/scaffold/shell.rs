@@ -79,7 +79,7 @@ mod tests {
             let output = Command::new("sh")
                 .args(["-c", &script])
                 .output()
-                .expect("the system must have a shell");
+                .expect("the test must be able to start a shell");
             assert_eq!(String::from_utf8_lossy(&output.stdout), format!("<{word}>"));
         }
     }

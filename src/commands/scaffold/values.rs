@@ -1,7 +1,7 @@
 //! The new values of secrets for `sidekey scaffold --update`.
 //!
-//! Sidekey checks all values before it writes any value. A value must follow the rules for this
-//! kind of secret, which are called its convention.
+//! Sidekey checks all values before it writes the first value. The naming convention of a secret
+//! has the rules for its value.
 
 use crate::convention::Convention;
 use crate::convention::problem::Problem;
@@ -29,8 +29,8 @@ pub(super) enum Values {
     Folder(PathBuf),
 }
 
-/// Error: the file with the new values of secrets is wrong. The error messages quote nothing from
-/// the file, because it contains secrets.
+/// The reason why Sidekey refuses the new value of a secret. The error messages quote nothing from
+/// the file of values, because the file contains secrets.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadValues {
     #[error(transparent)]
@@ -56,8 +56,8 @@ pub(super) enum ValueError {
 }
 
 impl Values {
-    /// Reads the JSON file at `path`, or standard input if the path is `-`. For a folder, reads
-    /// nothing yet: the file of each secret is read when its value is needed.
+    /// Reads the JSON file of new values at `path`, or standard input if the path is `-`. For a
+    /// folder, reads nothing: the file of each secret is read later.
     pub(super) fn read(path: &Path) -> Result<Self, BadValues> {
         if path.as_os_str() == "-" {
             return Self::parse(&bytes(io::stdin(), VALUES_BYTES_MAX)?);
@@ -78,8 +78,8 @@ impl Values {
         }
     }
 
-    /// Returns the names of all secrets in the JSON file. For a folder, returns no names, because
-    /// it may contain unrelated files.
+    /// Returns the names of all secrets in the JSON file of new values. Returns no names for a
+    /// folder, because the folder may contain unrelated files.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let names = match self {
             Self::File(values) => Some(values.keys().map(String::as_str)),
@@ -88,8 +88,8 @@ impl Values {
         names.into_iter().flatten()
     }
 
-    /// Returns the path of the file that contains only this secret's value. `None` if one JSON file
-    /// contains all values.
+    /// Returns the path of the file that contains only this secret's value. Returns `None` if one
+    /// JSON file contains all values.
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
         match self {
             Self::File(_) => None,
@@ -97,8 +97,8 @@ impl Values {
         }
     }
 
-    /// Returns the new value of a secret. If the value breaks rules of `convention`, returns all
-    /// problems instead.
+    /// Returns the new value of a secret. If the value breaks the rules of `convention`, returns
+    /// all problems instead.
     pub(super) fn value(
         &self,
         name: &str,
@@ -198,14 +198,15 @@ mod tests {
         );
         let not_an_object = "the file is not a JSON object of the form {\"NAME\": VALUE}";
         assert_eq!(error("\"hunter2\""), not_an_object);
-        let too_long =
-            bytes(&b"hunter2"[..], 3).expect_err("the stream must be refused as too long");
+        let too_long = bytes(&b"hunter2"[..], 3)
+            .expect_err("a file of values that is too long must be refused");
         assert_eq!(too_long.to_string(), "the file with the values is longer than 3 bytes");
     }
 
     #[test]
     fn folder_has_a_file_for_each_secret() {
-        let values = Values::read(Path::new("/")).expect("the path must be a folder");
+        let values =
+            Values::read(Path::new("/")).expect("the path of the new values must be a folder");
         assert_eq!(values.path("a/b"), Some("/a/b.json".into()));
         assert_eq!(values.names().count(), 0);
         let message = "/openai-api-key/sms.json: No such file or directory (os error 2)";

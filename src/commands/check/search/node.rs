@@ -11,12 +11,12 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use std::fmt::{self, Display, Write};
 use std::io::Read;
 
-/// The maximum number of JSON strings around a JSON value. For example, the body of an SQS message
-/// is a string with the JSON of SNS, and in this JSON, another string contains the actual message.
+/// The maximum depth of JSON inside JSON strings. For example, the body of an SQS message may be a
+/// string with JSON of SNS, and this JSON contains the actual message in another string.
 const NESTED_MAX: usize = 3;
 
-/// Which strings of a JSON file may be names or ARNs of secrets: strings at the paths in `paths`,
-/// and strings that match a pattern for names in `conventions`.
+/// The strings for which a JSON file is searched: strings at the paths in `paths`, and strings that
+/// match a pattern for secret names in `conventions`.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Wanted<'a> {
     pub(in super::super) paths: &'a Paths,
@@ -40,11 +40,10 @@ impl Write for Location {
 pub(super) struct Walk<'a> {
     wanted: Wanted<'a>,
     candidates: &'a mut Candidates,
-    /// The path from the start of the file to the JSON value that the search reads now. The search
-    /// changes this one string instead of making copies.
+    /// The path from the start of the file to the JSON value that the search reads now.
     location: Location,
-    /// The number of JSON strings around the current JSON value. It is 0 for a value of the file
-    /// itself, and 1 for a value in JSON that a string of the file contains.
+    /// The number of JSON strings that surround the current JSON value. It is 0 for a value of the
+    /// file itself.
     nested: usize,
     too_many: Option<TooMany>,
 }
@@ -105,7 +104,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Appends the key of an object's member, or the index of a list's item, to `location`. Returns
-    /// the previous length of `location`. The caller later cuts `location` to this length.
+    /// the previous length of `location`, so that the caller can undo the change.
     fn enter(&mut self, step: impl Display) -> usize {
         let length = self.location.0.len();
         let _ = write!(self.location, "{step}");
@@ -113,8 +112,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A path of the setting `SIDEKEY_RESOLVE_PATHS`, such as `ai_config.key`, whose first steps lead
-/// to the current JSON value. At the end of the path, the file should contain a secret's name.
+/// A path of the setting `SIDEKEY_RESOLVE_PATHS`, such as `ai_config.key`, and how many of its
+/// steps the search has followed.
 #[derive(Clone, Copy, Debug)]
 struct Target<'p> {
     path: &'p Path,
@@ -150,9 +149,8 @@ impl<'a> Node<'_, 'a> {
         }
     }
 
-    /// Handles a JSON value that is not a string. If a path of `SIDEKEY_RESOLVE_PATHS` leads to it,
-    /// the value should be a secret's name. This function then records an empty name, which is
-    /// invalid, so `sidekey check` reports the place as a mistake.
+    /// Records an empty name, which `sidekey check` reports as a mistake, if a path of
+    /// `SIDEKEY_RESOLVE_PATHS` leads to a JSON value that is not a string.
     fn not_text<E: Error>(&mut self) -> Result<(), E> {
         match self.targets.iter().any(Target::is_reached) {
             true => self.walk.add(""),
@@ -298,11 +296,8 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
     }
 }
 
-/// The first member of an object whose key, such as `S`, may be a type of DynamoDB.
-///
-/// A string or boolean is kept until the search knows whether the object has more members. In that
-/// case, the key is not a type of DynamoDB. A list or map is searched at once, because it may be
-/// large.
+/// The first member of a JSON object that may be a typed value of DynamoDB, such as `{"S": "x"}`.
+/// Only the end of the object shows this, because a typed value has only one member.
 struct Typed<'n, 'w, 'a> {
     node: &'n mut Node<'w, 'a>,
     key: &'n str,
@@ -310,7 +305,7 @@ struct Typed<'n, 'w, 'a> {
 }
 
 enum Held {
-    /// The value was searched already, so nothing is kept.
+    /// No value is kept, because the search of the value is complete.
     Nothing,
     Text(String),
     Flag,
@@ -327,8 +322,8 @@ impl Held {
 }
 
 impl<'w, 'a> Typed<'_, 'w, 'a> {
-    /// Searches a value that does not fit its DynamoDB type, such as the number in `{"S": 1}`. The
-    /// object around the value is therefore a plain object.
+    /// Searches the value of an object such as `{"S": 1}`, whose key looks like a type of DynamoDB.
+    /// The value does not fit the type, so the object is a plain JSON object.
     fn plain<E: Error>(
         self,
         search: impl FnOnce(Node<'_, 'a>) -> Result<(), E>,
@@ -338,7 +333,7 @@ impl<'w, 'a> Typed<'_, 'w, 'a> {
     }
 
     /// Searches a list or map of DynamoDB, such as `{"M": {"a": {"S": "x"}}}`. A configured path
-    /// leads to the member `a` if it begins with the step `a`, or with the steps `M` and `a`.
+    /// may contain the type: both `a` and `M.a` lead to the member `a`.
     fn container<E: Error>(
         self,
         search: impl FnOnce(&mut Node<'_, 'a>) -> Result<(), E>,

@@ -169,7 +169,8 @@ fn error_in_a_file_is_reported_by_line_and_column() {
     let many: Vec<String> = (0..=crate::commands::check::candidates::REFERENCES_MAX)
         .map(|n| format!("sms-credentials/a/{n}/twilio"))
         .collect();
-    let many = serde_json::to_string(&many).expect("strings must be serializable");
+    let many =
+        serde_json::to_string(&many).expect("a list of strings must be serializable as JSON");
     assert_eq!(found(&many), Err(SearchError::TooMany(TooMany)));
     let nested = json!({ "body": many }).to_string();
     assert_eq!(found(&nested), Err(SearchError::TooMany(TooMany)));

@@ -11,8 +11,7 @@ const HERE: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
 const KEY: &str = "arn:aws:kms:eu-north-1:123456789012:key/1";
 const VIA: &str = "secretsmanager.eu-north-1.amazonaws.com";
 
-/// The names, and patterns of names, of the secrets that the policies in these tests must allow. An
-/// example program that sends WhatsApp messages needs these secrets.
+/// The names, and patterns of names, of the secrets that the policies in these tests must allow.
 const READS: [&str; 2] = ["whatsapp-credentials/*/*/twilio", "openai-api-key/whatsapp"];
 
 fn arns(ends: &[&str]) -> Vec<String> {
@@ -22,7 +21,7 @@ fn arns(ends: &[&str]) -> Vec<String> {
 fn least(is_batch: bool, has_key: bool) -> Vec<Statement> {
     let secrets = READS.map(|name| format!("{HERE}{name}{SUFFIX}"));
     let keys: Vec<_> = has_key
-        .then(|| KEY.parse().expect("the ARN must be the ARN of a KMS key"))
+        .then(|| KEY.parse().expect("the test must use a valid ARN of a KMS key"))
         .into_iter()
         .collect();
     statements("S", secrets, &keys, is_batch)
@@ -112,7 +111,7 @@ fn permission_that_is_not_granted_is_missing() {
 }
 
 /// The user often gives the name of a secret, but the policy contains the secret's full ARN, which
-/// ends in a random suffix. The result then names this ARN.
+/// ends in a random suffix. The result of the comparison then names this ARN.
 #[test]
 fn full_arn_that_may_be_the_secret_is_named() {
     let rest = || allow(json!(GET), json!(arns(&["whatsapp-credentials/*/*/twilio-??????"])));
@@ -158,8 +157,8 @@ fn star_in_place_of_the_suffix_is_unneeded() {
     check(
         &[allow(json!([GET]), json!(arns(&ends)))],
         &[
-            "unneeded: secretsmanager:GetSecretValue on whatsapp-credentials/*/*/twilio-*: the ending -* also matches longer names; write -?????? instead",
-            "unneeded: secretsmanager:GetSecretValue on openai-api-key/whatsapp-*: the ending -* also matches longer names; write -?????? instead",
+            "unneeded: secretsmanager:GetSecretValue on whatsapp-credentials/*/*/twilio-*: the ending -* of the ARN also matches longer names of secrets; write -?????? instead",
+            "unneeded: secretsmanager:GetSecretValue on openai-api-key/whatsapp-*: the ending -* of the ARN also matches longer names of secrets; write -?????? instead",
         ],
     );
 }
