@@ -1,9 +1,10 @@
-//! Measures the time from exec until the last listed secret is served, with `GetSecretValue` only.
+//! Measures the time from the start of the agent's process until the last of several secrets has
+//! been read.
 //!
-//! Guards the lines "exec to 20 secrets read", "exec to first secret read over TLS" and "exec to 20
-//! secrets read over TLS" of `SPECIFICATION.md`. The embedded fake of Secrets Manager refuses
-//! batches. Each run starts the release binary and reads from the moment of exec on, either with
-//! one reader in sequence or with one reader for each secret in parallel.
+//! Checks the promises "exec to 20 secrets read", "exec to first secret read over TLS" and "exec to
+//! 20 secrets read over TLS" of `SPECIFICATION.md`. The fake AWS server refuses
+//! `BatchGetSecretValue` calls. Either one reader reads all secrets in sequence, or one reader for
+//! each secret reads in parallel.
 //!
 //! ```text
 //! cargo bench --bench cold_start              20 secrets over plain HTTP, upstream at 20 ms
@@ -40,7 +41,7 @@ const RUNS: usize = 7;
 const SECRETS_MOST: usize = 100;
 const LATENCY: Duration = Duration::from_millis(20);
 
-/// The maximum medians that `SPECIFICATION.md` promises for one case.
+/// The maximum median durations that `SPECIFICATION.md` promises.
 struct Promise {
     is_tls: bool,
     secrets: usize,
@@ -64,7 +65,7 @@ const PROMISES: [Promise; 3] = [
     },
 ];
 
-/// The fake of Secrets Manager, over plain HTTP and over TLS.
+/// The fake AWS server, which accepts calls over plain HTTP and over TLS.
 struct Upstream {
     fake: Fake,
     front: TlsFront,
@@ -105,7 +106,7 @@ fn main() -> io::Result<ExitCode> {
     Ok(if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Measures one case. Returns whether its promise was kept.
+/// Measures one case, and prints the results. Returns whether they are within the promised limits.
 #[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn measure(
     upstream: &Upstream,
@@ -168,8 +169,8 @@ fn measure(
     Ok(is_kept)
 }
 
-/// Measures calls to the fake over a plain socket: the part of the results that Sidekey does not
-/// cause.
+/// Measures calls to the fake AWS server without an agent. The results show which part of the other
+/// results Sidekey does not cause.
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 fn bare_calls(upstream: SocketAddr, name: &str) -> io::Result<Vec<Duration>> {
     let mut socket = TcpStream::connect(upstream)?;
@@ -201,7 +202,6 @@ fn spread(spans: &mut [Duration]) -> String {
     format!("min {:5.1}  median {:5.1}  max {:5.1} ms", ms(min), ms(median), ms(max))
 }
 
-/// Returns whether the command line has the argument `flag`.
 fn has_argument(flag: &str) -> bool {
     std::env::args().any(|argument| argument == flag)
 }

@@ -3,10 +3,10 @@
 use std::sync::Mutex;
 use std::thread;
 
-/// The number of simulations in parallel. More would only use more memory, not more processors.
+/// The number of simulations that run in parallel. More simulations would need more memory.
 const WORKERS: usize = 4;
 
-/// Applies `work` to every item in parallel. Returns the results in the order of the items.
+/// Calls `work` for every item, in parallel. Returns the results in the order of the items.
 pub(crate) fn all<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let left = Mutex::new(items.iter().enumerate());
     let done = Mutex::new(Vec::with_capacity(items.len()));

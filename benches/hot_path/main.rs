@@ -1,8 +1,8 @@
-//! Measures the cost of a cached read: time, allocations and instructions.
+//! Measures the cost of a cached read: time, memory allocations and CPU instructions.
 //!
-//! Guards the line "a hit takes no lock, copies no byte of the value and serialises nothing" of
-//! `SPECIFICATION.md`, as far as allocations show it. The number of allocations is the same on
-//! every machine, so `cargo test` checks it. Times are only printed.
+//! Checks the promise "a hit takes no lock, copies no byte of the value and serialises nothing" of
+//! `SPECIFICATION.md` by counting allocations. `cargo test` checks the number of allocations,
+//! because it is the same on every machine. The benchmark only prints times.
 //!
 //! ```text
 //! cargo bench --bench hot_path                     times
@@ -23,10 +23,11 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-/// The number of reads before the count begins. The first reads let buffers grow to their size.
+/// The number of reads before the measurement. These reads allocate the buffers that later reads
+/// use.
 const WARMING: u64 = 100;
 
-/// The number of reads that are counted.
+/// The number of reads during the measurement.
 const COUNTED: u64 = 1_000;
 
 fn main() -> io::Result<ExitCode> {
@@ -48,7 +49,7 @@ fn main() -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Counts allocations, and fails if there are more than the limits allow.
+/// Counts the memory allocations of cached reads. Fails if the number exceeds a limit.
 #[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn count() -> io::Result<ExitCode> {
     let cache = cached_secret::cache();
@@ -69,8 +70,8 @@ fn count() -> io::Result<ExitCode> {
     Ok(if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Counts the instructions of one read, including those of its reader: the difference between a run
-/// with many reads and a run with few.
+/// Counts the CPU instructions of one read, including those of the reader. The result is the
+/// difference between a run with many reads and a run with few reads.
 #[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn instructions() -> io::Result<ExitCode> {
     let (few, many) = (WARMING, WARMING + COUNTED);

@@ -1,12 +1,11 @@
-//! Keeps the fake and the readers on one processor. They are not part of the measurement. Otherwise
-//! the scheduler could let them share a processor with the measured program while another processor
-//! is idle.
+//! Runs the fake AWS server and the readers on one CPU, because they are not part of the
+//! measurement. Otherwise, they could slow down the measured program.
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::io;
 use tokio::runtime::{Builder, Runtime};
 
-/// Pins this thread, and all threads that it starts, to the last available processor.
+/// Makes this thread, and all threads that it starts, run only on the last available CPU.
 pub(crate) fn pin_to_last_processor() {
     let mine = sched_getaffinity(None).expect("the available processors can be read");
     let last = (0..CpuSet::MAX_CPU).rev().find(|processor| mine.is_set(*processor));
@@ -15,7 +14,7 @@ pub(crate) fn pin_to_last_processor() {
     sched_setaffinity(None, &aside).expect("the thread may run on an available processor");
 }
 
-/// Returns the runtime for the fake.
+/// Returns the tokio runtime for the fake AWS server.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Compares the results with the promises of `SPECIFICATION.md`.
+//! Compares the results of the benchmark with the promises of `SPECIFICATION.md`.
 
 use crate::bench::{SIDEKEY, STATIC};
 use crate::cached::{Cached, Use};
@@ -6,10 +6,10 @@ use crate::readers::ReaderResults;
 use crate::starts::Started;
 use std::time::Duration;
 
-/// The text of a promise, and whether it was kept.
+/// A promise of `SPECIFICATION.md`, and whether the results keep it.
 pub(crate) type Verdict = (String, bool);
 
-/// Judges cold starts over TLS.
+/// Compares the results of cold starts over TLS with the promises.
 pub(crate) fn judge_starts(started: &[Started]) -> Vec<Verdict> {
     let ms = Duration::from_millis;
     let own = started.iter().filter(|one| one.label == SIDEKEY && !one.case.is_batching);
@@ -30,7 +30,7 @@ pub(crate) fn judge_starts(started: &[Started]) -> Vec<Verdict> {
     .collect()
 }
 
-/// Judges cached reads at 16 connections, and the memory use.
+/// Compares the results of cached reads over 16 connections, and the memory use, with the promises.
 pub(crate) fn judge_cached(cached: &Cached) -> Vec<Verdict> {
     let own = cached
         .measured
@@ -50,7 +50,7 @@ pub(crate) fn judge_cached(cached: &Cached) -> Vec<Verdict> {
     ratios.into_iter().chain(resident).collect()
 }
 
-/// Judges the results of readers.
+/// Compares the results of readers in special situations with the promises.
 pub(crate) fn judge_readers(got: &[ReaderResults]) -> Vec<Verdict> {
     let own = got.iter().find(|one| one.label == SIDEKEY).expect("Sidekey was measured");
     vec![

@@ -9,10 +9,8 @@ use tokio::time::Sleep;
 /// expiry times and rate limits, but not for delays of responses.
 pub type Now = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
-/// How late a tokio timer can fire. Timers round up to whole milliseconds twice, so a timer of 20
-/// ms can fire after 22 ms.
-///
-/// For a precise delay, the fake AWS server therefore sleeps 2 ms less, and then polls the clock.
+/// The maximum lateness of a tokio timer: a timer of 20 ms can fire after 22 ms, because tokio
+/// rounds up to whole milliseconds twice.
 const TIMER_LATENESS: Duration = Duration::from_millis(2);
 
 /// Returns a future that completes after `span`, or up to 2 ms later.

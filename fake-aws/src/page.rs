@@ -12,11 +12,11 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Determines which page of a list a request asks for. `token` is the `NextToken` of the
-    /// request, and contains the index of the page's first item in the list.
+    /// Returns the page of a list that a request asks for. `token` is the `NextToken` of the
+    /// request: the index of the page's first item in the list.
     ///
-    /// If `size` is `None`, the page has up to `size_max` items. `invalid_token` returns the error of
-    /// the AWS service for a token that cannot be parsed.
+    /// If `size` is `None`, the page has up to `size_max` items. `invalid_token` returns the AWS
+    /// service's error for a token that cannot be parsed.
     pub(crate) fn new(
         token: Option<&str>,
         size: Option<usize>,

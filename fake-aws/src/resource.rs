@@ -19,7 +19,6 @@ impl Resource {
         Self::Parameter(id.to_owned())
     }
 
-    /// Returns the name or ARN.
     pub(crate) fn id(&self) -> &str {
         match self {
             Self::Secret(id) | Self::Parameter(id) => id,

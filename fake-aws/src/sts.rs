@@ -22,7 +22,9 @@ use time::format_description::well_known::Rfc3339;
 /// Source: `DurationSeconds` of `AssumeRoleWithWebIdentity` in AWS's API reference.
 const LIFETIME_SECONDS_MIN: u64 = 900;
 
-/// The maximum lifetime of temporary credentials in seconds, from the same source as the minimum.
+/// The maximum lifetime of temporary credentials in seconds.
+///
+/// Source: `DurationSeconds` of `AssumeRoleWithWebIdentity` in AWS's API reference.
 const LIFETIME_SECONDS_MAX: u64 = 43_200;
 
 /// The lifetime of temporary credentials in seconds if the request contains no `DurationSeconds`.

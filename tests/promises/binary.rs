@@ -1,4 +1,5 @@
-//! The `sidekey` program: its errors, exit codes, signals, and protection against other processes.
+//! Tests of the program `sidekey`: errors, exit codes, signals, and protection against other
+//! processes.
 
 use crate::clients::{MissingTool, killed_with_test, run};
 use crate::port::Port;
@@ -18,10 +19,11 @@ use std::path::Path;
 use std::process::{Command, Output};
 use tokio::net::TcpStream;
 
-/// The user id of `nobody`, a user other than root.
+/// The numeric id of the user `nobody`. Any user other than root would do.
 const NOBODY: &str = "65534";
 
-/// Starts a fake with the secret `app/db`. Returns the variables of an agent in front of it.
+/// Starts a fake AWS server with the secret `app/db`. Returns the server, and the environment
+/// variables of an agent that calls this server.
 async fn prepare() -> (Fake, Setup) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
@@ -34,9 +36,8 @@ fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Sets three invalid variables. The program reports all three at once, with names and hints, and
-/// suggests the closest known name for an unknown variable. The program exits with code 2 and does
-/// not listen.
+/// Sets three invalid environment variables. The program must report all three at once, exit with
+/// code 2, and not listen.
 #[tokio::test]
 async fn all_mistakes_are_reported_at_once() {
     let (_fake, setup) = prepare().await;
@@ -56,8 +57,7 @@ async fn all_mistakes_are_reported_at_once() {
     assert!(!output.contains("sidekey serves"), "{output}");
 }
 
-/// A mistake in a TOML file is reported with the file, the line and the column: wrong syntax, a wrong
-/// value, and an unknown key of the configuration file or of the conventions file.
+/// The program reports a mistake in a TOML file with the name of the file, the line and the column.
 #[tokio::test]
 async fn mistake_in_a_file_has_its_line_and_column() {
     let (_fake, setup) = prepare().await;
@@ -81,7 +81,6 @@ async fn mistake_in_a_file_has_its_line_and_column() {
     }
 }
 
-/// A misspelt region is reported at start, and in the error of a read.
 #[tokio::test]
 async fn misspelt_region_is_reported_with_the_nearest_region() {
     let (_fake, setup) = prepare().await;
@@ -91,7 +90,6 @@ async fn misspelt_region_is_reported_with_the_nearest_region() {
     assert!(line.contains("did you mean eu-west-1?"), "{line}");
 }
 
-/// Without a region, the program names the variables to set and exits with code 2.
 #[tokio::test]
 async fn missing_region_error_names_the_variables_to_set() {
     let (_fake, setup) = prepare().await;
@@ -101,7 +99,6 @@ async fn missing_region_error_names_the_variables_to_set() {
     assert!(output.contains("set SIDEKEY_REGION or AWS_REGION"), "{output}");
 }
 
-/// `serve` logs its address, serves secrets, and exits with code 0 at SIGTERM and SIGINT.
 #[tokio::test]
 async fn serve_runs_until_sigterm_or_sigint() {
     let (_fake, setup) = prepare().await;
@@ -117,8 +114,8 @@ async fn serve_runs_until_sigterm_or_sigint() {
     }
 }
 
-/// During `SIDEKEY_DRAIN_DELAY`, `serve` still serves secrets, and `/ready` answers 503. A second
-/// signal ends the process at once.
+/// After the first stop signal, `serve` answers requests until `SIDEKEY_DRAIN_DELAY` has passed. A
+/// second signal ends the process at once.
 #[tokio::test]
 async fn second_signal_ends_serve_at_once() {
     let (_fake, setup) = prepare().await;
@@ -141,7 +138,7 @@ async fn second_signal_ends_serve_at_once() {
     }
 }
 
-/// A request is still waiting for AWS when the agent drains. A second signal does not wait for it.
+/// A second stop signal ends the process at once, even if a request still waits for AWS.
 #[tokio::test]
 async fn second_signal_ends_the_drain_at_once() {
     let (fake, setup) = prepare().await;
@@ -165,7 +162,6 @@ async fn second_signal_ends_the_drain_at_once() {
     assert!(output.contains("a second signal to stop arrived"), "{output}");
 }
 
-/// The options of `serve` have priority over the variables of the same purpose.
 #[tokio::test]
 async fn serve_takes_its_file_and_port_from_options() {
     let (_fake, setup) = prepare().await;
@@ -179,8 +175,6 @@ async fn serve_takes_its_file_and_port_from_options() {
     assert!(program.output().contains(r#""prefetched":1"#), "{}", program.output());
 }
 
-/// Another process listens on the agent's port. `serve` exits with code 1 and names the address and
-/// the remedy.
 #[tokio::test]
 async fn port_in_use_error_says_what_to_do() {
     let (_fake, setup) = prepare().await;
@@ -195,9 +189,8 @@ async fn port_in_use_error_says_what_to_do() {
     assert!(output.contains(&expected), "{output}");
 }
 
-/// Without a token, `serve` generates one in a file that only its owner can read, and logs the
-/// file's path. The agent accepts only this token. A second agent on the same port must not change
-/// the file.
+/// Without a configured token, `serve` writes a random token to a file that only its owner can
+/// read. A second agent on the same port must not change this file.
 #[tokio::test]
 async fn missing_token_is_generated_in_a_private_file() {
     let (_fake, setup) = prepare().await;
@@ -249,8 +242,8 @@ async fn missing_token_is_generated_in_a_private_file() {
     }
 }
 
-/// The exit code of `ping` is 0 if an agent runs. With `--ready`, all listed secrets must also be
-/// cached.
+/// `sidekey ping` exits with code 0 if an agent runs. `sidekey ping --ready` also requires that all
+/// configured secrets are cached.
 #[tokio::test]
 async fn ping_reports_by_exit_code() {
     let (_fake, setup) = prepare().await;
@@ -272,9 +265,8 @@ async fn ping_reports_by_exit_code() {
     }
 }
 
-/// The commands that `dev` prints work in a shell, with a generated token and with one from the
-/// environment. `dev` loads changes of the file, and keeps the old values if the file is invalid.
-/// It never prints a value. Ctrl-C ends it with exit code 0.
+/// Runs the commands that `sidekey dev` prints, in a shell. Then changes the file of secrets, and
+/// later makes the file invalid.
 #[tokio::test]
 async fn command_printed_by_dev_works() {
     if let Err(missing) = run(Command::new("curl").arg("--version")) {
@@ -312,8 +304,8 @@ async fn command_printed_by_dev_works() {
     }
 }
 
-/// `SIDEKEY_STRICT` makes the agent refuse the first example secret. `dev` reports this and keeps
-/// serving.
+/// In strict mode (`SIDEKEY_STRICT`), the agent refuses to serve the first example secret. `sidekey
+/// dev` reports this and keeps running.
 #[tokio::test]
 async fn dev_keeps_serving_if_its_first_secret_is_refused() {
     let vars = vars(&[("SIDEKEY_STRICT", "true")]);
@@ -334,9 +326,8 @@ async fn paste(line: &str, vars: &BTreeMap<String, String>) -> String {
     String::from_utf8_lossy(&stdout).into_owned()
 }
 
-/// The agent writes no core dump and is not dumpable, and neither is a waiting `exec`. So the same
-/// user, if not root, can read neither environment nor memory. An unprotected process is readable,
-/// which shows that the check works.
+/// Other processes of the same user can read neither the memory nor the environment of the agent
+/// and of `sidekey exec`. An unprotected process shows that the check works.
 #[tokio::test]
 async fn processes_cannot_be_dumped_or_traced() {
     let (_fake, setup) = prepare().await;
@@ -387,7 +378,8 @@ async fn processes_cannot_be_dumped_or_traced() {
     }
 }
 
-/// Returns a command that runs as `nobody` if `as_nobody` is set, because the test may run as root.
+/// Returns a command that runs as the user `nobody` if `as_nobody` is set. Tests that run as root
+/// need this.
 fn with_user(as_nobody: bool, program: &str, args: &[&str]) -> Command {
     let mut command = killed_with_test(if as_nobody { "setpriv" } else { program });
     if as_nobody {
@@ -398,7 +390,7 @@ fn with_user(as_nobody: bool, program: &str, args: &[&str]) -> Command {
     command
 }
 
-/// Checks that the user `nobody` can run the program, if that is needed.
+/// Checks that the user `nobody` can run the program, if `as_nobody` is set.
 fn check_nobody(as_nobody: bool) -> Result<(), MissingTool> {
     let is_reachable = |path: &Path| {
         let found = fs::metadata(path);

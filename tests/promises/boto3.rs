@@ -1,5 +1,5 @@
-//! Python functions that use boto3 can call Sidekey without a change. The same calls give the same
-//! answers and exceptions as with Secrets Manager.
+//! Tests that Python functions with boto3 can call Sidekey without a change, and get the same
+//! responses and exceptions as from Secrets Manager.
 
 use crate::clients::Clients;
 use crate::support::agent::{Setup, Sidekey, TOKEN};
@@ -15,7 +15,7 @@ async fn boto3(clients: &Clients, endpoint: &str, session: Option<&str>, calls: 
     call(clients, Service::SecretsManager, endpoint, session, calls).await
 }
 
-/// Starts a fake with secrets of every kind, and an agent in front of it.
+/// Starts a fake AWS server with several secrets, and an agent that calls this server.
 async fn start_agent() -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
     let fake = fake(&clock).await;
@@ -36,8 +36,8 @@ async fn start_agent() -> (Fake, Sidekey) {
     (fake, sidekey)
 }
 
-/// Makes the same calls to Sidekey and to the fake: text, bytes, the longest value, versions, a
-/// batch and every error. boto3 must report the same answers, exceptions and numbers of attempts.
+/// Makes the same boto3 calls to Sidekey and to the fake AWS server. Both must give the same
+/// responses, exceptions and numbers of attempts.
 #[tokio::test]
 async fn calls_get_the_answers_of_secrets_manager() {
     let clients = match Clients::install() {
@@ -107,8 +107,8 @@ async fn calls_get_the_answers_of_secrets_manager() {
     assert_eq!(fake.calls().count_for(GetSecretValue, "app/new"), 1);
 }
 
-/// Requests that Sidekey refuses raise exceptions with AWS's error code and Sidekey's own message,
-/// after one attempt. boto3 retries only throttled calls.
+/// If Sidekey refuses a request, boto3 makes only one attempt, and raises an exception with AWS's
+/// error code and Sidekey's message.
 #[tokio::test]
 async fn refusals_are_exceptions_that_say_what_to_do() {
     let clients = match Clients::install() {
@@ -171,8 +171,8 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
     );
 }
 
-/// AWS's caching library works without permission for `DescribeSecret`. The agent answers its calls
-/// from what it fetched by one call for each label, also after a rotation.
+/// AWS's caching library calls `DescribeSecret`. The agent answers from `GetSecretValue` calls, one
+/// for each staging label, so it needs no further permission.
 #[tokio::test]
 async fn caching_library_of_aws_causes_one_call_for_each_label() {
     let clients = match Clients::install() {

@@ -1,5 +1,5 @@
-//! `sidekey check` reports which of many secrets are unreadable or malformed, why, and how to fix
-//! them. The command never prints a value.
+//! Tests of the command `sidekey check`, which reports secrets that are unreadable or malformed.
+//! The command never prints a value.
 
 use crate::clients::killed_with_test;
 use crate::support::agent::Setup;
@@ -22,7 +22,7 @@ use std::path::Path;
 
 type Vars = BTreeMap<String, String>;
 
-/// The documented JSON schema of the report.
+/// The JSON schema of the report of `sidekey check`.
 const SCHEMA: &str = include_str!("../../docs/check.schema.json");
 
 /// A Python script that checks the schema in its argument, and validates standard input against
@@ -45,8 +45,8 @@ const TWILIO: &str =
 const SENDGRID: &str = r#"{"sendgrid_auth_value":"hunter3","sendgrid_from_email":"a@b.c","sendgrid_from_name":"Ann","sendgrid_template_id":"d-1"}"#;
 const OPENAI: &str = r#"{"ai_api_key":"hunter4"}"#;
 
-/// Starts a fake with these secrets. Returns the fake, and the variables of a program that calls
-/// the fake.
+/// Starts a fake AWS server with these secrets. Returns the server, and the environment variables
+/// of a program that calls this server.
 async fn prepare(secrets: &[(&str, &str)]) -> (Fake, Vars) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
@@ -65,16 +65,16 @@ async fn check(args: &[&str], vars: &Vars, stdin: &[u8]) -> Finished {
     done
 }
 
-/// Parses the JSON report of `sidekey check`.
 fn parsed(done: &Finished) -> Value {
     serde_json::from_str(done.text())
         .unwrap_or_else(|_| panic!("the output is not JSON: {}", done.err))
 }
 
-/// The code of a finding, and the field that the finding concerns.
+/// A problem in the report of `sidekey check`: its code, and the field of the secret that has the
+/// problem.
 type Finding<'a> = (&'a str, Option<&'a str>);
 
-/// Returns all references that have findings, each with its findings.
+/// Returns the secrets that have problems in the report of `sidekey check`, each with its problems.
 fn findings(reported: &Value) -> Vec<(&str, Vec<Finding<'_>>)> {
     let results = reported["results"].as_array().expect("the value is a JSON array");
     results
@@ -93,9 +93,8 @@ fn findings(reported: &Value) -> Vec<(&str, Vec<Finding<'_>>)> {
         .collect()
 }
 
-/// Checks twelve references: one is denied, one missing, one a placeholder, one malformed. The
-/// report has exactly these findings, names the permission and the policy, exits with 1, and
-/// matches its JSON schema.
+/// Checks twelve secrets. One secret is denied, one is missing, one has a placeholder value, and
+/// one is malformed. The report must contain exactly these four problems.
 #[tokio::test]
 async fn four_bad_references_of_twelve_are_reported() {
     let names: Vec<String> =
@@ -169,7 +168,6 @@ async fn four_bad_references_of_twelve_are_reported() {
     assert!(code == Some(1) && why.contains("'value' was unexpected"), "{why}");
 }
 
-/// The JSON schema lists every code that a finding can have.
 #[test]
 fn schema_lists_every_code() {
     let schema: Value = serde_json::from_str(SCHEMA).expect("the text is JSON");
@@ -185,8 +183,8 @@ fn schema_lists_every_code() {
     assert_eq!(known, all);
 }
 
-/// Reads a table of companies as a DynamoDB scan, as an export in lines, and as plain JSON. Each
-/// reference is found, with its path in the document.
+/// Finds the names of secrets in a DynamoDB table: in a scan result, in an export of lines, and in
+/// plain JSON.
 #[tokio::test]
 async fn references_are_found_in_a_dynamodb_table() {
     let (_fake, vars) = prepare(&[
@@ -254,8 +252,8 @@ fn gzip(text: &str) -> Vec<u8> {
     encoder.finish().expect("writing to memory does not fail")
 }
 
-/// Reads an export of a table to S3, which is a folder with compressed files, the items that `jq`
-/// prints, and an SQS event whose message contains half an emoji. Each reference is found.
+/// Finds the names of secrets in a DynamoDB export (a folder of compressed files), in items that
+/// `jq` prints, and in an SQS event.
 #[tokio::test]
 async fn references_are_found_in_exports_items_and_events() {
     let (_fake, vars) = prepare(&[("openai-api-key/sms", OPENAI)]).await;
@@ -304,9 +302,8 @@ async fn references_are_found_in_exports_items_and_events() {
     assert!(done.code == Some(2) && done.err.contains("b.json.gz: the file"), "{}", done.err);
 }
 
-/// A DynamoDB export has an empty file for each empty partition. An empty file names no secret. A
-/// malformed file of a folder is reported, and the other files are checked. An empty file that the
-/// user names is a mistake.
+/// Checks a folder with an empty file and a malformed file. The command skips the empty file,
+/// reports the malformed file, and still checks the other files.
 #[tokio::test]
 async fn empty_and_malformed_files_of_a_folder_do_not_stop_the_check() {
     let (_fake, vars) = prepare(&[("openai-api-key/sms", OPENAI)]).await;
@@ -348,8 +345,7 @@ async fn empty_and_malformed_files_of_a_folder_do_not_stop_the_check() {
     }
 }
 
-/// Runs `sidekey check` on a JSON file. The command may allocate at most 32 MB, including what it
-/// needs without a file.
+/// Runs `sidekey check` on a JSON file. Checks that the command allocates at most 32 MB.
 async fn check_in_little_memory(path: &Path, vars: &Vars) -> Finished {
     let mut limited = killed_with_test("sh");
     limited
@@ -358,7 +354,6 @@ async fn check_in_little_memory(path: &Path, vars: &Vars) -> Finished {
     Finished::run(limited, vars, b"").await
 }
 
-/// Reads a file of 10 MB, whose items are one value deep in the file.
 #[tokio::test]
 async fn large_file_needs_little_memory() {
     let (_fake, vars) = prepare(&[("openai-api-key/sms", OPENAI)]).await;
@@ -373,8 +368,8 @@ async fn large_file_needs_little_memory() {
     assert!(done.text().contains("1 references checked, 0 with findings"), "{}", done.text());
 }
 
-/// Reads 40 texts of 1 MB instead of references, and 40 keys of 1 MB around one reference. The
-/// command keeps only the beginning of each text and key.
+/// The file contains 40 texts and 40 keys of 1 MB each. `sidekey check` must store only the
+/// beginning of each.
 #[tokio::test]
 async fn long_texts_and_keys_need_little_memory() {
     let (_fake, vars) = prepare(&[("openai-api-key/sms", OPENAI)]).await;
@@ -394,8 +389,8 @@ async fn long_texts_and_keys_need_little_memory() {
     assert_eq!((done.code, &*done.err), (Some(0), ""), "{}", done.text());
 }
 
-/// The file has a text of 65,536 characters where a reference is expected. The table shows its
-/// beginning, and the other references.
+/// The file contains a text of 65,536 characters instead of a secret's name. The report shows only
+/// the beginning of the text.
 #[tokio::test]
 async fn very_long_reference_does_not_hide_the_report() {
     let (_fake, vars) = prepare(&[("openai-api-key/sms", OPENAI)]).await;
@@ -407,8 +402,8 @@ async fn very_long_reference_does_not_hide_the_report() {
     assert!(done.text().contains("2 references checked, 1 with findings"), "{}", done.text());
 }
 
-/// A settings file given as an argument lists the secrets to check and the settings. The
-/// environment's list is then ignored. Without arguments, the environment's list is checked.
+/// `sidekey check` checks the secrets of a settings file that is an argument. Without arguments, it
+/// checks the secrets that the environment lists.
 #[tokio::test]
 async fn secrets_of_a_settings_file_are_checked() {
     let (_fake, mut vars) = prepare(&[("openai-api-key/sms", OPENAI), ("app/db", "hunter5")]).await;
@@ -446,8 +441,6 @@ async fn secrets_of_a_settings_file_are_checked() {
     assert!(done.code == Some(2) && done.err.contains("nothing to check"), "{}", done.err);
 }
 
-/// Keys of API Gateway are reported in whichever field they are. If `DescribeSecret` is denied, the
-/// report says only that the rotation is unknown.
 #[tokio::test]
 async fn misplaced_gateway_keys_are_reported() {
     let in_a_field = json!({"user": "ann", "x-api-key": GATEWAY_KEY}).to_string();

@@ -1,5 +1,5 @@
-//! AWS credentials that are missing, wrong, expired or replaced. Cached values are still served,
-//! other readers get an error with a hint, and new credentials are used without a restart.
+//! Tests with AWS credentials that are missing, wrong, expired or replaced. The agent still serves
+//! cached values, and uses new credentials without a restart.
 
 use crate::clients::pause;
 use crate::support::agent::{Setup, Sidekey, read_path};
@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 const TTL: Duration = Duration::from_secs(60);
 const ROLE: &str = "arn:aws:iam::123456789012:role/app";
 
-/// Starts a fake with one secret. The fake accepts only this session token.
+/// Starts a fake AWS server with one secret. The server accepts only the session token `token`.
 async fn start_fake(clock: &Arc<ManualClock>, token: &str) -> Fake {
     let fake = fake(clock).await;
     fake.secrets().create("app/db", "old").expect("the secret name is unused");
@@ -29,7 +29,8 @@ async fn start_fake(clock: &Arc<ManualClock>, token: &str) -> Fake {
     fake
 }
 
-/// Prepares an agent without credentials. The test adds the source that it needs.
+/// Returns the settings of an agent without AWS credentials. Each test adds its own source of
+/// credentials.
 fn without_credentials(fake: &Fake, clock: &Arc<ManualClock>) -> Setup {
     Setup::for_fake(fake, clock)
         .with("SIDEKEY_TTL", format!("{}s", TTL.as_secs()))
@@ -51,14 +52,13 @@ fn with_web_identity(setup: Setup, sts: &str, folder: &TempFolder) -> Setup {
         .with("AWS_WEB_IDENTITY_TOKEN_FILE", identity.display())
 }
 
-/// Returns the session token that signed the last call to Secrets Manager.
 fn last_token(fake: &Fake) -> Option<String> {
     let calls = fake.calls().list();
     let of_secrets = calls.into_iter().rev().find(|call| call.operation == Some(GetSecretValue));
     of_secrets.expect("Secrets Manager received a call").security_token
 }
 
-/// Checks that an answer is a credentials error with a hint.
+/// Checks that a response is an error about AWS credentials and contains a hint.
 #[track_caller]
 fn assert_credentials_error(answer: &Answer, status: u16, kind: &str) {
     assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{}", answer.text());
@@ -69,9 +69,9 @@ fn assert_credentials_error(answer: &Answer, status: u16, kind: &str) {
     );
 }
 
-/// Expires the agent's credentials while their source claims that they are valid, and checks that
-/// cached values are served. Then replaces the credentials, and checks that the next attempt after
-/// the back-off fetches the new value.
+/// Makes the agent's credentials expire early, and checks that the agent still serves cached
+/// values. Then calls `replace`, and checks that the agent fetches new values with the new
+/// credentials.
 async fn check_replacement(sidekey: &Sidekey, fake: &Fake, replace: impl FnOnce()) {
     assert_eq!(sidekey.read("app/db").await.value(), "old");
     fake.session_tokens().expire(&last_token(fake).expect("a session was registered"));
@@ -88,7 +88,6 @@ async fn check_replacement(sidekey: &Sidekey, fake: &Fake, replace: impl FnOnce(
     assert_eq!(sidekey.read("app/db").await.value(), "new");
 }
 
-/// The container endpoint returns new credentials. The agent uses them after the old ones expired.
 #[tokio::test]
 async fn replaced_container_credentials_are_used() {
     let clock = ManualClock::new();
@@ -105,7 +104,6 @@ async fn replaced_container_credentials_are_used() {
     assert_eq!(container.calls(), 2, "one request for each set of credentials");
 }
 
-/// The session of a web identity expires. The agent requests the next session from STS.
 #[tokio::test]
 async fn expired_web_identity_session_is_renewed() {
     let clock = ManualClock::new();
@@ -124,7 +122,6 @@ fn keys(token: &str) -> String {
     )
 }
 
-/// The shared credentials file is rewritten, as by `aws sso login`. The agent reads it again.
 #[tokio::test]
 async fn rewritten_credentials_file_is_read() {
     let clock = ManualClock::new();
@@ -140,7 +137,6 @@ async fn rewritten_credentials_file_is_read() {
     .await;
 }
 
-/// A profile has a `credential_process`. The agent runs it again when the credentials expire.
 #[tokio::test]
 async fn credential_process_is_run_again() {
     let clock = ManualClock::new();
@@ -165,8 +161,8 @@ async fn credential_process_is_run_again() {
     .await;
 }
 
-/// STS fails. The agent uses a session until its expiry. After that, uncached reads fail and cached
-/// values are served. Concurrent calls cause one call to STS.
+/// STS fails. The agent uses its temporary credentials until they expire. Then it still serves
+/// cached values, but other reads fail.
 #[tokio::test]
 async fn session_is_used_until_expiry_while_sts_fails() {
     const LIFE: Duration = Duration::from_secs(3600);
@@ -224,8 +220,8 @@ async fn session_is_used_until_expiry_while_sts_fails() {
     assert_eq!(sidekey.read("app/db").await.cache(), "miss");
 }
 
-/// Two calls wait for one credentials request that never ends. When the request times out, both
-/// calls fail, and no other request is started.
+/// Two calls to AWS wait for one request for credentials, which never ends. When this request times
+/// out, both calls fail.
 #[tokio::test]
 async fn calls_waiting_for_credentials_share_the_timeout() {
     let clock = ManualClock::new();
@@ -249,8 +245,8 @@ async fn calls_waiting_for_credentials_share_the_timeout() {
     assert_eq!(sts.regions().len(), 1);
 }
 
-/// The environment freezes during a call to STS, and a read waits for that call. After the thaw
-/// both calls are retried, and the read succeeds.
+/// The process is frozen, as in Lambda, while a read waits for STS. After the freeze, the agent
+/// repeats the call to STS, and the read succeeds.
 #[tokio::test]
 async fn freeze_during_a_credentials_refresh_breaks_no_read() {
     let clock = ManualClock::new();
@@ -281,8 +277,8 @@ async fn freeze_during_a_credentials_refresh_breaks_no_read() {
     assert_eq!((calls("cut"), calls("credentials"), calls("ok")), (1.0, 0.0, 1.0));
 }
 
-/// Without credentials, reads fail at once with a hint. A silent metadata service delays a read by
-/// no more than the timeout of a call. New credentials are then used.
+/// Without credentials, a read fails at once. If the metadata service does not respond, the read
+/// fails after the timeout of a call to AWS.
 #[tokio::test]
 async fn missing_credentials_fail_at_once_with_a_hint() {
     let clock = ManualClock::new();
@@ -329,10 +325,8 @@ async fn missing_credentials_fail_at_once_with_a_hint() {
     }
 }
 
-/// A SnapStart environment starts with old credentials, and its endpoint returns new ones after a
-/// restore. The agent requests the new credentials after a restore hook or a jump of the wall
-/// clock. The agent serves no old value as fresh, and accepts the new token and the old
-/// authorization.
+/// A Lambda snapshot is restored with expired credentials. The agent requests new credentials when
+/// the restore hook is called, or when the wall clock jumps.
 #[tokio::test]
 async fn new_credentials_are_used_after_a_restore() {
     for has_restore_hook in [true, false] {
@@ -390,7 +384,7 @@ async fn new_credentials_are_used_after_a_restore() {
     }
 }
 
-/// Returns the output of a `credential_process` with the session token `token`.
+/// Returns the output of a `credential_process`, which contains the session token `token`.
 fn printed(token: &str) -> String {
     format!(
         "{{\"Version\":1,\"AccessKeyId\":\"ASIATESTS\",\"SecretAccessKey\":\"k\",\
@@ -398,7 +392,7 @@ fn printed(token: &str) -> String {
     )
 }
 
-/// Prepares an agent whose default profile runs `command` to get credentials.
+/// Returns the settings of an agent whose default profile runs `command` to get credentials.
 fn with_process(
     fake: &Fake,
     clock: &Arc<ManualClock>,
@@ -411,16 +405,16 @@ fn with_process(
         .with("AWS_CONFIG_FILE", folder.write("config", &profile).display())
 }
 
-/// Returns whether a process runs. A process that was killed, but not yet awaited, does not run.
+/// Returns whether a process is running. A killed process does not count, even if its parent has
+/// not yet awaited it.
 fn is_running(id: &str) -> bool {
     let state = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     let state = state.rsplit(')').next().unwrap_or_default();
     !state.is_empty() && !state.trim_start().starts_with('Z')
 }
 
-/// A `credential_process` hangs, and so does a program that it started. Many reads wait for one run
-/// of the program. At its deadline, Sidekey kills both processes. The next read starts the program
-/// again, and gets its credentials.
+/// A `credential_process` and a program that it started never end. Sidekey kills both at its
+/// deadline, and runs the `credential_process` again for the next read.
 #[tokio::test]
 async fn hanging_credential_process_is_killed_with_its_group() {
     let clock = ManualClock::new();
@@ -457,8 +451,8 @@ async fn hanging_credential_process_is_killed_with_its_group() {
     assert_eq!(sidekey.read("app/db").await.value(), "old");
 }
 
-/// The credentials of the agent's profile come from a `credential_process` in its source profile.
-/// The agent assumes the role of the profile with them.
+/// The source profile of the agent's profile gets credentials from a `credential_process`. The
+/// agent uses these credentials to assume the role of its profile.
 #[tokio::test]
 async fn role_is_assumed_with_credentials_of_a_process() {
     let clock = ManualClock::new();
@@ -482,8 +476,8 @@ async fn role_is_assumed_with_credentials_of_a_process() {
     assert_eq!(signed_with, Some("session-1"), "{calls:?}");
 }
 
-/// The shared credentials file is overwritten, or replaced by another file, before AWS rejects the
-/// old credentials. The next call to AWS is signed with the new ones.
+/// The shared credentials file changes before AWS rejects the old credentials. The agent signs the
+/// next call to AWS with the new credentials.
 #[tokio::test]
 async fn changed_credentials_file_is_noticed_before_the_next_call() {
     let clock = ManualClock::new();
@@ -511,8 +505,6 @@ async fn changed_credentials_file_is_noticed_before_the_next_call() {
     assert_eq!(last_token(&fake).as_deref(), Some("session-three"));
 }
 
-/// The shared credentials file is overwritten after the agent has started, but before the first
-/// call to AWS. The call is signed with the new credentials.
 #[tokio::test]
 async fn credentials_file_that_changes_before_the_first_call_is_noticed() {
     let clock = ManualClock::new();
@@ -527,9 +519,8 @@ async fn credentials_file_that_changes_before_the_first_call_is_noticed() {
     assert_eq!(last_token(&fake).as_deref(), Some("session-two"));
 }
 
-/// A `credential_process` is added to the profile while the agent runs. The program takes longer
-/// than a call to AWS may take. The agent runs the program once, and does not repeat the call as if
-/// Lambda had frozen the process.
+/// A `credential_process` is added to the profile while the agent runs, and takes longer than a
+/// call to AWS may take. The agent runs it only once.
 #[tokio::test]
 async fn slow_credential_process_that_is_added_later_runs_once() {
     let clock = ManualClock::new();
@@ -552,8 +543,7 @@ async fn slow_credential_process_that_is_added_later_runs_once() {
     assert_eq!(count(), 1, "the agent must not repeat the call");
 }
 
-/// `sidekey check` waits for a `credential_process` that hangs. Ctrl-C ends the command and the
-/// program.
+/// `sidekey check` waits for a `credential_process` that never ends. Ctrl-C ends both processes.
 #[tokio::test]
 async fn interrupted_command_ends_its_credential_process() {
     let clock = ManualClock::new();

@@ -1,4 +1,5 @@
-//! The agent reserves file descriptors for calls to AWS, so that connections cannot use them all.
+//! Tests that the agent reserves file descriptors for calls to AWS, so that connections of clients
+//! cannot use all descriptors.
 
 use crate::clients::killed_with_test;
 use crate::support::agent::{Setup, TOKEN_HEADER, read_path, read_request};
@@ -9,7 +10,7 @@ use crate::support::program::Program;
 use std::fs;
 use tokio::net::TcpStream;
 
-/// Starts the agent in a shell that first applies these `ulimit` commands.
+/// Starts the agent in a shell that first executes the `ulimit` commands in `limits`.
 fn limited(setup: &Setup, limits: &str) -> Program {
     let mut command = killed_with_test("sh");
     command.args([
@@ -20,8 +21,8 @@ fn limited(setup: &Setup, limits: &str) -> Program {
     Program::run(command, setup.vars())
 }
 
-/// The agent has 128 file descriptors and hundreds of connections, with and without a token. The
-/// agent still refreshes one secret and fetches another secret for the first time.
+/// The agent may open 128 file descriptors, and hundreds of clients connect. The agent must still
+/// call AWS for cached and for new secrets.
 #[tokio::test]
 async fn descriptors_are_reserved_for_calls() {
     let clock = ManualClock::new();
@@ -52,7 +53,6 @@ async fn descriptors_are_reserved_for_calls() {
     assert!(open.ok().is_none_or(|open| open < 128));
 }
 
-/// The agent raises its soft limit of open files to the hard limit, and logs the old value.
 #[tokio::test]
 async fn soft_limit_is_raised_to_the_hard_limit() {
     let clock = ManualClock::new();

@@ -1,4 +1,5 @@
-//! A plain http endpoint on another host than this machine, such as an emulator of AWS in Compose.
+//! Tests with an AWS endpoint that uses plain HTTP on another host, such as an emulator of AWS in
+//! Docker Compose.
 
 use crate::support::agent::{Setup, read_request};
 use crate::support::client::Connection;
@@ -6,8 +7,8 @@ use crate::support::clock::ManualClock;
 use crate::support::fake;
 use crate::support::program::Program;
 
-/// `serve` refuses the endpoint, and names the variable that allows it. With this variable, `serve`
-/// reads secrets through the endpoint, and its log warns that nothing is encrypted.
+/// `serve` refuses the endpoint, and names the variable that allows it. If this variable is set,
+/// `serve` calls the endpoint and logs a warning.
 #[tokio::test]
 async fn http_endpoint_is_used_only_with_its_own_variable_and_a_warning() {
     let clock = ManualClock::new();

@@ -1,5 +1,5 @@
-//! Plaintexts and tokens appear only in the answer to an authorised read, never in debug output,
-//! errors, log lines, metrics or status pages.
+//! Tests that secret values and tokens appear only in responses to authorised reads, never in debug
+//! output, errors, log lines, metrics or status pages.
 
 use crate::support::agent::{REGION, Setup, read_path};
 use crate::support::client::{Connection, get, request};
@@ -38,7 +38,7 @@ const TOKEN: &str = "qzx4-token";
 const SESSION: &str = "qzx5-session-token";
 const SECRET_KEY: &str = "qzx6-secret-key";
 
-/// Returns all encodings in which `plaintext` could appear.
+/// Returns `plaintext` in all encodings in which the agent could print it.
 fn spellings(plaintext: &str) -> Vec<String> {
     let bytes = plaintext.as_bytes();
     let list = |write: fn(&u8) -> String| bytes.iter().map(write).collect::<Vec<_>>();
@@ -56,7 +56,7 @@ fn spellings(plaintext: &str) -> Vec<String> {
     spellings
 }
 
-/// Checks that none of the plaintexts appears in `text`, in any encoding.
+/// Checks that `text` contains none of the secret values, in any encoding.
 #[track_caller]
 fn check(what: &str, text: &str) {
     let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
@@ -69,18 +69,18 @@ fn check(what: &str, text: &str) {
     }
 }
 
-/// Checks the debug output of a value.
 #[track_caller]
 fn check_debug(what: &str, value: &impl Debug) {
     check(what, &format!("{value:?}"));
     check(what, &format!("{value:#?}"));
 }
 
-/// Names that match a convention, for secrets whose values break the convention.
+/// The names of secrets whose values break the rules for these names.
 const MALFORMED: [&str; 3] =
     ["openai-api-key/sms", "openai-api-key/email", "sms-credentials/acme/support/twilio"];
 
-/// Starts a fake with a text, a JSON object, binary bytes and malformed values.
+/// Starts a fake AWS server with secrets: a text, a JSON object, bytes, and values that break
+/// rules.
 async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     let secrets = fake.secrets();
@@ -112,8 +112,8 @@ fn key(id: &str) -> Key {
     Key { id: SecretId::parse(id).expect("the id is valid"), selector: Selector::current() }
 }
 
-/// The check finds a plaintext in every encoding. If it found nothing, the other tests could never
-/// fail.
+/// The function `check` must find a secret value in every encoding. Otherwise, the other tests
+/// could never fail.
 #[test]
 fn planted_leak_is_found() {
     for leak in [
@@ -131,8 +131,8 @@ fn planted_leak_is_found() {
     }
 }
 
-/// Reads every secret in every way. Then the debug output of configuration, agent, cache, snapshot,
-/// entries and source has no value and no token.
+/// Reads every secret in every way. Then the debug output of the agent must contain no secret value
+/// and no token.
 #[tokio::test]
 async fn debug_output_shows_no_value() {
     let clock = ManualClock::new();
@@ -226,12 +226,12 @@ async fn source(
         .expect("the configuration has a region")
 }
 
-/// Returns the path of a read that makes a new call to AWS.
+/// Returns the URL path of a read that makes the agent call AWS.
 fn refreshing_read() -> String {
     read_path("app/text&refreshNow=true")
 }
 
-/// Returns the paths of all other reads, valid and invalid, of every secret.
+/// Returns the URL paths of many valid and invalid reads of every secret.
 fn reads(fake: &Fake) -> Vec<String> {
     let mut paths = Vec::new();
     for name in ["app/text", "app/object", "app/binary", "missing"].into_iter().chain(MALFORMED) {
@@ -246,7 +246,7 @@ fn reads(fake: &Fake) -> Vec<String> {
     paths
 }
 
-/// Returns requests for all operations of the AWS API on every secret, valid and invalid.
+/// Returns valid and invalid requests for all operations of the AWS API and for every secret.
 fn calls() -> Vec<String> {
     let mut calls = Vec::new();
     for name in ["app/text", "app/object#password", "app/object#none", "app/binary", "missing"] {
@@ -265,11 +265,12 @@ fn calls() -> Vec<String> {
     calls
 }
 
-/// References that resolve to a value. The references in `UNRESOLVED` do not.
+/// References to secrets (names with an optional field) that have a value.
 const RESOLVED: [&str; 4] = ["app/text", "app/object", "app/object#password", "app/binary"];
 const UNRESOLVED: [&str; 4] = ["app/text#a", "app/object#none", "app/binary#password", "missing"];
 
-/// A request that resolves references, together with a message that holds a value itself.
+/// Returns a request to `/resolve` with these references to secrets. The request also contains a
+/// secret value.
 fn resolve(references: &[&str]) -> String {
     let message =
         |reference| json!({"ai_config": {"ai_api_key_reference": reference}, "text": TEXT});
@@ -282,8 +283,7 @@ fn resolve(references: &[&str]) -> String {
     request("POST", "/resolve", &headers, &json!({ "Records": records }).to_string())
 }
 
-/// AWS sends invalid answers that contain the plaintext. The errors and the agent's answers quote
-/// the plaintext in no encoding.
+/// AWS returns invalid responses that contain a secret value. The errors must not quote this value.
 #[tokio::test]
 async fn errors_quote_no_answer() {
     let clock = ManualClock::new();
@@ -350,7 +350,6 @@ async fn errors_quote_no_answer() {
     }
 }
 
-/// A configuration error about a token names the variable or the file, not the token.
 #[test]
 fn configuration_mistakes_quote_no_token() {
     let folder = TempFolder::new();
@@ -379,8 +378,8 @@ fn configuration_mistakes_quote_no_token() {
     }
 }
 
-/// Makes reads, failures of every kind, a rotation and a read with a wrong token, at the most
-/// verbose log level. The log, the pages and the errors show no value and no token.
+/// Runs the program at the most verbose log level. Its log, pages and errors must show no secret
+/// value and no token.
 #[tokio::test]
 async fn program_output_shows_no_value() {
     let clock = ManualClock::new();
@@ -455,7 +454,7 @@ async fn program_output_shows_no_value() {
     check_log(&log);
 }
 
-/// Checks that a log shows no plaintext, and that only Sidekey wrote it. Libraries could otherwise
+/// Checks that a log contains no secret value, and only lines of Sidekey itself. Libraries could
 /// log anything.
 #[track_caller]
 fn check_log(log: &str) {
@@ -467,8 +466,8 @@ fn check_log(log: &str) {
     }
 }
 
-/// An answer with credentials is invalid. AWS's SDK would log a warning that quotes the answer, so
-/// Sidekey writes none of the SDK's log messages.
+/// AWS returns an invalid response with credentials. AWS's SDK would log this response, so Sidekey
+/// must not write the SDK's log messages.
 #[tokio::test]
 async fn unreadable_answers_with_credentials_are_not_quoted() {
     let clock = ManualClock::new();

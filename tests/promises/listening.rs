@@ -1,5 +1,5 @@
-//! The agent's listeners: loopback, a Unix socket and an address for probes. Also connection
-//! limits, HTTP on one connection, and the drain at exit.
+//! Tests of the agent's listeners (loopback, Unix socket and probe address), of HTTP connections,
+//! and of the agent's exit.
 
 use crate::clients::MissingTool;
 use crate::port::Port;
@@ -17,7 +17,8 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// Starts a fake with the secret `app/db`. Returns the setup of an agent in front of it.
+/// Starts a fake AWS server with the secret `app/db`. Returns the server, and the settings of an
+/// agent that calls this server.
 async fn prepare() -> (Fake, Setup) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
@@ -26,13 +27,13 @@ async fn prepare() -> (Fake, Setup) {
     (fake, setup)
 }
 
-/// Returns the error with which the agent fails to start.
+/// Starts an agent that must fail to start, and returns its error.
 async fn refusal(setup: Setup) -> BindError {
     setup.try_launch().await.map(|_| ()).expect_err("the agent does not start")
 }
 
-/// The Unix socket has mode 0600 in a new folder of mode 0700. The agent accepts any `Host` header
-/// or none on the socket, but requires the token. The agent removes the socket when it ends.
+/// The agent creates its Unix socket with mode 0600 in a folder with mode 0700. Requests over the
+/// socket need the token.
 #[tokio::test]
 async fn unix_socket_is_private() {
     let (_fake, setup) = prepare().await;
@@ -63,8 +64,8 @@ async fn unix_socket_is_private() {
     assert!(!path.exists(), "the agent removes its socket");
 }
 
-/// A socket without a listener is replaced. A socket in use, another file, and a folder that other
-/// users can enter are refused, each with its own error, and stay unchanged.
+/// The agent replaces a Unix socket on which no process listens. It does not start if the socket is
+/// in use, or if other users can enter the folder.
 #[tokio::test]
 async fn unix_socket_is_replaced_only_if_unused() {
     let (_fake, setup) = prepare().await;
@@ -100,8 +101,8 @@ async fn unix_socket_is_replaced_only_if_unused() {
     }
 }
 
-/// `SIDEKEY_METRICS_LISTEN` serves probes for any `Host` and without a token. This listener serves
-/// nothing else, even with a token.
+/// The address in `SIDEKEY_METRICS_LISTEN` serves only probes, without a token and for any `Host`
+/// header.
 #[tokio::test]
 async fn probe_listener_serves_probes_only() {
     let (_fake, setup) = prepare().await;
@@ -130,7 +131,6 @@ async fn probe_listener_serves_probes_only() {
     assert_eq!(metrics.get("sidekey_read_duration_seconds_count"), 0.0);
 }
 
-/// Idle connections take no slots from readers.
 #[tokio::test]
 async fn idle_connections_do_not_block_readers() {
     let (_fake, setup) = prepare().await;
@@ -143,8 +143,8 @@ async fn idle_connections_do_not_block_readers() {
     assert_eq!(connection.exchange(read_request("app/db")).await.value(), "hunter2");
 }
 
-/// One connection serves valid and invalid requests in turn, and answers pipelined requests in
-/// order.
+/// The agent answers valid and invalid requests on one connection. It answers pipelined requests in
+/// their order.
 #[tokio::test]
 async fn connection_serves_many_requests() {
     let (_fake, setup) = prepare().await;
@@ -174,8 +174,8 @@ async fn connection_serves_many_requests() {
     assert_eq!(connection.receive().await.value(), "hunter2");
 }
 
-/// HTTP/1.0 is served. The connection is closed unless the client requests keep-alive. HTTP/1.1
-/// with `Connection: close` is closed too.
+/// The agent closes an HTTP/1.0 connection after its response, unless the client requests
+/// keep-alive.
 #[tokio::test]
 async fn http_1_0_clients_are_served() {
     let (_fake, setup) = prepare().await;
@@ -200,8 +200,8 @@ async fn http_1_0_clients_are_served() {
     connection.closed().await;
 }
 
-/// An idle connection is closed after fifteen ticks of one minute. Each request restarts the count.
-/// Ticks are counted, not time, so that a freeze of a day is one tick.
+/// The agent closes an idle connection after fifteen ticks of a one-minute timer. It counts ticks,
+/// so that a freeze of a day counts as one minute.
 #[tokio::test]
 async fn idle_connection_is_closed_after_fifteen_ticks() {
     let (_fake, setup) = prepare().await;
@@ -223,8 +223,8 @@ async fn idle_connection_is_closed_after_fifteen_ticks() {
     idle.closed().await;
 }
 
-/// During a drain the agent accepts no new connections and closes idle connections. It answers a
-/// read in progress, and then closes that connection. The port is free afterwards.
+/// After a stop signal, the agent accepts no new connections, and closes idle connections. It still
+/// answers a read that is in progress.
 #[tokio::test]
 async fn drain_answers_requests_in_progress() {
     let (fake, setup) = prepare().await;
@@ -256,7 +256,7 @@ async fn drain_answers_requests_in_progress() {
     assert_eq!(again.address, address);
 }
 
-/// A drain ends at its limit, although a read is still waiting.
+/// The agent exits at a time limit after a stop signal, although a read is still waiting.
 #[tokio::test]
 async fn drain_ends_after_its_limit() {
     let (fake, setup) = prepare().await;
@@ -279,8 +279,8 @@ async fn drain_ends_after_its_limit() {
     with_timeout("the drain", draining).await.expect("the task does not panic");
 }
 
-/// A client closes its sending direction after its request. The client still gets the answer to a
-/// read that waits for AWS, and then the connection closes.
+/// A client closes its sending direction after its request. The client must still get the response,
+/// although the read waits for AWS.
 #[tokio::test]
 async fn half_closed_client_gets_the_answer_to_a_cold_read() {
     let (fake, setup) = prepare().await;
@@ -308,8 +308,8 @@ async fn half_closed_client_gets_the_answer_to_a_cold_read() {
     }
 }
 
-/// After a stop signal, the agent serves everything until `SIDEKEY_DRAIN_DELAY` has passed. Only
-/// `/ready` says that the agent will stop.
+/// After a stop signal, the agent serves all requests until `SIDEKEY_DRAIN_DELAY` has passed. Only
+/// `/ready` reports that the agent will stop.
 #[tokio::test]
 async fn everything_is_served_during_the_drain_delay() {
     let (fake, setup) = prepare().await;
@@ -342,8 +342,8 @@ async fn everything_is_served_during_the_drain_delay() {
     with_timeout("the drain", agent.drain(Duration::ZERO)).await;
 }
 
-/// Another user owns the folder of the socket, or a folder above. The agent does not start, because
-/// this user could replace the socket.
+/// Another user owns the folder of the Unix socket, or a folder above it. The agent does not start,
+/// because this user could replace the socket.
 #[tokio::test]
 async fn unix_socket_in_another_users_folder_is_refused() {
     const OTHER: u32 = 65_534;
@@ -371,8 +371,8 @@ async fn unix_socket_in_another_users_folder_is_refused() {
     }
 }
 
-/// A second agent on the same port does not start. The error names the address and the variable to
-/// set, and the first agent is unaffected. The same holds for the probe address.
+/// A second agent on the same port does not start. Its error names the address, and the variable
+/// that changes the address.
 #[tokio::test]
 async fn second_agent_on_a_port_does_not_start() {
     let (_fake, setup) = prepare().await;
@@ -388,7 +388,8 @@ async fn second_agent_on_a_port_does_not_start() {
     assert_eq!(first.read("app/db").await.value(), "hunter2");
 }
 
-/// Some addresses cannot be bound. All errors are reported, and all other addresses are bound.
+/// Some of the configured addresses cannot be bound. The agent reports each error, and serves on
+/// the other addresses.
 #[tokio::test]
 async fn bindable_addresses_are_bound_although_others_fail() {
     let (_fake, setup) = prepare().await;
@@ -421,8 +422,8 @@ async fn bindable_addresses_are_bound_although_others_fail() {
     }
 }
 
-/// The agent serves 127.0.0.1 and ::1 on the same port if the machine has both, because some
-/// clients resolve `localhost` to ::1 first.
+/// The agent listens on 127.0.0.1 and on ::1, because some clients resolve `localhost` to ::1
+/// first.
 #[tokio::test]
 async fn both_loopback_addresses_are_served() {
     let (_fake, setup) = prepare().await;

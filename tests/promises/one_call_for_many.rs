@@ -1,4 +1,4 @@
-//! Many readers of one secret cause one call to AWS, however they write the secret's name.
+//! Tests that many readers of one secret cause only one call to AWS.
 
 use crate::support::agent::{Setup, read_request};
 use crate::support::clock::ManualClock;
@@ -8,8 +8,8 @@ use fake_aws::Operation::GetSecretValue;
 
 const READERS: usize = 64;
 
-/// 64 callers read an uncached secret, half of them with the default stage written out. The gateway
-/// delays the call until all wait. One call answers all of them with the same bytes.
+/// 64 callers read an uncached secret at the same time. The agent makes one call to AWS, and all
+/// callers get the same response.
 #[tokio::test]
 async fn readers_of_an_uncached_secret_share_one_call() {
     let clock = ManualClock::new();
@@ -44,8 +44,8 @@ async fn readers_of_an_uncached_secret_share_one_call() {
     assert_eq!(metrics.get("sidekey_reads_total{result=\"miss\"}"), READERS as f64);
 }
 
-/// A secret that was read by name is then cached under its full ARN too. A partial ARN costs one
-/// call, because only AWS's answer reveals the secret, and then shares the same entry.
+/// A secret that was read by its name is also cached under its full ARN. A partial ARN needs one
+/// more call, because only AWS can find its secret.
 #[tokio::test]
 async fn name_and_arn_share_one_entry() {
     let clock = ManualClock::new();
@@ -72,7 +72,7 @@ async fn name_and_arn_share_one_entry() {
     assert_eq!(sidekey.metrics().await.get("sidekey_entries"), 1.0);
 }
 
-/// With `SIDEKEY_TTL=0` every read calls AWS, but concurrent readers share one call.
+/// With `SIDEKEY_TTL=0`, every read calls AWS, but reads at the same time share one call.
 #[tokio::test]
 async fn concurrent_readers_share_a_call_without_a_cache() {
     let clock = ManualClock::new();

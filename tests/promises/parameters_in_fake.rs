@@ -1,5 +1,5 @@
-//! The fake of Parameter Store answers boto3, AWS's SDK for Python, as AWS does. Where moto, an
-//! independent Parameter Store, is right, its answers and the fake's are equal.
+//! Tests that the fake Parameter Store answers boto3, AWS's SDK for Python, as AWS does. The tests
+//! also compare the fake with moto, an independent emulator.
 
 use crate::clients::Clients;
 use crate::moto::Moto;
@@ -26,7 +26,7 @@ async fn start_fake() -> Fake {
     fake(&ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_668_586_960_362))).await
 }
 
-/// The calls that moto answers as AWS does, except for the parts that [`comparable`] removes.
+/// Returns the calls that must get the same responses from moto and from the fake AWS server.
 fn calls_for_both() -> Value {
     let put = |parameters: Value| json!(["put_parameter", parameters]);
     let by_path = |parameters: Value| json!(["every_page:get_parameters_by_path", parameters]);
@@ -97,7 +97,7 @@ fn calls_for_both() -> Value {
     json!(calls)
 }
 
-/// Removes the parts of a report in which moto differs from AWS, and the date.
+/// Removes the parts of a report in which moto differs from AWS, and the dates.
 fn comparable(mut report: Value) -> Value {
     // moto has a text where AWS has none, or has another text.
     for code in ["ParameterNotFound", "InvalidFilterKey", "ParameterVersionLabelLimitExceeded"] {
@@ -124,15 +124,16 @@ fn comparable(mut report: Value) -> Value {
     report
 }
 
-/// Removes the date and the selector, which moto does not return.
+/// Removes the date of a parameter, and the selector (version or label), which moto does not
+/// return.
 fn remove_differences(parameter: &mut Value) {
     let parameter = parameter.as_object_mut().expect("a parameter is an object");
     assert!(parameter.remove("LastModifiedDate").is_some_and(|date| date.is_number()));
     parameter.remove("Selector");
 }
 
-/// Creates, labels, reads, lists and deletes parameters in moto and in the fake. boto3 must report
-/// the same answers, exceptions and numbers of attempts.
+/// Makes the same boto3 calls to moto and to the fake AWS server. Both must give the same
+/// responses, exceptions and numbers of attempts.
 #[tokio::test]
 async fn boto3_gets_the_same_answers_from_moto_and_from_the_fake() {
     let clients = match Clients::install() {
@@ -150,8 +151,8 @@ async fn boto3_gets_the_same_answers_from_moto_and_from_the_fake() {
     }
 }
 
-/// boto3 reads the parameters for which moto differs from AWS: selectors, ciphertexts, secrets by
-/// reference, public parameters, parameters of another account, and labels in a filter.
+/// Reads parameters for which moto differs from AWS, such as public parameters and parameters of
+/// another account.
 #[tokio::test]
 async fn boto3_reads_what_moto_does_not_have() {
     let clients = match Clients::install() {
@@ -210,8 +211,8 @@ async fn boto3_reads_what_moto_does_not_have() {
     assert_eq!(reports[7]["error"], "ParameterNotFound");
 }
 
-/// boto3 raises its own exception for each failure of Parameter Store, and repeats only throttled
-/// calls.
+/// boto3 raises a different exception for each failure of Parameter Store, and retries only
+/// throttled calls.
 #[tokio::test]
 async fn boto3_raises_the_exceptions_of_parameter_store() {
     let clients = match Clients::install() {

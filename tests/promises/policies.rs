@@ -1,5 +1,5 @@
-//! A `[[policy]]` table applies to the secrets that it lists, by whichever id they are read, and to
-//! no other secret.
+//! Tests of `[[policy]]` tables in the configuration file. Each table applies to the secrets that
+//! it lists, by name or by ARN, and to no other secret.
 
 use crate::support::agent::{Setup, Sidekey};
 use crate::support::clock::ManualClock;
@@ -14,22 +14,22 @@ use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Starts an agent in front of `fake`, with the configuration file's text `file`.
+/// Starts an agent that calls `fake`. `file` is the text of the agent's configuration file.
 async fn start(fake: &Fake, clock: &Arc<ManualClock>, file: &str) -> Sidekey {
     let folder = TempFolder::new();
     let path = folder.write("sidekey.toml", file);
     Setup::for_fake(fake, clock).with("SIDEKEY_CONFIG", path.display()).start().await
 }
 
-/// Returns the status page's data on the secret `name`.
+/// Returns what the status page says about the secret `name`.
 async fn status(sidekey: &Sidekey, name: &str) -> Value {
     let status = sidekey.get("/status").await.json();
     let mut entries = status["entries"].as_array().expect("the value is a JSON array").iter();
     entries.find(|entry| entry["name"] == name).cloned().expect("the entry is cached")
 }
 
-/// Two secrets have policies. After the shorter TTL only one shows its new value. In an outage, one
-/// is still served as stale and the other is not.
+/// Two secrets have policies with different TTLs. After the shorter TTL, only one secret has its
+/// new value.
 #[tokio::test]
 async fn each_secret_ages_by_its_own_policy() {
     let clock = ManualClock::new();
@@ -71,7 +71,7 @@ async fn each_secret_ages_by_its_own_policy() {
     assert_eq!((long.value().as_str(), long.cache()), ("old", "stale"));
 }
 
-/// A secret with a TTL of 0 is fetched at every read, by name and ARN, and never in the background.
+/// The agent fetches a secret with a TTL of 0 for every read, and never in the background.
 #[tokio::test]
 async fn caching_can_be_disabled_for_one_secret() {
     let clock = ManualClock::new();
@@ -98,8 +98,8 @@ async fn caching_can_be_disabled_for_one_secret() {
     assert_eq!(sidekey.get("/status").await.json()["entries"].as_array().map(Vec::len), Some(1));
 }
 
-/// A missing secret has `required = false`. The agent is ready without it and reports it as
-/// missing. When the secret exists, the agent caches it without a read.
+/// A secret with `required = false` is missing. The agent is ready without it, and caches it as
+/// soon as it exists.
 #[tokio::test]
 async fn missing_optional_secret_does_not_block_readiness() {
     let clock = ManualClock::new();
@@ -135,7 +135,6 @@ async fn missing_optional_secret_does_not_block_readiness() {
     assert_eq!(patient.read("app/spare").await.value(), "value");
 }
 
-/// A secret with `refresh = "always"` gets its new value within its TTL, even without reads.
 #[tokio::test]
 async fn always_refreshed_secret_stays_fresh_without_readers() {
     let clock = ManualClock::new();
@@ -167,8 +166,8 @@ async fn always_refreshed_secret_stays_fresh_without_readers() {
     assert_eq!((idle.value().as_str(), idle.cache()), ("old", "hit"));
 }
 
-/// Mistakes in policies stop the start of a standalone agent. On Lambda, an unknown key only causes
-/// a warning.
+/// A mistake in a `[[policy]]` table prevents the start of the agent. On Lambda, an unknown key
+/// causes only a warning.
 #[test]
 fn policy_mistakes_name_their_table() {
     let folder = TempFolder::new();

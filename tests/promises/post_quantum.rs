@@ -1,6 +1,5 @@
-//! A TLS connection to AWS begins with a post-quantum key exchange, so that a recording cannot be
-//! decrypted by a future quantum computer. The test reads the agent's first bytes to an https
-//! endpoint.
+//! Tests that a TLS connection to AWS begins with a post-quantum key exchange, so that a future
+//! quantum computer cannot decrypt recorded traffic.
 
 use crate::support::agent::Setup;
 use crate::support::clock::ManualClock;
@@ -13,16 +12,17 @@ use tokio::net::{TcpListener, TcpStream};
 const X25519_MLKEM768: u16 = 0x11ec;
 /// The TLS number of X25519 alone, for servers without the hybrid.
 const X25519: u16 = 0x001d;
-/// The size of a hybrid key share: an ML-KEM-768 encapsulation key and an X25519 public key.
+/// The size in bytes of a hybrid key share: an ML-KEM-768 encapsulation key and an X25519 public
+/// key.
 const SHARE_BYTES: usize = 1184 + 32;
 
-/// The TLS numbers of the extensions that the test reads.
+/// The TLS number of the extension in which a client lists its key exchanges.
 const SUPPORTED_GROUPS: u16 = 10;
 const SUPPORTED_VERSIONS: u16 = 43;
 const KEY_SHARE: u16 = 51;
 const TLS_1_3: [u8; 2] = [3, 4];
 
-/// The unread part of a TLS message.
+/// The bytes of a TLS message that have not been read yet.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
@@ -32,7 +32,7 @@ impl<'a> Rest<'a> {
         taken
     }
 
-    /// Reads a big-endian number of this many bytes.
+    /// Reads a big-endian number that is `bytes` bytes long.
     fn number(&mut self, bytes: usize) -> usize {
         self.take(bytes).iter().fold(0, |number, byte| number << 8 | usize::from(*byte))
     }
@@ -41,7 +41,7 @@ impl<'a> Rest<'a> {
         u16::try_from(self.number(2)).expect("a number of two bytes fits into u16")
     }
 
-    /// Reads a field that begins with its own length, which has this many bytes.
+    /// Reads a field that begins with its own length, a number of `bytes` bytes.
     fn counted(&mut self, bytes: usize) -> Self {
         let length = self.number(bytes);
         Self(self.take(length))
@@ -52,7 +52,7 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// Returns the extensions of a ClientHello by their numbers (RFC 8446, section 4.1.2).
+/// Returns the extensions of a TLS ClientHello by their numbers (RFC 8446, section 4.1.2).
 fn extensions(handshake: &[u8]) -> BTreeMap<u16, &[u8]> {
     let mut rest = Rest(handshake);
     assert_eq!(rest.number(1), 1, "a ClientHello");
@@ -70,7 +70,7 @@ fn extensions(handshake: &[u8]) -> BTreeMap<u16, &[u8]> {
     extensions
 }
 
-/// Returns the groups of a `supported_groups` extension, in order of preference.
+/// Returns the key exchanges in the TLS extension `supported_groups`, in order of preference.
 fn groups(extension: &[u8]) -> Vec<u16> {
     let mut list = Rest(extension).counted(2);
     let mut groups = Vec::new();
@@ -80,7 +80,8 @@ fn groups(extension: &[u8]) -> Vec<u16> {
     groups
 }
 
-/// Returns the groups of a `key_share` extension, with the length of each share.
+/// Returns the key exchanges in the TLS extension `key_share`, each with the length of its key
+/// share.
 fn shares(extension: &[u8]) -> Vec<(u16, usize)> {
     let mut list = Rest(extension).counted(2);
     let mut shares = Vec::new();
@@ -101,8 +102,8 @@ async fn client_hello(mut connection: TcpStream) -> Vec<u8> {
     record
 }
 
-/// The agent prefers the hybrid key exchange and sends the key share for it, so that no second
-/// round trip is needed. It also sends a share of X25519, for servers without the hybrid.
+/// The agent offers the hybrid key exchange first, together with its key share, so that the
+/// handshake needs no second round trip. For other servers, it also offers X25519.
 #[tokio::test]
 async fn tls_handshake_offers_a_post_quantum_key_exchange() {
     let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");

@@ -1,5 +1,5 @@
-//! Listed secrets are cached before the first read, by either operation. The agent recovers from
-//! every failure of the prefetch.
+//! Tests of the prefetch, which caches the configured secrets before the first read. The agent
+//! recovers from every failure of the prefetch.
 
 use crate::support::agent::{REGION, Setup, Sidekey, TOKEN_HEADER, read_request};
 use crate::support::client::get;
@@ -12,7 +12,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Starts a fake with `count` secrets. Returns the fake and the secrets' names.
+/// Starts a fake AWS server with `count` secrets. Returns the server and the names of the secrets.
 async fn start_fake(clock: &Arc<ManualClock>, count: usize) -> (Fake, Vec<String>) {
     let fake = fake(clock).await;
     let names: Vec<String> = (0..count).map(|number| format!("app/{number}")).collect();
@@ -22,12 +22,13 @@ async fn start_fake(clock: &Arc<ManualClock>, count: usize) -> (Fake, Vec<String
     (fake, names)
 }
 
-/// Returns the numbers of batch calls and of single calls.
+/// Returns the numbers of `BatchGetSecretValue` and `GetSecretValue` calls that the fake AWS server
+/// received.
 fn calls(fake: &Fake) -> (u64, u64) {
     (fake.calls().count(BatchGetSecretValue), fake.calls().count(GetSecretValue))
 }
 
-/// Checks that a read of every name is a cache hit with the right value.
+/// Checks that a read of each secret in `names` returns the right value from the cache.
 async fn check_cached(sidekey: &Sidekey, names: &[String]) {
     for name in names {
         let answer = sidekey.read(name).await;
@@ -35,8 +36,7 @@ async fn check_cached(sidekey: &Sidekey, names: &[String]) {
     }
 }
 
-/// Every listed secret is cached under its own name, whether by single calls or batches. The number
-/// of calls is one per secret, or one per batch of twenty.
+/// The prefetch makes one call for each secret, or one batch call for up to twenty secrets.
 #[tokio::test]
 async fn every_listed_secret_is_cached() {
     for (mode, count, expected) in [
@@ -60,8 +60,8 @@ async fn every_listed_secret_is_cached() {
     }
 }
 
-/// A batch fails as a whole (denied, throttled, interrupted, or one secret denied). Single calls
-/// replace it: in `auto` mode for all later batches, in `batch` mode for this batch only.
+/// A batch call fails as a whole. The agent then fetches its secrets by single calls, and in the
+/// mode `auto` makes no further batch calls.
 #[tokio::test]
 async fn failed_batch_falls_back_to_single_calls() {
     type Break = fn(&Fake);
@@ -98,8 +98,8 @@ async fn failed_batch_falls_back_to_single_calls() {
     }
 }
 
-/// Some IAM policies make one denied secret fail a whole batch. All other secrets are still cached,
-/// and the status of the denied one has the cause.
+/// With some IAM policies, one denied secret makes a batch call fail. The agent must still cache
+/// all other secrets.
 #[tokio::test]
 async fn one_denied_secret_does_not_fail_the_others() {
     for (fails_whole, expected) in [(true, (1, 8)), (false, (1, 0))] {
@@ -119,8 +119,8 @@ async fn one_denied_secret_does_not_fail_the_others() {
     }
 }
 
-/// A batch can only fetch current versions in one region. Listed versions, stages and secrets of
-/// other regions are fetched alone, and a missing secret in a batch is reported as missing.
+/// A batch call can fetch only current versions in one region. The agent therefore fetches old
+/// versions and secrets of other regions by single calls.
 #[tokio::test]
 async fn secrets_unsuited_to_a_batch_are_fetched_alone() {
     let clock = ManualClock::new();
@@ -155,9 +155,8 @@ async fn secrets_unsuited_to_a_batch_are_fetched_alone() {
     assert_eq!(calls(&fake), (1, 3));
 }
 
-/// `/ready` answers 503 with the number of missing secrets until all are cached, then 200. The
-/// answer names the missing secrets only to callers with the token. A read during the prefetch
-/// waits and succeeds.
+/// `/ready` returns status 503 with the number of missing secrets, until all configured secrets are
+/// cached. Only callers with the token get the names of the secrets.
 #[tokio::test]
 async fn readiness_counts_missing_secrets() {
     let clock = ManualClock::new();
@@ -192,8 +191,8 @@ async fn readiness_counts_missing_secrets() {
     assert_eq!(calls(&fake), (0, 3));
 }
 
-/// The start waits at most for `SIDEKEY_PREFETCH_DEADLINE`, and the report names the missing
-/// secrets. Secrets that arrive later are still cached.
+/// The start of the agent waits for the prefetch at most for `SIDEKEY_PREFETCH_DEADLINE`. Secrets
+/// that arrive later are still cached.
 #[tokio::test]
 async fn start_waits_no_longer_than_the_prefetch_deadline() {
     let clock = ManualClock::new();
@@ -220,8 +219,8 @@ async fn start_waits_no_longer_than_the_prefetch_deadline() {
     check_cached(&sidekey, &names).await;
 }
 
-/// AWS is unreachable during the prefetch. The agent serves typed errors, and caches all listed
-/// secrets soon after AWS is back, without any read.
+/// AWS is unreachable during the prefetch. The agent caches all configured secrets soon after AWS
+/// is reachable again, without any read.
 #[tokio::test]
 async fn failed_prefetch_is_retried() {
     for mode in ["get", "batch", "auto"] {

@@ -1,5 +1,5 @@
-//! `/resolve` returns the secrets of all references in a message or in an SQS event, in one
-//! request. Each secret is fetched once, and a bad message fails alone.
+//! Tests of `/resolve`, which returns all secrets to which a message or an SQS event refers. A bad
+//! message in an event fails alone.
 
 use crate::support::agent::{REGION, Setup, Sidekey, TOKEN_HEADER, read_request};
 use crate::support::client::{Answer, request};
@@ -15,7 +15,8 @@ use std::time::Duration;
 const AI: &str = "ai_config.ai_api_key_reference";
 const WHATSAPP: &str = "channel_config.whatsapp.credentials_id";
 
-/// Starts a fake with the credentials of five companies, and a key that they share.
+/// Starts a fake AWS server with the credentials of five companies, and a key that all companies
+/// use.
 async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     let secrets = fake.secrets();
@@ -30,7 +31,7 @@ async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     fake
 }
 
-/// Returns a well-formed value for this company.
+/// Returns a well-formed secret value for the company with this number.
 fn well_formed(company: usize) -> Value {
     let account = format!("AC{company}");
     json!({"twilio_account_sid": account, "twilio_auth_token": "t", "twilio_template_sid": "HX"})
@@ -40,7 +41,7 @@ fn twilio(company: usize) -> String {
     format!("whatsapp-credentials/company-{company}/support/twilio")
 }
 
-/// Returns a message (a Context Object) of this company.
+/// Returns a message of the company with this number. The message refers to the company's secrets.
 fn context(company: usize) -> Value {
     json!({
         "company_data": {"company_name": format!("company-{company}")},
@@ -50,7 +51,7 @@ fn context(company: usize) -> Value {
     })
 }
 
-/// Returns an SQS record.
+/// Returns an SQS record with this message id and body.
 fn record(id: &str, body: &str) -> Value {
     json!({
         "messageId": id, "receiptHandle": "x", "body": body,
@@ -59,7 +60,7 @@ fn record(id: &str, body: &str) -> Value {
     })
 }
 
-/// Returns a record of an SQS FIFO queue.
+/// Returns a record of an SQS FIFO queue with this message id, message group and body.
 fn fifo_record(id: &str, group: &str, body: &str) -> Value {
     let mut record = record(id, body);
     record["attributes"]["MessageGroupId"] = json!(group);
@@ -71,12 +72,12 @@ fn resolve_request(body: &str) -> String {
     request("POST", "/resolve", &[TOKEN_HEADER], body)
 }
 
-/// Sends a body to `/resolve` with the token, on a new connection.
+/// Sends `body` to `/resolve` with the token, on a new connection.
 async fn resolve(sidekey: &Sidekey, body: &Value) -> Answer {
     sidekey.connect().await.exchange(resolve_request(&body.to_string())).await
 }
 
-/// Sends a body. Returns the results, and the failures to report to SQS.
+/// Sends `body` to `/resolve`. Returns the results, and the list of failed messages for SQS.
 async fn results(sidekey: &Sidekey, body: &Value) -> (Vec<Value>, Value) {
     let answer = resolve(sidekey, body).await;
     let mut json = answer.json();
@@ -88,14 +89,14 @@ async fn results(sidekey: &Sidekey, body: &Value) -> (Vec<Value>, Value) {
     (results, json["batchItemFailures"].take())
 }
 
-/// Resolves a list of one reference, and returns its result.
+/// Sends one reference to a secret to `/resolve`, and returns its result.
 async fn resolve_one(sidekey: &Sidekey, reference: &str) -> Value {
     let (mut results, _) = results(sidekey, &json!({ "references": [reference] })).await;
     results[0]["credentials"][reference].take()
 }
 
-/// Ten records of five companies share one key. The first request causes six calls and has ten
-/// results in order. A second request is answered from the cache.
+/// An SQS event has ten messages of five companies, which share one key. The agent makes six calls
+/// to AWS, one for each secret.
 #[tokio::test]
 async fn batch_causes_one_call_per_secret() {
     let clock = ManualClock::new();
@@ -136,8 +137,8 @@ async fn batch_causes_one_call_per_secret() {
     assert_eq!(metrics.get("sidekey_read_duration_seconds_count"), 2.0, "each request is timed");
 }
 
-/// Messages with a missing secret, with invalid JSON, with a non-string reference and without a
-/// reference: each bad message fails alone with its own error.
+/// Sends bad messages, for example a message with invalid JSON. Each bad message fails with its own
+/// error, and the other messages succeed.
 #[tokio::test]
 async fn bad_message_fails_alone() {
     let clock = ManualClock::new();
@@ -181,8 +182,8 @@ async fn bad_message_fails_alone() {
     }
 }
 
-/// A text that was cut inside an emoji contains half of a surrogate pair. In a text that is not a
-/// reference, it changes nothing. A reference that contains it fails alone, at its path.
+/// A text contains half of a surrogate pair (an incomplete Unicode character). Only a reference to
+/// a secret with such a text fails.
 #[tokio::test]
 async fn lone_surrogate_fails_only_the_reference_that_contains_it() {
     let clock = ManualClock::new();
@@ -229,7 +230,7 @@ async fn lone_surrogate_fails_only_the_reference_that_contains_it() {
     assert_eq!(result["credentials"]["a\u{fffd}"]["error"]["__type"], "ValidationException");
 }
 
-/// Returns a message as SNS delivers it to an SQS queue.
+/// Returns an SNS notification that contains `message`.
 fn notification(message: &str) -> Value {
     json!({
         "Type": "Notification", "MessageId": "s-1", "Subject": null, "Message": message,
@@ -238,7 +239,7 @@ fn notification(message: &str) -> Value {
     })
 }
 
-/// Returns an event of EventBridge.
+/// Returns an EventBridge event that contains `detail`.
 fn event_bridge(detail: &Value) -> Value {
     json!({
         "version": "0", "id": "e-1", "detail-type": "Message Created", "source": "channels",
@@ -247,8 +248,8 @@ fn event_bridge(detail: &Value) -> Value {
     })
 }
 
-/// SNS and EventBridge put messages into envelopes. The references inside are found, and their
-/// paths are those in the message. Only SQS gets a list of failed messages.
+/// SNS and EventBridge wrap messages in envelopes. The agent finds the references to secrets in the
+/// wrapped messages.
 #[tokio::test]
 async fn references_in_envelopes_are_found() {
     let clock = ManualClock::new();
@@ -288,8 +289,8 @@ async fn references_in_envelopes_are_found() {
     }
 }
 
-/// In a FIFO queue, a message fails if an earlier message of its group failed, with an error that
-/// says so and without credentials. Other groups, and standard queues, are not affected.
+/// In a FIFO queue, a message fails if an earlier message of its group failed, so that SQS keeps
+/// the order. Standard queues are not affected.
 #[tokio::test]
 async fn order_of_a_fifo_queue_is_kept() {
     let clock = ManualClock::new();
@@ -323,8 +324,8 @@ async fn order_of_a_fifo_queue_is_kept() {
     assert_eq!(failures, json!([{ "itemIdentifier": "m-1" }]));
 }
 
-/// A list of references gives one result, keyed by reference. A single message gives one result,
-/// keyed by path. Neither has a message id or failures for SQS.
+/// A list of references and a single message get one result, without a message id and without a
+/// list of failed messages.
 #[tokio::test]
 async fn list_and_single_message_give_one_result() {
     let clock = ManualClock::new();
@@ -352,7 +353,8 @@ async fn list_and_single_message_give_one_result() {
     assert_eq!((none, failures), (vec![], json!([])));
 }
 
-/// The paths of the references in a message are configurable, including list indexes.
+/// The configuration sets where messages contain references to secrets. The paths may contain
+/// indexes of lists.
 #[tokio::test]
 async fn reference_paths_are_configurable() {
     let clock = ManualClock::new();
@@ -368,8 +370,8 @@ async fn reference_paths_are_configurable() {
     assert_eq!(credentials["jobs.1.secret"]["value"]["twilio_account_sid"], "AC1");
 }
 
-/// Values keep their type: objects and lists are JSON, all other text is a string, bytes are
-/// base64, and a field keeps its JSON type. A reference may name a stage or a version.
+/// Values keep their types: JSON objects stay objects, text is a string, and bytes become base64. A
+/// reference may name a version.
 #[tokio::test]
 async fn values_keep_their_type() {
     let clock = ManualClock::new();
@@ -427,7 +429,6 @@ async fn values_keep_their_type() {
     }
 }
 
-/// 64 concurrent requests for one uncached secret share one call.
 #[tokio::test]
 async fn concurrent_requests_share_a_call() {
     const REQUESTS: usize = 64;
@@ -455,8 +456,8 @@ async fn concurrent_requests_share_a_call() {
     assert_eq!(fake.calls().count(GetSecretValue), 1);
 }
 
-/// All uncached secrets are fetched concurrently. The request waits no longer than one read.
-/// Secrets that arrive in time are returned, and the others have a typed error.
+/// `/resolve` fetches all uncached secrets concurrently. Secrets that do not arrive before the
+/// timeout get an error.
 #[tokio::test]
 async fn request_waits_no_longer_than_one_reader() {
     let clock = ManualClock::new();
@@ -484,8 +485,7 @@ async fn request_waits_no_longer_than_one_reader() {
     }
 }
 
-/// A secret that a read cached is a hit for `/resolve`. In an outage it is served and counted as
-/// stale.
+/// `/resolve` returns cached secrets during an outage of AWS, and counts them as stale.
 #[tokio::test]
 async fn cached_secrets_are_served_during_an_outage() {
     let clock = ManualClock::new();
@@ -506,8 +506,8 @@ async fn cached_secrets_are_served_during_an_outage() {
     assert_eq!(sidekey.metrics().await.get("sidekey_reads_total{result=\"error\"}"), 1.0);
 }
 
-/// A secret of another region is fetched from that region. With `SIDEKEY_REGION_ONLY` it is refused
-/// with this reason, and no call is made.
+/// The agent fetches a secret of another region from that region. If `SIDEKEY_REGION_ONLY` is set,
+/// it refuses the secret without a call.
 #[tokio::test]
 async fn other_regions_are_called_only_if_allowed() {
     let clock = ManualClock::new();
@@ -533,8 +533,8 @@ async fn other_regions_are_called_only_if_allowed() {
     assert_eq!(regions, [REGION, "us-east-1"]);
 }
 
-/// Unauthorised requests are refused in the configured dialect, as for any read. Requests with
-/// another method get an error that names the right method.
+/// The agent refuses unauthorised requests to `/resolve` with the same errors as unauthorised
+/// reads.
 #[tokio::test]
 async fn gate_applies_as_to_every_read() {
     let clock = ManualClock::new();
@@ -569,7 +569,6 @@ async fn gate_applies_as_to_every_read() {
     assert_eq!(fake.calls().total(), 0);
 }
 
-/// Results and errors are the same JSON in both dialects.
 #[tokio::test]
 async fn answers_do_not_depend_on_the_dialect() {
     let clock = ManualClock::new();
@@ -594,8 +593,7 @@ async fn answers_do_not_depend_on_the_dialect() {
     assert_eq!(answers[0], answers[1]);
 }
 
-/// A body that is neither event, message nor list, or that exceeds a limit, is refused as a
-/// whole with a typed error. A body within the limits is answered.
+/// The agent refuses a body that is no event, no message and no list, or that exceeds a limit.
 #[tokio::test]
 async fn unacceptable_bodies_are_refused_as_a_whole() {
     let clock = ManualClock::new();
@@ -642,8 +640,8 @@ async fn unacceptable_bodies_are_refused_as_a_whole() {
     assert_eq!((answer.status, failures), (200, Some(10_000)));
 }
 
-/// Forged references (outside `SIDEKEY_ALLOW`, of another account, invalid) cause no call. Each has
-/// its own error, is counted as refused, and gets no cache entry.
+/// Forged references to secrets cause no call to AWS. Each gets its own error, is counted as
+/// refused, and is not cached.
 #[tokio::test]
 async fn forged_references_cause_no_call() {
     let clock = ManualClock::new();
@@ -695,8 +693,7 @@ async fn forged_references_cause_no_call() {
     assert_eq!(resolve(&sidekey, &good).await.json()["results"][0]["ok"], true);
 }
 
-/// In strict mode a malformed value fails its own message, with an error that names the problem.
-/// Other messages succeed.
+/// In strict mode, a malformed secret value makes only the messages fail that refer to it.
 #[tokio::test]
 async fn withheld_value_fails_its_message_alone() {
     let clock = ManualClock::new();
@@ -713,7 +710,6 @@ async fn withheld_value_fails_its_message_alone() {
     assert_eq!(results[1]["credentials"][WHATSAPP]["value"], well_formed(1));
 }
 
-/// Reads and `/resolve` share one cache.
 #[tokio::test]
 async fn resolve_and_reads_share_one_cache() {
     let clock = ManualClock::new();
@@ -727,7 +723,6 @@ async fn resolve_and_reads_share_one_cache() {
     assert_eq!(fake.calls().count(GetSecretValue), 2);
 }
 
-/// The example in the documentation gives the documented answer, apart from the version id.
 #[tokio::test]
 async fn documented_example_is_answered_as_documented() {
     let page = include_str!("../../docs/http.md");

@@ -1,5 +1,5 @@
-//! The limits of `/resolve` apply to each message first, so that a hostile message fails alone. One
-//! request cannot use all calls to AWS, and a body needs little more memory than its size.
+//! Tests of the limits of `/resolve`. A hostile message fails alone, one request cannot use all
+//! calls to AWS, and a request needs little more memory than its size.
 
 use crate::clients::MissingTool;
 use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_request};
@@ -16,7 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The maximum memory in bytes that a body needs in addition to its own size.
+/// The maximum memory in bytes that a request body may need in addition to its own size.
 const EXTRA_BYTES: usize = 4 * 1024 * 1024;
 
 async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
@@ -32,13 +32,13 @@ fn good(number: usize) -> String {
     format!("app/good-{number}")
 }
 
-/// Returns a message with these references.
+/// Returns a message that refers to these secrets.
 fn message<T: AsRef<str>>(references: impl IntoIterator<Item = T>) -> Value {
     let channels = references.into_iter().map(|one| json!({ "credentials_id": one.as_ref() }));
     json!({ "channel_config": channels.collect::<Vec<_>>() })
 }
 
-/// Returns this many names of secrets that do not exist.
+/// Returns `count` names of secrets that do not exist.
 fn invented(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("app/invented-{number}")).collect()
 }
@@ -54,7 +54,8 @@ fn resolve_request(body: &str) -> String {
     request("POST", "/resolve", &[TOKEN_HEADER], body)
 }
 
-/// Returns a request with a chunked body, so that its length is not known in advance.
+/// Returns a request with a chunked body, so that the agent does not know the body's length in
+/// advance.
 fn chunked_request(body: &str) -> String {
     let chunked = ("Transfer-Encoding", "chunked");
     let mut text = request("POST", "/resolve", &[TOKEN_HEADER, chunked], "");
@@ -70,8 +71,8 @@ async fn resolve(sidekey: &Sidekey, body: &Value) -> Answer {
     sidekey.connect().await.exchange(resolve_request(&body.to_string())).await
 }
 
-/// Sends nine good messages and `hostile`. Checks that only `hostile` fails, and returns its
-/// result.
+/// Sends nine good messages and the message `hostile`. Checks that only `hostile` fails, and
+/// returns its result.
 async fn fails_alone(sidekey: &Sidekey, hostile: Value) -> Value {
     let mut messages: Vec<Value> = (0..9).map(|number| message([good(number)])).collect();
     messages.insert(4, hostile);
@@ -89,7 +90,6 @@ async fn fails_alone(sidekey: &Sidekey, hostile: Value) -> Value {
     json["results"][4].take()
 }
 
-/// A message with a thousand names that do not exist fails alone and causes no call.
 #[tokio::test]
 async fn message_with_a_thousand_invented_secrets_fails_alone() {
     let clock = ManualClock::new();
@@ -104,7 +104,6 @@ async fn message_with_a_thousand_invented_secrets_fails_alone() {
     assert_eq!(result["credentials"].as_object().map(|all| all.len()), Some(100));
 }
 
-/// A message whose credentials exceed the size limit fails alone. A smaller one succeeds.
 #[tokio::test]
 async fn message_with_too_large_credentials_fails_alone() {
     let clock = ManualClock::new();
@@ -124,9 +123,8 @@ async fn message_with_too_large_credentials_fails_alone() {
     assert_eq!(answer.json()["results"][0]["ok"], true, "fifty credentials are within the limit");
 }
 
-/// Many fields of one secret count its value once. If several secrets exceed the limit, the largest
-/// messages fail. An attacker's message takes no memory from good messages, even if only the
-/// secret of the attacker's message is cached.
+/// The agent counts the size of a secret once, even if a message refers to many of its fields. If
+/// all secrets together exceed the limit, the largest messages fail.
 #[tokio::test]
 async fn message_with_many_fields_of_a_large_secret_fails_alone() {
     let clock = ManualClock::new();
@@ -144,8 +142,7 @@ async fn message_with_many_fields_of_a_large_secret_fails_alone() {
     fails_alone(&sidekey, message(large)).await;
 }
 
-/// Secrets outside `SIDEKEY_ALLOW` fail their own messages, and do not count toward the request's
-/// shared limit.
+/// Secrets that `SIDEKEY_ALLOW` does not include do not count toward the limit of the request.
 #[tokio::test]
 async fn disallowed_secrets_do_not_count_toward_the_bounds() {
     let clock = ManualClock::new();
@@ -160,8 +157,8 @@ async fn disallowed_secrets_do_not_count_toward_the_bounds() {
     assert_eq!(fake.calls().count(GetSecretValue), 10);
 }
 
-/// All messages of a request together name too many secrets. The messages with the most references
-/// fail, wherever they are in the event.
+/// All messages of a request together refer to too many secrets. The messages with the most
+/// references fail.
 #[tokio::test]
 async fn largest_messages_fail_if_too_many_secrets_are_named() {
     let clock = ManualClock::new();
@@ -183,7 +180,7 @@ async fn largest_messages_fail_if_too_many_secrets_are_named() {
     assert_eq!(fake.calls().count(GetSecretValue), 910);
 }
 
-/// If all credentials of a request together are too large, the messages with the largest ones fail.
+/// All secrets of a response together are too large. The messages with the largest secrets fail.
 #[tokio::test]
 async fn largest_messages_fail_if_the_answer_is_too_large() {
     let clock = ManualClock::new();
@@ -202,8 +199,8 @@ async fn largest_messages_fail_if_the_answer_is_too_large() {
     assert_eq!(fake.calls().count(GetSecretValue), 11);
 }
 
-/// One request waits for a hundred names that do not exist, and another secret is read at once.
-/// While several such requests wait, a cached secret is refreshed at once.
+/// Several requests wait for secrets that do not exist. The agent must still fetch and refresh
+/// other secrets at once.
 #[tokio::test]
 async fn invented_names_do_not_delay_other_reads() {
     let clock = ManualClock::new();
@@ -266,10 +263,11 @@ async fn warm_program(setup: &Setup) -> (Program, SocketAddr) {
     (program, address)
 }
 
-/// Sends a request to a new agent. Returns how much memory the request took, in bytes.
+/// Sends a request to a new agent. Returns how many bytes of memory the request needed, or an error
+/// if the test does not run as root.
 ///
-/// Each request needs an agent of its own, because memory that an earlier request freed would hide
-/// the need. Returns an error without root.
+/// Each request needs a new agent, because memory that an earlier request freed would hide the
+/// need.
 async fn memory_of(setup: &Setup, request: String) -> io::Result<usize> {
     let (program, address) = warm_program(setup).await;
     let before = reset_peak(program.id())?;
@@ -278,8 +276,8 @@ async fn memory_of(setup: &Setup, request: String) -> io::Result<usize> {
     Ok(peak(program.id()) - before)
 }
 
-/// Checks that the body takes at most [`EXTRA_BYTES`] in addition to its size. Skips the check
-/// without root.
+/// Checks that a request body needs at most [`EXTRA_BYTES`] of memory in addition to its size.
+/// Without root, only prints that the check is skipped.
 async fn check_memory(setup: &Setup, what: &str, body: &str, request: String) {
     match memory_of(setup, request).await {
         Ok(took) => assert!(
@@ -293,13 +291,13 @@ async fn check_memory(setup: &Setup, what: &str, body: &str, request: String) {
     }
 }
 
-/// Returns an event of 10,000 records. `body` returns the message of the record with this number.
+/// Returns an event of 10,000 messages. `body` returns the text of the message with this number.
 fn many_records(body: impl Fn(usize) -> String) -> String {
     let record = |number| json!({"messageId": "m", "body": body(number)}).to_string();
     format!("{{\"Records\":[{}]}}", (0..10_000).map(record).collect::<Vec<_>>().join(","))
 }
 
-/// Returns a message with one reference, in the shortest form that the default paths find.
+/// Returns a message with one reference to a secret, in the shortest form that `/resolve` finds.
 fn one_reference(reference: impl Serialize) -> String {
     json!({"ai_config": {"ai_api_key_reference": reference}}).to_string()
 }
@@ -315,8 +313,8 @@ fn large_records() -> String {
     json!({ "Records": vec![json!({"messageId": "m", "body": filler}); 90] }).to_string()
 }
 
-/// Any body needs at most its own size and 4 MiB of memory. Parsed into a tree, the first body
-/// would need 126 times its size.
+/// Sends bodies for which a simple JSON parser would need much memory: for the first body, 126
+/// times its size.
 #[tokio::test]
 async fn body_takes_at_most_its_size_and_four_mebibytes() {
     let clock = ManualClock::new();
@@ -370,7 +368,8 @@ async fn body_takes_at_most_its_size_and_four_mebibytes() {
     check_memory(&setup, "large records in chunks", &large, chunked_request(&large)).await;
 }
 
-/// 10,000 messages that refer to a secret of another tenant take no more memory than other bodies.
+/// Sends 10,000 messages that refer to a secret of another tenant (customer), which the agent must
+/// refuse.
 #[tokio::test]
 async fn refused_tenants_take_at_most_the_size_of_the_body_and_four_mebibytes() {
     let clock = ManualClock::new();
@@ -382,7 +381,6 @@ async fn refused_tenants_take_at_most_the_size_of_the_body_and_four_mebibytes() 
     check_memory(&setup, "records with another tenant", &body, resolve_request(&body)).await;
 }
 
-/// Twenty bodies at once need at most twice the memory of one body.
 #[tokio::test]
 async fn many_bodies_at_once_take_at_most_twice_the_memory_of_one() {
     let clock = ManualClock::new();

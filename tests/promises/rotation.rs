@@ -1,5 +1,5 @@
-//! A rotated value is visible at once with `refreshNow`, before the TTL ends for secrets in use,
-//! and never later than the TTL while AWS answers.
+//! Tests of secret rotation. Readers get the new value at once with `refreshNow`, and otherwise at
+//! the latest after the TTL, if AWS answers.
 
 use crate::clients::pause;
 use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_path, read_request};
@@ -12,7 +12,8 @@ use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Starts an agent with `app/db` in its cache, value `old`, with a TTL of five minutes.
+/// Starts an agent with a TTL of five minutes, which has cached the value `old` of the secret
+/// `app/db`.
 async fn start_with_cached_secret() -> (Fake, Sidekey) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
@@ -22,7 +23,7 @@ async fn start_with_cached_secret() -> (Fake, Sidekey) {
     (fake, sidekey)
 }
 
-/// `refreshNow` fetches and returns the new value. Other readers see the new value at once.
+/// A read with `refreshNow` fetches the new value. Other readers then get the new value, too.
 #[tokio::test]
 async fn refresh_now_returns_the_new_value() {
     let (fake, sidekey) = start_with_cached_secret().await;
@@ -40,8 +41,8 @@ async fn refresh_now_returns_the_new_value() {
     }
 }
 
-/// The answer to `refreshNow` is never older than the request. Within a second after the last call,
-/// the readers wait for the next call, and share it.
+/// The response to a read with `refreshNow` is never older than the request. Reads within a second
+/// after a call to AWS wait for the next call, and share it.
 #[tokio::test]
 async fn refresh_now_is_never_older_than_the_request() {
     let (fake, sidekey) = start_with_cached_secret().await;
@@ -70,7 +71,8 @@ async fn refresh_now_is_never_older_than_the_request() {
     }
 }
 
-/// In an outage `refreshNow` returns the error, and the cached value stays unchanged.
+/// AWS fails during a read with `refreshNow`. The read gets an error, and the cached value stays
+/// unchanged.
 #[tokio::test]
 async fn failed_refresh_now_changes_nothing() {
     let (fake, sidekey) = start_with_cached_secret().await;
@@ -84,8 +86,8 @@ async fn failed_refresh_now_changes_nothing() {
     assert_eq!(missing.status, 502);
 }
 
-/// After the TTL no reader gets the old value: reads wait for the new value. With
-/// `SIDEKEY_STALE_WHILE_REVALIDATE` reads do not wait, and the old value is marked as stale.
+/// After the TTL, reads wait for the new value. With `SIDEKEY_STALE_WHILE_REVALIDATE`, reads return
+/// the old value at once, marked as stale.
 #[tokio::test]
 async fn old_value_is_not_served_past_the_ttl() {
     let (fake, sidekey) = start_with_cached_secret().await;
@@ -111,8 +113,7 @@ async fn old_value_is_not_served_past_the_ttl() {
     .await;
 }
 
-/// A secret in use is refreshed before its TTL ends, without a waiting reader. A secret without
-/// reads causes no call.
+/// The agent refreshes a secret before its TTL ends, if the secret has been read.
 #[tokio::test]
 async fn secrets_in_use_are_refreshed_ahead_of_expiry() {
     let clock = ManualClock::new();
@@ -138,8 +139,8 @@ async fn secrets_in_use_are_refreshed_ahead_of_expiry() {
     assert_eq!(fake.calls().count_for(GetSecretValue, "unread"), 1);
 }
 
-/// The label AWSCURRENT moves back to the previous version (a rollback). Reads return that version
-/// after the TTL.
+/// The label AWSCURRENT moves back to the previous version (a rollback). After the TTL, reads
+/// return the previous version.
 #[tokio::test]
 async fn rollback_shows_after_the_ttl() {
     let (fake, sidekey) = start_with_cached_secret().await;
@@ -155,7 +156,7 @@ async fn rollback_shows_after_the_ttl() {
     .await;
 }
 
-/// Advances the clock second by second until an answer arrives.
+/// Advances the clock second by second until the connection `waiting` receives a response.
 async fn answered_as_time_passes(sidekey: &Sidekey, waiting: &mut Connection) -> Answer {
     let time_passes = async {
         loop {
@@ -169,8 +170,8 @@ async fn answered_as_time_passes(sidekey: &Sidekey, waiting: &mut Connection) ->
     }
 }
 
-/// A long poll is answered when the next version exists, even without other readers, or with 304
-/// after its timeout. The agent checks for the next version before the TTL ends, as for every read.
+/// A long poll (a read that waits for a new version) returns the next version, or status 304 after
+/// its timeout.
 #[tokio::test]
 async fn long_poll_returns_the_next_version() {
     let (fake, sidekey) = start_with_cached_secret().await;
@@ -201,7 +202,8 @@ async fn long_poll_returns_the_next_version() {
     );
 }
 
-/// Without a cache, a long poll causes one call per second, not calls as fast as AWS answers.
+/// If caching is disabled, a long poll (a read that waits for a new version) calls AWS only once
+/// per second.
 #[tokio::test]
 async fn long_poll_without_a_cache_calls_once_a_second() {
     let clock = ManualClock::new();

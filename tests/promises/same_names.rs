@@ -1,5 +1,5 @@
-//! A plain name always means the secret in the function's own account and region, whatever secrets
-//! of the same name are read by ARN.
+//! Tests with several secrets of the same name. A name always refers to the secret in the agent's
+//! own account and region.
 
 use crate::support::agent::{REGION, Setup};
 use crate::support::clock::ManualClock;
@@ -11,9 +11,8 @@ use std::time::Duration;
 
 const ACCOUNT: &str = "123456789012";
 
-/// Secrets of the same name in another account and another region are read by ARN, before and after
-/// the own secret, cached and refreshed. Each ARN returns its own value, in its own region, and the
-/// name returns the own secret.
+/// Secrets of the same name exist in another account and in another region. Each ARN returns its
+/// own value, and the name returns the value in the agent's own account and region.
 #[tokio::test]
 async fn same_names_in_other_accounts_and_regions_stay_apart() {
     let clock = ManualClock::new();
@@ -44,8 +43,8 @@ async fn same_names_in_other_accounts_and_regions_stay_apart() {
     }
 }
 
-/// A batch answers in any order and by ARN. A listed secret of another account never answers for
-/// the own secret of the same name, even if the own secret does not exist.
+/// A batch call returns secrets in any order. The agent must not confuse a secret of another
+/// account with its own secret of the same name.
 #[tokio::test]
 async fn batch_keeps_secrets_of_the_same_name_apart() {
     let clock = ManualClock::new();
@@ -69,8 +68,8 @@ async fn batch_keeps_secrets_of_the_same_name_apart() {
     assert_eq!(sidekey.read("only/theirs").await.status, 400, "the own account has no such secret");
 }
 
-/// A secret is deleted and created again under its name, with a new ARN. After the TTL the name
-/// returns the new secret, although the old ARN is still cached.
+/// A secret is deleted, and created again with the same name and a new ARN. After the TTL, the name
+/// returns the new secret.
 #[tokio::test]
 async fn name_follows_a_recreated_secret() {
     let clock = ManualClock::new();
@@ -92,9 +91,8 @@ async fn name_follows_a_recreated_secret() {
     assert_eq!(sidekey.read(&second).await.value(), "second");
 }
 
-/// Only ARNs are listed. `AWS_ACCOUNT_ID` then determines the account of name patterns. A listed or
-/// requested ARN never does, because it would open another account's secrets. An answer to a plain
-/// name overrides the variable.
+/// The agent learns its own account id from `AWS_ACCOUNT_ID`, or from AWS's response to a read by
+/// name. It never uses the account id of a requested ARN.
 #[tokio::test]
 async fn own_account_comes_from_configuration_or_from_a_name() {
     const OTHER: &str = "210987654321";
@@ -141,8 +139,7 @@ async fn own_account_comes_from_configuration_or_from_a_name() {
     }
 }
 
-/// With `SIDEKEY_REGION_ONLY` a secret of another region is refused without a call. The typed error
-/// names the variable.
+/// With `SIDEKEY_REGION_ONLY`, the agent refuses secrets of other regions without a call to AWS.
 #[tokio::test]
 async fn other_regions_can_be_refused() {
     let clock = ManualClock::new();
@@ -162,8 +159,7 @@ async fn other_regions_can_be_refused() {
     assert!(gateway.regions().is_empty());
 }
 
-/// An ARN with an unknown region, or a region of another partition, is refused without a call,
-/// because the region becomes part of a host name.
+/// The agent refuses an ARN with an unknown region, because the region becomes part of a host name.
 #[tokio::test]
 async fn unknown_region_is_refused_without_a_call() {
     let clock = ManualClock::new();
@@ -179,7 +175,7 @@ async fn unknown_region_is_refused_without_a_call() {
     assert_eq!(fake.connections(), 0);
 }
 
-/// Forged references with many invented regions do not prevent reads from real regions.
+/// Requests with many invented regions do not prevent reads from real regions.
 #[tokio::test]
 async fn invented_regions_do_not_block_real_ones() {
     let clock = ManualClock::new();

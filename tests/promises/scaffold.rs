@@ -1,5 +1,5 @@
-//! `sidekey scaffold` with the real AWS CLI and moto: creates the secrets of a project as
-//! placeholders and fills in their values. No value is ever on a command line.
+//! Tests of `sidekey scaffold` with the real AWS CLI and the emulator moto. The command creates
+//! secrets with placeholder values, and later fills in real values.
 
 use crate::clients::{Clients, killed_with_test};
 use crate::moto::Moto;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 type Vars = BTreeMap<String, String>;
 
-/// The secrets of the test project.
+/// The names of the secrets of the test project.
 const NAMES: [&str; 6] = [
     "whatsapp-credentials/cucumber-recruitment/cv-analysis/twilio",
     "sms-credentials/cucumber-recruitment/cv-analysis/twilio",
@@ -27,7 +27,7 @@ const NAMES: [&str; 6] = [
     "openai-api-key/email",
 ];
 
-/// A file with custom conventions.
+/// A TOML file with additional rules for secret values.
 const OWN: &str = r#"
 built_in = false
 
@@ -41,7 +41,7 @@ placeholders = ["TODO*"]
 
 const PROJECT: [&str; 4] = ["--company", "cucumber-recruitment", "--project", "cv-analysis"];
 
-/// Returns the variables of an operator who uses the Secrets Manager at `endpoint`.
+/// Returns the environment variables of a user who calls the Secrets Manager at `endpoint`.
 fn operator(endpoint: &str) -> Vars {
     let pairs = [
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint),
@@ -64,7 +64,7 @@ async fn sidekey(args: &[&str], vars: &Vars, stdin: &str) -> Finished {
     done
 }
 
-/// Runs a script that `sh` reads from its standard input.
+/// Runs a shell script, which `sh` reads from its standard input.
 async fn sh(script: &str, vars: &Vars) -> Finished {
     Finished::run(killed_with_test("sh"), vars, script.as_bytes()).await
 }
@@ -86,7 +86,8 @@ async fn stored_value(moto: &Moto, name: &str) -> Value {
         .expect("the text is JSON")
 }
 
-/// Runs `sidekey check`. Returns its exit code and the names of the secrets that are placeholders.
+/// Runs `sidekey check`. Returns its exit code, and the names of the secrets that have placeholder
+/// values.
 async fn run_check(vars: &Vars) -> (Option<i32>, Vec<String>) {
     let done = sidekey(&[&["check", "--json"][..], &NAMES].concat(), vars, "").await;
     let reported: Value =
@@ -102,7 +103,8 @@ async fn run_check(vars: &Vars) -> (Option<i32>, Vec<String>) {
     )
 }
 
-/// Resolves ten messages of three channels in one request. Returns every credential by its name.
+/// Sends ten messages in one request to `/resolve`. Returns each credential by the name of its
+/// secret.
 async fn resolve_all(sidekey: &Sidekey) -> BTreeMap<String, Value> {
     let record = |number: usize| {
         let (channel, credentials, key) = match number % 3 {
@@ -130,9 +132,8 @@ async fn resolve_all(sidekey: &Sidekey) -> BTreeMap<String, Value> {
     named.map(|(name, one)| (name.to_owned(), one["value"].clone())).collect()
 }
 
-/// The printed commands create every secret of the project, and `check` reports each as a
-/// placeholder. A second run changes nothing. Values from a file and from a folder replace the
-/// placeholders, and `check` finds no problem. A running agent serves the values within its TTL.
+/// Creates every secret of the project with a placeholder value, checks the secrets, and fills in
+/// values from a file and a folder.
 #[tokio::test]
 async fn project_is_created_checked_and_filled() {
     let clients = match Clients::install() {
@@ -193,7 +194,7 @@ async fn project_is_created_checked_and_filled() {
     );
 }
 
-/// Writes a program that records its arguments and its standard input.
+/// Writes a program that records its arguments and its standard input. Returns its path.
 fn recorder(folder: &TempFolder, end: &str) -> String {
     let log = folder.path().join("log").display().to_string();
     let script = format!(
@@ -210,8 +211,8 @@ fn recorded_lines(folder: &Path) -> Vec<String> {
     log.lines().map(str::to_owned).collect()
 }
 
-/// The AWS CLI gets values only through a pipe, never as arguments. Its error text is reported with
-/// exit code 1, unless the text contains a value.
+/// `sidekey scaffold` passes values to the AWS CLI only through a pipe, because other users can see
+/// the arguments of a process.
 #[tokio::test]
 async fn command_lines_show_no_value() {
     let folder = TempFolder::new();
@@ -244,8 +245,7 @@ async fn command_lines_show_no_value() {
     }
 }
 
-/// Values that break their conventions are all reported, and no value is written. Placeholders are
-/// accepted only on request. Invalid arguments have exit code 2.
+/// `sidekey scaffold` reports all values that break a rule, and then writes no value at all.
 #[tokio::test]
 async fn wrong_values_are_refused_before_any_write() {
     let folder = TempFolder::new();
@@ -298,8 +298,6 @@ async fn wrong_values_are_refused_before_any_write() {
     }
 }
 
-/// Custom conventions are read from the file in an option or a variable. A mistake in the file is
-/// reported.
 #[tokio::test]
 async fn own_conventions_are_followed() {
     let folder = TempFolder::new();

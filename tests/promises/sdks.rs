@@ -1,5 +1,5 @@
-//! Programs that use AWS's SDK for Rust can call Sidekey without a change. They get the same
-//! answers and the same typed errors, and retry only temporary errors.
+//! Tests that programs with AWS's SDK for Rust can call Sidekey without a change, and get the same
+//! responses and errors as from AWS.
 
 use crate::support::agent::{REGION, Setup, Sidekey, TOKEN};
 use crate::support::clock::ManualClock;
@@ -21,8 +21,8 @@ use std::time::{Duration, UNIX_EPOCH};
 /// The maximum number of attempts that the SDK makes.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// Returns a client of the SDK for `endpoint` that signs with the token `session`. It has default
-/// settings, apart from a shorter pause between attempts.
+/// Returns an SDK client that calls `endpoint` with the session token `session`. Its pause between
+/// two attempts is shorter than by default.
 fn sdk(endpoint: &str, session: Option<&str>) -> Client {
     let session = session.map(str::to_owned);
     let retries = RetryConfig::standard()
@@ -39,12 +39,13 @@ fn sdk(endpoint: &str, session: Option<&str>) -> Client {
     Client::from_conf(config)
 }
 
-/// Returns the SDK client of a function that uses this agent.
+/// Returns the SDK client of a function that calls the agent `sidekey`.
 fn sdk_at(sidekey: &Sidekey) -> Client {
     sdk(&format!("http://{}", sidekey.address), Some(TOKEN))
 }
 
-/// Starts a fake and an agent. The creation time has milliseconds, as AWS's times have.
+/// Starts a fake AWS server and an agent. The clock shows a time with milliseconds, as AWS's times
+/// have them.
 async fn start_agent() -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
     let fake = fake(&clock).await;
@@ -52,7 +53,7 @@ async fn start_agent() -> (Fake, Sidekey) {
     (fake, sidekey)
 }
 
-/// Returns all fields of an answer, for comparison.
+/// Returns all fields of an SDK response, so that tests can compare two responses.
 fn fields_of(answer: GetSecretValueOutput) -> impl PartialEq + std::fmt::Debug {
     (
         answer.arn,
@@ -65,8 +66,8 @@ fn fields_of(answer: GetSecretValueOutput) -> impl PartialEq + std::fmt::Debug {
     )
 }
 
-/// Reads text, bytes and the longest value by name, ARN, partial ARN, version and stage. Answers
-/// equal those of Secrets Manager, on one connection and with extra slashes in the path.
+/// Reads secret values by name, ARN, partial ARN, version and staging label. Sidekey's responses
+/// equal those of the fake AWS server.
 #[tokio::test]
 async fn answers_equal_those_of_secrets_manager() {
     let (fake, sidekey) = start_agent().await;
@@ -102,7 +103,6 @@ async fn answers_equal_those_of_secrets_manager() {
     }
 }
 
-/// A hundred reads, most of them concurrent, cause one call to AWS.
 #[tokio::test]
 async fn hundred_reads_cause_one_call() {
     let (fake, sidekey) = start_agent().await;
@@ -126,8 +126,8 @@ async fn hundred_reads_cause_one_call() {
     assert_eq!(sidekey.metrics().await.sum("sidekey_reads_total"), 100.0);
 }
 
-/// A batch returns each existing value once, and an error for every other id. The agent fetches the
-/// secrets by single calls, and does not fetch cached ones again.
+/// A batch call returns each existing secret once, and an error for each other id. The agent
+/// fetches only secrets that are not cached.
 #[tokio::test]
 async fn batch_returns_values_and_errors() {
     let (fake, sidekey) = start_agent().await;
@@ -187,9 +187,8 @@ async fn batch_returns_values_and_errors() {
     assert!(refused.message().is_some_and(|words| words.contains("SecretIdList")), "{refused:?}");
 }
 
-/// AWS's caching libraries call DescribeSecret and then read that version. The description's labels
-/// are right through a rotation and do not depend on earlier reads. Sidekey finds them by one call
-/// to GetSecretValue for each label, and caches the results.
+/// AWS's caching libraries call `DescribeSecret`. The agent answers with the right staging labels,
+/// from one `GetSecretValue` call for each label.
 #[tokio::test]
 async fn description_lists_the_labels_of_aws() {
     let (fake, sidekey) = start_agent().await;
@@ -228,7 +227,7 @@ async fn description_lists_the_labels_of_aws() {
     assert_eq!(fake.calls().total(), 6);
 }
 
-/// Returns an error's code, and the number of requests that Sidekey got.
+/// Returns the error code of an SDK call, and the number of requests that Sidekey received.
 async fn error_and_attempts(
     sidekey: &Sidekey,
     client: &Client,
@@ -243,8 +242,8 @@ async fn error_and_attempts(
     (refused, code, sidekey.metrics().await.sum("sidekey_reads_total") - before)
 }
 
-/// Each permanent error of Secrets Manager is the SDK's own typed error with AWS's text, after one
-/// attempt. AWS gets at most one call.
+/// For a permanent error of Secrets Manager, the SDK raises its own error type and makes only one
+/// attempt.
 #[tokio::test]
 async fn permanent_errors_are_typed_and_not_retried() {
     let (fake, sidekey) = start_agent().await;
@@ -294,8 +293,8 @@ async fn permanent_errors_are_typed_and_not_retried() {
     assert!(put.message().is_some_and(|words| words.contains("reach AWS directly")), "{put:?}");
 }
 
-/// The SDK retries temporary errors by its own rules: throttling as AWS's error, and connection
-/// failures as service errors. Meanwhile the agent makes one call to AWS.
+/// For a temporary error, such as a throttled call, the SDK makes several attempts, but the agent
+/// calls AWS only once.
 #[tokio::test]
 async fn transient_errors_are_retried_by_the_sdk() {
     let (fake, sidekey) = start_agent().await;
@@ -314,8 +313,8 @@ async fn transient_errors_are_retried_by_the_sdk() {
     }
 }
 
-/// A wrong session token, and static keys without one, are refused in AWS's words with a hint,
-/// after one attempt. A secret outside `SIDEKEY_ALLOW` is refused in Sidekey's name.
+/// The agent refuses a wrong session token, and static keys without a session token. The SDK makes
+/// only one attempt.
 #[tokio::test]
 async fn wrong_session_tokens_are_refused_without_a_retry() {
     let clock = ManualClock::new();
@@ -335,8 +334,8 @@ async fn wrong_session_tokens_are_refused_without_a_retry() {
     assert_eq!(fake.calls().total(), 0);
 }
 
-/// The gate accepts the session tokens of the agent's own credentials: the current and the previous
-/// token. For an unknown token the agent requests its credentials again, at most once a second.
+/// The agent accepts the current and the previous session token of its own AWS credentials. For an
+/// unknown token, it requests its credentials again, at most once a second.
 #[tokio::test]
 async fn session_tokens_of_the_agent_are_accepted() {
     let clock = ManualClock::new();

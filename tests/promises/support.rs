@@ -1,5 +1,5 @@
-//! Fixtures that most scenario tests share: a fake of AWS, an agent in front of the fake,
-//! an HTTP client that sees every byte, and a manual clock.
+//! The code that most tests in this folder share: a fake AWS server, an agent that calls this
+//! server, an HTTP client and a manual clock.
 
 pub(crate) mod agent;
 pub(crate) mod boto3;
@@ -28,7 +28,7 @@ use std::time::Duration;
 /// The longest time that a test waits for one step. The limit only stops tests that hang.
 const TEST_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Starts a fake of AWS without secrets and parameters. The fake reads the time from `clock`.
+/// Starts a fake AWS server without secrets and parameters. The server reads the time from `clock`.
 pub(crate) async fn fake(clock: &Arc<ManualClock>) -> Fake {
     let clock = clock.clone();
     Fake::start(Arc::new(move || clock.now().wall)).await.expect("a free port can be bound")
@@ -43,7 +43,7 @@ pub(crate) async fn with_timeout<T>(what: &str, work: impl Future<Output = T>) -
     }
 }
 
-/// Calls `probe` again and again until `probe` returns `Some`. Returns that result.
+/// Calls `probe` again and again until it returns `Some`, and returns this result.
 pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let polling = async {
         loop {
@@ -56,7 +56,7 @@ pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Op
     with_timeout(what, polling).await
 }
 
-/// A folder of mode 0700 for one test. Dropping the value deletes the folder.
+/// A folder with mode 0700 for one test. Dropping this value deletes the folder.
 #[derive(Debug)]
 pub(crate) struct TempFolder(PathBuf);
 

@@ -1,4 +1,5 @@
-//! A log that nobody reads stops nothing: a full pipe blocks only the thread that writes the log.
+//! Tests of a log that no process reads. The full pipe blocks only the thread that writes the log,
+//! and no request.
 
 use crate::clients::killed_with_test;
 use crate::support::agent::{Setup, TOKEN_HEADER, read_request};
@@ -11,9 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::process::Stdio;
 use tokio::process::Command;
 
-/// Standard error is a pipe that is never read. Requests cause log lines until the agent drops
-/// some. Cached reads, `/ping` and `/metrics` are still answered, and SIGTERM ends the program with
-/// exit code 0.
+/// Standard error of the agent is a pipe that the test never reads. The agent must still answer
+/// requests, and exit with code 0 at SIGTERM.
 #[tokio::test]
 async fn undrained_log_stops_nothing() {
     let clock = ManualClock::new();

@@ -1,5 +1,4 @@
-//! A value that is no longer served is nowhere in the agent's memory: not in the cache, not in
-//! buffers of libraries, and not in freed memory.
+//! Tests that the agent's memory does not contain a secret value that the agent no longer serves.
 
 use crate::clients::MissingTool;
 use crate::support::agent::{Setup, TOKEN_HEADER, read_path, read_request};
@@ -12,7 +11,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-/// The secret values. Apart from the final number, their text occurs nowhere else in the process.
+/// The secret's value before the rotation. Only the new value has the same words.
 const OLD: &[u8] = b"fjord-anvil-quartz-ember-0001";
 const NEW: &[u8] = b"fjord-anvil-quartz-ember-0002";
 
@@ -23,12 +22,12 @@ struct Memory {
 }
 
 impl Memory {
-    /// Opens the memory of another process. The caller must be root if the process is not dumpable.
+    /// Opens the memory of another process. The agent's memory can be opened only by root.
     fn of(process: u32) -> io::Result<Self> {
         Ok(Self { process, bytes: File::open(format!("/proc/{process}/mem"))? })
     }
 
-    /// Returns how often `needle` occurs in the memory.
+    /// Returns how often the bytes `needle` occur in the memory of the process.
     fn count(&self, needle: &[u8]) -> usize {
         let maps = fs::read_to_string(format!("/proc/{}/maps", self.process));
         let maps = maps.expect("the process still runs");
@@ -47,7 +46,7 @@ impl Memory {
     }
 }
 
-/// Returns the address range of a line of `/proc/PID/maps` if the range is writable.
+/// Returns the address range in a line of `/proc/PID/maps`, if the range is writable.
 fn writable(line: &str) -> Option<Range<u64>> {
     let mut parts = line.split_whitespace();
     let (start, end) = parts.next()?.split_once('-')?;
@@ -56,8 +55,8 @@ fn writable(line: &str) -> Option<Range<u64>> {
     Some(address(start)?..address(end)?)
 }
 
-/// After a rotation the old value disappears from memory. Without TLS, as here, the buffers of
-/// hyper and the SDK also hold the value in clear text.
+/// After a rotation, the old value disappears from the agent's memory, including the buffers of
+/// hyper and of AWS's SDK.
 #[tokio::test]
 async fn rotated_value_is_wiped_from_memory() {
     let clock = ManualClock::new();

@@ -1,5 +1,5 @@
-//! moto, an independent implementation of Secrets Manager. The tests compare Sidekey's answers with
-//! moto's.
+//! moto, an independent emulator of Secrets Manager. Tests compare Sidekey's responses with those
+//! of moto.
 //!
 //! moto differs from AWS: a missing secret has status 404, `CreatedDate` is an integer, the content
 //! type is `text/html`, signatures are not checked, and no call is throttled.
@@ -24,16 +24,17 @@ use serde_json::{Value, json};
 use super::clients::{Clients, killed_with_test, scratch, until};
 use super::exchange;
 
-/// The longest wait until moto listens. The start usually takes two seconds, and ten on a busy
+/// The maximum time to wait until moto listens. This takes about two seconds, and ten on a busy
 /// machine.
 const START_WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// moto selects the service by the scope of the credential. Without a scope it answers as S3.
+/// The header `Authorization` of requests to moto. moto reads the name of the AWS service from it,
+/// and otherwise answers as the service S3.
 const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 \
     Credential=AKIAEXAMPLE/20260101/eu-north-1/secretsmanager/aws4_request, \
     SignedHeaders=host;x-amz-date;x-amz-target, Signature=0";
 
-/// A running moto server. Dropping the value stops the server.
+/// A running moto server. Dropping this value stops the server.
 #[derive(Debug)]
 pub(crate) struct Moto {
     port: u16,
@@ -41,7 +42,7 @@ pub(crate) struct Moto {
     log: PathBuf,
 }
 
-/// The identifiers of a secret that moto created.
+/// The ARN and the version id of a secret in moto.
 #[derive(Debug)]
 pub(crate) struct Secret {
     pub(crate) arn: String,
@@ -49,7 +50,7 @@ pub(crate) struct Secret {
 }
 
 impl Moto {
-    /// Starts moto on a free port and waits until moto listens.
+    /// Starts moto on a free port, and waits until moto accepts connections.
     pub(crate) async fn start(clients: &Clients) -> Self {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
@@ -68,31 +69,32 @@ impl Moto {
         moto
     }
 
-    /// Returns the endpoint URL of moto.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Creates a secret with a text value.
+    /// Creates a secret whose value is a string.
     pub(crate) async fn create_secret(&self, name: &str, value: &str) -> Secret {
         let body = json!({"Name": name, "SecretString": value});
         Secret::from_answer(&self.call("CreateSecret", &body).await)
     }
 
-    /// Sets a new current value for the secret with this name or ARN.
+    /// Adds a new current version to the secret with the name or ARN `id`.
     pub(crate) async fn put_secret_value(&self, id: &str, value: &str) -> Secret {
         let body = json!({"SecretId": id, "SecretString": value});
         Secret::from_answer(&self.call("PutSecretValue", &body).await)
     }
 
-    /// Calls an operation and returns the response body. Panics if the status is not 200.
+    /// Calls an operation of Secrets Manager, and returns the body of the response. Panics if the
+    /// HTTP status is not 200.
     pub(crate) async fn call(&self, operation: &str, body: &Value) -> Value {
         let (status, answer) = self.try_call(operation, body).await;
         assert_eq!(status, 200, "{operation}: {answer}");
         answer
     }
 
-    /// Calls an operation of Secrets Manager and returns the status and the body.
+    /// Calls an operation of Secrets Manager, and returns the HTTP status and the body of the
+    /// response.
     pub(crate) async fn try_call(&self, operation: &str, body: &Value) -> (u16, Value) {
         let headers = [
             ("X-Amz-Target", &*format!("secretsmanager.{operation}")),
@@ -107,7 +109,7 @@ impl Moto {
         (answer.status, answer.json())
     }
 
-    /// Returns the port from moto's log, or `None` until moto has logged its port.
+    /// Returns the port that moto has written to its log, or `None` if moto has not started yet.
     fn announced_port(&mut self) -> Option<u16> {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         if let Ok(Some(status)) = self.server.try_wait() {

@@ -1,12 +1,12 @@
-//! What the documentation says, compared with the tables and the tests in the code.
+//! Compares the documentation with tables and tests in the code.
 
 use crate::repository::{File, is_of_word, page, root};
 use sidekey::config::{aws_extension, policy, variables};
 use sidekey::convention::file::{FIELD_KEYS, KEYS};
 use std::collections::BTreeMap;
 
-/// Returns the cells of each table row whose first cell is a name in backticks that begins with one of
-/// `prefixes`.
+/// Returns the cells of each row of a Markdown table whose first cell is a name in backticks that
+/// begins with one of `prefixes`.
 fn rows<'a>(text: &'a str, prefixes: &[&str]) -> Vec<Vec<&'a str>> {
     let rows = text.lines().filter_map(|line| line.strip_prefix('|')?.trim_end().strip_suffix('|'));
     let rows = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
@@ -26,7 +26,8 @@ fn pages(files: &[File]) -> impl Iterator<Item = &File> {
 
 // === Settings ===
 
-/// Compares the tables of variables and keys in docs/configuration.md with those of `config`.
+/// Compares the tables of variables and keys in `docs/configuration.md` with the settings in the
+/// code.
 fn wrong_settings(files: &[File]) -> Vec<String> {
     let row = |name: &str, default: &str, help: &str| match default {
         "" => format!("`{name}` |  | {help}"),
@@ -62,7 +63,7 @@ fn wrong_settings(files: &[File]) -> Vec<String> {
     problems
 }
 
-/// Finds names of variables in the documentation that `config` does not know.
+/// Finds environment variables in the documentation that no setting in the code has.
 fn unknown_variables(files: &[File]) -> Vec<String> {
     let mut known = vec![variables::CONFIG_FILE];
     known.extend(variables::VARIABLES.iter().map(|variable| variable.name));
@@ -76,7 +77,7 @@ fn unknown_variables(files: &[File]) -> Vec<String> {
 
 // === Metrics ===
 
-/// Compares docs/metrics.md with `exposition`, the text of `/metrics`.
+/// Compares the tables in `docs/metrics.md` with `exposition`, the text of the page `/metrics`.
 fn wrong_metrics(files: &[File], exposition: &str) -> Vec<String> {
     let page = page(files, "docs/metrics.md").text;
     let types = exposition.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
@@ -88,7 +89,7 @@ fn wrong_metrics(files: &[File], exposition: &str) -> Vec<String> {
             problems.push(format!("docs/metrics.md lacks the {kind} `{name}`"));
         }
     }
-    // The labels whose values are a fixed set.
+    // Only the values of these labels are known in advance.
     let labels = ["result=\"", "reason=\"", "operation=\"", "outcome=\"", "problem=\""];
     let values = labels.into_iter().flat_map(|label| exposition.split(label).skip(1));
     let values = values.filter_map(|rest| rest.split('"').next());
@@ -106,8 +107,8 @@ fn wrong_metrics(files: &[File], exposition: &str) -> Vec<String> {
 
 // === Clients ===
 
-/// Finds clients in docs/clients.md whose version differs from the version that the tests install. `pins`
-/// is the text of the files with the installed versions.
+/// Finds clients in `docs/clients.md` with another version than the tests install. `pins` is the
+/// text of the files that contain the installed versions.
 fn wrong_clients(files: &[File], pins: &str) -> Vec<String> {
     let pins = pins.replace("</artifactId>", " ").replace("<version>", " ");
     let is_of_name = |c: char| c.is_ascii_alphanumeric() || "/.-_@".contains(c);
@@ -123,10 +124,12 @@ fn wrong_clients(files: &[File], pins: &str) -> Vec<String> {
 
 // === Paths, tests and benches ===
 
-/// Finds paths, tests and benches that the documentation names in backticks but that do not exist. The path
-/// of a test begins with its crate, unless that is the library: `cache::plan::tests::NAME`,
-/// `promises::outage::NAME`, `sidekey_extension::api::tests::NAME`. `promises::outage` means all tests of
-/// that file.
+/// Finds paths, tests and benchmarks that the documentation names in backticks but that do not
+/// exist.
+///
+/// The path of a test begins with the name of its crate, unless it is in the library:
+/// `cache::plan::tests::NAME`, `promises::outage::NAME`. The path `promises::outage` means all
+/// tests of that file.
 fn missing(files: &[File]) -> Vec<String> {
     let mut problems = Vec::new();
     for page in pages(files) {
@@ -147,7 +150,7 @@ fn missing(files: &[File]) -> Vec<String> {
     problems
 }
 
-/// The beginnings of the paths of those tests that are outside of a module `tests`.
+/// The beginnings of the paths of tests that are not in a module called `tests`.
 const TEST_PATHS: &[&str] = &["promises::", "emulator::", "examples::", "cache::simulation::"];
 
 const TEST_FOLDERS: &[&str] = &["src", "extension/src", "fake-aws/src", "tests", "extension/tests"];
@@ -178,7 +181,8 @@ fn has_test(files: &[File], path: &str) -> bool {
     has(module, &function) || has(path, "#[tokio::test") || has(path, "#[test")
 }
 
-/// Returns whether the test or the bench of a command exists. Returns `true` for other commands.
+/// Returns whether the test or benchmark that a cargo command runs exists. Returns `true` for other
+/// commands.
 fn has_target(command: &str) -> bool {
     let package = if command.contains("sidekey-extension") { "extension/" } else { "" };
     [("--test ", "tests"), ("--bench ", "benches")].iter().all(|(option, folder)| {
@@ -188,7 +192,8 @@ fn has_target(command: &str) -> bool {
     })
 }
 
-/// Finds promises of SPECIFICATION.md without a test, a bench or a check of the layer.
+/// Finds promises in `SPECIFICATION.md` that no test, benchmark or check of the Lambda layer
+/// verifies.
 fn unguarded(files: &[File]) -> Vec<String> {
     let page = page(files, "SPECIFICATION.md");
     let rows =
@@ -210,7 +215,7 @@ mod tests {
     use sidekey::telemetry::metrics::Metrics;
     use std::fs;
 
-    /// Returns a page of the repository with one change.
+    /// Returns a file of the repository in which the text `from` is replaced by `to`.
     fn changed(path: &str, from: &str, to: &str) -> [File; 1] {
         let text = page(&repository(), path).text;
         assert!(text.contains(from), "{path} does not contain `{from}`: change this test");

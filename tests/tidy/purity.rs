@@ -1,8 +1,10 @@
-//! Which files only decide, and in which files a library, a lock or a secret's bytes may be seen.
+//! Checks that files of pure functions contain no input and output, and that certain words are only
+//! in certain files.
 
 use crate::repository::{File, begins_word, sources};
 
-/// Files and folders of pure functions: without tasks, waiting, files, connections and logs.
+/// The files and folders of pure functions: functions without tasks, waits, files, connections and
+/// logs.
 #[rustfmt::skip]
 const PURE: &[&str] = &[
     "src/secret.rs", "src/secret/", "src/convention.rs", "src/convention/", "src/message.rs", "src/message/",
@@ -17,17 +19,17 @@ const PURE: &[&str] = &[
     "src/commands/scaffold/plan.rs", "src/commands/table.rs", "src/config/toml_place.rs",
 ];
 
-/// Words that a pure file does not contain, besides those of AWS's SDK.
+/// Words that a file of pure functions must not contain.
 const IMPURE: &[&str] = &["tokio", "async", "await", "std::fs", "std::net::Tcp", "tracing"];
 
-/// The beginnings of the names of the AWS SDK's crates.
+/// The beginnings of the names of the crates of AWS's SDK.
 #[rustfmt::skip]
 const AWS_SDK: &[&str] = &[
     "aws_config", "aws_credential", "aws_runtime", "aws_sdk", "aws_sig", "aws_smithy", "aws_types",
 ];
 
-/// Each row has some words, the only files that may contain them, and advice for other files.
-/// `clippy.toml` lists the calls that no file may make.
+/// Each row contains words, the only files that may contain these words, and advice for other
+/// files. `clippy.toml` lists the functions that no file may call.
 #[rustfmt::skip]
 const PLACES: &[(&[&str], &[&str], &str)] = &[
     (AWS_SDK, &["src/source/secrets_manager.rs", "src/source/secrets_manager/"],
@@ -60,7 +62,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
      "a detached task outlives what it works on: spawn it on a `TaskTracker`"),
 ];
 
-/// Finds words in pure files that are not pure.
+/// Finds words that files of pure functions must not contain.
 fn impure(files: &[File]) -> Vec<String> {
     let mut problems = Vec::new();
     for file in sources(files).filter(|file| file.is_in(PURE)) {
@@ -73,7 +75,7 @@ fn impure(files: &[File]) -> Vec<String> {
     problems
 }
 
-/// Finds words in files that may not contain them.
+/// Finds words in files that must not contain these words.
 fn misplaced(files: &[File]) -> Vec<String> {
     let mut problems = Vec::new();
     for (words, places, remedy) in PLACES {
@@ -88,7 +90,7 @@ fn misplaced(files: &[File]) -> Vec<String> {
     problems
 }
 
-/// Finds files and folders that the tables above name and that do not exist.
+/// Finds files and folders in the tables of this file that do not exist.
 fn missing(files: &[File]) -> Vec<String> {
     let places = PLACES.iter().flat_map(|(_, places, _)| *places).chain(PURE);
     let missing = places.filter(|place| !files.iter().any(|file| file.is_in(&[place])));

@@ -1,4 +1,4 @@
-//! Reads credentials from Sidekey.
+//! Reads credentials from the Sidekey agent.
 
 use crate::Failure;
 use std::time::Duration;
@@ -26,7 +26,8 @@ impl Credentials {
         }
     }
 
-    /// Returns one field of a secret, as bare text.
+    /// Returns the text of one field of a secret. `reference` is the name of the secret. If
+    /// `refresh` is set, the agent first fetches the current value from AWS.
     pub fn field(&self, reference: &str, field: &str, refresh: bool) -> Result<String, Failure> {
         let request = self
             .client

@@ -43,24 +43,24 @@ pub(crate) struct Content {
     pub(crate) value: ParameterValue,
     pub(crate) data_type: String,
     pub(crate) modified: SystemTime,
-    /// The number of the change that stored this value. All changes in a store have different
-    /// numbers, so this number gives each value its own ciphertext.
+    /// A number that differs for each value in a store, so that each value gets its own ciphertext.
     pub(crate) write: u64,
 }
 
 impl Parameter {
-    /// Creates a parameter with one version.
     pub(crate) fn new(name: &str, arn: String, content: Content) -> Self {
         let first = Version { number: 1, content, labels: Vec::new() };
         Self { name: name.to_owned(), arn, versions: vec![first] }
     }
 
-    /// Returns the version with the highest number. A read without a selector returns this version.
+    /// Returns the version with the highest number. A request without a version or a label reads
+    /// this version.
     pub(crate) fn latest(&self) -> &Version {
         self.versions.last().expect("a parameter must have at least one version")
     }
 
-    /// Returns the version that a selector names: a number or a label.
+    /// Returns the version with the number or the label `selector`, or the latest version if
+    /// `selector` is `None`.
     pub(crate) fn select(&self, selector: Option<&str>) -> Result<&Version, AwsError> {
         let Some(selector) = selector else { return Ok(self.latest()) };
         // A label cannot start with a digit, so a number is never a label.
@@ -143,7 +143,6 @@ mod tests {
         }
     }
 
-    /// Creates a parameter with one version for each value.
     fn parameter(values: &[&str]) -> Parameter {
         let mut parameter = Parameter::new("/url", "arn".to_owned(), content(values[0]));
         for value in &values[1..] {

@@ -1,10 +1,11 @@
-//! The name of a parameter in a request: a name or an ARN, optionally followed by a selector.
+//! The name or ARN of a parameter in a request, optionally followed by a version number or a label.
 
 use super::error;
 use crate::error::AwsError;
 use crate::location::Location;
 
-/// The maximum length of a name in a request, including an ARN and a selector, in bytes.
+/// The maximum length of a parameter's name or ARN in a request, in bytes. A version or a label
+/// after it counts, too.
 ///
 /// Source: `PSParameterName` in AWS's API reference.
 const TEXT_LEN_MAX: usize = 2048;

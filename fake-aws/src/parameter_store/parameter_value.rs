@@ -27,7 +27,6 @@ pub(crate) enum ParameterType {
 impl ParameterType {
     const ALL: [Self; 3] = [Self::String, Self::StringList, Self::SecureString];
 
-    /// Returns the name of this type in requests and responses.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::String => "String",

@@ -29,8 +29,8 @@ struct SourceResult<'a> {
     created_date: String,
 }
 
-/// The bytes of a binary secret. AWS sends a dump of the buffer that contains the bytes. The fake AWS
-/// server sends only the first two members of the dump.
+/// The bytes of a binary secret, in the form in which Parameter Store sends them: as a Java buffer
+/// that was converted to JSON.
 #[derive(Serialize)]
 struct BinaryDump<'a> {
     hb: &'a [u8],
@@ -38,8 +38,8 @@ struct BinaryDump<'a> {
 }
 
 impl Context<'_> {
-    /// Reads a secret, and returns it in the form of a parameter. The selector is a staging label or
-    /// a version id. The value of a binary secret is missing.
+    /// Reads a secret, and returns it in the form of a parameter. The response omits the value of a
+    /// binary secret.
     pub(crate) fn referenced_secret(&self, id: &ParameterId<'_>, secret_id: &str) -> Response {
         let (secret, version) = self
             .select_secret(secret_id, id.selector)

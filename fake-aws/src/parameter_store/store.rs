@@ -78,11 +78,11 @@ impl Store {
         self.parameters.remove(&key).ok_or_else(error::parameter_not_found)
     }
 
-    /// Returns the ARN and the names of the parameter that a request calls `text`. A test can use any
-    /// of these strings to deny access to the parameter or to inject a fault. `text` can also be the
-    /// path of a `GetParametersByPath` request.
+    /// Returns the ARN and the names of the parameter with the name or ARN `text`. A test can use
+    /// any of these strings to deny access to the parameter or to inject a fault.
     ///
-    /// The ARN is the first alias, because IAM's error messages quote it.
+    /// The ARN comes first, because IAM's error messages quote it. `text` can also be the path of a
+    /// `GetParametersByPath` request.
     pub(crate) fn aliases(&self, text: &str) -> Vec<Resource> {
         let mut aliases = Vec::new();
         if let Ok(id) = ParameterId::parse(text) {

@@ -37,7 +37,6 @@ impl Default for Account {
 }
 
 impl Account {
-    /// Stores a version of a parameter.
     #[track_caller]
     pub(crate) fn put(&mut self, name: &str, value: impl Into<ParameterValue>) {
         let home = Location::default();
@@ -46,7 +45,6 @@ impl Account {
             .expect("the version must be stored");
     }
 
-    /// Creates a secret, and returns its ARN and the id of its version.
     #[track_caller]
     pub(crate) fn create_secret(
         &mut self,
@@ -60,7 +58,6 @@ impl Account {
         (secret.arn.clone(), version.id.clone())
     }
 
-    /// Adds a current version to a secret.
     #[track_caller]
     pub(crate) fn put_secret(&mut self, name: &str, value: impl Into<Plaintext>) {
         let secret = self.secrets.find_mut(name).expect("the secret must exist");
@@ -68,7 +65,6 @@ impl Account {
         secret.put(&id, value.into(), &[CURRENT.to_owned()], now()).expect("the id must be new");
     }
 
-    /// Schedules a secret for deletion.
     #[track_caller]
     pub(crate) fn delete_secret(&mut self, name: &str) {
         self.secrets.find_mut(name).expect("the secret must exist").deletion = Some(now());

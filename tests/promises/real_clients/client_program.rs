@@ -1,4 +1,4 @@
-//! A running client program that executes steps and prints their results.
+//! A running client program, which executes steps and prints their results.
 
 use crate::clients::MissingTool;
 use crate::support::agent::REGION;
@@ -23,8 +23,8 @@ pub(crate) struct ClientProgram {
 }
 
 impl ClientProgram {
-    /// Starts a client program that calls `address` with the token `session`. Its environment has
-    /// only the variables of a Lambda function.
+    /// Starts a client program that calls Sidekey at `address` with the token `session`. The
+    /// program has only the environment variables of a Lambda function.
     pub(crate) fn start(
         mut command: Command,
         address: SocketAddr,
@@ -51,7 +51,7 @@ impl ClientProgram {
         Ok(Self { steps, answers, complaints, _folder: folder, _child: child })
     }
 
-    /// Sends one step to the program and returns the program's answer.
+    /// Sends one step to the client program, and returns the program's result.
     pub(crate) async fn step(&mut self, step: &str) -> Value {
         // A write error is ignored, because the missing answer reveals that the program has ended.
         let _ = self.steps.write_all(format!("{step}\n").as_bytes()).await;

@@ -9,12 +9,12 @@ use std::path::Path;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-/// Whether the body of a response follows its head.
+/// Whether a body follows the head of an HTTP response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HasBody {
-    /// The response has as many bytes as its `Content-Length` header says.
+    /// A body follows, whose length is in the `Content-Length` header.
     ByLength,
-    /// The response answers a HEAD request.
+    /// No body follows, because the response answers a HEAD request.
     Never,
 }
 
@@ -29,13 +29,13 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Returns the value of a header. The name is compared without regard to case.
+    /// Returns the value of the header `name`, which may be in upper or lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
         headers.find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
     }
 
-    /// Returns the `X-Sidekey-Cache` header, for example `hit` or `miss`.
+    /// Returns the value of the header `X-Sidekey-Cache`, for example `hit` or `miss`.
     #[track_caller]
     pub(crate) fn cache(&self) -> &str {
         self.header("x-sidekey-cache").unwrap_or("no such header")
@@ -55,7 +55,7 @@ impl Answer {
         })
     }
 
-    /// Returns the `SecretString` of a response in the dialect of AWS's agent.
+    /// Returns the member `SecretString` of the JSON body.
     #[track_caller]
     pub(crate) fn value(&self) -> String {
         let json = self.json();
@@ -63,7 +63,7 @@ impl Answer {
         json["SecretString"].as_str().expect("the value is a string").to_owned()
     }
 
-    /// Returns the `__type` field of a JSON error.
+    /// Returns the member `__type` of the JSON body, which is the type of an error.
     #[track_caller]
     pub(crate) fn kind(&self) -> String {
         self.json()["__type"].as_str().expect("the error has a __type field").to_owned()
@@ -138,22 +138,23 @@ impl Connection {
         }
     }
 
-    /// Sends these bytes unchanged. Panics if the peer has closed the connection.
+    /// Sends these bytes without a change. Panics if the agent has closed the connection.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).await.expect("the peer reads");
     }
 
-    /// Sends these bytes. Returns an error if the peer has closed the connection.
+    /// Sends these bytes. Returns an error if the agent has closed the connection.
     pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         with_timeout("sending", self.socket.write_all(bytes.as_ref())).await
     }
 
-    /// Closes the sending direction. The connection can still receive.
+    /// Closes the sending direction of the connection. The connection can still receive.
     pub(crate) async fn finish_sending(&mut self) {
         with_timeout("shutdown", self.socket.shutdown()).await.expect("the connection is open");
     }
 
-    /// Receives one response. Bytes after that response stay buffered for the next call.
+    /// Receives one response. Bytes that follow the response are kept for the next call of this
+    /// function.
     pub(crate) async fn receive(&mut self) -> Answer {
         self.try_receive().await.expect("an answer arrives before the connection closes")
     }
@@ -182,13 +183,12 @@ impl Connection {
         }
     }
 
-    /// Sends a request and receives the response.
     pub(crate) async fn exchange(&mut self, request: impl AsRef<[u8]>) -> Answer {
         self.send(request).await;
         self.receive().await
     }
 
-    /// Waits until the peer closes the connection. Panics if the peer sends any bytes before that.
+    /// Waits until the agent closes the connection. Panics if the agent sends any bytes before.
     pub(crate) async fn closed(&mut self) {
         let left = self.try_receive().await;
         assert_eq!(left, None, "the peer closes the connection without a further response");

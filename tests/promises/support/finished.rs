@@ -1,4 +1,4 @@
-//! A `sidekey` process that has ended, with its exit code and its two output streams.
+//! A process that has ended, with its exit code and its output.
 
 use super::program::{PATH, SIDEKEY};
 use super::with_timeout;
@@ -17,8 +17,8 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
-    /// Runs `sidekey` with these arguments and waits until it exits. Only `vars` and `PATH` are
-    /// set.
+    /// Runs `sidekey` with these arguments and waits until it exits. The process has only the
+    /// environment variables `vars` and `PATH`.
     pub(crate) async fn sidekey(
         args: &[impl AsRef<OsStr>],
         vars: &BTreeMap<String, String>,
@@ -29,7 +29,8 @@ impl Finished {
         Self::run(command, vars, stdin).await
     }
 
-    /// Runs a command and waits until it exits. Only `vars` and `PATH` are set as variables.
+    /// Runs a command and waits until it exits. The process has only the environment variables
+    /// `vars` and `PATH`.
     pub(crate) async fn run(
         mut command: Command,
         vars: &BTreeMap<String, String>,

@@ -15,10 +15,11 @@ use tokio::task::JoinHandle;
 /// The path of the `sidekey` program under test.
 pub(crate) const SIDEKEY: &str = env!("CARGO_BIN_EXE_sidekey");
 
-/// The `PATH` of child processes. Child processes inherit no variable from the test run.
+/// The variable `PATH` of child processes, which inherit no environment variable of the test
+/// process.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// A running child process. Dropping the value kills the process.
+/// A running child process. Dropping this value kills the process.
 #[derive(Debug)]
 pub(crate) struct Program {
     child: Child,
@@ -27,14 +28,15 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts `sidekey` with these arguments. Only `vars` and `PATH` are set as variables.
+    /// Starts `sidekey` with these arguments. The process has only the environment variables `vars`
+    /// and `PATH`.
     pub(crate) fn start(args: &[&str], vars: &BTreeMap<String, String>) -> Self {
         let mut command = killed_with_test(SIDEKEY);
         command.args(args);
         Self::run(command, vars)
     }
 
-    /// Starts a command. Only `vars` and `PATH` are set as variables.
+    /// Starts a command. The process has only the environment variables `vars` and `PATH`.
     pub(crate) fn run(mut command: Command, vars: &BTreeMap<String, String>) -> Self {
         command.env_clear().env("PATH", PATH).envs(vars).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -49,12 +51,12 @@ impl Program {
         Self { child, lines, reading }
     }
 
-    /// Returns everything that the process has written so far to its two output streams.
+    /// Returns everything that the process has written to standard output and to standard error.
     pub(crate) fn output(&self) -> String {
         self.lines.lock().expect("the lock is not poisoned").join("\n")
     }
 
-    /// Waits until the process writes a line that contains `part`. Returns the line.
+    /// Waits until the process writes a line that contains `part`, and returns the line.
     pub(crate) async fn line(&self, part: &str) -> String {
         eventually(part, async || {
             let lines = self.lines.lock().expect("the lock is not poisoned");
@@ -63,7 +65,7 @@ impl Program {
         .await
     }
 
-    /// Waits until `serve` logs that it serves. Returns the first address in that log line.
+    /// Waits until `sidekey serve` logs its addresses, and returns the first address.
     pub(crate) async fn address(&self) -> SocketAddr {
         let line: Value =
             serde_json::from_str(&self.line("sidekey serves").await).expect("the text is JSON");
@@ -72,12 +74,10 @@ impl Program {
         first.parse().expect("the address is valid")
     }
 
-    /// Returns the process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id().expect("the process still runs")
     }
 
-    /// Sends a signal to the process.
     pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.id())
             .ok()
