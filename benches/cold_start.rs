@@ -72,7 +72,7 @@ struct Upstream {
     names: Vec<String>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "the fake needs the machine's time")]
+#[expect(clippy::disallowed_methods, reason = "the fake AWS server uses the real time")]
 fn main() -> io::Result<ExitCode> {
     let runtime = pinning::runtime()?;
     let fake = runtime.block_on(Fake::start(Arc::new(SystemTime::now)))?;
@@ -81,7 +81,7 @@ fn main() -> io::Result<ExitCode> {
     for name in &names {
         fake.secrets()
             .create(name, format!("{{\"password\":\"{name}\"}}"))
-            .expect("the secret name is unused");
+            .expect("the fake AWS server must create the secret");
     }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let front = runtime.block_on(TlsFront::start(fake.addr(), folder))?;
@@ -120,10 +120,10 @@ fn measure(
         false => ("plain HTTP", upstream.fake.url(), None),
     };
     println!(
-        "exec to {secrets} secrets served over {scheme}, upstream at {latency:?}, {RUNS} runs"
+        "{RUNS} starts until {secrets} secrets are read over {scheme}, with a latency of {latency:?}"
     );
     let mut bare = bare_calls(upstream.fake.addr(), &names[0])?;
-    println!("{:<20} wall {}", "a bare call upstream", spread(&mut bare));
+    println!("{:<20} time {}", "call without Sidekey", spread(&mut bare));
     let promise = PROMISES
         .iter()
         .find(|promise| (promise.is_tls, promise.secrets, LATENCY) == (is_tls, secrets, latency));
@@ -144,14 +144,14 @@ fn measure(
             upstream.fake.calls().clear();
             let cold = cold::start(&subject, &start, names, readers)?;
             let calls = upstream.fake.calls().total();
-            assert_eq!(calls, secrets as u64, "each secret causes one call");
+            assert_eq!(calls, secrets as u64, "each secret must cause one call to AWS");
             runs.extend((run > 0).then_some(cold));
         }
         let mut wall: Vec<Duration> = runs.iter().map(|cold| cold.wall).collect();
         let mut cpu: Vec<Duration> = runs.iter().map(|cold| cold.cpu).collect();
         let peak = runs.iter().map(|cold| cold.peak_kilobytes).max().unwrap_or_default();
         println!(
-            "{label:<20} wall {}   cpu {}   peak memory {} kB",
+            "{label:<20} time {}   CPU time {}   peak memory {} kB",
             spread(&mut wall),
             spread(&mut cpu),
             peak
@@ -162,9 +162,9 @@ fn measure(
         is_kept &= has_time && has_processor;
     }
     if let Some(Promise { wall, cpu, .. }) = promise {
-        let cpu = cpu.map(|cpu| format!(", {cpu:?} of processor time")).unwrap_or_default();
+        let cpu = cpu.map(|cpu| format!(" and {cpu:?} of CPU time")).unwrap_or_default();
         let verdict = if is_kept { "kept" } else { "BROKEN" };
-        println!("at most {wall:?}{cpu} in the median: {verdict}");
+        println!("the promise of at most {wall:?}{cpu} in the median is {verdict}");
     }
     Ok(is_kept)
 }

@@ -85,7 +85,10 @@ pub(crate) struct Outcome {
 }
 
 pub(crate) fn run(setup: &Setup) -> Outcome {
-    assert!(setup.secrets <= FLIGHTS_MAX, "the simulation has no limit on concurrent flights");
+    assert!(
+        setup.secrets <= FLIGHTS_MAX,
+        "the simulation must not limit the number of concurrent calls"
+    );
     let mut fleet = Fleet::new(setup);
     for (n, at) in setup.starts.iter().enumerate() {
         fleet.queue.put(*at, Event::Start(index(n)));
@@ -108,9 +111,11 @@ type Env = u32;
 /// An event of the simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
+    /// A Lambda environment starts.
     Start(Env),
     /// Timers of a Lambda environment fire.
     Wake(Env),
+    /// The Lambda function of an environment is invoked.
     Invoke(Env),
     /// A call of `GetSecretValue` ends.
     Get { env: Env, secret: u8, sent: Micros, is_answered: bool },
@@ -311,13 +316,13 @@ impl<'a> Fleet<'a> {
     fn get(&mut self, env: Env, secret: usize, now: Micros) {
         self.entry(env, secret).is_in_flight = true;
         let (ends, is_answered) = self.upstream.call(Call::Get, now, &mut self.random);
-        let secret = u8::try_from(secret).expect("the number of secrets fits");
+        let secret = u8::try_from(secret).expect("the number of secrets must fit into 8 bits");
         self.queue.put(ends, Event::Get { env, secret, sent: now, is_answered });
     }
 
     fn batch(&mut self, env: Env, from: usize, now: Micros) {
         let (ends, is_answered) = self.upstream.call(Call::Batch, now, &mut self.random);
-        let from = u8::try_from(from).expect("the number of secrets fits");
+        let from = u8::try_from(from).expect("the number of secrets must fit into 8 bits");
         self.queue.put(ends, Event::Batch { env, from, sent: now, is_answered });
     }
 
@@ -360,7 +365,8 @@ impl<'a> Fleet<'a> {
         let until = (from + BATCH_MAX).min(self.setup.secrets);
         for secret in from..until {
             if is_answered {
-                let secret = u8::try_from(secret).expect("the number of secrets fits");
+                let secret =
+                    u8::try_from(secret).expect("the number of secrets must fit into 8 bits");
                 self.finish_get(env, secret, sent, now, true);
             } else {
                 self.get(env, secret, now);
@@ -394,5 +400,5 @@ impl<'a> Fleet<'a> {
 }
 
 fn index(n: usize) -> Env {
-    Env::try_from(n).expect("the number of environments fits")
+    Env::try_from(n).expect("the number of environments must fit into 32 bits")
 }

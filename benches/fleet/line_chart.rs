@@ -53,7 +53,7 @@ pub(crate) fn draw(title: &str, x_label: &str, y_label: &str, lines: &[Line]) ->
 
 /// Assigns one of the [`COLOURS`] to each label.
 pub(crate) fn coloured<'a>(labels: &[&'a str]) -> Vec<Series<'a>> {
-    assert!(labels.len() <= COLOURS.len(), "there are no more series than colours");
+    assert!(labels.len() <= COLOURS.len(), "the chart must not have more lines than colours");
     labels.iter().copied().zip(COLOURS).collect()
 }
 

@@ -29,7 +29,7 @@ pub(crate) fn write() -> Page {
 }
 
 impl Page {
-    #[expect(clippy::print_stdout, reason = "a bench prints its results")]
+    #[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
     fn line(&mut self, line: &str) {
         println!("{line}");
         self.text.push_str(line);
@@ -201,7 +201,11 @@ pub(crate) fn scale_out_row(
     let ready = |share| seconds(percentile(&outcome.ready, share));
     let (get, batch) = (outcome.upstream.get, outcome.upstream.batch);
     let throttled = get.throttled + batch.throttled;
-    assert_eq!(outcome.ready.len(), outcome.started, "every environment becomes ready");
+    assert_eq!(
+        outcome.ready.len(),
+        outcome.started,
+        "every environment must cache all its secrets"
+    );
     let row = format!(
         "| {functions} | {} | {secrets} | `{name}` | {} | {} | {} | {} | {} | {} |",
         thousands(outcome.started as u64),

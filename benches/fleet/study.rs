@@ -192,13 +192,16 @@ pub(crate) fn percentile(sorted: &[Duration], share: f64) -> Duration {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a part of a length is neither negative nor larger"
+        reason = "a share of a list's length is neither negative nor larger than the length"
     )]
     let at = (ratio(last, 1) * share).round() as usize;
     sorted.get(at).copied().unwrap_or_default()
 }
 
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the count is below 2^53, so the conversion is exact"
+)]
 pub(crate) fn float(count: u64) -> f64 {
     count as f64
 }

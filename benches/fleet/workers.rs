@@ -14,15 +14,18 @@ pub(crate) fn all<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) 
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 loop {
-                    let next = left.lock().expect("the lock is not poisoned").next();
+                    let next =
+                        left.lock().expect("no thread may panic while it holds the lock").next();
                     let Some((at, item)) = next else { return };
                     let result = work(item);
-                    done.lock().expect("the lock is not poisoned").push((at, result));
+                    done.lock()
+                        .expect("no thread may panic while it holds the lock")
+                        .push((at, result));
                 }
             });
         }
     });
-    let mut done = done.into_inner().expect("the lock is not poisoned");
+    let mut done = done.into_inner().expect("no thread may panic while it holds the lock");
     done.sort_by_key(|(at, _)| *at);
     done.into_iter().map(|(_, result)| result).collect()
 }

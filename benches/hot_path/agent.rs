@@ -42,14 +42,14 @@ impl Pair {
     /// # Errors
     ///
     /// If a socket cannot be created.
-    #[expect(clippy::disallowed_methods, reason = "the fake needs the machine's time")]
+    #[expect(clippy::disallowed_methods, reason = "the fake AWS server uses the real time")]
     pub(crate) fn start() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (running, reader) = runtime.block_on(async {
             let fake = Fake::start(Arc::new(SystemTime::now)).await?;
             fake.secrets()
                 .create(NAME, "{\"password\":\"of the bench\"}")
-                .expect("the secret name is unused");
+                .expect("the fake AWS server must create the secret");
             let agent = agent_of(&fake).await?;
             agent.prefetched().await;
             let mut reader = Reader::connect(&agent).await?;
@@ -102,7 +102,7 @@ impl Reader {
         let mut got = 0;
         while got < TAIL || !self.buffer[..got].ends_with(&self.tail) {
             match self.socket.read(&mut self.buffer[got..]).await? {
-                0 => return Err(io::Error::other("the response differs from the first one")),
+                0 => return Err(io::Error::other("the response differs from the first response")),
                 more => got += more,
             }
         }

@@ -84,7 +84,7 @@ pub(crate) fn cache() -> Cache {
         selector: Selector::current(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.expect("the tokio runtime starts");
-    runtime.block_on(cache.read(key)).expect("the source answers");
+    let runtime = runtime.expect("the tokio runtime must start");
+    runtime.block_on(cache.read(key)).expect("the cache must receive the secret");
     cache
 }

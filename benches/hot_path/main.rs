@@ -55,18 +55,24 @@ fn count() -> io::Result<ExitCode> {
     let cache = cached_secret::cache();
     let current = Selector::current();
     let lookup = allocation_counter::measure(|| {
-        black_box(cache.lookup(cached_secret::NAME, &current)).expect("the entry is cached");
+        black_box(cache.lookup(cached_secret::NAME, &current)).expect("the secret must be cached");
     });
-    println!("a lookup in the cache: {} allocations", lookup.count_total);
+    println!("lookup of a secret in the cache: {} memory allocations", lookup.count_total);
     let mut pair = Pair::start()?;
     pair.read(WARMING)?;
     let mut outcome = Ok(());
     let reads = allocation_counter::measure(|| outcome = pair.read(COUNTED));
     outcome?;
-    println!("{COUNTED} cached reads on a kept connection: {} allocations", reads.count_total);
+    println!(
+        "{COUNTED} cached reads on an open connection: {} memory allocations",
+        reads.count_total
+    );
     // Tasks in the background of the agent may allocate too, but not once for each read.
     let is_kept = lookup.count_total == 0 && reads.count_total < COUNTED;
-    println!("none for a lookup, and none for a read: {}", if is_kept { "kept" } else { "BROKEN" });
+    println!(
+        "the promise that cached reads allocate no memory is {}",
+        if is_kept { "kept" } else { "BROKEN" }
+    );
     Ok(if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -76,10 +82,13 @@ fn count() -> io::Result<ExitCode> {
 fn instructions() -> io::Result<ExitCode> {
     let (few, many) = (WARMING, WARMING + COUNTED);
     let (Some(few), Some(many)) = (run_in_valgrind(few)?, run_in_valgrind(many)?) else {
-        println!("skipped: valgrind is not installed");
+        println!("the measurement was skipped, because valgrind is not installed");
         return Ok(ExitCode::SUCCESS);
     };
-    println!("a cached read: {} instructions, including its reader's", (many - few) / COUNTED);
+    println!(
+        "a cached read takes {} CPU instructions, including those of the reader",
+        (many - few) / COUNTED
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -99,7 +108,9 @@ fn run_in_valgrind(reads: u64) -> io::Result<Option<u64>> {
     }
     let text = fs::read_to_string(&file)?;
     let total = text.lines().find_map(|line| line.strip_prefix("summary: ")?.parse().ok());
-    total.map(Some).ok_or_else(|| io::Error::other("valgrind wrote no summary"))
+    total
+        .map(Some)
+        .ok_or_else(|| io::Error::other("valgrind did not print the number of instructions"))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
@@ -115,7 +126,7 @@ fn times() -> io::Result<()> {
     criterion.bench_function("a cached read on a kept connection", |bencher| {
         bencher.iter_custom(|reads| {
             let started = Instant::now();
-            pair.read(reads).expect("the connection stays open");
+            pair.read(reads).expect("the connection to the agent must stay open");
             started.elapsed()
         });
     });

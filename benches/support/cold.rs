@@ -57,7 +57,7 @@ pub(crate) fn start(
             let readers: Vec<_> = names.iter().map(|name| scope.spawn(reading(name))).collect();
             readers
                 .into_iter()
-                .try_for_each(|reader| reader.join().expect("the reading task does not panic"))
+                .try_for_each(|reader| reader.join().expect("the task that reads must not panic"))
         })?,
     }
     Ok(Cold {

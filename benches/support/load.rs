@@ -140,7 +140,7 @@ impl Lane {
     fn is_answered(&mut self, tail: &[u8]) -> io::Result<bool> {
         let mut buffer = [0; 8192];
         let read = match self.socket.read(&mut buffer) {
-            Ok(0) => return Err(io::Error::other("the connection was closed")),
+            Ok(0) => return Err(io::Error::other("the program closed the connection")),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
@@ -151,7 +151,9 @@ impl Lane {
             return if is_good {
                 Ok(false)
             } else {
-                Err(io::Error::other("a response has a status other than 200"))
+                Err(io::Error::other(
+                    "the program returned a response with a status other than 200",
+                ))
             };
         }
         self.received.clear();

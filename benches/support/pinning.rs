@@ -7,11 +7,12 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Makes this thread, and all threads that it starts, run only on the last available CPU.
 pub(crate) fn pin_to_last_processor() {
-    let mine = sched_getaffinity(None).expect("the available processors can be read");
+    let mine =
+        sched_getaffinity(None).expect("the benchmark must be able to list the available CPUs");
     let last = (0..CpuSet::MAX_CPU).rev().find(|processor| mine.is_set(*processor));
     let mut aside = CpuSet::new();
-    aside.set(last.expect("at least one processor is available"));
-    sched_setaffinity(None, &aside).expect("the thread may run on an available processor");
+    aside.set(last.expect("at least one CPU must be available"));
+    sched_setaffinity(None, &aside).expect("the benchmark must be able to select a CPU");
 }
 
 /// Returns the tokio runtime for the fake AWS server.

@@ -33,7 +33,7 @@ pub(crate) fn read(socket: &mut TcpStream, name: &str, token: &str) -> io::Resul
         match socket.read(&mut buffer)? {
             0 => {
                 return Err(io::Error::other(
-                    "the connection was closed before the response was complete",
+                    "the program closed the connection before the response was complete",
                 ));
             }
             n => bytes.extend_from_slice(&buffer[..n]),

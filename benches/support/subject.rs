@@ -78,7 +78,10 @@ impl Subject {
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the functions for the other agents can fail")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "all functions of this type return a result, and others can fail"
+)]
 fn configure_sidekey(
     command: &mut Command,
     start: &Start<'_>,
@@ -125,11 +128,13 @@ impl Running {
                 )));
             }
             if self.started.elapsed() > LISTEN_MAX {
-                return Err(io::Error::other("the program does not listen within the timeout"));
+                return Err(io::Error::other(
+                    "the program did not accept a connection within the timeout",
+                ));
             }
             #[expect(
                 clippy::disallowed_methods,
-                reason = "no event announces that the program listens"
+                reason = "a program does not report when it listens, so the benchmark polls"
             )]
             thread::sleep(Duration::from_micros(100));
         }

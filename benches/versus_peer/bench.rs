@@ -54,7 +54,7 @@ impl Bench {
     /// # Errors
     ///
     /// If a program cannot be installed, or the fake AWS server cannot be started.
-    #[expect(clippy::disallowed_methods, reason = "the fake needs the machine's time")]
+    #[expect(clippy::disallowed_methods, reason = "the fake AWS server uses the real time")]
     pub(crate) fn set_up(binary: &str, installs: bool) -> io::Result<Self> {
         let runtime = pinning::runtime()?;
         let fake = runtime.block_on(Fake::start(Arc::new(SystemTime::now)))?;
@@ -63,7 +63,7 @@ impl Bench {
         for name in &names {
             fake.secrets()
                 .create(name, format!("{{\"password\":\"{name}\"}}"))
-                .expect("the secret name is unused");
+                .expect("the fake AWS server must create the secret");
         }
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let front = runtime.block_on(TlsFront::start(fake.addr(), folder))?;

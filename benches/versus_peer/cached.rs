@@ -140,7 +140,7 @@ fn under(server: &Server, usage: Use, request: &[u8]) -> io::Result<Figures> {
         p99: micros(load.p99()),
     };
     println!(
-        "{}: {usage:?}: {:.0}/s, {:.1} us of processor a read, p99 {:.0} us",
+        "{}: {usage:?}: {:.0} reads/s, {:.1} us of CPU time per read, p99 {:.0} us",
         server.label, figures.per_second, figures.cpu, figures.p99
     );
     Ok(figures)

@@ -32,7 +32,7 @@ impl Canned {
         fs::write(&file, answer)?;
         let mut child = Command::new(binary).arg(file).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
-        let output = child.stdout.take().expect("the stream is piped");
+        let output = child.stdout.take().expect("the stream must be a pipe");
         BufReader::new(output).read_line(&mut line)?;
         let port: u16 = line.trim().parse().map_err(io::Error::other)?;
         Ok(Self { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) })

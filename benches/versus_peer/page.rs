@@ -192,7 +192,7 @@ fn coloured<'a>(programs: &[&'a str]) -> Vec<Series<'a>> {
     let order = [SIDEKEY, STATIC, PEERS[0].label, PEERS[1].label, BARE_LOOP];
     let colour = |program: &str| {
         let at = order.iter().position(|one| *one == program);
-        chart::COLOURS[at.expect("each program of the benchmark has a colour")]
+        chart::COLOURS[at.expect("each program of the benchmark must have a colour")]
     };
     programs.iter().map(|program| (*program, colour(program))).collect()
 }

@@ -101,7 +101,7 @@ fn across_the_ttl(bench: &Bench, nth: usize) -> io::Result<(Duration, usize)> {
         let readers: Vec<_> = (0..4).map(|_| scope.spawn(reading)).collect();
         readers
             .into_iter()
-            .map(|reader| reader.join().expect("the reading task does not panic"))
+            .map(|reader| reader.join().expect("the task that reads must not panic"))
             .collect()
     });
     bench.fake.faults().set_latency(LATENCY);
@@ -129,7 +129,7 @@ fn cold(bench: &Bench, nth: usize) -> io::Result<u64> {
         let readers: Vec<_> = (0..COLD_READERS).map(|_| scope.spawn(reading)).collect();
         readers
             .into_iter()
-            .try_for_each(|reader| reader.join().expect("the reading task does not panic"))
+            .try_for_each(|reader| reader.join().expect("the task that reads must not panic"))
     })?;
     Ok(bench.fake.calls().total())
 }

@@ -99,7 +99,11 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Started>> {
 pub(crate) fn measure_slow(bench: &Bench) -> io::Result<Result<Vec<Started>, String>> {
     let group = match Cgroup::new(Bounds { cpu_divisor: SLOW_CPU_DIVISOR, memory_bytes: None }) {
         Ok(group) => group,
-        Err(error) => return Ok(Err(format!("skipped, no control group: {error}"))),
+        Err(error) => {
+            return Ok(Err(format!(
+                "the benchmark was skipped, because it cannot create a control group: {error}"
+            )));
+        }
     };
     let mut all = Vec::new();
     for (secrets, readers) in [(1, Readers::One), (SECRETS, Readers::Each)] {
@@ -151,7 +155,7 @@ fn measure_one(
         peak_kilobytes: runs.iter().map(|cold| cold.peak_kilobytes).max().unwrap_or_default(),
     };
     let slow = if case.is_slow { " (slow machine)" } else { "" };
-    println!("{label}: {}{slow}: {:?}, {:?} of processor", case.words(), started.wall, started.cpu);
+    println!("{label}: {}{slow}: {:?}, {:?} of CPU time", case.words(), started.wall, started.cpu);
     Ok(started)
 }
 

@@ -14,20 +14,14 @@ pub type Now = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 const TIMER_LATENESS: Duration = Duration::from_millis(2);
 
 /// Returns a future that completes after `span`, or up to 2 ms later.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the fake AWS server sleeps to imitate the time of a call to AWS"
-)]
+#[expect(clippy::disallowed_methods, reason = "the fake AWS server delays responses, as AWS does")]
 pub(crate) fn wait(span: Duration) -> Sleep {
     tokio::time::sleep(span)
 }
 
 /// Waits for `span`, and returns at most about 0.1 ms late. The function sleeps for most of the
 /// time, and then polls the clock for the last 2 ms.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the fake AWS server sleeps to imitate the time of a call to AWS"
-)]
+#[expect(clippy::disallowed_methods, reason = "the fake AWS server delays responses, as AWS does")]
 pub(crate) async fn wait_precisely(span: Duration) {
     let started = Instant::now();
     if let Some(most) = span.checked_sub(TIMER_LATENESS) {

@@ -108,7 +108,7 @@ fn lifetime(form: &Form) -> Result<Duration, AwsError> {
 fn rfc3339(time: SystemTime) -> String {
     OffsetDateTime::from(time)
         .replace_nanosecond(0)
-        .expect("zero must be a valid number of nanoseconds")
+        .expect("zero must be a valid part of a second in nanoseconds")
         .format(&Rfc3339)
         .expect("the year must have four digits, as RFC 3339 requires")
 }
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn role_is_assumed_for_one_hour_by_default() {
         let xml = assume_role(&format!("{ROLE}&RoleSessionName=me&WebIdentityToken=jwt"))
-            .expect("the request must be valid");
+            .expect("the call of the operation must succeed");
         assert!(xml.contains("<Expiration>1970-01-01T01:00:00Z</Expiration>"), "{xml}");
         assert!(xml.contains("<Arn>arn:aws:sts::111122223333:assumed-role/app/me</Arn>"), "{xml}");
         assert!(xml.contains("<AccessKeyId>ASIA"), "{xml}");
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn invalid_requests_do_not_assume_a_role() {
         let check = |body: &str| {
-            let error = assume_role(body).expect_err("the request must be invalid");
+            let error = assume_role(body).expect_err("the call of the operation must fail");
             assert_eq!(error.kind, "ValidationException", "{body}");
         };
         check("RoleSessionName=me&WebIdentityToken=jwt");

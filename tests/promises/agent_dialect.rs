@@ -85,9 +85,13 @@ async fn field_is_returned_as_bare_text() {
     let (fake, sidekey) = start_at(1).await;
     let value = json!({"user": "ann \"ä\"\n", "port": 5432, "tls": {"on": true}, "none": null,
         "a b": "spaced", "": "nameless"});
-    fake.secrets().create("app/db", value.to_string()).expect("the secret name is unused");
-    fake.secrets().create("text", "hunter2").expect("the secret name is unused");
-    fake.secrets().create("binary", vec![0, 1]).expect("the secret name is unused");
+    fake.secrets()
+        .create("app/db", value.to_string())
+        .expect("the fake AWS server must create the secret");
+    fake.secrets().create("text", "hunter2").expect("the fake AWS server must create the secret");
+    fake.secrets()
+        .create("binary", vec![0, 1])
+        .expect("the fake AWS server must create the secret");
     let arn = fake.secrets().arn("app/db").expect("the secret exists");
     for (field, expected) in [
         ("user", "ann \"ä\"\n"),
@@ -134,7 +138,7 @@ async fn ids_are_decoded_by_the_rules_of_their_path() {
     // With a TTL of 0 nothing is cached, so every read calls AWS.
     let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_TTL", 0).start().await;
     for name in ["a/b", "a+b", "deep/er/name_1=.@-"] {
-        fake.secrets().create(name, name).expect("the secret name is unused");
+        fake.secrets().create(name, name).expect("the fake AWS server must create the secret");
     }
     let arn = fake.secrets().arn("deep/er/name_1=.@-").expect("the secret exists");
     for (path, requested, exists) in [
@@ -166,7 +170,7 @@ async fn ids_are_decoded_by_the_rules_of_their_path() {
 #[tokio::test]
 async fn unchanged_version_is_answered_304_without_a_body() {
     let (fake, sidekey) = start_at(1).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let id = fake.secrets().version_id("app/db", "AWSCURRENT").expect("the secret exists");
     let tag = format!("\"{id}\"");
     let first = sidekey.read("app/db").await;
@@ -200,7 +204,7 @@ async fn unchanged_version_is_answered_304_without_a_body() {
 async fn versions_are_read_by_id_and_stage() {
     let (fake, sidekey) = start_at(1).await;
     let secrets = fake.secrets();
-    secrets.create("app/db", "first").expect("the secret name is unused");
+    secrets.create("app/db", "first").expect("the fake AWS server must create the secret");
     let first = secrets.version_id("app/db", "AWSCURRENT").expect("the secret exists");
     let second = secrets.put("app/db", "second").expect("the secret exists");
     secrets.move_label("app/db", "BLUE", &second).expect("the secret exists");

@@ -20,7 +20,9 @@ const BODY: &str = r#"{"SecretId":"app/db"}"#;
 async fn start_agent() -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", r#"{"user":"<ann>"}"#).expect("the secret name is unused");
+    fake.secrets()
+        .create("app/db", r#"{"user":"<ann>"}"#)
+        .expect("the fake AWS server must create the secret");
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     (fake, sidekey)
 }
@@ -61,7 +63,11 @@ async fn answers_equal_those_of_secrets_manager_byte_for_byte() {
     assert_eq!(field.json()["SecretString"], "<ann>");
     let batch = call(&sidekey, BATCH, r#"{"SecretIdList":["app/db"]}"#).await;
     assert_eq!(batch.text(), format!(r#"{{"SecretValues":[{value}],"Errors":[]}}"#));
-    assert_eq!(fake.calls().count(GetSecretValue), 3, "`DescribeSecret` looks for two more labels");
+    assert_eq!(
+        fake.calls().count(GetSecretValue),
+        3,
+        "`DescribeSecret` must cause two more calls, one for each label"
+    );
 }
 
 #[tokio::test]
@@ -104,7 +110,9 @@ async fn body_sent_after_its_head_is_awaited() {
 #[tokio::test]
 async fn bad_bodies_get_typed_errors() {
     let (fake, sidekey) = start_agent().await;
-    fake.secrets().create("app/null", r#"{"user":null}"#).expect("the secret name is unused");
+    fake.secrets()
+        .create("app/null", r#"{"user":null}"#)
+        .expect("the fake AWS server must create the secret");
     let large = format!(r#"{{"SecretId":"app/db","Other":"{}"}}"#, "x".repeat(64 * 1024));
     let within = format!(r#"{{"SecretId":"app/db","Other":"{}"}}"#, "x".repeat(63 * 1024));
     assert_eq!(call(&sidekey, GET, &within).await.status, 200);
@@ -142,7 +150,7 @@ async fn bad_bodies_get_typed_errors() {
     };
     let answer = tokio::select! {
         answer = slow.receive() => answer,
-        () = time => unreachable!("the clock advances until the response arrives"),
+        () = time => unreachable!("the test must advance the clock until the response arrives"),
     };
     assert_eq!((answer.status, answer.kind().as_str()), (400, "BadRequestException"));
     assert!(answer.text().contains("not complete within 5s"), "{}", answer.text());
@@ -155,7 +163,7 @@ async fn probe_listener_does_not_serve_the_aws_api() {
     let port = crate::port::Port::reserve();
     let setup = Setup::for_fake(&fake, &clock);
     let _sidekey = setup.with("SIDEKEY_METRICS_LISTEN", format!("127.0.0.1:{port}")).start().await;
-    let address = format!("127.0.0.1:{port}").parse().expect("the address is valid");
+    let address = format!("127.0.0.1:{port}").parse().expect("the address must be valid");
     let mut connection = crate::support::client::Connection::open(address).await;
     let answer = connection.exchange(request("POST", "/", &[GET, SESSION], BODY)).await;
     assert_eq!((answer.status, answer.text()), (405, "Not allowed"));

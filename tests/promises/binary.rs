@@ -27,7 +27,7 @@ const NOBODY: &str = "65534";
 async fn prepare() -> (Fake, Setup) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock);
     (fake, setup)
 }
@@ -73,7 +73,8 @@ async fn mistake_in_a_file_has_its_line_and_column() {
         let setup = setup.clone().with(variable, &path);
         let (code, output) = Program::start(&["serve"], setup.vars()).ended().await;
         assert_eq!(code, Some(2), "{output}");
-        let (rest, place) = expected.rsplit_once('|').expect("the expected text has parts");
+        let (rest, place) =
+            expected.rsplit_once('|').expect("the expected text must have several parts");
         let place = format!("({path}:{place})");
         for part in rest.split('|').chain([&*place]) {
             assert!(output.contains(part), "{part}:\n{output}");
@@ -134,7 +135,7 @@ async fn second_signal_ends_serve_at_once() {
         let (code, output) = program.ended().await;
         assert_eq!(code, Some(1), "{signal:?}: {output}");
         assert!(output.contains("a second signal to stop arrived"), "{output}");
-        assert!(!socket.exists(), "the agent removes its socket");
+        assert!(!socket.exists(), "the agent must remove its Unix socket");
     }
 }
 
@@ -178,8 +179,8 @@ async fn serve_takes_its_file_and_port_from_options() {
 #[tokio::test]
 async fn port_in_use_error_says_what_to_do() {
     let (_fake, setup) = prepare().await;
-    let holder = TcpListener::bind("127.0.0.1:0").expect("a free port can be bound");
-    let address = holder.local_addr().expect("a bound socket has an address");
+    let holder = TcpListener::bind("127.0.0.1:0").expect("the test must find a free port");
+    let address = holder.local_addr().expect("the bound socket must have an address");
     let setup = setup.with("SIDEKEY_PORT", address.port());
     let (code, output) = Program::start(&["serve"], setup.vars()).ended().await;
     assert_eq!(code, Some(1), "{output}");
@@ -206,17 +207,17 @@ async fn missing_token_is_generated_in_a_private_file() {
             fs::metadata(&path).expect("the file exists").permissions().mode() & 0o777,
             0o600
         );
-        let folder = path.parent().expect("the file has a parent folder");
+        let folder = path.parent().expect("the file must have a parent folder");
         assert_eq!(
             fs::metadata(folder).expect("the folder exists").permissions().mode() & 0o777,
             0o700
         );
 
-        let token = fs::read_to_string(&path).expect("the file can be read");
-        assert!(token.len() >= 32, "long enough not to be guessed");
+        let token = fs::read_to_string(&path).expect("the test must be able to read the file");
+        assert!(token.len() >= 32, "the token must be too long to be guessed");
         assert!(
             !program.output().contains(&token),
-            "the log contains the file's path but not the token"
+            "the log must contain the path of the file, but not the token"
         );
         for (token, status) in [(&*token, 200), (&token[1..], 403), (TOKEN, 403)] {
             let sent = get(&read_path("app/db"), &[(TOKEN_HEADER.0, token)]);
@@ -237,8 +238,8 @@ async fn missing_token_is_generated_in_a_private_file() {
         let taken = setup.with("SIDEKEY_PORT", address.port());
         let second = Program::start(&["serve"], taken.vars());
         assert_eq!(second.ended().await.0, Some(1));
-        let unchanged = fs::read_to_string(&path).expect("the file can be read");
-        assert_eq!(unchanged, token, "a second agent that cannot listen does not change the file");
+        let unchanged = fs::read_to_string(&path).expect("the test must be able to read the file");
+        assert_eq!(unchanged, token, "a second agent that cannot listen must not change the file");
     }
 }
 
@@ -322,7 +323,7 @@ async fn paste(line: &str, vars: &BTreeMap<String, String>) -> String {
     let mut shell = Command::new("sh");
     shell.args(["-c", line]).env_clear().env("PATH", PATH).envs(vars);
     let ran = tokio::process::Command::from(shell).output().await;
-    let Output { stdout, .. } = ran.expect("a shell can be started");
+    let Output { stdout, .. } = ran.expect("the test must be able to start a shell");
     String::from_utf8_lossy(&stdout).into_owned()
 }
 
@@ -331,7 +332,7 @@ async fn paste(line: &str, vars: &BTreeMap<String, String>) -> String {
 #[tokio::test]
 async fn processes_cannot_be_dumped_or_traced() {
     let (_fake, setup) = prepare().await;
-    let own_id = fs::metadata("/proc/self").expect("/proc exists on Linux").uid();
+    let own_id = fs::metadata("/proc/self").expect("the folder /proc must exist on Linux").uid();
     let as_nobody = own_id == 0;
     if let Err(missing) = check_nobody(as_nobody) {
         return missing.skip_or_fail();
@@ -339,7 +340,7 @@ async fn processes_cannot_be_dumped_or_traced() {
     let sidekey = Program::run(with_user(as_nobody, SIDEKEY, &["serve"]), setup.vars());
     sidekey.address().await;
     let limits = fs::read_to_string(format!("/proc/{}/limits", sidekey.id()))
-        .expect("the limits can be read");
+        .expect("the test must be able to read the limits");
     let core = limits.lines().find(|line| line.starts_with("Max core file size"));
     let core: Vec<&str> = core.unwrap_or_default().split_whitespace().skip(4).take(2).collect();
     assert_eq!(core, ["0", "0"], "{limits}");
@@ -354,14 +355,14 @@ async fn processes_cannot_be_dumped_or_traced() {
             ("SIDEKEY_TOKEN", TOKEN),
         ]),
     );
-    eventually("the waiting `exec` is not dumpable", async || {
+    eventually("other processes cannot read the memory of `exec`", async || {
         let comm = fs::read_to_string(format!("/proc/{}/comm", waiting.id())).ok()?;
         let owner = fs::metadata(format!("/proc/{}/environ", waiting.id())).ok()?.uid();
         (comm == "sidekey\n" && owner == 0).then_some(())
     })
     .await;
     for (program, is_readable) in [(&unprotected, true), (&waiting, false), (&sidekey, false)] {
-        eventually("the program runs as the intended user", async || {
+        eventually("the program runs as the user `nobody`", async || {
             let status = fs::read_to_string(format!("/proc/{}/status", program.id())).ok()?;
             let user = if as_nobody { NOBODY.to_owned() } else { own_id.to_string() };
             let is_user = status.contains(&format!("Uid:\t{user}\t"));
@@ -398,7 +399,7 @@ fn check_nobody(as_nobody: bool) -> Result<(), MissingTool> {
     };
     if as_nobody && !Path::new(SIDEKEY).ancestors().all(is_reachable) {
         return Err(MissingTool::new(
-            "the tests run as root, and the user nobody cannot reach the program",
+            "the user `nobody` cannot run the program: move the program to a public folder",
         ));
     }
     run(&mut with_user(as_nobody, "true", &[]))

@@ -20,12 +20,16 @@ async fn start_agent() -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
-    secrets.create("app/text", "the first").expect("the secret name is unused");
+    secrets.create("app/text", "the first").expect("the fake AWS server must create the secret");
     secrets.put("app/text", "a \"quoted\" <b>&ä🦀\n\u{1}").expect("the secret exists");
-    secrets.create("app/bytes", vec![0, 255, 16, 251]).expect("the secret name is unused");
-    secrets.create("app/longest", "x\"".repeat(32_768)).expect("the secret name is unused");
+    secrets
+        .create("app/bytes", vec![0, 255, 16, 251])
+        .expect("the fake AWS server must create the secret");
+    secrets
+        .create("app/longest", "x\"".repeat(32_768))
+        .expect("the fake AWS server must create the secret");
     for name in ["deleted", "broken", "denied"] {
-        secrets.create(name, "hunter2").expect("the secret name is unused");
+        secrets.create(name, "hunter2").expect("the fake AWS server must create the secret");
     }
     secrets
         .mark_for_deletion("deleted", Duration::from_secs(7 * 86_400))
@@ -73,14 +77,14 @@ async fn calls_get_the_answers_of_secrets_manager() {
     for answers in [&mut own, &mut upstream] {
         let refused = answers
             .as_array_mut()
-            .expect("the value is a JSON array")
+            .expect("the JSON value must be an array")
             .last_mut()
             .expect("the batch of 21");
         let words = refused["message"].take();
         assert!(words.as_str().is_some_and(|words| words.contains("less than or equal to 20")));
     }
     assert_eq!(own, upstream);
-    let exceptions: Vec<&Value> = own.as_array().expect("the value is a JSON array")[8..]
+    let exceptions: Vec<&Value> = own.as_array().expect("the JSON value must be an array")[8..]
         .iter()
         .map(|reported| &reported["error"])
         .collect();
@@ -94,13 +98,15 @@ async fn calls_get_the_answers_of_secrets_manager() {
     ];
     assert_eq!(exceptions, expected);
 
-    fake.secrets().create("app/new", "hunter2").expect("the secret name is unused");
+    fake.secrets()
+        .create("app/new", "hunter2")
+        .expect("the fake AWS server must create the secret");
     let hundred = vec![get(json!({"SecretId": "app/new"})); 100];
     let answers = boto3(&clients, &endpoint, Some(TOKEN), &json!(hundred)).await;
     assert!(
         answers
             .as_array()
-            .expect("the value is a JSON array")
+            .expect("the JSON value must be an array")
             .iter()
             .all(|reported| reported["attempts"] == 1)
     );
@@ -146,7 +152,7 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
     ] {
         let reported = boto3(&clients, &endpoint, session, calls).await;
         for (reported, (code, words)) in
-            reported.as_array().expect("the value is a JSON array").iter().zip(expected)
+            reported.as_array().expect("the JSON value must be an array").iter().zip(expected)
         {
             assert_eq!(
                 (&reported["code"], &reported["attempts"]),
@@ -167,7 +173,7 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
     assert_eq!(
         fake.calls().count(GetSecretValue),
         1,
-        "the agent answers the retries from the cached failure"
+        "the agent must answer repeated reads with the cached error"
     );
 }
 

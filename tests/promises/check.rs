@@ -51,7 +51,7 @@ async fn prepare(secrets: &[(&str, &str)]) -> (Fake, Vars) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for (name, value) in secrets {
-        fake.secrets().create(name, *value).expect("the secret name is unused");
+        fake.secrets().create(name, *value).expect("the fake AWS server must create the secret");
     }
     let vars = Setup::for_fake(&fake, &clock).without("SIDEKEY_PORT").vars().clone();
     (fake, vars)
@@ -76,16 +76,19 @@ type Finding<'a> = (&'a str, Option<&'a str>);
 
 /// Returns the secrets that have problems in the report of `sidekey check`, each with its problems.
 fn findings(reported: &Value) -> Vec<(&str, Vec<Finding<'_>>)> {
-    let results = reported["results"].as_array().expect("the value is a JSON array");
+    let results = reported["results"].as_array().expect("the JSON value must be an array");
     results
         .iter()
         .map(|result| {
-            let findings = result["findings"].as_array().expect("the value is a JSON array");
+            let findings = result["findings"].as_array().expect("the JSON value must be an array");
             let codes = findings.iter().map(|one| {
-                (one["code"].as_str().expect("the value is a string"), one["field"].as_str())
+                (
+                    one["code"].as_str().expect("the JSON value must be a string"),
+                    one["field"].as_str(),
+                )
             });
             (
-                result["reference"].as_str().expect("the value is a string"),
+                result["reference"].as_str().expect("the JSON value must be a string"),
                 codes.collect::<Vec<_>>(),
             )
         })
@@ -144,7 +147,10 @@ async fn four_bad_references_of_twelve_are_reported() {
 
     let done = check(&references, &vars, b"").await;
     assert_eq!(done.code, Some(1), "{}", done.err);
-    assert!(!done.text().contains('\u{1b}'), "no colours without a terminal");
+    assert!(
+        !done.text().contains('\u{1b}'),
+        "the output must not contain colours without a terminal"
+    );
     for line in [
         "12 references checked, 4 with findings",
         "This policy allows reading the secrets to which AWS denied access:",
@@ -173,7 +179,7 @@ fn schema_lists_every_code() {
     let schema: Value = serde_json::from_str(SCHEMA).expect("the text is JSON");
     let known = schema["$defs"]["finding"]["properties"]["code"]["enum"]
         .as_array()
-        .expect("the value is a JSON array");
+        .expect("the JSON value must be an array");
     let kinds = FetchErrorKind::ALL.map(|kind| kind.label().replace('_', "-"));
     let problems = Problem::CODES.map(str::to_owned);
     let own = ["bad-reference", "no-such-field", "no-convention", "api-gateway-key"];
@@ -215,7 +221,7 @@ async fn references_are_found_in_a_dynamodb_table() {
     ] {
         let done = check(&["--json", "--from-json", "-"], &vars, text.as_bytes()).await;
         let reported = parsed(&done);
-        let results = reported["results"].as_array().expect("the value is a JSON array");
+        let results = reported["results"].as_array().expect("the JSON value must be an array");
         let found: Vec<(&Value, String)> = results
             .iter()
             .map(|one| {
@@ -248,8 +254,8 @@ async fn references_are_found_in_a_dynamodb_table() {
 
 fn gzip(text: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(text.as_bytes()).expect("writing to memory does not fail");
-    encoder.finish().expect("writing to memory does not fail")
+    encoder.write_all(text.as_bytes()).expect("writing to memory must not fail");
+    encoder.finish().expect("writing to memory must not fail")
 }
 
 /// Finds the names of secrets in a DynamoDB export (a folder of compressed files), in items that
@@ -261,11 +267,11 @@ async fn references_are_found_in_exports_items_and_events() {
     let item = json!({"ai_config": {"M": {"ai_api_key_reference": {"S": "openai-api-key/sms"}}}});
     let lines = format!("{}\n", json!({ "Item": item })).repeat(2);
     let data = folder.path().join("AWSDynamoDB/01/data");
-    fs::create_dir_all(&data).expect("a folder can be created");
+    fs::create_dir_all(&data).expect("the test must be able to create the folder");
     for part in ["a.json.gz", "b.json.gz"] {
-        fs::write(data.join(part), gzip(&lines)).expect("a file can be written");
+        fs::write(data.join(part), gzip(&lines)).expect("the test must be able to write the file");
     }
-    fs::write(data.join("notes.md5"), "not JSON").expect("a file can be written");
+    fs::write(data.join("notes.md5"), "not JSON").expect("the test must be able to write the file");
     let message = r#"{"text":"\ud83d","ai_config":{"ai_api_key_reference":"openai-api-key/sms"}}"#;
     let event = json!({"Records": [{"eventSource": "aws:sqs", "body": message}]}).to_string();
     let export = folder.path().join("AWSDynamoDB").display().to_string();
@@ -297,7 +303,8 @@ async fn references_are_found_in_exports_items_and_events() {
     }
     let done = check(&["--from-json", &folder.path().display().to_string()], &vars, b"").await;
     assert_eq!(done.code, Some(0), "{}", done.err);
-    fs::write(data.join("b.json.gz"), &gzip(&lines)[..20]).expect("a file can be written");
+    fs::write(data.join("b.json.gz"), &gzip(&lines)[..20])
+        .expect("the test must be able to write the file");
     let done = check(&["--from-json", &export], &vars, b"").await;
     assert!(done.code == Some(2) && done.err.contains("b.json.gz: the file"), "{}", done.err);
 }
@@ -314,14 +321,16 @@ async fn empty_and_malformed_files_of_a_folder_do_not_stop_the_check() {
         ("b.json", Vec::new()),
         ("d.json", b"[\"openai-api-key/sms\"]".to_vec()),
     ] {
-        fs::write(folder.path().join(name), bytes).expect("a file can be written");
+        fs::write(folder.path().join(name), bytes)
+            .expect("the test must be able to write the file");
     }
     let done = check(&["--json", "--from-json", &all], &vars, b"").await;
     assert_eq!((done.code, &*done.err), (Some(0), ""));
     assert_eq!(parsed(&done)["checked"], 1);
 
     for (name, bytes) in [("c.json", &b"{\"hunter2\": hunter2}"[..]), ("c2.json", b"\xff\xfe{\0")] {
-        fs::write(folder.path().join(name), bytes).expect("a file can be written");
+        fs::write(folder.path().join(name), bytes)
+            .expect("the test must be able to write the file");
     }
     let done = check(&["--json", "--from-json", &all], &vars, b"").await;
     let reported = parsed(&done);
@@ -330,7 +339,8 @@ async fn empty_and_malformed_files_of_a_folder_do_not_stop_the_check() {
         (Some(2), &json!(false), &json!(1))
     );
     assert_eq!(reported["results"][0]["ok"], true);
-    let unsearched = reported["unsearchedFiles"].as_array().expect("the value is a JSON array");
+    let unsearched =
+        reported["unsearchedFiles"].as_array().expect("the JSON value must be an array");
     assert_eq!(unsearched.len(), 2);
     for part in ["c.json: the file is not JSON", "c2.json: the file cannot be read"] {
         assert!(done.err.contains(part), "{part}: {}", done.err);
@@ -457,12 +467,12 @@ async fn misplaced_gateway_keys_are_reported() {
             ("a/field#pass", vec![("no-such-field", Some("pass")), in_field]),
         ]
     );
-    for result in reported["results"].as_array().expect("the value is a JSON array") {
+    for result in reported["results"].as_array().expect("the JSON value must be an array") {
         assert_eq!((&result["rotation"], &result["readable"]), (&json!("unknown"), &json!(true)));
     }
     assert_eq!(
         fake.calls().count_for(GetSecretValue, "a/field"),
         1,
-        "two fields of one secret cause one call"
+        "two fields of one secret must cause only one call"
     );
 }

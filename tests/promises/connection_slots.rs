@@ -19,7 +19,7 @@ const CROWD: usize = 2_000;
 async fn prepare() -> (Fake, Setup) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     (fake, setup)
 }
@@ -44,7 +44,7 @@ async fn probes_always_get_through() {
     let port = Port::reserve();
     let address = format!("127.0.0.1:{port}");
     let sidekey = setup.with("SIDEKEY_METRICS_LISTEN", &address).start().await;
-    let probes = address.parse().expect("the address is valid");
+    let probes = address.parse().expect("the address must be valid");
     let mut open = Vec::new();
     for number in 0..416 {
         let mut connection = Connection::open(probes).await;
@@ -83,7 +83,10 @@ async fn reader_with_a_token_is_served_among_thousands_without() {
         }
     }
     let connections = sidekey.metrics().await.get("sidekey_connections");
-    assert!(connections < 200.0, "{connections} are open");
+    assert!(
+        connections < 200.0,
+        "the agent must keep fewer than 200 connections open, not {connections}"
+    );
     assert_eq!(authenticated.exchange(read_request("app/db")).await.value(), "hunter2");
 }
 
@@ -153,7 +156,7 @@ async fn longest_idle_connection_gives_up_its_slot() {
     }
 
     let read = first.exchange(read_request("app/db")).await;
-    let version = read.header("etag").expect("every read returns a version").to_owned();
+    let version = read.header("etag").expect("every response must contain a version").to_owned();
     let [mut busy, mut other] =
         [long_poll(&sidekey, &version).await, long_poll(&sidekey, &version).await];
     first.closed().await;
@@ -179,7 +182,7 @@ async fn longest_idle_connection_gives_up_its_slot() {
         assert!([200, 304].contains(&reader.receive().await.status));
     }
     // Both connections become idle again after their answers.
-    eventually("a slot becomes free", async || {
+    eventually("the agent accepts a new connection again", async || {
         (sidekey.read("app/db").await.status == 200).then_some(())
     })
     .await;

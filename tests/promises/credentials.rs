@@ -24,7 +24,7 @@ const ROLE: &str = "arn:aws:iam::123456789012:role/app";
 /// Starts a fake AWS server with one secret. The server accepts only the session token `token`.
 async fn start_fake(clock: &Arc<ManualClock>, token: &str) -> Fake {
     let fake = fake(clock).await;
-    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    fake.secrets().create("app/db", "old").expect("the fake AWS server must create the secret");
     fake.session_tokens().accept_only([token]);
     fake
 }
@@ -55,17 +55,17 @@ fn with_web_identity(setup: Setup, sts: &str, folder: &TempFolder) -> Setup {
 fn last_token(fake: &Fake) -> Option<String> {
     let calls = fake.calls().list();
     let of_secrets = calls.into_iter().rev().find(|call| call.operation == Some(GetSecretValue));
-    of_secrets.expect("Secrets Manager received a call").security_token
+    of_secrets.expect("the fake AWS server must have received a call").security_token
 }
 
 /// Checks that a response is an error about AWS credentials and contains a hint.
 #[track_caller]
 fn assert_credentials_error(answer: &Answer, status: u16, kind: &str) {
     assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{}", answer.text());
-    let hint = answer.json()["hint"].as_str().expect("the error has a hint").to_owned();
+    let hint = answer.json()["hint"].as_str().expect("the error must contain a hint").to_owned();
     assert!(
         hint.contains("check the role, the profile or the environment variables"),
-        "the hint of the error: {hint}"
+        "the error has an unexpected hint: {hint}"
     );
 }
 
@@ -74,7 +74,8 @@ fn assert_credentials_error(answer: &Answer, status: u16, kind: &str) {
 /// credentials.
 async fn check_replacement(sidekey: &Sidekey, fake: &Fake, replace: impl FnOnce()) {
     assert_eq!(sidekey.read("app/db").await.value(), "old");
-    fake.session_tokens().expire(&last_token(fake).expect("a session was registered"));
+    fake.session_tokens()
+        .expire(&last_token(fake).expect("the fake STS must have issued a session token"));
     fake.secrets().put("app/db", "new").expect("the secret exists");
 
     sidekey.advance(TTL);
@@ -101,7 +102,7 @@ async fn replaced_container_credentials_are_used() {
     })
     .await;
     assert_eq!(last_token(&fake).as_deref(), Some("session-2"));
-    assert_eq!(container.calls(), 2, "one request for each set of credentials");
+    assert_eq!(container.calls(), 2, "each set of credentials must cause one request");
 }
 
 #[tokio::test]
@@ -169,23 +170,27 @@ async fn session_is_used_until_expiry_while_sts_fails() {
     const MINUTE: Duration = Duration::from_secs(60);
     let clock = ManualClock::new();
     let fake = start_fake(&clock, "none but those of STS").await;
-    fake.secrets().create("app/mail", "old").expect("the secret name is unused");
+    fake.secrets().create("app/mail", "old").expect("the fake AWS server must create the secret");
     let folder = TempFolder::new();
     let setup = with_web_identity(without_credentials(&fake, &clock), &fake.url(), &folder);
     let sidekey = setup.with("SIDEKEY_SECRETS", "app/db app/mail").start().await;
-    assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), 1, "both secrets share one session");
+    assert_eq!(
+        fake.calls().count(AssumeRoleWithWebIdentity),
+        1,
+        "the reads of both secrets must use the same session"
+    );
     let sts = Match::operation(AssumeRoleWithWebIdentity);
     fake.faults().always(sts, Fault::InternalError);
     sidekey.advance(LIFE - MINUTE + Duration::from_secs(1));
     assert_eq!(
         sidekey.read("app/db").await.cache(),
         "miss",
-        "the call is signed with the session that is still valid"
+        "the call must be signed with the session that is still valid"
     );
     assert_eq!(
         fake.calls().count(AssumeRoleWithWebIdentity),
         2,
-        "the session is refreshed a minute before its expiry"
+        "the session must be refreshed a minute before its expiry"
     );
 
     sidekey.advance(MINUTE);
@@ -200,7 +205,7 @@ async fn session_is_used_until_expiry_while_sts_fails() {
     assert_eq!(
         fake.calls().count(AssumeRoleWithWebIdentity),
         3,
-        "both calls share one request to STS"
+        "both calls must share one request to STS"
     );
     for (wait, calls) in [(999, 3), (1, 4)] {
         sidekey.advance(Duration::from_millis(wait));
@@ -212,7 +217,7 @@ async fn session_is_used_until_expiry_while_sts_fails() {
         assert_eq!(
             fake.calls().count(AssumeRoleWithWebIdentity),
             calls,
-            "STS is called at most once a second"
+            "the agent must call STS at most once a second"
         );
     }
     fake.faults().clear();
@@ -233,7 +238,8 @@ async fn calls_waiting_for_credentials_share_the_timeout() {
     sts.hold();
     let waiting = async {
         let is_waiting = || sidekey.agent.status().flights == 2 && sts.regions().len() == 1;
-        eventually("two calls wait for credentials", async || is_waiting().then_some(())).await;
+        eventually("two calls to AWS wait for credentials", async || is_waiting().then_some(()))
+            .await;
         // The timeout of one call to AWS.
         sidekey.advance(Duration::from_secs(600));
     };
@@ -285,8 +291,8 @@ async fn missing_credentials_fail_at_once_with_a_hint() {
     let fake = start_fake(&clock, "session-1").await;
     let folder = TempFolder::new();
     let path = folder.path().join("credentials");
-    let metadata = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
-    let address = metadata.local_addr().expect("the socket is bound");
+    let metadata = TcpListener::bind("127.0.0.1:0").await.expect("the test must find a free port");
+    let address = metadata.local_addr().expect("the socket must have an address");
     let nowhere = without_credentials(&fake, &clock)
         .with("SIDEKEY_SECRETS", "app/db")
         .with("AWS_SHARED_CREDENTIALS_FILE", path.display());
@@ -294,7 +300,7 @@ async fn missing_credentials_fail_at_once_with_a_hint() {
     let answer = sidekey.read("app/db").await;
     assert_credentials_error(&answer, 500, "InternalFailure");
     assert!(answer.text().contains("no AWS credentials were found"), "{}", answer.text());
-    assert_eq!(fake.calls().total(), 0, "no call is made without credentials");
+    assert_eq!(fake.calls().total(), 0, "the agent must not call AWS without credentials");
 
     // The kernel accepts these connections, but the test never reads from them.
     let silent = nowhere
@@ -313,7 +319,7 @@ async fn missing_credentials_fail_at_once_with_a_hint() {
     };
     let answer = tokio::select! {
         answer = silent.read("app/db") => answer,
-        () = passing => unreachable!("the clock advances until the answer arrives"),
+        () = passing => unreachable!("the test must advance the clock until the response arrives"),
     };
     assert_credentials_error(&answer, 500, "InternalFailure");
     assert!(answer.text().contains("in time"), "{}", answer.text());
@@ -334,7 +340,7 @@ async fn new_credentials_are_used_after_a_restore() {
         let fake = start_fake(&clock, "session-1").await;
         let names: Vec<String> = (0..20).map(|number| format!("app/{number}")).collect();
         for name in &names {
-            fake.secrets().create(name, "old").expect("the secret name is unused");
+            fake.secrets().create(name, "old").expect("the fake AWS server must create the secret");
         }
         let container = CredentialEndpoint::start("session-1").await;
         let setup = in_container(without_credentials(&fake, &clock), &container)
@@ -342,7 +348,7 @@ async fn new_credentials_are_used_after_a_restore() {
             .with("SIDEKEY_SECRETS", names.join(","))
             .with("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start");
         let sidekey = setup.start().await;
-        assert!(container.calls() < 6, "concurrent calls share one credentials request");
+        assert!(container.calls() < 6, "concurrent calls must share one request for credentials");
         let headers = [("X-Aws-Parameters-Secrets-Token", AUTHORIZATION)];
         let read = async || {
             let request = get(&read_path("app/0"), &headers);
@@ -360,12 +366,16 @@ async fn new_credentials_are_used_after_a_restore() {
             clock.advance_wall(Duration::from_secs(2));
         }
         let answer = read().await;
-        assert_eq!(answer.value(), "new", "with a restore hook: {has_restore_hook}");
+        assert_eq!(
+            answer.value(),
+            "new",
+            "the read must use the new credentials (restore hook: {has_restore_hook})"
+        );
         assert!(["hit", "miss"].contains(&answer.cache()), "{}", answer.cache());
         assert_eq!(last_token(&fake).as_deref(), Some("session-2"));
         let metrics = sidekey.metrics().await;
         let failed = metrics.get("sidekey_refreshes_total{outcome=\"credentials\"}");
-        assert_eq!(failed, 0.0, "no call was signed with the old credentials");
+        assert_eq!(failed, 0.0, "no call may be signed with the old credentials");
 
         for (token, is_let_in) in [("session-2", true), ("session-1", true), ("nobody's", false)] {
             let wait_for_sts = request(
@@ -430,7 +440,10 @@ async fn hanging_credential_process_is_killed_with_its_group() {
     let names: Vec<String> = (0..20).map(|number| format!("app/{number}")).collect();
     let deadline = async {
         let is_waiting = || sidekey.agent.status().flights == 20 && runs().ends_with('\n');
-        eventually("the reads wait for the program", async || is_waiting().then_some(())).await;
+        eventually("all reads wait for the `credential_process`", async || {
+            is_waiting().then_some(())
+        })
+        .await;
         sidekey.advance(Duration::from_secs(29));
         pause().await;
         assert!(runs().split_whitespace().all(is_running), "{}", runs());
@@ -442,7 +455,12 @@ async fn hanging_credential_process_is_killed_with_its_group() {
         assert_credentials_error(&answer, 500, "InternalFailure");
         assert!(answer.text().contains("did not end within 30s"), "{}", answer.text());
     }
-    assert_eq!(runs().lines().count(), 1, "all reads wait for one program: {}", runs());
+    assert_eq!(
+        runs().lines().count(),
+        1,
+        "all reads must wait for the same run of the program: {}",
+        runs()
+    );
     let is_ended = async || (!runs().split_whitespace().any(is_running)).then_some(());
     eventually("the processes are killed", is_ended).await;
 

@@ -27,8 +27,10 @@ fn limited(setup: &Setup, limits: &str) -> Program {
 async fn descriptors_are_reserved_for_calls() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
-    fake.secrets().create("app/cold", "hunter3").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
+    fake.secrets()
+        .create("app/cold", "hunter3")
+        .expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let program = limited(&setup, "ulimit -n 128");
     let address = program.address().await;
@@ -36,7 +38,9 @@ async fn descriptors_are_reserved_for_calls() {
     assert!(said.contains("\"limit\":128") && said.contains("\"connections\":40"), "{said}");
     let mut silent = Vec::new();
     for _ in 0..400 {
-        silent.push(TcpStream::connect(address).await.expect("the listener accepts"));
+        silent.push(
+            TcpStream::connect(address).await.expect("the listener must accept the connection"),
+        );
     }
     let mut authenticated = Vec::new();
     for _ in 0..100 {
@@ -62,7 +66,10 @@ async fn soft_limit_is_raised_to_the_hard_limit() {
     let limits =
         fs::read_to_string(format!("/proc/{}/limits", program.id())).expect("the agent runs");
     let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    let files: Vec<&str> = files.expect("the limits list open files").split_whitespace().collect();
+    let files: Vec<&str> = files
+        .expect("the limits must contain the number of open files")
+        .split_whitespace()
+        .collect();
     assert_eq!(files, ["700", "700", "files"]);
     assert!(
         program.line("a limited number of files and sockets").await.contains("\"raised_from\":100")

@@ -63,18 +63,19 @@ async fn commands_beside_dev_work_without_a_token() {
         assert_eq!(Program::start(&["ping", "--ready"], &vars).ended().await.0, Some(0));
     }
     let left = || fs::read_dir(&files).expect("the folder exists").count();
-    assert_eq!(left(), 2, "the files of the token and of the fake's address exist");
+    assert_eq!(left(), 2, "`dev` must have written the files with its token and its address");
     program.signal(Signal::INT);
     assert_eq!(program.ended().await.0, Some(0));
-    assert_eq!(left(), 0, "dev removes its files when it ends");
+    assert_eq!(left(), 0, "`dev` must remove its files when it ends");
 }
 
 #[tokio::test]
 async fn json_of_check_names_the_fake() {
     let running = start().await;
     let done = Finished::sidekey(&["check", "--json", "app/db"], &running.vars, b"").await;
-    let reported: Value = serde_json::from_str(done.text()).expect("the output is JSON");
-    let endpoint = reported["fakeEndpoint"].as_str().expect("the report names the fake");
+    let reported: Value = serde_json::from_str(done.text()).expect("the output must be JSON");
+    let endpoint =
+        reported["fakeEndpoint"].as_str().expect("the report must name the fake AWS server");
     assert!(endpoint.starts_with("http://127.0.0.1:"), "{endpoint}");
 }
 
@@ -82,12 +83,15 @@ async fn json_of_check_names_the_fake() {
 async fn check_beside_dev_uses_the_endpoint_of_its_configuration_file() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/own", "hunter2").expect("the secret name is unused");
+    fake.secrets()
+        .create("app/own", "hunter2")
+        .expect("the fake AWS server must create the secret");
     let running = start().await;
     let home = running.home.path();
-    fs::create_dir(home.join(".aws")).expect("the folder can be created");
+    fs::create_dir(home.join(".aws")).expect("the test must be able to create the folder");
     let keys = "[default]\naws_access_key_id = AKIA1\naws_secret_access_key = key\n";
-    fs::write(home.join(".aws/credentials"), keys).expect("the file can be written");
+    fs::write(home.join(".aws/credentials"), keys)
+        .expect("the test must be able to write the file");
     let text = format!("endpoint = \"{}\"\nregion = \"eu-north-1\"\n", fake.url());
     let file = running.home.write("sidekey.toml", &text).display().to_string();
     let done =
@@ -113,11 +117,11 @@ async fn files_of_a_killed_dev_are_ignored() {
     let Running { program, vars, files, port, home: _home } = start().await;
     program.signal(Signal::KILL);
     program.ended().await;
-    assert!(files.join(format!("token-{port}")).exists(), "SIGKILL leaves the file behind");
+    assert!(files.join(format!("token-{port}")).exists(), "the file must exist after SIGKILL");
 
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PORT", &port);
     let _sidekey = setup.start().await;
     let (code, output) = Program::start(&["get", "--agent", "app/db"], &vars).ended().await;

@@ -33,7 +33,7 @@ async fn unresolvable_endpoint_is_a_connection_error() {
     let sidekey = Setup::for_endpoint(&format!("https://{}", no_name()), &clock).start().await;
     let answer = sidekey.read("app/db").await;
     assert_eq!((answer.status, answer.kind().as_str()), (502, "ConnectionError"));
-    let hint = answer.json()["hint"].as_str().expect("the error has a hint").to_owned();
+    let hint = answer.json()["hint"].as_str().expect("the error must contain a hint").to_owned();
     assert!(hint.contains("DNS"), "{hint}");
     let metrics = sidekey.metrics().await;
     let failed =
@@ -53,7 +53,7 @@ async fn cached_values_survive_a_dns_outage() {
     }
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    fake.secrets().create("app/db", "old").expect("the fake AWS server must create the secret");
     let setup = Setup::for_endpoint(&format!("http://localhost:{}", fake.addr().port()), &clock)
         .with("SIDEKEY_SECRETS", "app/db")
         .with("SIDEKEY_TTL", "1s");
@@ -62,7 +62,7 @@ async fn cached_values_survive_a_dns_outage() {
     let answer = connection.exchange(read_request("app/db")).await;
     assert_eq!(answer.value(), "old");
 
-    fs::write(&hosts, "").expect("the folder can be written");
+    fs::write(&hosts, "").expect("the test must be able to write the folder");
     fake.close_connections();
     let failed = "sidekey_stale_reads_total{reason=\"failing\"}";
     for _ in 0..3 {
@@ -81,7 +81,7 @@ async fn cached_values_survive_a_dns_outage() {
     assert!(metrics.get(failed) >= 3.0);
     assert!(metrics.get("sidekey_refreshes_total{outcome=\"connection\"}") >= 1.0);
 
-    fs::write(&hosts, RESOLVES).expect("the folder can be written");
+    fs::write(&hosts, RESOLVES).expect("the test must be able to write the folder");
     eventually("the agent fetches the new value", async || {
         let answer = connection.exchange(read_request("app/db")).await;
         (answer.value() == "new").then_some(())
@@ -110,7 +110,7 @@ async fn hanging_dns_lookup_does_not_delay_the_exit() {
     let program = Program::run(resolving_by(&hosts, &sources, &[SIDEKEY, "serve"]), setup.vars());
     program.address().await;
     let threads = format!("/proc/{}/task", program.id());
-    eventually("the lookup occupies a thread of the runtime", async || {
+    eventually("the lookup of the host name runs on a thread of its own", async || {
         let mut threads = fs::read_dir(&threads).expect("the process runs");
         let is_looking_up = threads.any(|thread| {
             let name = thread.and_then(|thread| fs::read_to_string(thread.path().join("comm")));

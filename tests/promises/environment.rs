@@ -32,7 +32,7 @@ const SERVICE_LINKS: [(&str, &str); 14] = [
 async fn kubernetes_service_links_are_ignored() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let folder = TempFolder::new();
     let mut vars: BTreeMap<String, String> = Setup::for_fake(&fake, &clock).vars().clone();
     let config = folder.write("serve.toml", "port = 0\n");
@@ -61,7 +61,7 @@ async fn kubernetes_service_links_are_ignored() {
 async fn untidy_values_work_as_meant() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let folder = TempFolder::new();
     let token = folder.write("token", &format!("\u{feff}{TOKEN}\r\n"));
     let mut setup = Setup::for_fake(&fake, &clock)

@@ -120,7 +120,7 @@ async fn all_secrets_are_requested_at_once() {
     fake.faults().set_latency(Duration::from_secs(3600));
     let asking = [("A", "sidekey:app/db"), ("B", "sidekey:app/json"), ("C", "sidekey:app/other")];
     let _program = shell("true", &vars_for(&sidekey, &asking));
-    eventually("three requests wait, beside the connection for the metrics", async || {
+    eventually("three requests wait for an answer", async || {
         let connections = sidekey.metrics().await.get("sidekey_connections");
         let calls = fake.calls().count(GetSecretValue);
         ((connections, calls) == (4.0, 3)).then_some(())
@@ -207,7 +207,7 @@ async fn unusable_tokens_and_agents_are_explained() {
         .url()
         .rsplit_once(':')
         .map(|(_, port)| port.to_owned())
-        .expect("the URL has a port");
+        .expect("the URL must contain a port");
     for (name, value, reported) in [
         (
             "SIDEKEY_TOKEN",
@@ -286,7 +286,7 @@ async fn program_replaces_the_process() {
     assert_eq!(
         run_shell("kill -KILL $$", &vars).await.0,
         None,
-        "a program that a signal ended has no exit code"
+        "a program that a signal ended must have no exit code"
     );
 
     let program = shell("trap 'exit 9' TERM; echo up $$; while :; do sleep 0.02; done", &vars);
@@ -317,7 +317,9 @@ async fn program_inherits_no_state_of_sidekey() {
 #[tokio::test]
 async fn too_large_environment_is_reported() {
     let (fake, sidekey) = agent().await;
-    fake.secrets().create("app/large", "x".repeat(65_536)).expect("the secret name is unused");
+    fake.secrets()
+        .create("app/large", "x".repeat(65_536))
+        .expect("the fake AWS server must create the secret");
     let large = |count: usize| {
         let mut vars = vars_for(&sidekey, &[]);
         vars.extend((0..count).map(|n| (format!("A{n}"), "sidekey:app/large".to_owned())));

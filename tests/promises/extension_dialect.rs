@@ -16,8 +16,12 @@ async fn start_agent(vars: &[(&str, &str)]) -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_668_586_960_499));
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
-    secrets.create("app/db", r#"{"user":"<ann> & co"}"#).expect("the secret name is unused");
-    secrets.create("app/bytes", vec![0, 255, 16]).expect("the secret name is unused");
+    secrets
+        .create("app/db", r#"{"user":"<ann> & co"}"#)
+        .expect("the fake AWS server must create the secret");
+    secrets
+        .create("app/bytes", vec![0, 255, 16])
+        .expect("the fake AWS server must create the secret");
     let setup =
         Setup::for_fake(&fake, &clock).with("PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL", "INFO");
     let setup = vars.iter().fold(setup, |setup, (name, value)| setup.with(name, value));

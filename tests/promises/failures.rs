@@ -18,7 +18,7 @@ const UPSTREAM_TIMEOUT: &str = "50ms";
 
 async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
-    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    fake.secrets().create("app/db", "old").expect("the fake AWS server must create the secret");
     fake
 }
 
@@ -33,7 +33,7 @@ async fn start_with_cached_secret(fake: &Fake, clock: &Arc<ManualClock>) -> Side
 /// Waits until a refresh in the background has failed. Returns the type of the error.
 async fn failed_refresh(sidekey: &Sidekey) -> String {
     eventually("a background refresh fails", async || {
-        let entry = sidekey.agent.status().entries.pop().expect("the cache has an entry");
+        let entry = sidekey.agent.status().entries.pop().expect("the cache must contain a secret");
         entry.problem.map(|problem| problem.code.into())
     })
     .await
@@ -52,7 +52,7 @@ async fn outage_within_the_ttl_is_invisible() {
     let clock = ManualClock::new();
     let fake = start_fake(&clock).await;
     let sidekey = start_with_cached_secret(&fake, &clock).await;
-    fake.pause().await.expect("the listener stops");
+    fake.pause().await.expect("the listener must stop without an error");
     let mut connection = sidekey.connect().await;
     for _ in 0..50 {
         let answer = connection.exchange(read_request("app/db")).await;
@@ -153,7 +153,7 @@ async fn stale_value_expires() {
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let setup = setup.with("SIDEKEY_TTL", "5m").with("SIDEKEY_STALE_IF_ERROR", "10m");
     let sidekey = setup.start().await;
-    fake.pause().await.expect("the listener stops");
+    fake.pause().await.expect("the listener must stop without an error");
     sidekey.advance(Duration::from_secs(15 * 60 - 1));
     assert_eq!(sidekey.read("app/db").await.cache(), "stale");
     sidekey.advance(Duration::from_secs(1));
@@ -192,14 +192,21 @@ async fn failures_have_distinct_statuses_and_types() {
     ];
     for (number, (fault, status, kind, hint)) in cases.into_iter().enumerate() {
         let name = format!("app/{number}");
-        fake.secrets().create(&name, "hunter2").expect("the secret name is unused");
+        fake.secrets()
+            .create(&name, "hunter2")
+            .expect("the fake AWS server must create the secret");
         fake.faults().always(Match::secret(&name), fault.clone());
         let answer = sidekey.read(&name).await;
         assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{fault:?}");
-        let reported = answer.json()["hint"].as_str().expect("the error has a hint").to_owned();
+        let reported =
+            answer.json()["hint"].as_str().expect("the error must contain a hint").to_owned();
         assert!(!reported.is_empty() && reported.contains(hint), "{fault:?}: {reported}");
         if let Fault::Error { message, .. } = &fault {
-            assert_eq!(answer.json()["message"], **message, "the message is AWS's own text");
+            assert_eq!(
+                answer.json()["message"],
+                **message,
+                "the error must contain AWS's own message"
+            );
         }
     }
 }
@@ -221,7 +228,7 @@ async fn refusals_by_aws_keep_their_text() {
     let fake = fake(&clock).await;
     let (secrets, faults) = (fake.secrets(), fake.faults());
     for name in ["denied", "deleted", "locked", "there"] {
-        secrets.create(name, "hunter2").expect("the secret name is unused");
+        secrets.create(name, "hunter2").expect("the fake AWS server must create the secret");
     }
     faults.deny_secret("denied");
     secrets.mark_for_deletion("deleted", Duration::from_secs(1)).expect("the secret exists");
@@ -302,7 +309,7 @@ async fn loop_of_readers_does_not_hammer_upstream() {
     }
     // A refusal is cached for at least three seconds.
     sidekey.advance(Duration::from_millis(2900));
-    fake.secrets().create("app/new", "new").expect("the secret name is unused");
+    fake.secrets().create("app/new", "new").expect("the fake AWS server must create the secret");
     assert_eq!(sidekey.read("app/new").await.status, 400);
     assert_eq!(fake.calls().count_for(GetSecretValue, "app/new"), 1);
     sidekey.advance(BACK_OFF_OVER);

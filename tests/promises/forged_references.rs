@@ -60,7 +60,9 @@ async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     fake.secrets().apply(&Seed::built_in());
     let neighbour = Location::new("210987654321", REGION);
     let name = "whatsapp-credentials/acme/support/twilio";
-    fake.secrets().create_in(&neighbour, name, "{}").expect("the secret name is unused");
+    fake.secrets()
+        .create_in(&neighbour, name, "{}")
+        .expect("the fake AWS server must create the secret");
     fake
 }
 
@@ -80,8 +82,8 @@ async fn check_refusal(fake: &Fake, setup: &Setup, part: RequestPart, forged: &s
         ["AccessDeniedException", "ValidationException"].contains(&&*kind),
         "{context}: {kind}"
     );
-    assert!(answer.body.len() < 400, "{context}: the answer does not repeat the reference");
-    assert_eq!(fake.calls().total(), 0, "{context}: AWS is not called");
+    assert!(answer.body.len() < 400, "{context}: the response must not repeat the reference");
+    assert_eq!(fake.calls().total(), 0, "{context}: the agent must not call AWS");
     let page = connection.exchange(get("/metrics", &[])).await;
     let metrics = Metrics::parse(page.text());
     assert_eq!(metrics.get("sidekey_reads_total{result=\"refused\"}"), 1.0, "{context}");
@@ -91,15 +93,15 @@ async fn check_refusal(fake: &Fake, setup: &Setup, part: RequestPart, forged: &s
     program.signal(Signal::TERM);
     let (code, log) = program.ended().await;
     assert_eq!(code, Some(0));
-    let line: Value = serde_json::from_str(&line).expect("every line is JSON");
+    let line: Value = serde_json::from_str(&line).expect("every line must be JSON");
     assert_eq!((&line["level"], &line["error"]), (&json!("WARN"), &json!(kind)), "{context}");
     for line in log.lines() {
-        let parsed: Value = serde_json::from_str(line).expect("every log line is JSON");
+        let parsed: Value = serde_json::from_str(line).expect("every log line must be JSON");
         assert!(parsed["target"].as_str().is_some_and(|target| target.starts_with("sidekey")));
         assert!(line.len() < LINE_BYTES_MAX, "{context}: {} bytes", line.len());
         let texts = parsed
             .as_object()
-            .expect("the value is a JSON object")
+            .expect("the JSON value must be an object")
             .values()
             .filter_map(Value::as_str);
         let is_safe = |c: char| c.is_ascii_graphic() || c == ' ' || c == '…';

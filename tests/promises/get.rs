@@ -30,10 +30,12 @@ async fn start_agent() -> (Fake, Sidekey, Vars) {
     let secrets = fake.secrets();
     secrets
         .create("app/db", r#"{"user":"ann","pass":"hunter2"}"#)
-        .expect("the secret name is unused");
-    secrets.create("app/text", "hunter3 \n").expect("the secret name is unused");
-    secrets.create("app/bytes", BYTES.to_vec()).expect("the secret name is unused");
-    secrets.create("other/text", "hunter4").expect("the secret name is unused");
+        .expect("the fake AWS server must create the secret");
+    secrets.create("app/text", "hunter3 \n").expect("the fake AWS server must create the secret");
+    secrets
+        .create("app/bytes", BYTES.to_vec())
+        .expect("the fake AWS server must create the secret");
+    secrets.create("other/text", "hunter4").expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock).with("AWS_ACCOUNT_ID", "123456789012");
     let sidekey = setup.clone().with("SIDEKEY_ALLOW", "app/*").start().await;
     let port = sidekey.address.port();
@@ -124,8 +126,12 @@ async fn json_output_describes_the_version() {
 #[tokio::test]
 async fn read_failures_are_reported_by_type_and_exit_code() {
     let (fake, _sidekey, vars) = start_agent().await;
-    fake.secrets().create("app/denied", "hunter6").expect("the secret name is unused");
-    fake.secrets().create("app/null", r#"{"user":null}"#).expect("the secret name is unused");
+    fake.secrets()
+        .create("app/denied", "hunter6")
+        .expect("the fake AWS server must create the secret");
+    fake.secrets()
+        .create("app/null", r#"{"user":null}"#)
+        .expect("the fake AWS server must create the secret");
     fake.faults().deny_secret("app/denied");
     let with = |name: &str, value: &str| {
         let mut vars = vars.clone();

@@ -13,7 +13,7 @@ use crate::support::program::Program;
 async fn http_endpoint_is_used_only_with_its_own_variable_and_a_warning() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     // Linux connects 0.0.0.0 to this machine, but Sidekey does not count it as a loopback address.
     let endpoint = fake.url().replace("127.0.0.1", "0.0.0.0");
     let setup = Setup::for_endpoint(&endpoint, &clock);

@@ -84,16 +84,16 @@ const MALFORMED: [&str; 3] =
 async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     let secrets = fake.secrets();
-    secrets.create("app/text", TEXT).expect("the secret name is unused");
+    secrets.create("app/text", TEXT).expect("the fake AWS server must create the secret");
     let object = json!({"user": "ann", "password": FIELD}).to_string();
-    secrets.create("app/object", object).expect("the secret name is unused");
+    secrets.create("app/object", object).expect("the fake AWS server must create the secret");
     let bytes = [&[0, 255], BINARY.as_bytes(), &[0]].concat();
-    secrets.create("app/binary", bytes).expect("the secret name is unused");
+    secrets.create("app/binary", bytes).expect("the fake AWS server must create the secret");
     let marked = json!({ "ai_api_key": format!("PLACEHOLDER {FIELD}") }).to_string();
     let odd =
         json!({ "twilio_account_sid": [TEXT], "twilio_auth_token": { "a": FIELD }, "b": TEXT });
     for (name, value) in MALFORMED.into_iter().zip([TEXT.to_owned(), marked, odd.to_string()]) {
-        secrets.create(name, value).expect("the secret name is unused");
+        secrets.create(name, value).expect("the fake AWS server must create the secret");
     }
     fake
 }
@@ -151,7 +151,7 @@ async fn debug_output_shows_no_value() {
             problems += 1;
         }
     }
-    assert!(problems > MALFORMED.len(), "{problems} answers report a problem");
+    assert!(problems > MALFORMED.len(), "only {problems} responses report a malformed value");
     let withheld = setup.clone().with("SIDEKEY_STRICT", true).start().await;
     for name in MALFORMED {
         let mut connection = withheld.connect().await;
@@ -159,7 +159,7 @@ async fn debug_output_shows_no_value() {
         assert_eq!(refused.kind(), "MalformedSecretException");
         check("a refusal", refused.text());
     }
-    check_debug("an agent that withholds malformed values", &withheld.agent);
+    check_debug("the agent that refuses malformed values", &withheld.agent);
     check_debug("its status", &withheld.agent.status());
     for call in calls().into_iter().chain([resolve(&RESOLVED), resolve(&UNRESOLVED)]) {
         connection.exchange(call).await;
@@ -167,21 +167,22 @@ async fn debug_output_shows_no_value() {
     let printed = format!("{:?}", sidekey.agent);
     assert!(
         printed.contains("app/object"),
-        "the agent's debug output names cached secrets: {printed}"
+        "the debug output must contain the names of cached secrets: {printed}"
     );
     check_debug("the agent", &sidekey.agent);
-    let token = Token::new(TOKEN.to_owned()).expect("the token is not empty");
+    let token = Token::new(TOKEN.to_owned()).expect("the token must not be empty");
     let address = Address::Loopback(sidekey.address);
     let mut client = Client::connect(&address, Some(&token)).await.expect("the agent listens");
     check_debug("a client", &client);
     let members = json!({ "SecretId": "app/text" }).to_string();
     let answered = client.call("GetSecretValue", members).await.expect("an answer arrives");
     assert_eq!(answered.status, 200, "{answered:?}");
-    check_debug("an answer of the agent client", &answered);
+    check_debug("the response that the agent's client received", &answered);
     let vars = setup.with("SIDEKEY_PORT", 1);
     check_debug(
         "the contact of an agent",
-        &contact(vars.vars(), Host::Standalone).expect("the variables name an agent"),
+        &contact(vars.vars(), Host::Standalone)
+            .expect("the environment variables must name an agent"),
     );
     check_debug("its status", &sidekey.agent.status());
     check_debug("its prefetch", &sidekey.agent.prefetched().await);
@@ -205,11 +206,11 @@ async fn debug_output_shows_no_value() {
         CancellationToken::new(),
     );
     for id in ["app/text", "app/object", "app/binary"].into_iter().chain(MALFORMED) {
-        let served = cache.read(key(id)).await.expect("the secret is cached");
+        let served = cache.read(key(id)).await.expect("the secret must be cached");
         let _ = served.entry.fields().field("password");
         check_debug("the served value", &served);
         check_debug("a field", &served.entry.fields());
-        check_debug("the error about an absent field", &served.entry.fields().field("none"));
+        check_debug("the error about a missing field", &served.entry.fields().field("none"));
     }
     check_debug("an error", &cache.read(key("missing")).await);
     check_debug("the snapshot", &cache.snapshot());
@@ -223,7 +224,7 @@ async fn source(
     let tokens = Arc::new(Tokens::new(Vec::new()));
     SecretsManager::prepare(config, Vec::new(), tokens, clock.clone())
         .await
-        .expect("the configuration has a region")
+        .expect("the configuration must contain a region")
 }
 
 /// Returns the URL path of a read that makes the agent call AWS.
@@ -346,7 +347,7 @@ async fn errors_quote_no_answer() {
         }
         check_debug("the status", &sidekey.agent.status());
         check_debug("the agent", &sidekey.agent);
-        assert!(upstream.calls() > 0, "the agent made no call for {answer}");
+        assert!(upstream.calls() > 0, "the agent must call AWS to receive {answer}");
     }
 }
 
@@ -425,7 +426,10 @@ async fn program_output_shows_no_value() {
         connection.exchange(resolve(&RESOLVED)).await;
         let unresolved = connection.exchange(resolve(&UNRESOLVED)).await;
         assert_eq!(unresolved.status, 200);
-        check(&format!("unresolved references under {fault:?}"), unresolved.text());
+        check(
+            &format!("the response about unknown secrets, with the fault {fault:?}"),
+            unresolved.text(),
+        );
         for path in ["/status", "/metrics", "/ready"] {
             let page = connection.exchange(get(path, &[header])).await;
             check(path, page.text());
@@ -449,7 +453,7 @@ async fn program_output_shows_no_value() {
         "refused a request",
         "breaks the convention",
     ] {
-        assert!(log.contains(part), "the log lacks {part}:\n{log}");
+        assert!(log.contains(part), "the log does not contain {part}:\n{log}");
     }
     check_log(&log);
 }
@@ -460,7 +464,7 @@ async fn program_output_shows_no_value() {
 fn check_log(log: &str) {
     check("the log", log);
     for line in log.lines() {
-        let line: Value = serde_json::from_str(line).expect("every line is JSON");
+        let line: Value = serde_json::from_str(line).expect("every line must be JSON");
         let is_own = line["target"].as_str().is_some_and(|target| target.starts_with("sidekey"));
         assert!(is_own, "{line}");
     }
@@ -503,7 +507,7 @@ async fn unreadable_answers_with_credentials_are_not_quoted() {
         let read = connection.exchange(get(&read_path("app/text"), &[header])).await;
         assert!(read.text().contains("could not get AWS credentials"), "{}", read.text());
         check("an error", read.text());
-        assert!(vendor.calls() > 0, "the agent made no call for {answer}");
+        assert!(vendor.calls() > 0, "the agent must call AWS to receive {answer}");
         program.signal(Signal::TERM);
         let (code, log) = program.ended().await;
         assert_eq!(code, Some(0));

@@ -141,7 +141,7 @@ async fn least_policy_lies_within_the_designed_one() {
     };
     let (code, verdict) = judged("designed.json", &designed.to_string()).await;
     assert_eq!((code, &verdict["lacks"]), (Some(1), &json!([])));
-    let beyond = verdict["beyond"].as_array().expect("the value is a JSON array");
+    let beyond = verdict["beyond"].as_array().expect("the JSON value must be an array");
     let whys: Vec<&Value> = beyond.iter().map(|one| &one["why"]).collect();
     assert_eq!(whys, ["loose_suffix", "loose_suffix"]);
 

@@ -22,14 +22,14 @@ use tokio::net::TcpStream;
 async fn prepare() -> (Fake, Setup) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     (fake, setup)
 }
 
 /// Starts an agent that must fail to start, and returns its error.
 async fn refusal(setup: Setup) -> BindError {
-    setup.try_launch().await.map(|_| ()).expect_err("the agent does not start")
+    setup.try_launch().await.map(|_| ()).expect_err("the agent must fail to start")
 }
 
 /// The agent creates its Unix socket with mode 0600 in a folder with mode 0700. Requests over the
@@ -58,10 +58,10 @@ async fn unix_socket_is_private() {
     assert_eq!(
         sidekey.read("app/db").await.value(),
         "hunter2",
-        "the agent serves the TCP port in addition"
+        "the agent must also serve the TCP port"
     );
     with_timeout("the drain", sidekey.agent.drain(Duration::ZERO)).await;
-    assert!(!path.exists(), "the agent removes its socket");
+    assert!(!path.exists(), "the agent must remove its Unix socket");
 }
 
 /// The agent replaces a Unix socket on which no process listens. It does not start if the socket is
@@ -76,25 +76,25 @@ async fn unix_socket_is_replaced_only_if_unused() {
     let listener = UnixListener::bind(&path).expect("the path is free");
     let taken = refusal(setup.clone()).await;
     assert!(matches!(taken, BindError::Taken(_, "SIDEKEY_SOCKET")), "{taken}");
-    assert!(path.exists(), "the agent leaves a socket in use unchanged");
+    assert!(path.exists(), "the agent must not change a socket that is in use");
 
     drop(listener);
-    assert!(path.exists(), "the socket file outlives its listener");
+    assert!(path.exists(), "the socket file must still exist after its listener has ended");
     let sidekey = setup.clone().start().await;
     let mut connection = Connection::open_socket(&path).await;
     assert_eq!(connection.exchange(read_request("app/db")).await.value(), "hunter2");
     drop(connection);
     with_timeout("the drain", sidekey.agent.drain(Duration::ZERO)).await;
 
-    fs::write(&path, "notes").expect("the folder can be written");
+    fs::write(&path, "notes").expect("the test must be able to write the folder");
     let no_socket = refusal(setup.clone()).await;
     assert!(matches!(no_socket, BindError::NotASocket(_)), "{no_socket}");
-    assert_eq!(fs::read_to_string(&path).expect("the file is unchanged"), "notes");
-    fs::remove_file(&path).expect("the file can be removed");
+    assert_eq!(fs::read_to_string(&path).expect("the file must not change"), "notes");
+    fs::remove_file(&path).expect("the test must be able to remove the file");
 
     for mode in [0o755, 0o710, 0o701, 0o770] {
         fs::set_permissions(folder.path(), Permissions::from_mode(mode))
-            .expect("the folder belongs to this user");
+            .expect("the folder must belong to the current user");
         let shared = refusal(setup.clone()).await;
         assert!(matches!(shared, BindError::SharedFolder(_)), "{mode:o} {shared}");
         assert!(!path.exists());
@@ -109,7 +109,7 @@ async fn probe_listener_serves_probes_only() {
     let port = Port::reserve();
     let address = format!("127.0.0.1:{port}");
     let sidekey = setup.with("SIDEKEY_METRICS_LISTEN", &address).start().await;
-    let address = address.parse().expect("the address is valid");
+    let address = address.parse().expect("the address must be valid");
     let probe = async |sent: String| Connection::open(address).await.exchange(sent).await;
     let host = ("Host", "sidekey.cluster.example:9277");
     for path in ["/ping", "/ready", "/metrics"] {
@@ -117,7 +117,10 @@ async fn probe_listener_serves_probes_only() {
         assert_eq!(answer.status, 200, "{path}");
     }
     let named = probe(get("/ready", &[host, TOKEN_HEADER])).await;
-    assert!(named.json()["missing"].is_null(), "the probe listener shows no secret names");
+    assert!(
+        named.json()["missing"].is_null(),
+        "the probe listener must not show the names of secrets"
+    );
     for path in [&*read_path("app/db"), "/v1/app/db", "/status", "/nowhere"] {
         let answer = probe(get(path, &[host, TOKEN_HEADER])).await;
         assert_eq!((answer.status, answer.text()), (404, "Not found"), "{path}");
@@ -127,7 +130,7 @@ async fn probe_listener_serves_probes_only() {
     assert_eq!(answer.status, 405);
     assert!(!answer.text().contains("hunter2"));
     let metrics = sidekey.metrics().await;
-    assert_eq!(metrics.sum("sidekey_reads_total"), 0.0, "no secret was read");
+    assert_eq!(metrics.sum("sidekey_reads_total"), 0.0, "the agent must not have read a secret");
     assert_eq!(metrics.get("sidekey_read_duration_seconds_count"), 0.0);
 }
 
@@ -214,7 +217,7 @@ async fn idle_connection_is_closed_after_fifteen_ticks() {
     assert_eq!(
         idle.exchange(get("/ping", &[TOKEN_HEADER])).await.status,
         200,
-        "a connection survives a freeze"
+        "the connection must stay open during a freeze"
     );
     for _ in 0..20 {
         sidekey.advance(Duration::from_secs(60));
@@ -245,12 +248,12 @@ async fn drain_answers_requests_in_progress() {
         TcpStream::connect(address).await.is_err().then_some(())
     })
     .await;
-    assert!(!draining.is_finished(), "the drain waits for the read");
+    assert!(!draining.is_finished(), "the agent must wait for the read before it exits");
     gateway.release();
     let answer = waiting.receive().await;
     assert_eq!((answer.value().as_str(), answer.header("connection")), ("hunter2", Some("close")));
     waiting.closed().await;
-    with_timeout("the drain", draining).await.expect("the task does not panic");
+    with_timeout("the drain", draining).await.expect("the task must not panic");
 
     let again = setup.with("SIDEKEY_PORT", address.port()).start().await;
     assert_eq!(again.address, address);
@@ -276,7 +279,7 @@ async fn drain_ends_after_its_limit() {
     .await;
     assert!(!draining.is_finished());
     clock.advance(Duration::from_secs(10));
-    with_timeout("the drain", draining).await.expect("the task does not panic");
+    with_timeout("the drain", draining).await.expect("the task must not panic");
 }
 
 /// A client closes its sending direction after its request. The client must still get the response,
@@ -313,7 +316,9 @@ async fn half_closed_client_gets_the_answer_to_a_cold_read() {
 #[tokio::test]
 async fn everything_is_served_during_the_drain_delay() {
     let (fake, setup) = prepare().await;
-    fake.secrets().create("app/late", "hunter3").expect("the secret name is unused");
+    fake.secrets()
+        .create("app/late", "hunter3")
+        .expect("the fake AWS server must create the secret");
     let sidekey = setup.start().await;
     let Sidekey { agent, address, clock } = sidekey;
     let delay = Duration::from_secs(20);
@@ -324,7 +329,7 @@ async fn everything_is_served_during_the_drain_delay() {
     let ask = async |path: &str| {
         Connection::open(address).await.exchange(get(path, &[TOKEN_HEADER])).await
     };
-    let unready = eventually("the agent announces its stop", async || {
+    let unready = eventually("the page `/ready` reports that the agent will stop", async || {
         Some(ask("/ready").await).filter(|answer| answer.status == 503)
     })
     .await;
@@ -338,7 +343,7 @@ async fn everything_is_served_during_the_drain_delay() {
     assert_eq!(ask("/status").await.json()["ready"], false);
     assert!(!announcing.is_finished());
     clock.advance(Duration::from_secs(1));
-    let agent = with_timeout("the delay", announcing).await.expect("the task does not panic");
+    let agent = with_timeout("the delay", announcing).await.expect("the task must not panic");
     with_timeout("the drain", agent.drain(Duration::ZERO)).await;
 }
 
@@ -350,15 +355,18 @@ async fn unix_socket_in_another_users_folder_is_refused() {
     let (_fake, setup) = prepare().await;
     let folder = TempFolder::new();
     let own = folder.path().join("own");
-    fs::create_dir(&own).expect("the folder can be written");
-    fs::set_permissions(&own, Permissions::from_mode(0o700)).expect("the folder is this user's");
+    fs::create_dir(&own).expect("the test must be able to write the folder");
+    fs::set_permissions(&own, Permissions::from_mode(0o700))
+        .expect("the folder must belong to the current user");
     if std::os::unix::fs::chown(folder.path(), Some(OTHER), None).is_err() {
-        return MissingTool::new("only root can give a folder to another user").skip_or_fail();
+        return MissingTool::new("the test needs root to give a folder to another user")
+            .skip_or_fail();
     }
     let target = TempFolder::new();
     fs::set_permissions(target.path(), Permissions::from_mode(0o700)).expect("it is this user's");
     let link = folder.path().join("link");
-    std::os::unix::fs::symlink(target.path(), &link).expect("the link can be created");
+    std::os::unix::fs::symlink(target.path(), &link)
+        .expect("the test must be able to create the link");
     for path in [folder.path().join("s"), own.join("s"), link.join("s")] {
         let refused = refusal(setup.clone().with("SIDEKEY_SOCKET", path.display())).await;
         let expected = format!(
@@ -417,7 +425,11 @@ async fn bindable_addresses_are_bound_although_others_fail() {
             assert!(failed.contains(reported), "{failed}");
         }
         assert_eq!(bound.can_serve_secrets(), is_readable, "{failed:?}");
-        assert_eq!(bound.addresses().is_empty(), port != free, "neither loopback address is bound");
+        assert_eq!(
+            bound.addresses().is_empty(),
+            port != free,
+            "the agent must listen only if its port is free"
+        );
         assert_eq!(bound.metrics_address().is_some(), probes != taken);
     }
 }

@@ -38,7 +38,7 @@ async fn start_agent(value: impl Into<Plaintext>, is_strict: bool) -> (Fake, Sid
 
 async fn prepare(value: impl Into<Plaintext>, clock: &Arc<ManualClock>) -> (Fake, Setup) {
     let fake = fake(clock).await;
-    fake.secrets().create(NAME, value).expect("the secret name is unused");
+    fake.secrets().create(NAME, value).expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, clock);
     (fake, setup)
 }
@@ -92,7 +92,7 @@ async fn each_problem_is_reported_with_code_and_field() {
             (&status["convention"], &status["withheld"]),
             (&json!("sms-twilio"), &json!(false))
         );
-        let problems = status["problems"].as_array().expect("the value is a JSON array");
+        let problems = status["problems"].as_array().expect("the JSON value must be an array");
         assert_eq!((problems.len(), &problems[0]["code"]), (1, &json!(code)), "{problems:?}");
         assert_eq!(problems[0]["field"].is_string(), header.contains(' '));
         let metrics = sidekey.metrics().await;
@@ -135,7 +135,9 @@ async fn white_space_and_lines_are_problems_unless_the_convention_allows_them() 
     let sidekey = setup.start().await;
     for (name, id, status) in [("keys/a", "1", 200), ("keys/b", "1\n", 400)] {
         let value = json!({"pem": "-----BEGIN KEY-----\nAAAA\n-----END KEY-----\n", "id": id});
-        fake.secrets().create(name, value.to_string()).expect("the secret name is unused");
+        fake.secrets()
+            .create(name, value.to_string())
+            .expect("the fake AWS server must create the secret");
         assert_eq!(sidekey.read(name).await.status, status, "{name}");
     }
 }
@@ -170,13 +172,16 @@ async fn lone_surrogate_fails_only_its_own_field() {
 #[tokio::test]
 async fn well_formed_values_are_served_unchanged() {
     let (fake, sidekey) = start_agent(WELL_FORMED, true).await;
-    fake.secrets().create("app/any", "PLACEHOLDER").expect("the secret name is unused");
+    fake.secrets()
+        .create("app/any", "PLACEHOLDER")
+        .expect("the fake AWS server must create the secret");
     for (name, convention) in [(NAME, json!("sms-twilio")), ("app/any", Value::Null)] {
         let answer = sidekey.read(name).await;
         assert_eq!((answer.status, answer.header(HEADER)), (200, None), "{name}");
         let status = sidekey.get("/status").await.json();
-        let mut entries = status["entries"].as_array().expect("the value is a JSON array").iter();
-        let entry = entries.find(|entry| entry["name"] == name).expect("the entry is cached");
+        let mut entries =
+            status["entries"].as_array().expect("the JSON value must be an array").iter();
+        let entry = entries.find(|entry| entry["name"] == name).expect("the secret must be cached");
         assert_eq!((&entry["convention"], &entry["problems"]), (&convention, &json!([])));
         assert_eq!(entry["ttl_seconds"], 300.0);
     }
@@ -239,7 +244,7 @@ async fn withheld_value_is_refused_with_its_problem() {
         assert!(
             answer.json()["hint"]
                 .as_str()
-                .expect("the value is a string")
+                .expect("the JSON value must be a string")
                 .contains("SIDEKEY_STRICT")
         );
         assert_eq!(answer.header("etag"), None);
@@ -249,12 +254,17 @@ async fn withheld_value_is_refused_with_its_problem() {
     assert_eq!(
         condition.kind(),
         "MalformedSecretException",
-        "a withheld value is not answered with 304"
+        "the response for a refused value must not have status 304"
     );
 
     let got = call(&sidekey, "GetSecretValue", json!({ "SecretId": NAME })).await;
     assert_eq!((got.status, got.kind()), (400, "MalformedSecretException".to_owned()));
-    assert!(got.json()["message"].as_str().expect("the value is a string").starts_with(MESSAGE));
+    assert!(
+        got.json()["message"]
+            .as_str()
+            .expect("the JSON value must be a string")
+            .starts_with(MESSAGE)
+    );
     let batch = call(&sidekey, "BatchGetSecretValue", json!({ "SecretIdList": [NAME] })).await;
     assert_eq!(batch.json()["Errors"][0]["ErrorCode"], "MalformedSecretException");
     assert_eq!(batch.json()["SecretValues"], json!([]));
@@ -262,7 +272,7 @@ async fn withheld_value_is_refused_with_its_problem() {
     assert_eq!((described.status, described.header(HEADER)), (200, Some(CODES)));
 
     let errors = sidekey.metrics().await.get("sidekey_reads_total{result=\"error\"}");
-    assert_eq!(errors, 9.0, "these reads count as errors, not as refused requests");
+    assert_eq!(errors, 9.0, "the reads must be counted as errors, not as refused requests");
     assert_eq!(status(&sidekey).await["withheld"], true);
 
     let clock = ManualClock::new();
@@ -280,7 +290,7 @@ async fn corrected_value_is_served_within_seconds() {
     let (fake, sidekey) = start_agent(INCOMPLETE, true).await;
     assert_eq!(sidekey.read(NAME).await.status, 400);
     fake.secrets().put(NAME, WELL_FORMED).expect("the secret exists");
-    assert_eq!(sidekey.read(NAME).await.status, 400, "the malformed value is still cached");
+    assert_eq!(sidekey.read(NAME).await.status, 400, "the malformed value must still be cached");
     sidekey.advance(5 * SECOND);
     let corrected = sidekey.read(NAME).await;
     assert_eq!((corrected.value(), corrected.header(HEADER)), (WELL_FORMED.to_owned(), None));
@@ -348,7 +358,7 @@ async fn long_poll_returns_the_well_formed_version() {
     };
     let over = tokio::select! {
         over = waiter.receive() => over,
-        () = passing => unreachable!("the clock advances until the answer arrives"),
+        () = passing => unreachable!("the test must advance the clock until the response arrives"),
     };
     assert_eq!(over.kind(), "MalformedSecretException");
 }
@@ -388,17 +398,22 @@ async fn malformed_version_is_logged_once() {
         program.signal(Signal::TERM);
         let (_, log) = program.ended().await;
         let lines = log.lines().filter(|line| line.contains("breaks the convention"));
-        let lines: Vec<Value> =
-            lines.map(|line| serde_json::from_str(line).expect("every line is JSON")).collect();
+        let lines: Vec<Value> = lines
+            .map(|line| serde_json::from_str(line).expect("every line must be JSON"))
+            .collect();
         let reported: Vec<_> = lines.iter().map(|line| line["problems"].as_str()).collect();
-        assert_eq!(reported, [Some(CODES), Some("not-json")], "with a TTL of {ttl}:\n{log}");
+        assert_eq!(
+            reported,
+            [Some(CODES), Some("not-json")],
+            "the log must report both problems with a TTL of {ttl}:\n{log}"
+        );
         for line in &lines {
             assert_eq!((&line["level"], &line["kind"]), (&json!("WARN"), &json!("sms-twilio")));
             assert_eq!((&line["secret"], &line["withheld"]), (&json!(NAME), &json!(false)));
             assert!(line["hint"].is_string());
         }
         for text in ["t0k3n", "AC1", "PLACEHOLDER"] {
-            assert!(!log.contains(text), "{text} is in\n{log}");
+            assert!(!log.contains(text), "the log must not contain {text}:\n{log}");
         }
     }
 }
@@ -427,7 +442,7 @@ async fn conventions_file_adds_replaces_and_removes() {
             ("app-prod/db", r#"{"password":"PLACEHOLDER"}"#),
             ("app-test/db", "{}"),
         ] {
-            fake.secrets().create(name, value).expect("the secret name is unused");
+            fake.secrets().create(name, value).expect("the fake AWS server must create the secret");
         }
         let path = folder.write("conventions.toml", &file);
         let sidekey = setup.with("SIDEKEY_CONVENTIONS", path.display()).start().await;

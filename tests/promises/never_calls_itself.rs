@@ -14,14 +14,14 @@ const ROLE: &str = "arn:aws:iam::123456789012:role/app";
 
 async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     fake
 }
 
 /// Checks that Sidekey received only `reads` reads, and this request for metrics. A call of Sidekey
 /// to itself would also be counted.
 async fn check_unasked(sidekey: &Sidekey, reads: f64) {
-    let metrics = eventually("the test's own connections close", async || {
+    let metrics = eventually("the connections of the test itself are closed", async || {
         let metrics = sidekey.metrics().await;
         (metrics.get("sidekey_connections") == 1.0).then_some(metrics)
     })

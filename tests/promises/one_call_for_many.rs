@@ -14,7 +14,7 @@ const READERS: usize = 64;
 async fn readers_of_an_uncached_secret_share_one_call() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let gateway = Gateway::start(&fake).await;
     let sidekey = Setup::for_endpoint(&gateway.url(), &clock).start().await;
 
@@ -27,7 +27,7 @@ async fn readers_of_an_uncached_secret_share_one_call() {
         readers.push(reader);
     }
     let others = (READERS - 1) as f64;
-    eventually("all readers wait for the call", async || {
+    eventually("all readers wait for the call to AWS", async || {
         let metrics = sidekey.metrics().await;
         (metrics.get("sidekey_flights_joined_total") == others).then_some(())
     })
@@ -50,7 +50,10 @@ async fn readers_of_an_uncached_secret_share_one_call() {
 async fn name_and_arn_share_one_entry() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    let arn = fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    let arn = fake
+        .secrets()
+        .create("app/db", "hunter2")
+        .expect("the fake AWS server must create the secret");
     let partial = &arn[..arn.len() - "-AbC123".len()];
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let mut connection = sidekey.connect().await;
@@ -77,7 +80,7 @@ async fn name_and_arn_share_one_entry() {
 async fn concurrent_readers_share_a_call_without_a_cache() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let gateway = Gateway::start(&fake).await;
     let sidekey = Setup::for_endpoint(&gateway.url(), &clock).with("SIDEKEY_TTL", 0).start().await;
 
@@ -93,7 +96,7 @@ async fn concurrent_readers_share_a_call_without_a_cache() {
         reader.send(read_request("app/db")).await;
         readers.push(reader);
     }
-    eventually("all readers wait for the call", async || {
+    eventually("all readers wait for the call to AWS", async || {
         let metrics = sidekey.metrics().await;
         (metrics.get("sidekey_flights_joined_total") == 7.0).then_some(())
     })

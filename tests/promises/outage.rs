@@ -39,14 +39,16 @@ impl Outage {
             Self::Fault(fault) => fake.faults().always(Match::any(), fault.clone()),
             Self::Throttled => fake.faults().throttle_above(0),
             Self::Late => fake.faults().set_latency(Duration::from_secs(600)),
-            Self::Refused => fake.pause().await.expect("the listener stops"),
+            Self::Refused => fake.pause().await.expect("the listener must stop without an error"),
         }
     }
 
     async fn end(&self, fake: &Fake) {
         match self {
             Self::Fault(_) | Self::Throttled | Self::Late => fake.faults().clear(),
-            Self::Refused => fake.resume().await.expect("the reserved port stays reserved"),
+            Self::Refused => {
+                fake.resume().await.expect("no other process may take the reserved port")
+            }
         }
     }
 
@@ -104,7 +106,7 @@ async fn serves_new_value(sidekey: &Sidekey, outage: &Outage) {
 async fn survives(outage: Outage, outcome: &str, status: u16, kind: &str) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    fake.secrets().create("app/db", "old").expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock)
         .with("SIDEKEY_SECRETS", "app/db")
         .with("SIDEKEY_TTL", format!("{}s", TTL.as_secs()))
@@ -113,7 +115,11 @@ async fn survives(outage: Outage, outcome: &str, status: u16, kind: &str) {
     let stale_if_error = format!("{}s", STALE_IF_ERROR.as_secs());
     let strict = setup.with("SIDEKEY_STALE_IF_ERROR", stale_if_error).start().await;
     for sidekey in [&lenient, &strict] {
-        assert_eq!(sidekey.read("app/db").await.cache(), "hit", "the secret was prefetched");
+        assert_eq!(
+            sidekey.read("app/db").await.cache(),
+            "hit",
+            "the prefetch must have cached the secret"
+        );
     }
     let before = [lenient.metrics().await, strict.metrics().await];
     fake.secrets().put("app/db", "new").expect("the secret exists");
@@ -207,10 +213,14 @@ async fn every_credentials_failure_is_survived() {
 async fn mixed_failures_are_survived() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    fake.secrets().create("app/db", "old").expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let sidekey = setup.with("SIDEKEY_TTL", format!("{}s", TTL.as_secs())).start().await;
-    assert_eq!(sidekey.read("app/db").await.cache(), "hit", "the secret was prefetched");
+    assert_eq!(
+        sidekey.read("app/db").await.cache(),
+        "hit",
+        "the prefetch must have cached the secret"
+    );
     let before = sidekey.metrics().await;
     fake.secrets().put("app/db", "new").expect("the secret exists");
     let faults = [Fault::Throttle, Fault::InternalError, Fault::Reset, Fault::Truncated];
@@ -245,7 +255,7 @@ async fn every_timeout_is_survived() {
 async fn wrong_content_type_is_not_a_failure() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    fake.secrets().create("app/db", "old").expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let sidekey = setup.with("SIDEKEY_TTL", format!("{}s", TTL.as_secs())).start().await;
     assert_eq!(sidekey.read("app/db").await.value(), "old");
@@ -268,7 +278,7 @@ async fn revoked_access_to_one_secret_leaves_others_unaffected() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["app/db", "app/mail"] {
-        fake.secrets().create(name, "old").expect("the secret name is unused");
+        fake.secrets().create(name, "old").expect("the fake AWS server must create the secret");
     }
     let sidekey = Setup::for_fake(&fake, &clock)
         .with("SIDEKEY_SECRETS", "app/db,app/mail")
@@ -293,14 +303,18 @@ async fn revoked_access_to_one_secret_leaves_others_unaffected() {
     clock.advance(SECOND);
     let answer = sidekey.read("app/db").await;
     assert_eq!((answer.status, answer.kind().as_str()), (400, "AccessDeniedException"));
-    let hint = answer.json()["hint"].as_str().expect("the error has a hint").to_owned();
+    let hint = answer.json()["hint"].as_str().expect("the error must contain a hint").to_owned();
     assert!(hint.contains("grant secretsmanager:GetSecretValue"), "{hint}");
     let answer = sidekey.read("app/mail").await;
     assert_eq!(answer.value(), "new");
     assert!(["hit", "miss"].contains(&answer.cache()), "{}", answer.cache());
     let metrics = sidekey.metrics().await;
     assert_eq!(metrics.get("sidekey_stale_reads_total{reason=\"refused\"}"), 3.0);
-    assert_eq!(metrics.sum("sidekey_stale_reads_total"), 3.0, "only reads of app/db were stale");
+    assert_eq!(
+        metrics.sum("sidekey_stale_reads_total"),
+        3.0,
+        "only the reads of app/db must be stale"
+    );
 
     fake.faults().allow_secret("app/db");
     clock.advance(FAILING_MAX);
@@ -316,7 +330,7 @@ async fn role_without_the_permission_loses_every_secret() {
     let fake = fake(&clock).await;
     let names = ["app/db", "app/mail"];
     for name in names {
-        fake.secrets().create(name, "old").expect("the secret name is unused");
+        fake.secrets().create(name, "old").expect("the fake AWS server must create the secret");
     }
     let sidekey = Setup::for_fake(&fake, &clock)
         .with("SIDEKEY_SECRETS", names.join(","))

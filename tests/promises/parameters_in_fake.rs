@@ -15,7 +15,7 @@ const ARN: &str = "arn:aws:ssm:eu-north-1:123456789012:parameter";
 
 async fn boto3(clients: &Clients, endpoint: &str, calls: &Value) -> Vec<Value> {
     let reports = call(clients, Service::ParameterStore, endpoint, Some("any"), calls).await;
-    reports.as_array().expect("the script prints a list").clone()
+    reports.as_array().expect("the script must print a list").clone()
 }
 
 fn get(name: &str) -> Value {
@@ -127,7 +127,7 @@ fn comparable(mut report: Value) -> Value {
 /// Removes the date of a parameter, and the selector (version or label), which moto does not
 /// return.
 fn remove_differences(parameter: &mut Value) {
-    let parameter = parameter.as_object_mut().expect("a parameter is an object");
+    let parameter = parameter.as_object_mut().expect("the parameter must be an object");
     assert!(parameter.remove("LastModifiedDate").is_some_and(|date| date.is_number()));
     parameter.remove("Selector");
 }
@@ -144,7 +144,7 @@ async fn boto3_gets_the_same_answers_from_moto_and_from_the_fake() {
     let calls = calls_for_both();
     let in_moto = boto3(&clients, &moto.endpoint(), &calls).await;
     let in_fake = boto3(&clients, &fake.url(), &calls).await;
-    let calls = calls.as_array().expect("the calls are a list");
+    let calls = calls.as_array().expect("the calls must be a list");
     assert_eq!((in_moto.len(), in_fake.len()), (calls.len(), calls.len()));
     for ((call, moto), fake) in calls.iter().zip(in_moto).zip(in_fake) {
         assert_eq!(comparable(fake), comparable(moto), "{call}");
@@ -163,13 +163,13 @@ async fn boto3_reads_what_moto_does_not_have() {
     let parameters = fake.parameters();
     parameters.put("/app/url", "one").expect("the name is valid");
     parameters.put("/app/url", "two").expect("the name is valid");
-    parameters.move_label("/app/url", "live", 1).expect("the version exists");
+    parameters.move_label("/app/url", "live", 1).expect("the version must exist");
     parameters.put("/app/password", ParameterValue::secure("hunter2")).expect("the name is valid");
     parameters.put("/aws/service/list/regions", "eu-north-1").expect("the name is valid");
     let other = Location::new("999988887777", "eu-west-1");
     let shared = parameters.put_in(&other, "/shared", "theirs").expect("the name is valid");
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
-    fake.secrets().create("key", vec![0, 255]).expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
+    fake.secrets().create("key", vec![0, 255]).expect("the fake AWS server must create the secret");
     let label = json!({"Key": "Label", "Values": ["live"]});
     let calls = json!([
         get("/app/url:live"),
@@ -191,7 +191,7 @@ async fn boto3_reads_what_moto_does_not_have() {
     let mut labelled = reports[1]["answer"]["Parameters"][0].clone();
     labelled["Selector"] = json!(":live");
     assert_eq!(labelled, live);
-    let ciphertext = answers[2]["Value"].as_str().expect("the ciphertext is a string");
+    let ciphertext = answers[2]["Value"].as_str().expect("the ciphertext must be a string");
     assert!(ciphertext.starts_with("AQICAH"), "{ciphertext}");
     assert_eq!(answers[3]["ARN"], "arn:aws:ssm:eu-north-1::parameter/aws/service/list/regions");
     assert_eq!(answers[4]["Value"], "theirs");

@@ -24,8 +24,8 @@ async fn start(fake: &Fake, clock: &Arc<ManualClock>, file: &str) -> Sidekey {
 /// Returns what the status page says about the secret `name`.
 async fn status(sidekey: &Sidekey, name: &str) -> Value {
     let status = sidekey.get("/status").await.json();
-    let mut entries = status["entries"].as_array().expect("the value is a JSON array").iter();
-    entries.find(|entry| entry["name"] == name).cloned().expect("the entry is cached")
+    let mut entries = status["entries"].as_array().expect("the JSON value must be an array").iter();
+    entries.find(|entry| entry["name"] == name).cloned().expect("the secret must be cached")
 }
 
 /// Two secrets have policies with different TTLs. After the shorter TTL, only one secret has its
@@ -35,7 +35,7 @@ async fn each_secret_ages_by_its_own_policy() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["app/short", "app/long"] {
-        fake.secrets().create(name, "old").expect("the secret name is unused");
+        fake.secrets().create(name, "old").expect("the fake AWS server must create the secret");
     }
     let file = r#"
         secrets = ["app/short", "app/long"]
@@ -64,7 +64,7 @@ async fn each_secret_ages_by_its_own_policy() {
     let long = sidekey.read("app/long").await;
     assert_eq!((long.value().as_str(), long.cache()), ("old", "hit"));
 
-    fake.pause().await.expect("the listener stops");
+    fake.pause().await.expect("the listener must stop without an error");
     clock.advance(600 * SECOND);
     assert_eq!(sidekey.read("app/short").await.status, 502);
     let long = sidekey.read("app/long").await;
@@ -77,7 +77,7 @@ async fn caching_can_be_disabled_for_one_secret() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["app/live", "app/held"] {
-        fake.secrets().create(name, "value").expect("the secret name is unused");
+        fake.secrets().create(name, "value").expect("the fake AWS server must create the secret");
     }
     let arn = fake.secrets().arn("app/live").expect("the secret exists");
     let file = format!(
@@ -93,7 +93,7 @@ async fn caching_can_be_disabled_for_one_secret() {
     assert_eq!(
         fake.calls().count(GetSecretValue),
         5,
-        "one call by the prefetch and one for each read"
+        "the prefetch and each read must make one call to AWS"
     );
     assert_eq!(sidekey.get("/status").await.json()["entries"].as_array().map(Vec::len), Some(1));
 }
@@ -104,7 +104,9 @@ async fn caching_can_be_disabled_for_one_secret() {
 async fn missing_optional_secret_does_not_block_readiness() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/needed", "value").expect("the secret name is unused");
+    fake.secrets()
+        .create("app/needed", "value")
+        .expect("the fake AWS server must create the secret");
     let listed = "secrets = [\"app/needed\", \"app/spare\"]\n";
     let optional = format!("{listed}[[policy]]\nsecrets = [\"app/s*\"]\nrequired = false\n");
     let patient = start(&fake, &clock, &optional).await;
@@ -126,7 +128,9 @@ async fn missing_optional_secret_does_not_block_readiness() {
     })
     .await;
 
-    fake.secrets().create("app/spare", "value").expect("the secret name is unused");
+    fake.secrets()
+        .create("app/spare", "value")
+        .expect("the fake AWS server must create the secret");
     eventually("the secret is cached", async || {
         clock.advance(31 * SECOND);
         (patient.get("/status").await.json()["missing"] == json!([])).then_some(())
@@ -140,7 +144,7 @@ async fn always_refreshed_secret_stays_fresh_without_readers() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["app/warm", "app/idle"] {
-        fake.secrets().create(name, "old").expect("the secret name is unused");
+        fake.secrets().create(name, "old").expect("the fake AWS server must create the secret");
     }
     let file = r#"
         secrets = ["app/warm", "app/idle"]
@@ -159,7 +163,7 @@ async fn always_refreshed_secret_stays_fresh_without_readers() {
     })
     .await;
     assert_eq!(status(&sidekey, "app/warm").await["refresh"], "always");
-    assert_eq!(fake.calls().count(GetSecretValue), 3, "only this secret is refreshed");
+    assert_eq!(fake.calls().count(GetSecretValue), 3, "the agent must refresh only this secret");
     let warm = sidekey.read("app/warm").await;
     assert_eq!((warm.value().as_str(), warm.cache()), ("new", "hit"));
     let idle = sidekey.read("app/idle").await;

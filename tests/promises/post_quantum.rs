@@ -27,7 +27,8 @@ struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
     fn take(&mut self, bytes: usize) -> &'a [u8] {
-        let (taken, rest) = self.0.split_at_checked(bytes).expect("the ClientHello is complete");
+        let (taken, rest) =
+            self.0.split_at_checked(bytes).expect("the TLS ClientHello must be complete");
         self.0 = rest;
         taken
     }
@@ -38,7 +39,7 @@ impl<'a> Rest<'a> {
     }
 
     fn short(&mut self) -> u16 {
-        u16::try_from(self.number(2)).expect("a number of two bytes fits into u16")
+        u16::try_from(self.number(2)).expect("a number of two bytes must fit into a u16")
     }
 
     /// Reads a field that begins with its own length, a number of `bytes` bytes.
@@ -95,10 +96,10 @@ fn shares(extension: &[u8]) -> Vec<(u16, usize)> {
 /// Reads the first TLS record of a connection, which is the client's ClientHello.
 async fn client_hello(mut connection: TcpStream) -> Vec<u8> {
     let mut head = [0; 5];
-    connection.read_exact(&mut head).await.expect("the head of the record arrives");
-    assert_eq!(head[0], 22, "the first record is a handshake record");
+    connection.read_exact(&mut head).await.expect("the head of the TLS record must arrive");
+    assert_eq!(head[0], 22, "the first TLS record must be a handshake record");
     let mut record = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
-    connection.read_exact(&mut record).await.expect("the record is complete");
+    connection.read_exact(&mut record).await.expect("the TLS record must be complete");
     record
 }
 
@@ -106,12 +107,13 @@ async fn client_hello(mut connection: TcpStream) -> Vec<u8> {
 /// handshake needs no second round trip. For other servers, it also offers X25519.
 #[tokio::test]
 async fn tls_handshake_offers_a_post_quantum_key_exchange() {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
-    let endpoint = format!("https://{}", upstream.local_addr().expect("the socket is bound"));
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("the test must find a free port");
+    let endpoint =
+        format!("https://{}", upstream.local_addr().expect("the socket must have an address"));
     let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
 
     let heard = async {
-        let (connection, _) = upstream.accept().await.expect("the connection opens");
+        let (connection, _) = upstream.accept().await.expect("the connection must open");
         client_hello(connection).await
     };
     let (answer, hello) = with_timeout("the agent makes a call", async {

@@ -17,7 +17,9 @@ async fn start_fake(clock: &Arc<ManualClock>, count: usize) -> (Fake, Vec<String
     let fake = fake(clock).await;
     let names: Vec<String> = (0..count).map(|number| format!("app/{number}")).collect();
     for name in &names {
-        fake.secrets().create(name, name.as_str()).expect("the secret name is unused");
+        fake.secrets()
+            .create(name, name.as_str())
+            .expect("the fake AWS server must create the secret");
     }
     (fake, names)
 }
@@ -53,9 +55,17 @@ async fn every_listed_secret_is_cached() {
         let (fake, names) = start_fake(&clock, count).await;
         let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PREFETCH", mode);
         let sidekey = setup.with("SIDEKEY_SECRETS", names.join(" ")).start().await;
-        assert_eq!(calls(&fake), expected, "{mode} of {count}");
+        assert_eq!(
+            calls(&fake),
+            expected,
+            "the prefetch made wrong calls, in mode {mode} with {count} secrets"
+        );
         check_cached(&sidekey, &names).await;
-        assert_eq!(calls(&fake), expected, "{mode} of {count}, read");
+        assert_eq!(
+            calls(&fake),
+            expected,
+            "a read must cause no call, in mode {mode} with {count} secrets"
+        );
         assert_eq!(sidekey.get("/ready").await.status, 200);
     }
 }
@@ -109,7 +119,11 @@ async fn one_denied_secret_does_not_fail_the_others() {
         fake.faults().batch_fails_on_denied(fails_whole);
         let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PREFETCH", "auto");
         let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).start().await;
-        assert_eq!(calls(&fake), expected, "fails as a whole: {fails_whole}");
+        assert_eq!(
+            calls(&fake),
+            expected,
+            "wrong calls, if a denied secret fails the whole batch: {fails_whole}"
+        );
         names.remove(3);
         check_cached(&sidekey, &names).await;
         let missing = sidekey.get("/status").await.json()["missing"].clone();
@@ -133,7 +147,9 @@ async fn secrets_unsuited_to_a_batch_are_fetched_alone() {
         secrets.put(name, name).expect("the secret exists");
     }
     let abroad = Location::new("123456789012", "us-east-1");
-    let abroad = secrets.create_in(&abroad, "abroad", "abroad").expect("the secret name is unused");
+    let abroad = secrets
+        .create_in(&abroad, "abroad", "abroad")
+        .expect("the fake AWS server must create the secret");
     let gateway = Gateway::start(&fake).await;
     let list = format!(
         "{}, {arn}:::{first} {stage}::AWSPREVIOUS: {abroad}#field missing",
@@ -185,7 +201,7 @@ async fn readiness_counts_missing_secrets() {
     assert_eq!(reader.receive().await.value(), "app/1");
     with_timeout("the prefetch", sidekey.agent.prefetched())
         .await
-        .expect("the prefetch reports its outcome");
+        .expect("the prefetch must report its outcome");
     let ready = ask(&[]).await;
     assert_eq!((ready.status, ready.json()), (200, json!({"ready": true, "listed_missing": 0})));
     assert_eq!(calls(&fake), (0, 3));
@@ -208,7 +224,7 @@ async fn start_waits_no_longer_than_the_prefetch_deadline() {
     sidekey.advance(Duration::from_secs(3));
     let report = with_timeout("the prefetch ends at its deadline", sidekey.agent.prefetched())
         .await
-        .expect("the prefetch reports its outcome");
+        .expect("the prefetch must report its outcome");
     assert_eq!((report.listed, report.missing.len(), report.is_settled), (2, 2, false));
     assert_eq!(sidekey.get("/ready").await.status, 503);
     gateway.release();
@@ -226,7 +242,7 @@ async fn failed_prefetch_is_retried() {
     for mode in ["get", "batch", "auto"] {
         let clock = ManualClock::new();
         let (fake, names) = start_fake(&clock, 7).await;
-        fake.pause().await.expect("the listener stops");
+        fake.pause().await.expect("the listener must stop without an error");
         let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PREFETCH", mode);
         let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).start().await;
         let ready = sidekey.get("/ready").await;
@@ -234,7 +250,7 @@ async fn failed_prefetch_is_retried() {
         let answer = sidekey.read("app/1").await;
         assert_eq!((answer.status, answer.kind().as_str()), (502, "ConnectionError"), "{mode}");
 
-        fake.resume().await.expect("the reserved port stays reserved");
+        fake.resume().await.expect("no other process may take the reserved port");
         eventually("all secrets are cached", async || {
             sidekey.advance(Duration::from_secs(31));
             (sidekey.get("/ready").await.status == 200).then_some(())

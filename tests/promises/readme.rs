@@ -14,10 +14,12 @@ const PAGE: &str = include_str!("../../README.md");
 
 /// Returns the first code block after `heading` in `README.md`.
 fn block_after(heading: &str) -> &'static str {
-    let (_, rest) = PAGE.split_once(heading).expect("the page must have this heading");
-    let (_, fenced) = rest.split_once("\n```").expect("a code block must follow the heading");
-    let (_, code) = fenced.split_once('\n').expect("a fence must end with a newline");
-    code.split_once("\n```").expect("every fence must be closed").0
+    let (_, rest) = PAGE.split_once(heading).expect("README.md must contain the heading");
+    let (_, fenced) =
+        rest.split_once("\n```").expect("a code block must follow the heading in README.md");
+    let (_, code) =
+        fenced.split_once('\n').expect("the first line of a code block must end with a newline");
+    code.split_once("\n```").expect("every code block must have an end").0
 }
 
 /// Runs the program after `heading` in `README.md`, with `calls` after it. The program must print a
@@ -28,7 +30,9 @@ async fn check_program(tool: &str, heading: &str, calls: &str) {
     }
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/user", r#"{"name": "maria"}"#).expect("the name must be unused");
+    fake.secrets()
+        .create("app/user", r#"{"name": "maria"}"#)
+        .expect("no other secret may have this name");
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let program = format!("{}\n{calls}\n", block_after(heading));
     let program = program.replace("127.0.0.1:2773", &sidekey.address.to_string());

@@ -54,13 +54,19 @@ impl Scene {
         let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
         let fake = fake(&clock).await;
         let secrets = fake.secrets();
-        secrets.create("app/text", "the first").expect("the secret name is unused");
+        secrets
+            .create("app/text", "the first")
+            .expect("the fake AWS server must create the secret");
         secrets.put("app/text", TEXT).expect("the secret exists");
-        secrets.create("app/db", OBJECT).expect("the secret name is unused");
-        secrets.create("app/bytes", BYTES.to_vec()).expect("the secret name is unused");
-        secrets.create("app/longest", longest()).expect("the secret name is unused");
+        secrets.create("app/db", OBJECT).expect("the fake AWS server must create the secret");
+        secrets
+            .create("app/bytes", BYTES.to_vec())
+            .expect("the fake AWS server must create the secret");
+        secrets
+            .create("app/longest", longest())
+            .expect("the fake AWS server must create the secret");
         for name in ["app/cold", "denied", "throttled"] {
-            secrets.create(name, "hunter2").expect("the secret name is unused");
+            secrets.create(name, "hunter2").expect("the fake AWS server must create the secret");
         }
         fake.faults().deny_secret("denied");
         fake.faults().deny_operation(DescribeSecret);
@@ -97,7 +103,7 @@ impl Scene {
             "{language}: {reported}"
         );
         assert_eq!(counted.requests(), f64::from(requests), "{language}: {step}");
-        reported["message"].as_str().expect("the error has a message").to_owned()
+        reported["message"].as_str().expect("the error must contain a message").to_owned()
     }
 
     fn arn(&self, name: &str) -> String {

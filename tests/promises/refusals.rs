@@ -18,7 +18,7 @@ const JSON: &str = "application/json";
 async fn start_with_cached_secret() -> (Fake, Sidekey) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db").start().await;
     (fake, sidekey)
 }
@@ -36,7 +36,7 @@ async fn send_refused(
     let counted = sidekey.metrics().await.since(&before, "sidekey_gate_refusals_total");
     let series = |reason| (format!("sidekey_gate_refusals_total{{reason=\"{reason}\"}}"), 1.0);
     assert_eq!(counted, refusal.map(series).into_iter().collect::<Vec<_>>());
-    assert_eq!(fake.calls().total(), calls, "the refused request caused a call to AWS");
+    assert_eq!(fake.calls().total(), calls, "the refused request must not cause a call to AWS");
     let next = sidekey.read("app/db").await;
     assert_eq!((next.value().as_str(), next.cache()), ("hunter2", "hit"));
     answer
@@ -192,7 +192,7 @@ async fn small_bodies_of_get_requests_are_ignored() {
 async fn slash_after_a_path_is_ignored() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     for dialect in ["agent", "extension"] {
         let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_DIALECT", dialect).start().await;
         let answer = sidekey.get("/secretsmanager/get/?secretId=app%2Fdb").await;
@@ -235,7 +235,11 @@ async fn bad_heads_get_typed_errors() {
     many.push(TOKEN_HEADER);
     let path = read_path("app/db");
     let most = sidekey.connect().await.exchange(get(&path, &many)).await;
-    assert_eq!(most.value(), "hunter2", "128 headers are accepted: these, and the host");
+    assert_eq!(
+        most.value(),
+        "hunter2",
+        "the agent must accept 128 headers, one of which is `Host`"
+    );
     many.push(("X-Many", "x"));
     for (sent, status, message) in [
         (
@@ -314,7 +318,7 @@ async fn disallowed_secrets_are_refused_without_a_call() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["app/db", "app/api/key", "other"] {
-        fake.secrets().create(name, "hunter2").expect("the secret name is unused");
+        fake.secrets().create(name, "hunter2").expect("the fake AWS server must create the secret");
     }
     let arn = |name| fake.secrets().arn(name).expect("the secret exists");
     let foreign = arn("app/db").replace("123456789012", "210987654321");

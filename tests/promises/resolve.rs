@@ -23,11 +23,11 @@ async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     for company in 0..5 {
         secrets
             .create(&twilio(company), well_formed(company).to_string())
-            .expect("the secret name is unused");
+            .expect("the fake AWS server must create the secret");
     }
     secrets
         .create("openai-api-key/whatsapp", r#"{"ai_api_key":"sk"}"#)
-        .expect("the secret name is unused");
+        .expect("the fake AWS server must create the secret");
     fake
 }
 
@@ -84,8 +84,10 @@ async fn results(sidekey: &Sidekey, body: &Value) -> (Vec<Value>, Value) {
     assert_eq!(answer.status, 200, "{json}");
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(answer.header("content-type"), Some("application/json"));
-    let results =
-        json["results"].as_array_mut().map(std::mem::take).expect("the value is a JSON array");
+    let results = json["results"]
+        .as_array_mut()
+        .map(std::mem::take)
+        .expect("the JSON value must be an array");
     (results, json["batchItemFailures"].take())
 }
 
@@ -132,9 +134,17 @@ async fn batch_causes_one_call_per_secret() {
         assert_eq!(fake.calls().count(GetSecretValue), calls);
     }
     let metrics = sidekey.metrics().await;
-    assert_eq!(metrics.get("sidekey_reads_total{result=\"miss\"}"), 20.0, "each reference counts");
+    assert_eq!(
+        metrics.get("sidekey_reads_total{result=\"miss\"}"),
+        20.0,
+        "each reference must count as a read"
+    );
     assert_eq!(metrics.get("sidekey_reads_total{result=\"hit\"}"), 20.0);
-    assert_eq!(metrics.get("sidekey_read_duration_seconds_count"), 2.0, "each request is timed");
+    assert_eq!(
+        metrics.get("sidekey_read_duration_seconds_count"),
+        2.0,
+        "the duration of each request must be measured"
+    );
 }
 
 /// Sends bad messages, for example a message with invalid JSON. Each bad message fails with its own
@@ -159,7 +169,7 @@ async fn bad_message_fails_alone() {
     let failed = ["m-1", "m-3", "m-5", "m-7"];
     assert_eq!(failures, json!(failed.map(|id| json!({ "itemIdentifier": id }))));
     for result in &results {
-        let id = result["messageId"].as_str().expect("the value is a string");
+        let id = result["messageId"].as_str().expect("the JSON value must be a string");
         assert_eq!(result["ok"], json!(!failed.contains(&id)), "{id}");
     }
     let absent = &results[1]["credentials"][WHATSAPP];
@@ -168,7 +178,7 @@ async fn bad_message_fails_alone() {
     assert_eq!(absent["error"]["message"], "Secrets Manager can't find the specified secret.");
     assert!(absent["error"]["hint"].as_str().is_some_and(|hint| hint.contains("check the name")));
     assert_eq!(absent.get("value"), None);
-    assert_eq!(results[1].get("error"), None, "the message itself has no error");
+    assert_eq!(results[1].get("error"), None, "the message itself must have no error");
     assert_eq!(results[1]["credentials"][AI]["value"]["ai_api_key"], "sk");
     for (number, kind, words) in [
         (3, "SerializationException", "line 1, column 1"),
@@ -221,7 +231,7 @@ async fn lone_surrogate_fails_only_the_reference_that_contains_it() {
         assert_eq!(credentials[AI]["value"]["ai_api_key"], "sk");
         let error = &credentials[WHATSAPP]["error"];
         assert_eq!(error["__type"].as_str(), (!is_ok).then_some("ValidationException"));
-        assert_eq!(result.get("error"), None, "the message itself has no error");
+        assert_eq!(result.get("error"), None, "the message itself must have no error");
     }
     let list = r#"{"references": ["openai-api-key/whatsapp", "a\ud83d"]}"#;
     let answer = sidekey.connect().await.exchange(resolve_request(list)).await;
@@ -311,9 +321,10 @@ async fn order_of_a_fifo_queue_is_kept() {
     assert_eq!(
         ordered_results[3]["credentials"],
         json!({}),
-        "a skipped message gets no credentials"
+        "a skipped message must get no credentials"
     );
-    let reported = ordered_results[3]["error"]["message"].as_str().expect("the value is a string");
+    let reported =
+        ordered_results[3]["error"]["message"].as_str().expect("the JSON value must be a string");
     assert!(reported.contains("this message was skipped"), "{reported}");
 
     let mut fair = [record("m-1", "hello"), record("m-2", &good)];
@@ -336,7 +347,7 @@ async fn list_and_single_message_give_one_result() {
     let (list, failures) = results(&sidekey, &list).await;
     assert_eq!((list.len(), failures), (1, json!([])));
     assert_eq!((list[0].get("messageId"), &list[0]["ok"]), (None, &json!(false)));
-    let credentials = list[0]["credentials"].as_object().expect("the value is a JSON object");
+    let credentials = list[0]["credentials"].as_object().expect("the JSON value must be an object");
     assert_eq!(credentials.keys().collect::<Vec<_>>(), ["none", "openai-api-key/whatsapp"]);
     assert_eq!(credentials["openai-api-key/whatsapp"]["value"], json!({"ai_api_key": "sk"}));
 
@@ -363,7 +374,8 @@ async fn reference_paths_are_configurable() {
     let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_RESOLVE_PATHS", paths).start().await;
     let message = json!({"jobs": [{"secret": twilio(0)}, {"secret": twilio(1)}], "other": ["x"]});
     let (results, _) = results(&sidekey, &message).await;
-    let credentials = results[0]["credentials"].as_object().expect("the value is a JSON object");
+    let credentials =
+        results[0]["credentials"].as_object().expect("the JSON value must be an object");
     let mut keys: Vec<&String> = credentials.keys().collect();
     keys.sort();
     assert_eq!(keys, ["jobs.0.secret", "jobs.1.secret", "other.0"]);
@@ -378,12 +390,16 @@ async fn values_keep_their_type() {
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
     let object = "{\"user\": \"<ann>\\n\", \"port\": 5432, \"n\": 12345678901234567890123}\n";
-    let arn = secrets.create("object", object).expect("the secret name is unused");
-    secrets.create("text", "hunter2 \"&\" ünter").expect("the secret name is unused");
-    secrets.create("digits", "0012e5").expect("the secret name is unused");
-    secrets.create("number", "12345678901234567890123").expect("the secret name is unused");
-    secrets.create("binary", vec![0, 255, 16]).expect("the secret name is unused");
-    secrets.create("null", r#"{"user":null}"#).expect("the secret name is unused");
+    let arn = secrets.create("object", object).expect("the fake AWS server must create the secret");
+    secrets
+        .create("text", "hunter2 \"&\" ünter")
+        .expect("the fake AWS server must create the secret");
+    secrets.create("digits", "0012e5").expect("the fake AWS server must create the secret");
+    secrets
+        .create("number", "12345678901234567890123")
+        .expect("the fake AWS server must create the secret");
+    secrets.create("binary", vec![0, 255, 16]).expect("the fake AWS server must create the secret");
+    secrets.create("null", r#"{"user":null}"#).expect("the fake AWS server must create the secret");
     let first = secrets.version_id("object", "AWSCURRENT").expect("the secret exists");
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let exact = resolve(&sidekey, &json!({"references": ["object"]})).await;
@@ -444,7 +460,7 @@ async fn concurrent_requests_share_a_call() {
         reader.send(resolve_request(&body)).await;
         readers.push(reader);
     }
-    eventually("all requests wait for the call", async || {
+    eventually("all requests wait for the call to AWS", async || {
         let joined = sidekey.metrics().await.get("sidekey_flights_joined_total");
         (joined == (REQUESTS - 1) as f64).then_some(())
     })
@@ -493,8 +509,12 @@ async fn cached_secrets_are_served_during_an_outage() {
     let name = "openai-api-key/whatsapp";
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", name);
     let sidekey = setup.with("SIDEKEY_TTL", "1m").start().await;
-    assert_eq!(resolve_one(&sidekey, name).await["cache"], "hit", "the secret was prefetched");
-    fake.pause().await.expect("the listener stops");
+    assert_eq!(
+        resolve_one(&sidekey, name).await["cache"],
+        "hit",
+        "the prefetch must have cached the secret"
+    );
+    fake.pause().await.expect("the listener must stop without an error");
     sidekey.advance(Duration::from_secs(61));
     let stale = resolve_one(&sidekey, name).await;
     assert_eq!((&stale["cache"], &stale["value"]["ai_api_key"]), (&json!("stale"), &json!("sk")));
@@ -513,14 +533,16 @@ async fn other_regions_are_called_only_if_allowed() {
     let clock = ManualClock::new();
     let fake = start_fake(&clock).await;
     let abroad = Location::new("123456789012", "us-east-1");
-    let abroad =
-        fake.secrets().create_in(&abroad, "abroad", "far").expect("the secret name is unused");
+    let abroad = fake
+        .secrets()
+        .create_in(&abroad, "abroad", "far")
+        .expect("the fake AWS server must create the secret");
     let gateway = Gateway::start(&fake).await;
     let setup = Setup::for_endpoint(&gateway.regional_url(), &clock);
     let only = setup.clone().with("SIDEKEY_REGION_ONLY", true).start().await;
     let refused = resolve_one(&only, &abroad).await;
     assert_eq!(refused["error"]["__type"], "InvalidParameterException");
-    let reported = refused["error"]["message"].as_str().expect("the value is a string");
+    let reported = refused["error"]["message"].as_str().expect("the JSON value must be a string");
     assert!(reported.contains("SIDEKEY_REGION_ONLY"), "{reported}");
     assert_eq!(gateway.regions(), [""; 0]);
 
@@ -631,7 +653,7 @@ async fn unacceptable_bodies_are_refused_as_a_whole() {
         assert!(answer.text().contains(words), "{}", answer.text());
         assert!(answer.json()["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
     }
-    assert_eq!(fake.calls().total(), calls, "the refused bodies caused no call");
+    assert_eq!(fake.calls().total(), calls, "the refused request bodies must not cause a call");
     for body in [&context, &json!({"references": vec![name; 20_000]}).to_string()] {
         assert_eq!(sidekey.connect().await.exchange(resolve_request(body)).await.status, 200);
     }
@@ -647,9 +669,13 @@ async fn forged_references_cause_no_call() {
     let clock = ManualClock::new();
     let fake = start_fake(&clock).await;
     let other = Location::new("210987654321", REGION);
-    let theirs =
-        fake.secrets().create_in(&other, &twilio(0), "theirs").expect("the secret name is unused");
-    fake.secrets().create("prod/db", "hunter2").expect("the secret name is unused");
+    let theirs = fake
+        .secrets()
+        .create_in(&other, &twilio(0), "theirs")
+        .expect("the fake AWS server must create the secret");
+    fake.secrets()
+        .create("prod/db", "hunter2")
+        .expect("the fake AWS server must create the secret");
     let allowed = "whatsapp-credentials/company-0/*/twilio";
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_ALLOW", allowed);
     let sidekey = setup.with("AWS_ACCOUNT_ID", "123456789012").start().await;
@@ -680,8 +706,11 @@ async fn forged_references_cause_no_call() {
         assert_eq!(failures, json!([{ "itemIdentifier": "m" }]));
         let found = &results[0]["credentials"][WHATSAPP];
         assert_eq!(found["error"]["__type"], kind, "{reference:?}");
-        let echo = found["reference"].as_str().expect("the value is a string");
-        assert!(echo.chars().count() <= 257, "a long reference is truncated in the answer");
+        let echo = found["reference"].as_str().expect("the JSON value must be a string");
+        assert!(
+            echo.chars().count() <= 257,
+            "the response must contain only a part of a long reference"
+        );
         assert!(reference.starts_with(echo.trim_end_matches('…')));
         assert_eq!(found.get("value"), None);
     }
@@ -727,16 +756,18 @@ async fn resolve_and_reads_share_one_cache() {
 async fn documented_example_is_answered_as_documented() {
     let page = include_str!("../../docs/http.md");
     let chapter = page.split("\n## ").find(|one| one.starts_with("Resolving messages"));
-    let blocks = chapter.expect("the chapter exists").split("```json\n").skip(1);
+    let blocks = chapter.expect("the page must contain the chapter").split("```json\n").skip(1);
     let blocks: Vec<&str> = blocks.filter_map(|block| block.split("```").next()).collect();
-    let [event, expected] = blocks[..] else { panic!("the chapter has an event and its answer") };
+    let [event, expected] = blocks[..] else {
+        panic!("the chapter of the page must contain an event and its response")
+    };
     let mut expected: Value = serde_json::from_str(expected).expect("the text is JSON");
 
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let name = "whatsapp-credentials/acme/support/twilio";
     let value = r#"{"twilio_account_sid": "PLACEHOLDER_SID"}"#;
-    fake.secrets().create(name, value).expect("the secret name is unused");
+    fake.secrets().create(name, value).expect("the fake AWS server must create the secret");
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let answer = sidekey.connect().await.exchange(resolve_request(event)).await;
     let version = fake.secrets().version_id(name, "AWSCURRENT").expect("the secret exists");

@@ -23,7 +23,9 @@ async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     for number in 0..10 {
         let value = json!({ "token": number }).to_string();
-        fake.secrets().create(&good(number), value).expect("the secret name is unused");
+        fake.secrets()
+            .create(&good(number), value)
+            .expect("the fake AWS server must create the secret");
     }
     fake
 }
@@ -83,7 +85,7 @@ async fn fails_alone(sidekey: &Sidekey, hostile: Value) -> Value {
         (200, &json!([{"itemIdentifier": "m-4"}]))
     );
     for (at, result) in
-        json["results"].as_array().expect("the value is a JSON array").iter().enumerate()
+        json["results"].as_array().expect("the JSON value must be an array").iter().enumerate()
     {
         assert_eq!(result["ok"], at != 4, "{result}");
     }
@@ -97,9 +99,13 @@ async fn message_with_a_thousand_invented_secrets_fails_alone() {
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let result = fails_alone(&sidekey, message(invented(1000))).await;
     assert_eq!(result["error"]["__type"], "ValidationException");
-    let reported = result["error"]["message"].as_str().expect("the value is a string");
+    let reported = result["error"]["message"].as_str().expect("the JSON value must be a string");
     assert!(reported.contains("more than 100 references"), "{reported}");
-    assert_eq!(fake.calls().count(GetSecretValue), 9, "only the good secrets are fetched");
+    assert_eq!(
+        fake.calls().count(GetSecretValue),
+        9,
+        "the agent must fetch only the secrets of the good messages"
+    );
     let result = fails_alone(&sidekey, message(invented(100))).await;
     assert_eq!(result["credentials"].as_object().map(|all| all.len()), Some(100));
 }
@@ -108,7 +114,9 @@ async fn message_with_a_thousand_invented_secrets_fails_alone() {
 async fn message_with_too_large_credentials_fails_alone() {
     let clock = ManualClock::new();
     let fake = start_fake(&clock).await;
-    fake.secrets().create("app/large", "x".repeat(20_000)).expect("the secret name is unused");
+    fake.secrets()
+        .create("app/large", "x".repeat(20_000))
+        .expect("the fake AWS server must create the secret");
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let result = fails_alone(&sidekey, message(vec!["app/large"; 900])).await;
     assert_eq!(result["error"]["__type"], "ValidationException");
@@ -117,10 +125,14 @@ async fn message_with_too_large_credentials_fails_alone() {
         (&result["error"]["__type"], &result["credentials"]),
         (&json!("ValidationException"), &json!({}))
     );
-    let reported = result["error"]["message"].as_str().expect("the value is a string");
+    let reported = result["error"]["message"].as_str().expect("the JSON value must be a string");
     assert!(reported.contains("more than 1048576 bytes"), "{reported}");
     let answer = resolve(&sidekey, &event(&[message(vec!["app/large"; 50])])).await;
-    assert_eq!(answer.json()["results"][0]["ok"], true, "fifty credentials are within the limit");
+    assert_eq!(
+        answer.json()["results"][0]["ok"],
+        true,
+        "a message with fifty credentials must be within the limit"
+    );
 }
 
 /// The agent counts the size of a secret once, even if a message refers to many of its fields. If
@@ -131,7 +143,9 @@ async fn message_with_many_fields_of_a_large_secret_fails_alone() {
     let fake = start_fake(&clock).await;
     for number in 0..100 {
         let large = format!("app/large-{number}");
-        fake.secrets().create(&large, "x".repeat(60_000)).expect("the secret name is unused");
+        fake.secrets()
+            .create(&large, "x".repeat(60_000))
+            .expect("the fake AWS server must create the secret");
     }
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let fields = (0..100).map(|number| format!("app/large-0#none-{number}"));
@@ -169,13 +183,13 @@ async fn largest_messages_fail_if_too_many_secrets_are_named() {
         .collect();
     messages.extend((0..10).map(|number| message([good(number)])));
     let json = resolve(&sidekey, &event(&messages)).await.json();
-    let results = json["results"].as_array().expect("the value is a JSON array");
+    let results = json["results"].as_array().expect("the JSON value must be an array");
     assert!(results[12..].iter().all(|result| result["ok"] == true));
     let limited = |result: &&Value| result["error"]["__type"] == "LimitExceededException";
     assert_eq!(
         results.iter().filter(limited).count(),
         3,
-        "three messages exceed the limit of 1,000 references"
+        "three messages must exceed the limit of 1,000 references"
     );
     assert_eq!(fake.calls().count(GetSecretValue), 910);
 }
@@ -185,14 +199,16 @@ async fn largest_messages_fail_if_too_many_secrets_are_named() {
 async fn largest_messages_fail_if_the_answer_is_too_large() {
     let clock = ManualClock::new();
     let fake = start_fake(&clock).await;
-    fake.secrets().create("app/large", "x".repeat(60_000)).expect("the secret name is unused");
+    fake.secrets()
+        .create("app/large", "x".repeat(60_000))
+        .expect("the fake AWS server must create the secret");
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let mut messages: Vec<Value> = (0..10).map(|number| message([good(number)])).collect();
     messages.extend((0..100).map(|_| message(["app/large"])));
     let answer = resolve(&sidekey, &event(&messages)).await;
     let json = answer.json();
     assert!(answer.status == 200 && answer.body.len() <= 4 * 1024 * 1024 + 64 * 1024);
-    let results = json["results"].as_array().expect("the value is a JSON array");
+    let results = json["results"].as_array().expect("the JSON value must be an array");
     assert!(results[..10].iter().all(|result| result["ok"] == true));
     let limited = |result: &&Value| result["error"]["__type"] == "LimitExceededException";
     assert_eq!(results.iter().filter(limited).count(), 31);
@@ -228,7 +244,7 @@ async fn invented_names_do_not_delay_other_reads() {
         }
     }
     let calls = fake.calls().count(GetSecretValue);
-    assert_eq!(calls, 1 + 24 + 2, "the fourth request waits for free calls");
+    assert_eq!(calls, 1 + 24 + 2, "the fourth request must wait for free calls");
     let refreshed = read_request(&format!("{}&refreshNow=true", good(0)));
     clock.advance(std::time::Duration::from_secs(2));
     let known = sidekey.connect().await.exchange(refreshed).await;
@@ -240,7 +256,9 @@ fn peak(process: u32) -> usize {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    1024 * kib.and_then(|kib| kib.trim().parse::<usize>().ok()).expect("VmHWM is a number of KiB")
+    1024 * kib
+        .and_then(|kib| kib.trim().parse::<usize>().ok())
+        .expect("the value of VmHWM must be a number of kibibytes")
 }
 
 /// Resets the peak memory of a process, and returns the new peak. The reset needs root, because the
@@ -286,7 +304,7 @@ async fn check_memory(setup: &Setup, what: &str, body: &str, request: String) {
             body.len()
         ),
         Err(error) => MissingTool::new(error)
-            .context("access to the memory of another process")
+            .context("the permission to read the memory of another process")
             .skip_or_fail(),
     }
 }
@@ -334,31 +352,37 @@ async fn body_takes_at_most_its_size_and_four_mebibytes() {
     let cut = format!("{{\"a\":\"{}\"}}", r"\ud83d".repeat(mib / 6 - 10));
     let crowd = vec![json!({"messageId": "m", "body": message(invented(100)).to_string()}); 1000];
     for (what, body) in [
-        ("small objects in a record", one(&objects)),
+        ("a record with many small JSON objects", one(&objects)),
         ("deep nesting in a record", one(&nested)),
         ("escapes in a record", one(&escapes)),
         ("small objects", objects),
         ("deep nesting", nested),
         ("escapes", escapes),
-        ("small objects in a notification", one(&sns(&objects_of(mib / 15 - 20)))),
-        ("escapes in a notification", one(&sns(&lines(mib / 3 - 100)))),
-        ("a notification in a notification", one(&sns(&sns(&lines(mib / 5 - 100))))),
+        ("a notification with many small JSON objects", one(&sns(&objects_of(mib / 15 - 20)))),
+        ("a notification with many escaped characters", one(&sns(&lines(mib / 3 - 100)))),
+        ("notifications that contain notifications", one(&sns(&sns(&lines(mib / 5 - 100))))),
         ("a large notification", one(&sns(&filled))),
-        ("lone surrogates in a record", one(&cut)),
+        ("a record with many incomplete Unicode characters", one(&cut)),
         ("lone surrogates", cut),
         ("many references", json!({ "Records": crowd }).to_string()),
         ("a long list", json!({"references": vec!["app/good-1"; 20_000]}).to_string()),
         ("large records", large_records()),
-        ("records without a reference", many_records(|_| r#"{"":{"":[]}}"#.to_owned())),
-        ("records with a secret each", many_records(|of| one_reference(format!("a{of}")))),
-        ("records with the same secret", many_records(|_| one_reference("app/good-1"))),
-        ("records with an unknown secret", many_records(|_| one_reference("a"))),
-        ("records with an invalid reference", many_records(|_| one_reference("a b"))),
+        ("records that refer to no secret", many_records(|_| r#"{"":{"":[]}}"#.to_owned())),
+        (
+            "records that each refer to another secret",
+            many_records(|of| one_reference(format!("a{of}"))),
+        ),
+        (
+            "records that all refer to the same secret",
+            many_records(|_| one_reference("app/good-1")),
+        ),
+        ("records that refer to an unknown secret", many_records(|_| one_reference("a"))),
+        ("records with an invalid secret name", many_records(|_| one_reference("a b"))),
         ("records with a number", many_records(|_| one_reference(1))),
         ("records that are not JSON", many_records(|_| "{".to_owned())),
         ("notifications", many_records(|_| sns(r#"{"":{"":[]}}"#))),
         (
-            "notifications with a secret each",
+            "notifications that each refer to another secret",
             many_records(|of| sns(&one_reference(format!("a{of}")))),
         ),
     ] {
@@ -378,7 +402,13 @@ async fn refused_tenants_take_at_most_the_size_of_the_body_and_four_mebibytes() 
     let file = folder.write("sidekey.toml", "[resolve.tenant]\ncompany_name = \"company\"\n");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_CONFIG", file.display());
     let body = many_records(|_| one_reference("sms-credentials/a/b/twilio"));
-    check_memory(&setup, "records with another tenant", &body, resolve_request(&body)).await;
+    check_memory(
+        &setup,
+        "records that refer to a secret of another tenant",
+        &body,
+        resolve_request(&body),
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -390,7 +420,7 @@ async fn many_bodies_at_once_take_at_most_twice_the_memory_of_one() {
         Ok(before) => before,
         Err(error) => {
             return MissingTool::new(error)
-                .context("access to the memory of another process")
+                .context("the permission to read the memory of another process")
                 .skip_or_fail();
         }
     };
@@ -408,5 +438,8 @@ async fn many_bodies_at_once_take_at_most_twice_the_memory_of_one() {
         assert_eq!(connection.receive().await.status, 200);
     }
     let took = peak(program.id()) - before;
-    assert!(took <= 2 * (objects.len() + EXTRA_BYTES), "twenty at once: {took} bytes");
+    assert!(
+        took <= 2 * (objects.len() + EXTRA_BYTES),
+        "twenty requests at once took {took} bytes of memory"
+    );
 }

@@ -53,7 +53,9 @@ const TEXTS: [&str; 12] = [
 async fn random_bodies_are_answered() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", r#"{"user":"ann"}"#).expect("the secret name is unused");
+    fake.secrets()
+        .create("app/db", r#"{"user":"ann"}"#)
+        .expect("the fake AWS server must create the secret");
     let folder = TempFolder::new();
     let binding = "[resolve.tenant]\ncompany_name = \"company_data.company_name\"\n";
     for file in ["", binding] {

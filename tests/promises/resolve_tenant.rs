@@ -21,10 +21,10 @@ async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     for name in ["sms-credentials/acme/x/twilio", "sms-credentials/other/x/twilio"] {
         fake.secrets()
             .create(name, json!({ "of": name }).to_string())
-            .expect("the secret name is unused");
+            .expect("the fake AWS server must create the secret");
     }
     for name in ["openai-api-key/sms", "prod/db", "sms-credentials/acme/x/twilio-AbC123"] {
-        fake.secrets().create(name, "hunter2").expect("the secret name is unused");
+        fake.secrets().create(name, "hunter2").expect("the fake AWS server must create the secret");
     }
     fake
 }
@@ -74,7 +74,7 @@ async fn message_gets_secrets_of_its_own_tenant_only() {
         let results = resolve(&sidekey, &message(company, reference)).await;
         let error = &results[0]["credentials"][PATH]["error"];
         assert_eq!(error["__type"], "AccessDeniedException", "{reference}");
-        let text = error["message"].as_str().expect("the value is a string");
+        let text = error["message"].as_str().expect("the JSON value must be a string");
         assert!(text.contains(words), "{text}");
         assert!(!results.to_string().contains("hunter2"), "{results}");
     }
@@ -104,7 +104,7 @@ async fn answer_is_checked_against_the_tenant() {
         assert_eq!(found["error"]["__type"], "AccessDeniedException", "{found}");
         assert!(!results.to_string().contains("hunter2"));
     }
-    assert_eq!(fake.calls().total(), 1, "the real name is known only from the answer");
+    assert_eq!(fake.calls().total(), 1, "only the response of AWS contains the real name");
 }
 
 /// In one event, the agent serves each secret only to messages of the secret's own tenant
@@ -196,7 +196,8 @@ async fn refused_references_are_logged_escaped() {
     let line = program.line("refused to read a secret for a /resolve request").await;
     let line: Value = serde_json::from_str(&line).expect("the text is JSON");
     let logged = line.pointer("/fields/reference").or_else(|| line.get("reference"));
-    let logged = logged.and_then(Value::as_str).expect("the log line has the reference");
+    let logged =
+        logged.and_then(Value::as_str).expect("the log line must contain the refused reference");
     assert!(logged.starts_with("?[31m??{\"level\":\"ERROR\"}xxx"), "{logged}");
     assert!(logged.len() < 150, "{logged}");
     program.signal(Signal::TERM);
@@ -205,6 +206,6 @@ async fn refused_references_are_logged_escaped() {
     assert_eq!(
         log.matches("refused to read a secret for a /resolve request").count(),
         1,
-        "at most one line is logged per second"
+        "the agent must log at most one line per second"
     );
 }

@@ -17,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 async fn start_with_cached_secret() -> (Fake, Sidekey) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    fake.secrets().create("app/db", "old").expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_TTL", "5m");
     let sidekey = setup.with("SIDEKEY_SECRETS", "app/db").start().await;
     (fake, sidekey)
@@ -55,13 +55,17 @@ async fn refresh_now_is_never_older_than_the_request() {
             connection.send(read_request("app/db&refreshNow=true")).await;
             waiting.push(connection);
         }
-        eventually("all readers wait for the next call", async || {
+        eventually("all readers wait for the next call to AWS", async || {
             let joined = sidekey.metrics().await.get("sidekey_flights_joined_total");
             (joined == 2.0 * (number + 1) as f64).then_some(())
         })
         .await;
         let calls = fake.calls().count(GetSecretValue);
-        assert_eq!(calls, 1 + number as u64, "the next call is a second after the last call");
+        assert_eq!(
+            calls,
+            1 + number as u64,
+            "the next call must be made a second after the last call"
+        );
         sidekey.advance(SECOND / 2);
         for connection in &mut waiting {
             let refreshed = connection.receive().await;
@@ -77,7 +81,7 @@ async fn refresh_now_is_never_older_than_the_request() {
 async fn failed_refresh_now_changes_nothing() {
     let (fake, sidekey) = start_with_cached_secret().await;
     sidekey.advance(SECOND);
-    fake.pause().await.expect("the listener stops");
+    fake.pause().await.expect("the listener must stop without an error");
     let failed = sidekey.read("app/db&refreshNow=true").await;
     assert_eq!((failed.status, failed.kind().as_str()), (502, "ConnectionError"));
     let cached = sidekey.read("app/db").await;
@@ -119,7 +123,7 @@ async fn secrets_in_use_are_refreshed_ahead_of_expiry() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["read", "unread"] {
-        fake.secrets().create(name, "old").expect("the secret name is unused");
+        fake.secrets().create(name, "old").expect("the fake AWS server must create the secret");
     }
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_TTL", "5m");
     let sidekey = setup.with("SIDEKEY_SECRETS", "read,unread").start().await;
@@ -175,8 +179,12 @@ async fn answered_as_time_passes(sidekey: &Sidekey, waiting: &mut Connection) ->
 #[tokio::test]
 async fn long_poll_returns_the_next_version() {
     let (fake, sidekey) = start_with_cached_secret().await;
-    let etag =
-        sidekey.read("app/db").await.header("etag").expect("the value has a version").to_owned();
+    let etag = sidekey
+        .read("app/db")
+        .await
+        .header("etag")
+        .expect("the secret value must have a version")
+        .to_owned();
     let headers = [TOKEN_HEADER, ("If-None-Match", &*etag)];
 
     let mut waiting = sidekey.connect().await;
@@ -187,7 +195,7 @@ async fn long_poll_returns_the_next_version() {
     let answer = waiting.receive().await;
     assert_eq!((answer.status, answer.value().as_str()), (200, "new"));
 
-    let etag = answer.header("etag").expect("the value has a version").to_owned();
+    let etag = answer.header("etag").expect("the secret value must have a version").to_owned();
     let headers = [TOKEN_HEADER, ("If-None-Match", &*etag)];
     waiting.send(get(&read_path("app/db&wait=20"), &headers)).await;
     let answer = answered_as_time_passes(&sidekey, &mut waiting).await;
@@ -198,7 +206,7 @@ async fn long_poll_returns_the_next_version() {
     assert_eq!(
         waiting.receive().await.value(),
         "new",
-        "a long poll with an old version does not wait"
+        "a long poll with an old version must not wait"
     );
 }
 
@@ -208,10 +216,14 @@ async fn long_poll_returns_the_next_version() {
 async fn long_poll_without_a_cache_calls_once_a_second() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    fake.secrets().create("app/db", "old").expect("the fake AWS server must create the secret");
     let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_TTL", "0").start().await;
-    let etag =
-        sidekey.read("app/db").await.header("etag").expect("the value has a version").to_owned();
+    let etag = sidekey
+        .read("app/db")
+        .await
+        .header("etag")
+        .expect("the secret value must have a version")
+        .to_owned();
     let mut waiting = sidekey.connect().await;
     let headers = [TOKEN_HEADER, ("If-None-Match", &*etag)];
     waiting.send(get(&read_path("app/db&wait=20"), &headers)).await;
@@ -221,7 +233,7 @@ async fn long_poll_without_a_cache_calls_once_a_second() {
     for _ in 0..100 {
         pause().await;
     }
-    assert_eq!(calls(), 3, "no further call is made while the clock stands still");
+    assert_eq!(calls(), 3, "the agent must make no further call while the clock stands still");
     fake.secrets().put("app/db", "new").expect("the secret exists");
     let answer = answered_as_time_passes(&sidekey, &mut waiting).await;
     assert_eq!((answer.status, answer.value().as_str()), (200, "new"));

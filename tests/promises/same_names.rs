@@ -18,12 +18,15 @@ async fn same_names_in_other_accounts_and_regions_stay_apart() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
-    let own = secrets.create("app/db", "own").expect("the secret name is unused");
+    let own = secrets.create("app/db", "own").expect("the fake AWS server must create the secret");
     let neighbour = Location::new("210987654321", REGION);
-    let neighbour =
-        secrets.create_in(&neighbour, "app/db", "neighbour").expect("the secret name is unused");
+    let neighbour = secrets
+        .create_in(&neighbour, "app/db", "neighbour")
+        .expect("the fake AWS server must create the secret");
     let abroad = Location::new(ACCOUNT, "us-east-1");
-    let abroad = secrets.create_in(&abroad, "app/db", "abroad").expect("the secret name is unused");
+    let abroad = secrets
+        .create_in(&abroad, "app/db", "abroad")
+        .expect("the fake AWS server must create the secret");
     let gateway = Gateway::start(&fake).await;
     let sidekey = Setup::for_endpoint(&gateway.regional_url(), &clock).start().await;
 
@@ -31,7 +34,11 @@ async fn same_names_in_other_accounts_and_regions_stay_apart() {
     for (id, value) in cases {
         assert_eq!(sidekey.read(id).await.value(), value, "cold, {id}");
     }
-    assert_eq!(gateway.regions(), ["us-east-1", REGION, REGION], "the own ARN is already cached");
+    assert_eq!(
+        gateway.regions(),
+        ["us-east-1", REGION, REGION],
+        "the ARN of the agent's own secret must already be cached"
+    );
     for (id, value) in cases {
         sidekey.advance(Duration::from_secs(1));
         let refreshed = sidekey.read(&format!("{id}&refreshNow=true")).await;
@@ -50,14 +57,15 @@ async fn batch_keeps_secrets_of_the_same_name_apart() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
-    secrets.create("app/db", "own").expect("the secret name is unused");
+    secrets.create("app/db", "own").expect("the fake AWS server must create the secret");
     // This ARN sorts before all others.
     let neighbour = Location::new("000000000001", REGION);
-    let both =
-        secrets.create_in(&neighbour, "app/db", "neighbour").expect("the secret name is unused");
+    let both = secrets
+        .create_in(&neighbour, "app/db", "neighbour")
+        .expect("the fake AWS server must create the secret");
     let only = secrets
         .create_in(&neighbour, "only/theirs", "neighbour")
-        .expect("the secret name is unused");
+        .expect("the fake AWS server must create the secret");
     let listed = format!("{both} app/db {only} only/theirs");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", listed);
     let sidekey = setup.with("SIDEKEY_PREFETCH", "batch").start().await;
@@ -65,7 +73,11 @@ async fn batch_keeps_secrets_of_the_same_name_apart() {
     for (id, value) in [("app/db", "own"), (&both, "neighbour"), (&only, "neighbour")] {
         assert_eq!(sidekey.read(id).await.value(), value, "{id}");
     }
-    assert_eq!(sidekey.read("only/theirs").await.status, 400, "the own account has no such secret");
+    assert_eq!(
+        sidekey.read("only/theirs").await.status,
+        400,
+        "the agent's own account must not have this secret"
+    );
 }
 
 /// A secret is deleted, and created again with the same name and a new ARN. After the TTL, the name
@@ -74,7 +86,10 @@ async fn batch_keeps_secrets_of_the_same_name_apart() {
 async fn name_follows_a_recreated_secret() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    let first = fake.secrets().create("app/db", "first").expect("the secret name is unused");
+    let first = fake
+        .secrets()
+        .create("app/db", "first")
+        .expect("the fake AWS server must create the secret");
     let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_TTL", "1m").start().await;
     assert_eq!(sidekey.read("app/db").await.value(), "first");
     fake.secrets().remove("app/db").expect("the secret exists");
@@ -84,7 +99,7 @@ async fn name_follows_a_recreated_secret() {
     assert_eq!(
         sidekey.read("app/db").await.value(),
         "first",
-        "within the TTL the old secret is served"
+        "the agent must serve the old secret within the TTL"
     );
     sidekey.advance(Duration::from_secs(60));
     assert_eq!(sidekey.read("app/db").await.value(), "second");
@@ -99,13 +114,14 @@ async fn own_account_comes_from_configuration_or_from_a_name() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
-    let own = secrets.create("app/db", "own").expect("the secret name is unused");
+    let own = secrets.create("app/db", "own").expect("the fake AWS server must create the secret");
     let neighbour = Location::new(OTHER, REGION);
-    let theirs =
-        secrets.create_in(&neighbour, "app/db", "neighbour").expect("the secret name is unused");
+    let theirs = secrets
+        .create_in(&neighbour, "app/db", "neighbour")
+        .expect("the fake AWS server must create the secret");
     let shared = secrets
         .create_in(&neighbour, "shared/key", "neighbour")
-        .expect("the secret name is unused");
+        .expect("the fake AWS server must create the secret");
     let listed = format!("{shared} {own} {theirs}");
     let pattern = format!("app/* arn:aws:secretsmanager:{REGION}:{OTHER}:secret:shared/*");
     let setup = Setup::for_fake(&fake, &clock)
@@ -131,7 +147,7 @@ async fn own_account_comes_from_configuration_or_from_a_name() {
         assert_eq!(
             sidekey.read("app/db").await.value(),
             "own",
-            "a read by name reveals the account"
+            "the agent must learn its account from a read by name"
         );
         // Four seconds are longer than the agent caches a refusal.
         sidekey.advance(Duration::from_secs(4));
@@ -145,8 +161,10 @@ async fn other_regions_can_be_refused() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let abroad = Location::new(ACCOUNT, "us-east-1");
-    let abroad =
-        fake.secrets().create_in(&abroad, "app/db", "abroad").expect("the secret name is unused");
+    let abroad = fake
+        .secrets()
+        .create_in(&abroad, "app/db", "abroad")
+        .expect("the fake AWS server must create the secret");
     let gateway = Gateway::start(&fake).await;
     let sidekey = Setup::for_endpoint(&gateway.regional_url(), &clock)
         .with("SIDEKEY_REGION_ONLY", true)
@@ -181,8 +199,10 @@ async fn invented_regions_do_not_block_real_ones() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let abroad = Location::new(ACCOUNT, "us-east-1");
-    let abroad =
-        fake.secrets().create_in(&abroad, "app/db", "abroad").expect("the secret name is unused");
+    let abroad = fake
+        .secrets()
+        .create_in(&abroad, "app/db", "abroad")
+        .expect("the fake AWS server must create the secret");
     let gateway = Gateway::start(&fake).await;
     let sidekey = Setup::for_endpoint(&gateway.regional_url(), &clock).start().await;
     for number in 0..20 {

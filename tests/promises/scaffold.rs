@@ -82,7 +82,7 @@ fn values() -> Value {
 
 async fn stored_value(moto: &Moto, name: &str) -> Value {
     let answer = moto.call("GetSecretValue", &json!({"SecretId": name})).await;
-    serde_json::from_str(answer["SecretString"].as_str().expect("the value is a string"))
+    serde_json::from_str(answer["SecretString"].as_str().expect("the JSON value must be a string"))
         .expect("the text is JSON")
 }
 
@@ -92,9 +92,9 @@ async fn run_check(vars: &Vars) -> (Option<i32>, Vec<String>) {
     let done = sidekey(&[&["check", "--json"][..], &NAMES].concat(), vars, "").await;
     let reported: Value =
         serde_json::from_str(done.text()).unwrap_or_else(|_| panic!("{}", done.err));
-    let results = reported["results"].as_array().expect("the value is a JSON array").iter();
+    let results = reported["results"].as_array().expect("the JSON value must be an array").iter();
     let placeholders = results.filter(|one| {
-        let findings = one["findings"].as_array().expect("the value is a JSON array");
+        let findings = one["findings"].as_array().expect("the JSON value must be an array");
         !findings.is_empty() && findings.iter().all(|finding| finding["code"] == "placeholder")
     });
     (
@@ -122,13 +122,13 @@ async fn resolve_all(sidekey: &Sidekey) -> BTreeMap<String, Value> {
     let sent = request("POST", "/resolve", &[TOKEN_HEADER], &event.to_string());
     let answer = sidekey.connect().await.exchange(sent).await.json();
     assert_eq!(answer["batchItemFailures"], json!([]), "{}", answer["batchItemFailures"]);
-    let results = answer["results"].as_array().expect("the value is a JSON array");
+    let results = answer["results"].as_array().expect("the JSON value must be an array");
     assert_eq!(results.len(), 10);
-    let credentials = results
-        .iter()
-        .flat_map(|one| one["credentials"].as_object().expect("the result has credentials"));
+    let credentials = results.iter().flat_map(|one| {
+        one["credentials"].as_object().expect("the result must contain credentials")
+    });
     let named = credentials
-        .map(|(_, one)| (one["reference"].as_str().expect("the value is a string"), one));
+        .map(|(_, one)| (one["reference"].as_str().expect("the JSON value must be a string"), one));
     named.map(|(name, one)| (name.to_owned(), one["value"].clone())).collect()
 }
 
@@ -165,7 +165,7 @@ async fn project_is_created_checked_and_filled() {
     let mut values = values();
     let all = values.clone();
     let (sms, key) = (NAMES[1], values[NAMES[1]].take());
-    values.as_object_mut().expect("the value is a JSON object").remove(sms);
+    values.as_object_mut().expect("the JSON value must be an object").remove(sms);
     let update = ["scaffold", "--aws", &aws, "--update", "--values", "-", "--json", "--run"];
     let updated = sidekey(&update, &vars, &values.to_string()).await;
     assert_eq!(updated.code, Some(0), "{}", updated.err);
@@ -174,9 +174,9 @@ async fn project_is_created_checked_and_filled() {
 
     let folder = TempFolder::new();
     let path = folder.path().join(format!("{sms}.json"));
-    fs::create_dir_all(path.parent().expect("the path has a parent folder"))
-        .expect("the file can be written");
-    fs::write(&path, key.to_string()).expect("the file can be written");
+    fs::create_dir_all(path.parent().expect("the path must have a parent folder"))
+        .expect("the test must be able to write the file");
+    fs::write(&path, key.to_string()).expect("the test must be able to write the file");
     let folder = folder.path().display().to_string();
     let only = ["--kind", "sms-twilio", "--update", "--values", &folder];
     let written = sidekey(&[&scaffold[..], &only].concat(), &vars, "").await;
@@ -187,10 +187,10 @@ async fn project_is_created_checked_and_filled() {
     assert_eq!(stored_value(&moto, sms).await, key);
 
     agent.advance(Duration::from_secs(300));
-    let all = all.as_object().expect("the value is a JSON object").clone();
+    let all = all.as_object().expect("the JSON value must be an object").clone();
     assert!(
         resolve_all(&agent).await.into_iter().eq(all),
-        "the agent returns the values that were written"
+        "the agent must return the values that the command has written"
     );
 }
 
@@ -202,7 +202,7 @@ fn recorder(folder: &TempFolder, end: &str) -> String {
     );
     let path = folder.write("aws", &script);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700))
-        .expect("the file belongs to this user");
+        .expect("the file must belong to the current user");
     path.display().to_string()
 }
 

@@ -74,11 +74,15 @@ async fn answers_equal_those_of_secrets_manager() {
     let secrets = fake.secrets();
     let arn = secrets
         .create("app/text", "a \"quoted\" <b>&ä🦀\n\u{1}")
-        .expect("the secret name is unused");
+        .expect("the fake AWS server must create the secret");
     let first = secrets.version_id("app/text", "AWSCURRENT").expect("the secret exists");
     secrets.put("app/text", "the second").expect("the secret exists");
-    secrets.create("app/bytes", vec![0, 255, 16, 251]).expect("the secret name is unused");
-    secrets.create("app/longest", "x\"".repeat(32_768)).expect("the secret name is unused");
+    secrets
+        .create("app/bytes", vec![0, 255, 16, 251])
+        .expect("the fake AWS server must create the secret");
+    secrets
+        .create("app/longest", "x\"".repeat(32_768))
+        .expect("the fake AWS server must create the secret");
     let direct = sdk(&fake.url(), Some("any"));
     let slashed = sdk(&format!("http://{}/", sidekey.address), Some(TOKEN));
     for own in [sdk_at(&sidekey), slashed] {
@@ -106,7 +110,7 @@ async fn answers_equal_those_of_secrets_manager() {
 #[tokio::test]
 async fn hundred_reads_cause_one_call() {
     let (fake, sidekey) = start_agent().await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let client = sdk_at(&sidekey);
     let read = async |client: Client| {
         let answer = client.get_secret_value().secret_id("app/db").send().await;
@@ -117,7 +121,7 @@ async fn hundred_reads_cause_one_call() {
         readers.spawn(read(client.clone()));
     }
     while let Some(read) = readers.join_next().await {
-        read.expect("the reading task does not panic");
+        read.expect("the task that reads must not panic");
     }
     for _ in 0..10 {
         read(client.clone()).await;
@@ -132,10 +136,12 @@ async fn hundred_reads_cause_one_call() {
 async fn batch_returns_values_and_errors() {
     let (fake, sidekey) = start_agent().await;
     let secrets = fake.secrets();
-    let arn = secrets.create("app/a", "one").expect("the secret name is unused");
-    secrets.create("app/b", json!({"user": "ann"}).to_string()).expect("the secret name is unused");
-    secrets.create("app/c", vec![0, 255]).expect("the secret name is unused");
-    secrets.create("app/denied", "no").expect("the secret name is unused");
+    let arn = secrets.create("app/a", "one").expect("the fake AWS server must create the secret");
+    secrets
+        .create("app/b", json!({"user": "ann"}).to_string())
+        .expect("the fake AWS server must create the secret");
+    secrets.create("app/c", vec![0, 255]).expect("the fake AWS server must create the secret");
+    secrets.create("app/denied", "no").expect("the fake AWS server must create the secret");
     fake.faults().deny_secret("app/denied");
     let ask = async |ids: &[&str]| {
         let call = sdk_at(&sidekey).batch_get_secret_value();
@@ -145,7 +151,7 @@ async fn batch_returns_values_and_errors() {
     let answer = ask(&ids).await.expect("an answer arrives");
     let values = answer.secret_values().iter().map(|value| {
         let bytes = value.secret_binary().map(|bytes| bytes.as_ref().to_vec());
-        (value.name().expect("the value has a name"), value.secret_string(), bytes)
+        (value.name().expect("the secret value must have a name"), value.secret_string(), bytes)
     });
     let values: Vec<_> = values.collect();
     let expected = [
@@ -178,11 +184,12 @@ async fn batch_returns_values_and_errors() {
 
     let many: Vec<String> = (0..21).map(|n| format!("s{n}")).collect();
     let many: Vec<&str> = many.iter().map(|id| &**id).collect();
-    let refused = ask(&many).await.expect_err("a batch of 21 ids is refused");
+    let refused = ask(&many).await.expect_err("the agent must refuse a batch of 21 ids");
     assert_eq!(refused.code(), Some("ValidationException"));
     let filter = aws_sdk_secretsmanager::types::Filter::builder().build();
     let refused = sdk_at(&sidekey).batch_get_secret_value().filters(filter).send().await;
-    let refused = refused.expect_err("a batch with filters is refused").into_service_error();
+    let refused =
+        refused.expect_err("the agent must refuse a batch with filters").into_service_error();
     assert!(refused.is_invalid_parameter_exception(), "{refused:?}");
     assert!(refused.message().is_some_and(|words| words.contains("SecretIdList")), "{refused:?}");
 }
@@ -193,7 +200,7 @@ async fn batch_returns_values_and_errors() {
 async fn description_lists_the_labels_of_aws() {
     let (fake, sidekey) = start_agent().await;
     let secrets = fake.secrets();
-    let arn = secrets.create("app/db", "one").expect("the secret name is unused");
+    let arn = secrets.create("app/db", "one").expect("the fake AWS server must create the secret");
     let first = secrets.version_id("app/db", "AWSCURRENT").expect("the secret exists");
     let client = sdk_at(&sidekey);
     let describe = async |id: &str| {
@@ -201,12 +208,17 @@ async fn description_lists_the_labels_of_aws() {
             client.describe_secret().secret_id(id).send().await.expect("DescribeSecret succeeds");
         assert_eq!((answer.arn(), answer.name()), (Some(&*arn), Some("app/db")));
         assert_eq!(answer.created_date().map(|date| date.secs()), Some(1_569_534_789));
-        let stages = answer.version_ids_to_stages.expect("the description has labels");
+        let stages =
+            answer.version_ids_to_stages.expect("the response must contain staging labels");
         stages.into_iter().collect::<BTreeMap<_, _>>()
     };
     let get = async |version: &str| {
         let call = client.get_secret_value().secret_id("app/db").version_id(version);
-        call.send().await.expect("the read succeeds").secret_string.expect("the value is a string")
+        call.send()
+            .await
+            .expect("the read succeeds")
+            .secret_string
+            .expect("the JSON value must be a string")
     };
     let labels = |pairs: &[(&str, &str)]| {
         let pair = |(id, label): &(&str, &str)| ((*id).to_owned(), vec![(*label).to_owned()]);
@@ -249,7 +261,7 @@ async fn permanent_errors_are_typed_and_not_retried() {
     let (fake, sidekey) = start_agent().await;
     let (secrets, faults) = (fake.secrets(), fake.faults());
     for name in ["deleted", "broken", "denied", "odd"] {
-        secrets.create(name, "hunter2").expect("the secret name is unused");
+        secrets.create(name, "hunter2").expect("the fake AWS server must create the secret");
     }
     secrets
         .mark_for_deletion("deleted", Duration::from_secs(7 * 86_400))
@@ -287,8 +299,10 @@ async fn permanent_errors_are_typed_and_not_retried() {
         assert_eq!((own.as_deref(), attempts), (Some(code), 1.0), "{id}");
     }
     let put = client.put_secret_value().secret_id("odd").secret_string("new").send().await;
-    let put =
-        put.map(|answer| answer.name).expect_err("Sidekey refuses to write").into_service_error();
+    let put = put
+        .map(|answer| answer.name)
+        .expect_err("the command must refuse to write")
+        .into_service_error();
     assert_eq!(put.code(), Some("UnsupportedOperationException"));
     assert!(put.message().is_some_and(|words| words.contains("reach AWS directly")), "{put:?}");
 }
@@ -299,7 +313,7 @@ async fn permanent_errors_are_typed_and_not_retried() {
 async fn transient_errors_are_retried_by_the_sdk() {
     let (fake, sidekey) = start_agent().await;
     for name in ["throttled", "failing"] {
-        fake.secrets().create(name, "hunter2").expect("the secret name is unused");
+        fake.secrets().create(name, "hunter2").expect("the fake AWS server must create the secret");
     }
     fake.faults().always(Match::secret("throttled"), Fault::Throttle);
     fake.faults().always(Match::secret("failing"), Fault::Reset);
@@ -309,7 +323,7 @@ async fn transient_errors_are_retried_by_the_sdk() {
         let (refused, own, attempts) = error_and_attempts(&sidekey, &client, id).await;
         assert_eq!((own.as_deref(), attempts), (Some(code), f64::from(ATTEMPTS_MAX)), "{id}");
         assert_eq!(refused.is_internal_service_error(), id == "failing");
-        assert_eq!(fake.calls().count(GetSecretValue), 1, "{id}: the failure is cached");
+        assert_eq!(fake.calls().count(GetSecretValue), 1, "{id}: the agent must cache the error");
     }
 }
 
@@ -340,7 +354,7 @@ async fn wrong_session_tokens_are_refused_without_a_retry() {
 async fn session_tokens_of_the_agent_are_accepted() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let credentials = |session: &str| {
         json!({"AccessKeyId": "AKIATESTS", "SecretAccessKey": "key", "Token": session,
             "Expiration": "2100-01-01T00:00:00Z"})
@@ -353,7 +367,7 @@ async fn session_tokens_of_the_agent_are_accepted() {
         .with("AWS_CONTAINER_CREDENTIALS_FULL_URI", vendor.url())
         .start()
         .await;
-    assert_eq!(vendor.calls(), 0, "no call has needed credentials yet");
+    assert_eq!(vendor.calls(), 0, "the agent must not have requested credentials yet");
     let endpoint = format!("http://{}", sidekey.address);
     let read = async |session: &str| {
         let client = sdk(&endpoint, Some(session));
@@ -367,20 +381,32 @@ async fn session_tokens_of_the_agent_are_accepted() {
     assert_eq!(read("first").await, served);
     let calls_before = vendor.calls();
     assert_eq!(read("first").await, served);
-    assert_eq!(vendor.calls(), calls_before, "a known token causes no credentials request");
+    assert_eq!(
+        vendor.calls(),
+        calls_before,
+        "a known token must not cause a request for credentials"
+    );
 
     vendor.set_json("200 OK", &credentials("second"));
-    assert_eq!(read("second").await, refused, "credentials are requested at most once a second");
+    assert_eq!(
+        read("second").await,
+        refused,
+        "the agent must request credentials at most once a second"
+    );
     sidekey.advance(Duration::from_secs(1));
     assert_eq!((read("second").await, vendor.calls()), (served.clone(), calls_before + 1));
-    assert_eq!(read("first").await, served, "the previous session token is still accepted");
+    assert_eq!(
+        read("first").await,
+        served,
+        "the agent must still accept the previous session token"
+    );
     for _ in 0..5 {
         assert_eq!(read("wrong").await, refused);
     }
     assert_eq!(
         vendor.calls(),
         calls_before + 1,
-        "wrong tokens cause no further credentials request"
+        "wrong tokens must cause no further request for credentials"
     );
     sidekey.advance(Duration::from_secs(1));
     assert_eq!(read("wrong").await, refused);
@@ -388,5 +414,9 @@ async fn session_tokens_of_the_agent_are_accepted() {
     vendor.set_json("500 Internal Server Error", "{}");
     sidekey.advance(Duration::from_secs(1));
     assert_eq!(read("wrong").await, refused);
-    assert_eq!(read("second").await, served, "a known token stays valid if the source fails");
+    assert_eq!(
+        read("second").await,
+        served,
+        "a known token must stay valid if the source of credentials fails"
+    );
 }

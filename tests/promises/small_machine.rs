@@ -68,7 +68,7 @@ const HOSTILE: &[Hostile] = &[
         send: |machine| Box::pin(nested_objects(machine)),
     },
     Hostile {
-        name: "a message of invented secrets",
+        name: "messages that refer to secrets that do not exist",
         vars: ALLOWED,
         log: Log::File,
         send: |machine| Box::pin(invented_secrets(machine)),
@@ -86,7 +86,7 @@ const HOSTILE: &[Hostile] = &[
         send: |machine| Box::pin(invented_secrets(machine)),
     },
     Hostile {
-        name: "names that a pattern with many wildcards nearly matches",
+        name: "names that nearly match a pattern with many wildcards",
         vars: &[("SIDEKEY_ALLOW", "app/*,app-*-*-*/db")],
         log: Log::File,
         send: |machine| Box::pin(near_matches(machine)),
@@ -98,7 +98,7 @@ const HOSTILE: &[Hostile] = &[
         send: |machine| Box::pin(idle_connections(machine)),
     },
     Hostile {
-        name: "large secrets in both forms",
+        name: "large secrets, read in two ways",
         vars: ALLOWED,
         log: Log::File,
         send: |machine| Box::pin(large_secrets(machine)),
@@ -121,7 +121,7 @@ impl Machine {
     async fn start(group: Cgroup, hostile: &Hostile) -> Self {
         let clock = ManualClock::new();
         let fake = fake(&clock).await;
-        fake.secrets().create(NAME, "hunter2").expect("the secret name is unused");
+        fake.secrets().create(NAME, "hunter2").expect("the fake AWS server must create the secret");
         let (port, probes, folder) = (Port::reserve(), Port::reserve(), TempFolder::new());
         let mut setup = Setup::for_fake(&fake, &clock)
             .with("SIDEKEY_PORT", &port)
@@ -135,8 +135,8 @@ impl Machine {
         }
         let (stderr, log) = match hostile.log {
             Log::File => {
-                let file =
-                    File::create(folder.path().join("log")).expect("the file can be written");
+                let file = File::create(folder.path().join("log"))
+                    .expect("the test must be able to write the file");
                 (Stdio::from(file), None)
             }
             Log::FullPipe => {
@@ -148,7 +148,8 @@ impl Machine {
         command.arg("serve").env_clear().env("PATH", PATH).envs(setup.vars());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         let mut command = tokio::process::Command::from(command);
-        let program = command.kill_on_drop(true).spawn().expect("the program can be started");
+        let program =
+            command.kill_on_drop(true).spawn().expect("the test must be able to start the program");
         let program = Mutex::new(program);
         let machine = Self { program, group, fake, port, probes, folder, _log: log };
         eventually("the agent listens", async || {
@@ -181,7 +182,7 @@ impl Machine {
         assert_eq!(answer.value(), "hunter2");
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a child process runs in real time")]
+    #[expect(clippy::disallowed_methods, reason = "the child process runs in real time")]
     async fn read_forever(&self) {
         let mut connection = self.connect().await;
         loop {
@@ -191,8 +192,9 @@ impl Machine {
     }
 
     fn assert_runs(&self) {
-        let status = self.program.lock().expect("the lock is not poisoned").try_wait();
-        if status.expect("the child process can be awaited").is_some() {
+        let status =
+            self.program.lock().expect("no thread may panic while it holds the lock").try_wait();
+        if status.expect("the test must be able to wait for the child process").is_some() {
             self.explain("the agent exited");
         }
     }
@@ -239,8 +241,9 @@ impl Machine {
 
 /// Returns a pipe whose buffer is full, so that further writes block.
 fn full_pipe() -> (io::PipeReader, io::PipeWriter) {
-    let (reader, writer) = io::pipe().expect("a pipe can be created");
-    let mut filling = writer.try_clone().expect("a handle can be cloned");
+    let (reader, writer) = io::pipe().expect("the test must be able to create a pipe");
+    let mut filling =
+        writer.try_clone().expect("the test must be able to clone the handle of the file");
     // A thread fills the pipe, because a pipe may hold fewer bytes and then blocks. The thread ends
     // with the pipe's reader.
     thread::spawn(move || filling.write_all(&[b'\n'; PIPE_BYTES]));
@@ -289,7 +292,7 @@ async fn large_secret_many_times(machine: Arc<Machine>) {
         .fake
         .secrets()
         .create("app/large", "x".repeat(18_000))
-        .expect("the secret name is unused");
+        .expect("the fake AWS server must create the secret");
     for body in [event(&[&["app/large"; 900]]), event(&[&["app/large"; 50][..]; 18])] {
         machine.clone().resolve(body.clone(), 1).await;
         machine.clone().resolve(body, 6).await;
@@ -339,7 +342,7 @@ async fn large_secrets(machine: Arc<Machine>) {
             .fake
             .secrets()
             .create(&name, "x".repeat(65_536))
-            .expect("the secret name is unused");
+            .expect("the fake AWS server must create the secret");
         let call = request(
             "POST",
             "/",
@@ -370,10 +373,14 @@ async fn withstand(hostile: &'static Hostile, group: Cgroup) {
     let machine = Arc::new(Machine::start(group, hostile).await);
     tokio::select! {
         () = (hostile.send)(machine.clone()) => {}
-        () = machine.read_forever() => unreachable!("the reads go on until the input was handled"),
+        () = machine.read_forever() => unreachable!("the task that reads must not end"),
     }
     machine.read(&mut machine.connect().await).await;
-    assert_eq!(machine.group.memory_kills(), 0, "no process was killed for lack of memory");
+    assert_eq!(
+        machine.group.memory_kills(),
+        0,
+        "the kernel must not kill a process for lack of memory"
+    );
 }
 
 /// Sends all hostile inputs at the same time, each to its own agent.

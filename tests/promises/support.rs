@@ -31,15 +31,15 @@ const TEST_TIMEOUT: Duration = Duration::from_secs(120);
 /// Starts a fake AWS server without secrets and parameters. The server reads the time from `clock`.
 pub(crate) async fn fake(clock: &Arc<ManualClock>) -> Fake {
     let clock = clock.clone();
-    Fake::start(Arc::new(move || clock.now().wall)).await.expect("a free port can be bound")
+    Fake::start(Arc::new(move || clock.now().wall)).await.expect("the test must find a free port")
 }
 
 /// Waits for `work`. Fails the test if `work` does not finish within [`TEST_TIMEOUT`].
-#[expect(clippy::disallowed_methods, reason = "the timeout of a hanging test needs real time")]
+#[expect(clippy::disallowed_methods, reason = "the timeout of a test is in real time")]
 pub(crate) async fn with_timeout<T>(what: &str, work: impl Future<Output = T>) -> T {
     match tokio::time::timeout(TEST_TIMEOUT, work).await {
         Ok(done) => done,
-        Err(_) => panic!("{what}: did not happen within {TEST_TIMEOUT:?}"),
+        Err(_) => panic!("this did not happen within {TEST_TIMEOUT:?}: {what}"),
     }
 }
 
@@ -65,7 +65,10 @@ impl TempFolder {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let path = scratch().join(format!("p{}-{number}", process::id()));
-        DirBuilder::new().mode(0o700).create(&path).expect("the folder for tests can be written");
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .expect("the test must be able to write cargo's folder for tests");
         Self(path)
     }
 
@@ -76,7 +79,7 @@ impl TempFolder {
     /// Writes a file into the folder and returns the file's path.
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
-        std::fs::write(&path, text).expect("the folder can be written");
+        std::fs::write(&path, text).expect("the test must be able to write the folder");
         path
     }
 }

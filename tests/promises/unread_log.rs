@@ -18,7 +18,7 @@ use tokio::process::Command;
 async fn undrained_log_stops_nothing() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let folder = TempFolder::new();
     let socket = folder.path().join("s");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
@@ -26,7 +26,7 @@ async fn undrained_log_stops_nothing() {
     let mut command = Command::from(killed_with_test(SIDEKEY));
     command.arg("serve").env_clear().env("PATH", PATH).envs(setup.vars());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut program = command.spawn().expect("the program can be started");
+    let mut program = command.spawn().expect("the test must be able to start the program");
     // The pipe stays open but is never read.
     let unread = program.stderr.take();
     eventually("the agent listens", async || socket.exists().then_some(())).await;
@@ -47,10 +47,11 @@ async fn undrained_log_stops_nothing() {
     assert_eq!((read.value().as_str(), read.status), ("hunter2", 200));
     assert_eq!(connection.exchange(get("/ping", &[TOKEN_HEADER])).await.status, 200);
     let id = program.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    kill_process(id.expect("the process id is positive"), Signal::TERM).expect("the program runs");
+    kill_process(id.expect("the process id must be positive"), Signal::TERM)
+        .expect("the program runs");
     let ended = with_timeout("the program ends", program.wait())
         .await
-        .expect("the child process can be awaited");
+        .expect("the test must be able to wait for the child process");
     assert_eq!(ended.code(), Some(0));
     drop(unread);
 }

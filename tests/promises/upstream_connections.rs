@@ -27,7 +27,9 @@ impl Counted {
         let clock = ManualClock::new();
         let fake = fake(&clock).await;
         for name in names {
-            fake.secrets().create(name, "value").expect("the secret name is unused");
+            fake.secrets()
+                .create(name, "value")
+                .expect("the fake AWS server must create the secret");
         }
         let relay = Relay::to(fake.addr()).await;
         let sidekey =
@@ -72,9 +74,9 @@ async fn take_call(upstream: &mut TcpStream) {
     let mut call = Vec::new();
     while !call.ends_with(b"}") {
         assert_ne!(
-            upstream.read_buf(&mut call).await.expect("the call can be read"),
+            upstream.read_buf(&mut call).await.expect("the server must be able to read the call"),
             0,
-            "the call is complete"
+            "the request of the agent must be complete"
         );
     }
 }
@@ -105,12 +107,13 @@ fn response(name: &str, value: &str) -> String {
 /// succeeds.
 #[tokio::test]
 async fn connection_closed_while_idle_is_not_a_failure() {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
-    let endpoint = format!("http://{}", upstream.local_addr().expect("the socket is bound"));
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("the test must find a free port");
+    let endpoint =
+        format!("http://{}", upstream.local_addr().expect("the socket must have an address"));
     let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
     for name in ["a", "b"] {
         let upstream = async {
-            let (mut connection, _) = upstream.accept().await.expect("the connection opens");
+            let (mut connection, _) = upstream.accept().await.expect("the connection must open");
             take_call(&mut connection).await;
             answer(&mut connection, name).await;
         };
@@ -124,14 +127,16 @@ async fn connection_closed_while_idle_is_not_a_failure() {
 #[tokio::test]
 async fn unasked_answer_is_never_used() {
     for is_together in [true, false] {
-        let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
-        let endpoint = format!("http://{}", upstream.local_addr().expect("the socket is bound"));
+        let upstream =
+            TcpListener::bind("127.0.0.1:0").await.expect("the test must find a free port");
+        let endpoint =
+            format!("http://{}", upstream.local_addr().expect("the socket must have an address"));
         let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
         let unasked = response("b", "unasked");
         let (mut first, ()) = with_timeout("the first answer", async {
             tokio::join!(
                 async {
-                    let (mut first, _) = upstream.accept().await.expect("the connection opens");
+                    let (mut first, _) = upstream.accept().await.expect("the connection must open");
                     take_call(&mut first).await;
                     let extra = if is_together { &*unasked } else { "" };
                     send(&mut first, &(response("a", "value") + extra)).await;
@@ -145,7 +150,8 @@ async fn unasked_answer_is_never_used() {
             send(&mut first, &unasked).await;
         }
         let second = async {
-            let (mut second, _) = upstream.accept().await.expect("another connection opens");
+            let (mut second, _) =
+                upstream.accept().await.expect("the agent must open another connection");
             take_call(&mut second).await;
             answer(&mut second, "b").await;
         };
@@ -158,11 +164,12 @@ async fn unasked_answer_is_never_used() {
 /// have processed it.
 #[tokio::test]
 async fn lost_call_is_not_repeated() {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
-    let endpoint = format!("http://{}", upstream.local_addr().expect("the socket is bound"));
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("the test must find a free port");
+    let endpoint =
+        format!("http://{}", upstream.local_addr().expect("the socket must have an address"));
     let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
     let upstream = async {
-        let (mut connection, _) = upstream.accept().await.expect("the connection opens");
+        let (mut connection, _) = upstream.accept().await.expect("the connection must open");
         take_call(&mut connection).await;
         answer(&mut connection, "a").await;
         take_call(&mut connection).await;
@@ -172,19 +179,20 @@ async fn lost_call_is_not_repeated() {
         let lost = sidekey.read("b").await;
         assert_eq!((lost.status, lost.kind().as_str()), (502, "ConnectionError"));
     };
-    with_timeout("both reads are answered", async { tokio::join!(upstream, readers) }).await;
+    with_timeout("the agent answers both reads", async { tokio::join!(upstream, readers) }).await;
 }
 
 /// A server accepts connections and closes them at once. Reads fail without waiting for the timeout
 /// of a call.
 #[tokio::test]
 async fn immediately_closed_connections_fail_at_once() {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
-    let endpoint = format!("http://{}", upstream.local_addr().expect("the socket is bound"));
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("the test must find a free port");
+    let endpoint =
+        format!("http://{}", upstream.local_addr().expect("the socket must have an address"));
     let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
     let closing = async {
         loop {
-            drop(upstream.accept().await.expect("the connection opens"));
+            drop(upstream.accept().await.expect("the connection must open"));
         }
     };
     let readers = async {
@@ -206,11 +214,12 @@ async fn immediately_closed_connections_fail_at_once() {
 /// its memory.
 #[tokio::test]
 async fn endless_answer_is_cut_off() {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
-    let endpoint = format!("http://{}", upstream.local_addr().expect("the socket is bound"));
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("the test must find a free port");
+    let endpoint =
+        format!("http://{}", upstream.local_addr().expect("the socket must have an address"));
     let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
     let upstream = async {
-        let (mut first, _) = upstream.accept().await.expect("the connection opens");
+        let (mut first, _) = upstream.accept().await.expect("the connection must open");
         take_call(&mut first).await;
         let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
         first.write_all(head).await.expect("the peer reads");

@@ -30,12 +30,14 @@ fn blocks(page: &str) -> Vec<Block<'_>> {
     let mut blocks: Vec<Block<'_>> = Vec::new();
     let mut rest = page;
     while let Some((_, fenced)) = rest.split_once("\n```") {
-        let (language, fenced) = fenced.split_once('\n').expect("a fence ends with a newline");
-        let (body, after) = fenced.split_once("\n```").expect("every fence is closed");
+        let (language, fenced) = fenced
+            .split_once('\n')
+            .expect("the first line of a code block must end with a newline");
+        let (body, after) = fenced.split_once("\n```").expect("every code block must have an end");
         match language {
             "sh" => blocks.push(Block { commands: body, expected: Vec::new() }),
             "text" => {
-                let block = blocks.last_mut().expect("a text block follows a sh block");
+                let block = blocks.last_mut().expect("a text block must follow each sh block");
                 block.expected = body.lines().collect();
             }
             _ => {}
@@ -66,8 +68,8 @@ fn fits(line: &str, expected: &str) -> bool {
 /// output with the page.
 async fn walk(clients: &Clients, endpoint: &str) {
     let (folder, port) = (TempFolder::new(), Port::reserve());
-    let tools = clients.python().parent().expect("the path is a folder").to_owned();
-    let own = Path::new(SIDEKEY).parent().expect("the path is a folder");
+    let tools = clients.python().parent().expect("the path must be a folder").to_owned();
+    let own = Path::new(SIDEKEY).parent().expect("the path must be a folder");
     let vars = [
         ("PATH", format!("{}:{}:{PATH}", own.display(), tools.display())),
         ("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/examples/python").to_owned()),

@@ -10,7 +10,7 @@
 //! let command = group.command(Command::new("/bin/sh"), "target/debug/sidekey");
 //! ```
 
-#![allow(dead_code, reason = "each binary that shares this file uses a part of it")]
+#![allow(dead_code, reason = "each program that includes this file uses only a part of it")]
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -173,7 +173,7 @@ pub(crate) fn command_in_groups(
 /// Kills the processes of a control group, and removes the group when the processes have ended.
 #[allow(
     clippy::disallowed_methods,
-    reason = "the kernel sends no event when a group becomes empty"
+    reason = "the test must wait, because the kernel does not report an empty control group"
 )]
 fn remove(folder: &Path) {
     for _ in 0..REMOVE_ATTEMPTS_MAX {

@@ -24,7 +24,7 @@
 //! Do not pause tokio's clock in a test that uses these modules, because real processes run in real
 //! time.
 
-#![allow(dead_code, reason = "each test binary that shares this file uses a part of it")]
+#![allow(dead_code, reason = "each test program that includes this file uses only a part of it")]
 
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -86,7 +86,10 @@ impl MissingTool {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the variable configures the tests, not the agent")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment variable configures the tests and not the agent"
+)]
 fn on_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
 }
@@ -200,7 +203,7 @@ pub(crate) fn install_into_folder(
     fs::create_dir(&folder).map_err(MissingTool::new)?;
     for (file, text) in files {
         let path = folder.join(file);
-        fs::create_dir_all(path.parent().expect("the path has a parent folder"))
+        fs::create_dir_all(path.parent().expect("the path must have a parent folder"))
             .map_err(MissingTool::new)?;
         fs::write(path, text).map_err(MissingTool::new)?;
     }
@@ -215,9 +218,10 @@ pub(crate) fn install_into_folder(
 /// Takes the file lock `name`, so that only one process at a time installs software under this
 /// name.
 fn locked(name: &str) -> File {
-    fs::create_dir_all(folder()).expect("the target folder can be written");
-    let lock = File::create(folder().join(name)).expect("the lock can be created");
-    lock.lock().expect("the file system of the target folder has locks");
+    fs::create_dir_all(folder()).expect("the test must be able to write cargo's target folder");
+    let lock =
+        File::create(folder().join(name)).expect("the test must be able to create the lock file");
+    lock.lock().expect("the file system of the target folder must support locks");
     lock
 }
 
@@ -227,7 +231,7 @@ fn folder() -> PathBuf {
 }
 
 fn target() -> &'static Path {
-    scratch().parent().expect("cargo's folder for tests is inside its target folder")
+    scratch().parent().expect("cargo's folder for tests must be in its target folder")
 }
 
 /// Returns the folder that cargo reserves for files that tests write.
@@ -270,7 +274,7 @@ pub(crate) fn killed_with_test(program: impl AsRef<Path>) -> Command {
 /// # Panics
 ///
 /// If `probe` returns `None` for longer than `within`.
-#[allow(clippy::disallowed_methods, reason = "third-party processes run in real time")]
+#[allow(clippy::disallowed_methods, reason = "the programs that the tests start run in real time")]
 pub(crate) async fn until<T>(
     what: &str,
     within: Duration,
@@ -286,11 +290,11 @@ pub(crate) async fn until<T>(
     };
     match tokio::time::timeout(within, polling).await {
         Ok(found) => found,
-        Err(_) => panic!("{what}: did not happen within {within:?}"),
+        Err(_) => panic!("this did not happen within {within:?}: {what}"),
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "third-party processes run in real time")]
+#[allow(clippy::disallowed_methods, reason = "the programs that the tests start run in real time")]
 pub(crate) async fn pause() {
     tokio::time::sleep(POLL).await;
 }

@@ -33,7 +33,7 @@
 //! `EXTENSION_RUNNER` names a static program that runs this binary, for example qemu.
 //! `extension/layer/check` uses both to test the binaries of the Lambda layers.
 
-#![allow(dead_code, reason = "each test binary that shares this file uses a part of it")]
+#![allow(dead_code, reason = "each test program that includes this file uses only a part of it")]
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
@@ -192,7 +192,10 @@ impl Environment {
 
 /// Returns the absolute path that an environment variable of the test process contains. Relative
 /// paths would fail, because cargo runs a test in the folder of its package.
-#[expect(clippy::disallowed_methods, reason = "the variable configures the tests, not the agent")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment variable configures the tests and not the agent"
+)]
 fn path_variable(variable: &str) -> Option<PathBuf> {
     std::env::var(variable).ok().map(PathBuf::from)
 }
@@ -229,7 +232,8 @@ impl Emulator {
         let sandbox = Sandbox::create(clients, setup);
         let (invoke_port, runtime_api_port) = (Port::reserve(), Port::reserve());
         let sidekey_port = Port::reserve();
-        let output = File::create(sandbox.log()).expect("the sandbox can be written");
+        let output = File::create(sandbox.log())
+            .expect("the test must be able to write the emulator's folders");
 
         let holder = killed_with_test("unshare")
             .args(namespace_flags())
@@ -241,13 +245,16 @@ impl Emulator {
             .env("SIDEKEY_PORT", sidekey_port.to_string())
             .envs(&setup.variables)
             .stdin(Stdio::null())
-            .stdout(output.try_clone().expect("a file handle can be cloned"))
+            .stdout(
+                output.try_clone().expect("the test must be able to clone the handle of the file"),
+            )
             .stderr(output)
             .spawn()
             .map_err(MissingTool::new)?;
         let _runtime_api_port = runtime_api_port;
         let mut emulator = Self { sandbox, holder, invoke_port, sidekey_port, _runtime_api_port };
-        until("the emulator listens or ends", STEP_WAIT_MAX, || emulator.has_started()).await;
+        until("the emulator accepts connections or ends", STEP_WAIT_MAX, || emulator.has_started())
+            .await;
         Ok(emulator)
     }
 
@@ -258,9 +265,9 @@ impl Emulator {
 
     /// Sends an HTTP request directly to the extension, without the function.
     pub(crate) async fn ask_sidekey(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        exchange::request(self.sidekey_port(), "GET", path, headers, b"")
-            .await
-            .unwrap_or_else(|error| panic!("GET {path}: {error}; the log:\n{}", self.log()))
+        exchange::request(self.sidekey_port(), "GET", path, headers, b"").await.unwrap_or_else(
+            |error| panic!("the request GET {path} failed: {error}; the log:\n{}", self.log()),
+        )
     }
 
     /// Invokes the function, and returns the HTTP status and the JSON of the response. A response
@@ -270,9 +277,9 @@ impl Emulator {
     ///
     /// If the emulator does not respond.
     pub(crate) async fn invoke(&self, event: &Value) -> (u16, Value) {
-        self.try_invoke(event)
-            .await
-            .unwrap_or_else(|error| panic!("invocation: {error}; the log:\n{}", self.log()))
+        self.try_invoke(event).await.unwrap_or_else(|error| {
+            panic!("the invocation of the function failed: {error}; the log:\n{}", self.log())
+        })
     }
 
     /// Invokes the function. Returns an error if the emulator has ended.
@@ -419,9 +426,13 @@ impl Sandbox {
         let folder = scratch().join(format!("environment-{}-{number}", process::id()));
         let _ = fs::remove_dir_all(&folder); // Of an earlier process with the same id.
         let sandbox = Self { folder };
-        sandbox.fill_opt(clients, setup).expect("the sandbox's /opt can be written");
-        sandbox.fill_var(setup).expect("the function can be copied");
-        sandbox.make_folder("tmp", 0o1777).expect("the sandbox can be written");
+        sandbox
+            .fill_opt(clients, setup)
+            .expect("the test must be able to write the emulator's folder /opt");
+        sandbox.fill_var(setup).expect("the test must be able to copy the function");
+        sandbox
+            .make_folder("tmp", 0o1777)
+            .expect("the test must be able to write the emulator's folders");
         sandbox
     }
 
@@ -513,7 +524,7 @@ impl Sandbox {
     /// Returns the current time of the clock that the file system uses for timestamps.
     fn mark_now(&self) -> Duration {
         let mark = self.folder.join("mark");
-        fs::write(&mark, "").expect("the sandbox can be written");
+        fs::write(&mark, "").expect("the test must be able to write the emulator's folders");
         modified(&mark)
     }
 }
@@ -527,7 +538,7 @@ impl Drop for Sandbox {
 /// Returns the time at which a file was last modified, as the time since the beginning of 1970.
 fn modified(path: &Path) -> Duration {
     let modified = fs::metadata(path).and_then(|file| file.modified()).expect("the file exists");
-    modified.duration_since(std::time::UNIX_EPOCH).expect("the time is after 1970")
+    modified.duration_since(std::time::UNIX_EPOCH).expect("the time must be after the year 1970")
 }
 
 /// A process, with data from `/proc`.
@@ -541,7 +552,7 @@ struct Process {
 
 impl Process {
     fn children_of(parent: u32) -> Vec<Self> {
-        let entries = fs::read_dir("/proc").expect("/proc exists on Linux");
+        let entries = fs::read_dir("/proc").expect("the folder /proc must exist on Linux");
         entries
             .filter_map(|entry| Self::from_stat(&entry.ok()?.path().join("stat")))
             .filter(|process| process.parent == parent)
@@ -593,7 +604,9 @@ fn check_namespaces() -> Result<(), MissingTool> {
 fn interpreter_folder(clients: &Clients, mode: Mode) -> Result<PathBuf, MissingTool> {
     let by_others = matches!(mode, Mode::ManagedInstances { .. });
     if by_others && !is_root() {
-        return Err(MissingTool::new("Managed Instances run as uid 993, so this test needs root"));
+        return Err(MissingTool::new(
+            "the test needs root, because Managed Instances run as the user with id 993",
+        ));
     }
     let installed_from = clients.python().canonicalize().unwrap_or_default();
     ["/usr/local/bin/python3", "/usr/bin/python3"]
@@ -602,7 +615,7 @@ fn interpreter_folder(clients: &Clients, mode: Mode) -> Result<PathBuf, MissingT
         .chain([installed_from.with_file_name("python3")])
         .filter(|python| python.canonicalize().is_ok_and(|real| is_reachable(&real, by_others)))
         .find_map(|python| python.parent().map(Path::to_owned))
-        .ok_or_else(|| MissingTool::new("found no python3 that the function's user may run"))
+        .ok_or_else(|| MissingTool::new("no `python3` was found that the function's user can run"))
 }
 
 fn is_reachable(program: &Path, by_others: bool) -> bool {

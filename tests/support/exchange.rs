@@ -5,7 +5,7 @@
 //! assert_eq!(answer.status, 200);
 //! ```
 
-#![allow(dead_code, reason = "each test binary that shares this file uses a part of it")]
+#![allow(dead_code, reason = "each test program that includes this file uses only a part of it")]
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -62,7 +62,7 @@ pub(crate) async fn request(
     let sent = [sent.as_bytes(), body].concat();
     tokio::task::spawn_blocking(move || exchange(port, &sent))
         .await
-        .expect("the task does not panic")
+        .expect("the task must not panic")
 }
 
 fn exchange(port: u16, sent: &[u8]) -> io::Result<Answer> {

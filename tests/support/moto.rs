@@ -11,7 +11,7 @@
 //! let second = moto.put_secret_value(&secret.arn, r#"{"ai_api_key":"two"}"#).await;
 //! ```
 
-#![allow(dead_code, reason = "each test binary that shares this file uses a part of it")]
+#![allow(dead_code, reason = "each test program that includes this file uses only a part of it")]
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -55,15 +55,18 @@ impl Moto {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let log = scratch().join(format!("moto-{}-{number}.log", process::id()));
-        let output = File::create(&log).expect("the folder for tests can be written");
+        let output =
+            File::create(&log).expect("the test must be able to write cargo's folder for tests");
         let server = killed_with_test(clients.moto_server())
             .args(["-H", "127.0.0.1", "-p", "0"])
             .env("PYTHONUNBUFFERED", "1")
             .stdin(Stdio::null())
-            .stdout(output.try_clone().expect("a file handle can be cloned"))
+            .stdout(
+                output.try_clone().expect("the test must be able to clone the handle of the file"),
+            )
             .stderr(output)
             .spawn()
-            .expect("moto's server can be started");
+            .expect("the test must be able to start moto");
         let mut moto = Self { port: 0, server, log };
         moto.port = until("moto listens", START_WAIT_MAX, || moto.announced_port()).await;
         moto
@@ -113,7 +116,7 @@ impl Moto {
     fn announced_port(&mut self) -> Option<u16> {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         if let Ok(Some(status)) = self.server.try_wait() {
-            panic!("moto ended with {status}:\n{log}");
+            panic!("moto exited with {status}; its log:\n{log}");
         }
         let (_, rest) = log.split_once("Running on http://127.0.0.1:")?;
         rest.split_once('\n')?.0.trim().parse().ok()
@@ -132,7 +135,10 @@ impl Secret {
     #[track_caller]
     fn from_answer(answer: &Value) -> Self {
         let text = |key: &str| {
-            answer[key].as_str().expect("moto's answer has the ARN and the version id").to_owned()
+            answer[key]
+                .as_str()
+                .expect("the response of moto must contain the ARN and the version id")
+                .to_owned()
         };
         Self { arn: text("ARN"), version_id: text("VersionId") }
     }

@@ -8,7 +8,7 @@
 //! command.env("SIDEKEY_PORT", port.to_string());
 //! ```
 
-#![allow(dead_code, reason = "each test binary that shares this file uses a part of it")]
+#![allow(dead_code, reason = "each test program that includes this file uses only a part of it")]
 
 use std::fmt;
 use std::fs::{self, File};
@@ -31,7 +31,8 @@ pub(crate) struct Port {
 impl Port {
     pub(crate) fn reserve() -> Self {
         let folder = scratch().join("ports");
-        fs::create_dir_all(&folder).expect("the folder for tests can be written");
+        fs::create_dir_all(&folder)
+            .expect("the test must be able to write cargo's folder for tests");
         (FIRST..=LAST)
             .find_map(|number| {
                 let file = File::create(folder.join(number.to_string())).ok()?;
@@ -39,7 +40,7 @@ impl Port {
                 TcpListener::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
                 Some(Self { number, _reservation: file })
             })
-            .expect("one of the ports is free")
+            .expect("at least one of the ports must be free")
     }
 
     pub(crate) fn number(&self) -> u16 {

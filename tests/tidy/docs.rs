@@ -53,9 +53,9 @@ fn wrong_settings(files: &[File]) -> Vec<String> {
     for (expected, rows) in tables {
         let rows: Vec<String> = rows.iter().map(|row| row.join(" | ")).collect();
         let missing = expected.iter().filter(|row| !rows.contains(row));
-        problems.extend(missing.map(|row| format!("the page lacks the row | {row} |")));
+        problems.extend(missing.map(|row| format!("the page does not contain the row | {row} |")));
         let unknown = rows.iter().filter(|row| !expected.contains(row));
-        problems.extend(unknown.map(|row| format!("the code lacks the row | {row} |")));
+        problems.extend(unknown.map(|row| format!("the code does not contain the row | {row} |")));
         if problems.is_empty() && rows != expected {
             problems.push(format!("the order of the rows differs from {expected:#?}"));
         }
@@ -86,7 +86,7 @@ fn wrong_metrics(files: &[File], exposition: &str) -> Vec<String> {
     for (name, kind) in &metrics {
         let mut rows = rows(&page, &[name]).into_iter();
         if !rows.any(|row| row[0].trim_matches('`') == *name && row.get(1) == Some(kind)) {
-            problems.push(format!("docs/metrics.md lacks the {kind} `{name}`"));
+            problems.push(format!("docs/metrics.md does not contain the {kind} `{name}`"));
         }
     }
     // Only the values of these labels are known in advance.
@@ -94,7 +94,9 @@ fn wrong_metrics(files: &[File], exposition: &str) -> Vec<String> {
     let values = labels.into_iter().flat_map(|label| exposition.split(label).skip(1));
     let values = values.filter_map(|rest| rest.split('"').next());
     let missing = values.filter(|value| !page.contains(&format!("`{value}`")));
-    problems.extend(missing.map(|value| format!("docs/metrics.md lacks the label `{value}`")));
+    problems.extend(
+        missing.map(|value| format!("docs/metrics.md does not contain the label `{value}`")),
+    );
     let is_metric = |word: &str| {
         let series = ["_bucket", "_sum", "_count"].iter().filter_map(|end| word.strip_suffix(end));
         series.chain([word]).any(|name| metrics.contains_key(name))
@@ -227,11 +229,18 @@ mod tests {
         let files = repository();
         assert_none(
             &wrong_settings(&files),
-            "Copy the rows of src/config to docs/configuration.md.",
+            "Copy the rows of the tables in src/config to docs/configuration.md.",
         );
-        assert_none(&unknown_variables(&files), "Name only variables that exist.");
+        assert_none(
+            &unknown_variables(&files),
+            "Correct the names of variables that do not exist.",
+        );
         for (from, to, expected) in [
-            ("| `5m` |", "| `6m` |", ["page lacks the row | `SIDEKEY_TTL` | `5m`", "`6m`"]),
+            (
+                "| `5m` |",
+                "| `6m` |",
+                ["page does not contain the row | `SIDEKEY_TTL` | `5m`", "`6m`"],
+            ),
             ("| `required` |", "| `needed` |", ["`required`", "`needed`"]),
             ("| `service` |", "| `servant` |", ["`service`", "`servant`"]),
         ] {
@@ -275,8 +284,14 @@ mod tests {
     #[test]
     fn promises_name_tests_that_exist() {
         let files = repository();
-        assert_none(&missing(&files), "Name files, tests and benches that exist.");
-        assert_none(&unguarded(&files), "Name the tests that fail when the promise is broken.");
+        assert_none(
+            &missing(&files),
+            "Correct the names of files, tests and benches that do not exist.",
+        );
+        assert_none(
+            &unguarded(&files),
+            "Add the names of tests that fail if the promise is broken.",
+        );
         let text = "`src/gone.rs` `tests/` `src/*`\n```\n`src/fenced.rs`\n```\n`cargo test --test gone` \
                     `cargo bench --bench fleet` `a::b::tests::c` `a::b::tests::d` `promises::e::f`";
         let files = [File::new("README.md", text), File::new("src/a/b.rs", "    fn c() {}")];

@@ -147,8 +147,11 @@ fn forbidden(files: &[File]) -> Vec<String> {
     };
     let unknown = sources(files).filter(|file| file.path != "src/lib.rs");
     let unknown = unknown.filter(|file| row(&module(&file.path)).is_none());
-    let mut problems: Vec<String> =
-        unknown.map(|file| format!("{}: its module has no row in MAY_IMPORT", file.path)).collect();
+    let mut problems: Vec<String> = unknown
+        .map(|file| {
+            format!("{}: the module of the file has no row in the table MAY_IMPORT", file.path)
+        })
+        .collect();
     for import in imports(files) {
         let (Some((from, allowed)), Some((to, _))) = (row(&import.from), row(&import.to)) else {
             continue;
@@ -178,7 +181,12 @@ fn cyclic(files: &[File]) -> Vec<String> {
     };
     let cyclic = imports.iter().filter(|import| reaches(&import.to, &import.from));
     cyclic
-        .map(|import| format!("{}: imports `{}`, and is imported by it", import.place, import.to))
+        .map(|import| {
+            format!(
+                "{}: the file imports `{}`, which also imports this file",
+                import.place, import.to
+            )
+        })
         .collect()
 }
 
@@ -188,8 +196,7 @@ mod tests {
 
     #[test]
     fn modules_import_only_what_they_may() {
-        let remedy =
-            "Pass what the module needs as an argument, or move the type to a module below.";
+        let remedy = "Pass the needed data as an argument, or move the type to an allowed module.";
         assert_none(&forbidden(&repository()), remedy);
         let files = |path, text| {
             let others =
@@ -225,7 +232,8 @@ mod tests {
 
     #[test]
     fn no_two_files_import_each_other() {
-        let remedy = "Move what both files need to a file that imports neither of them.";
+        let remedy =
+            "Move the code that both files need to a third file that imports neither file.";
         assert_none(&cyclic(&repository()), remedy);
         let files = |child: &str, other: &str| {
             let parent = "mod child;\nmod other;\nuse child::Child;";

@@ -96,7 +96,7 @@ mod tests {
     fn programs_have_one_colour_in_all_charts() {
         let charts = charts();
         assert!(legend(&charts[0].1).count() > 1, "each chart must have a legend");
-        assert_none(&unclear(&charts), "Draw the charts again with the bench.");
+        assert_none(&unclear(&charts), "Run the benchmark that draws the charts.");
         let chart = |colour: &str| {
             let square = format!(r#"<rect width="10" height="10" fill="{colour}"/>"#);
             ("a.svg".to_owned(), format!("{square}\n<text>sidekey</text>\nlower is better"))

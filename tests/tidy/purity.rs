@@ -33,23 +33,22 @@ const AWS_SDK: &[&str] = &[
 #[rustfmt::skip]
 const PLACES: &[(&[&str], &[&str], &str)] = &[
     (AWS_SDK, &["src/source/secrets_manager.rs", "src/source/secrets_manager/"],
-     "only `source::secrets_manager` uses AWS's SDK: go through the trait `Source`"),
+     "only `source::secrets_manager` may use AWS's SDK: use the trait `Source`"),
     (&["hyper", "http_body_util"],
      &["src/http1.rs", "src/server.rs", "src/server/", "src/source/secrets_manager/", "src/client.rs",
        "src/commands/dev/watch.rs", "extension/src/api.rs", "fake-aws/"],
-     "only the server and the HTTP clients use hyper: call one of those"),
+     "only the server and the HTTP clients may use hyper: call their functions"),
     (&["snapshot.store("], &["src/cache/publisher.rs"],
-     "the snapshot has one writer: publish through `Writer::settle`"),
+     "only one file may replace the cache's snapshot: call `Writer::settle`"),
     (&[".expose("],
      &["src/secret/", "src/convention/check.rs", "src/server/dialect.rs", "src/server/dialect/",
        "src/server/resolving/credential.rs", "src/client/ready.rs", "src/client/secret.rs", "src/exec/",
        "src/commands/get/output.rs",
        "src/commands/check/gateway_key.rs", "src/commands/scaffold/aws_cli.rs"],
-     "a secret's bytes are seen only where they are parsed, checked, rendered or passed on: pass the \
-      `SecretValue` there"),
+     "few files may read a secret's bytes: pass a `SecretValue` to them"),
     (&[".share()"],
      &["src/secret/value.rs", "src/server/response.rs", "src/server/resolving/answer.rs"],
-     "a secret's bytes go to a socket in few places: pass the `SecretValue` there"),
+     "few files may write a secret's bytes to a socket: pass a `SecretValue` to them"),
     // A flight, a writer, a draw of a random number, the start and end of a connection, and a log line
     // may take a lock. A cached read takes none.
     (&["Mutex", "RwLock"],
@@ -57,9 +56,9 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
        "src/cache/negative_cache.rs", "src/cache/publisher.rs", "src/cache/slots.rs", "src/cache/state.rs",
        "src/server/connection_slots.rs", "src/server/renewal.rs", "src/source/", "src/tokens.rs",
        "src/clock.rs", "src/telemetry/log_limiter.rs", "src/telemetry/lines.rs", "fake-aws/"],
-     "a cached read takes no lock: use an `ArcSwap`, an atomic or a `OnceLock`"),
+     "a cached read must take no lock: use an `ArcSwap`, an atomic or a `OnceLock`"),
     (&["tokio::spawn"], &["src/agent.rs"],
-     "a detached task outlives what it works on: spawn it on a `TaskTracker`"),
+     "a detached task can outlive its data: spawn the task on a `TaskTracker`"),
 ];
 
 /// Finds words that files of pure functions must not contain.
@@ -68,7 +67,11 @@ fn impure(files: &[File]) -> Vec<String> {
     for file in sources(files).filter(|file| file.is_in(PURE)) {
         for (at, line) in file.code().into_iter().enumerate() {
             for word in IMPURE.iter().chain(AWS_SDK).filter(|word| begins_word(line, word)) {
-                problems.push(format!("{}:{}: a pure file contains `{word}`", file.path, at + 1));
+                problems.push(format!(
+                    "{}:{}: a file of pure functions contains `{word}`",
+                    file.path,
+                    at + 1
+                ));
             }
         }
     }
@@ -103,7 +106,10 @@ mod tests {
 
     #[test]
     fn pure_files_only_decide() {
-        assert_none(&impure(&repository()), "Take what the function needs as an argument.");
+        assert_none(
+            &impure(&repository()),
+            "Pass the data that the pure function needs as an argument.",
+        );
         let text = "async fn f() {}\nuse tokio::net;\nuse aws_config::Region;\nlet is_async = 1;";
         let planted = ["src/secret/planted.rs", "src/server/planted.rs"];
         let planted = planted.map(|path| File::new(path, text));
@@ -112,7 +118,10 @@ mod tests {
 
     #[test]
     fn libraries_locks_and_plaintext_stay_in_their_files() {
-        assert_none(&misplaced(&repository()), "Each line says what to use instead.");
+        assert_none(
+            &misplaced(&repository()),
+            "Move the code to an allowed file. Each problem above gives an alternative.",
+        );
         for line in [
             "use aws_sdk_secretsmanager::Client;",
             "use hyper::Uri;",
@@ -133,7 +142,7 @@ mod tests {
     fn the_tables_name_files_that_exist() {
         assert_none(
             &missing(&repository()),
-            "Rename the file in the table too, or remove its row.",
+            "Change the file's name in the tables of tests/tidy/purity.rs, or remove the row.",
         );
         assert!(!missing(&[]).is_empty(), "a missing file is found");
     }

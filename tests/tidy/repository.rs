@@ -92,8 +92,13 @@ pub(crate) fn repository() -> Vec<File> {
 
 fn collect(folder: &str, files: &mut Vec<File>) {
     let mut names: Vec<String> = fs::read_dir(root().join(folder))
-        .expect("a folder of the repository can be listed")
-        .map(|item| item.expect("an entry can be read").file_name().to_string_lossy().into_owned())
+        .expect("the test must be able to list the folders of the repository")
+        .map(|item| {
+            item.expect("the test must be able to read the folder")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
         .filter(|name| !["target", "node_modules"].contains(&&**name) && !name.starts_with('.'))
         .collect();
     names.sort();

@@ -22,7 +22,7 @@ impl Credentials {
         Self {
             client: client.new_agent(),
             agent: format!("http://127.0.0.1:{}", set("SIDEKEY_PORT").unwrap_or("2773".into())),
-            token: token.expect("Lambda sets one of the two token variables"),
+            token: token.expect("one of the two environment variables with a token must be set"),
         }
     }
 

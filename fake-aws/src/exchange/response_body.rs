@@ -46,7 +46,7 @@ impl ResponseBody {
 }
 
 fn length(bytes: &Bytes) -> u64 {
-    u64::try_from(bytes.len()).expect("the length of a body must fit into 64 bits")
+    u64::try_from(bytes.len()).expect("the length of a response body must fit into 64 bits")
 }
 
 impl Body for ResponseBody {

@@ -146,7 +146,7 @@ mod tests {
     fn parameter(values: &[&str]) -> Parameter {
         let mut parameter = Parameter::new("/url", "arn".to_owned(), content(values[0]));
         for value in &values[1..] {
-            parameter.put(content(value)).expect("the version must be added");
+            parameter.put(content(value)).expect("adding a version to the parameter must succeed");
         }
         parameter
     }
@@ -174,7 +174,9 @@ mod tests {
         check(&parameter, Some("1"), "a");
         check(&parameter, Some("live"), "b");
         for selector in ["4", "0", "test"] {
-            let error = parameter.select(Some(selector)).expect_err("the version must not exist");
+            let error = parameter
+                .select(Some(selector))
+                .expect_err("the parameter must not have this version");
             assert_eq!(error, error::version_not_found("/url", selector));
         }
     }
@@ -207,7 +209,7 @@ mod tests {
         assert_eq!(parameter.put(content("x")), Ok(101));
         assert!(parameter.select(Some("1")).is_err() && parameter.select(Some("2")).is_ok());
         attach(&mut parameter, &["live"], Some(2)).expect("the version must exist");
-        let error = parameter.put(content("x")).expect_err("the oldest version must stay");
+        let error = parameter.put(content("x")).expect_err("removing the oldest version must fail");
         assert_eq!(error.kind, "ParameterMaxVersionLimitExceeded");
     }
 }

@@ -273,7 +273,7 @@ mod tests {
         account
             .store
             .put(&location, "/app/password", value, "text", now)
-            .expect("the version must be stored");
+            .expect("storing the version of the parameter must succeed");
         let arn = "arn:aws:ssm:us-east-1:999988887777:parameter/app/password";
         assert_eq!(get(&mut account, arn)["Value"], "hunter3");
         account.policy.set_key_broken(Resource::parameter(arn), true);

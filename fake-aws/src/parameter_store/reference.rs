@@ -110,7 +110,7 @@ fn source_result(secret: &Secret, version: &Version) -> String {
         version_stages: &version.labels,
         created_date: date(version.created),
     };
-    serde_json::to_string(&source).expect("strings and bytes must be valid JSON")
+    serde_json::to_string(&source).expect("the source of a parameter must convert to JSON")
 }
 
 /// Formats a time in the form `Nov 16, 2022, 8:22:40 AM`, in UTC.
@@ -171,7 +171,8 @@ mod tests {
         account.create_secret("key", vec![0, 255]);
         let entry = get(&mut account, "key");
         assert_eq!(entry.get("Value"), None);
-        let source = entry["SourceResult"].as_str().expect("the source must be a string");
+        let source =
+            entry["SourceResult"].as_str().expect("the member `SourceResult` must be a string");
         assert!(source.contains(r#""secretBinary":{"hb":[0,255],"offset":0}"#), "{source}");
     }
 

@@ -127,7 +127,9 @@ mod tests {
     }
 
     fn put(store: &mut Store, location: &Location, name: &str) {
-        store.put(location, name, "x".into(), "text", NOW).expect("the parameter must be stored");
+        store
+            .put(location, name, "x".into(), "text", NOW)
+            .expect("storing the parameter must succeed");
     }
 
     #[track_caller]

@@ -42,7 +42,7 @@ impl Account {
         let home = Location::default();
         self.store
             .put(&home, name, value.into(), DATA_TYPE_DEFAULT, now())
-            .expect("the version must be stored");
+            .expect("storing the version of the parameter must succeed");
     }
 
     #[track_caller]
@@ -54,7 +54,8 @@ impl Account {
         self.secrets.create(&Location::default(), name, now()).expect("the name must be new");
         self.put_secret(name, value);
         let secret = self.secrets.find(name).expect("the secret must exist");
-        let version = secret.version_with_label(CURRENT).expect("the version must be current");
+        let version =
+            secret.version_with_label(CURRENT).expect("the secret must have a current version");
         (secret.arn.clone(), version.id.clone())
     }
 

@@ -79,7 +79,7 @@ impl Setup {
         let sidekey = self.launch().await;
         with_timeout("the prefetch", sidekey.agent.prefetched())
             .await
-            .expect("the prefetch reports its outcome");
+            .expect("the prefetch must report its outcome");
         sidekey
     }
 
@@ -95,7 +95,7 @@ impl Setup {
         let metrics = Arc::new(sidekey::telemetry::metrics::Metrics::new());
         let listeners = Listeners::bind(&config.listen).await?;
         let agent = Agent::start(listeners, config, metrics, self.clock.clone()).await;
-        let agent = agent.expect("the configuration has a region");
+        let agent = agent.expect("the configuration must contain a region");
         let address = agent.addresses()[0];
         Ok(Sidekey { agent, address, clock: self.clock })
     }

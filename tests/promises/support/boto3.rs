@@ -48,7 +48,9 @@ pub(crate) async fn call(
         .env("AWS_SECRET_ACCESS_KEY", "key")
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .envs(session.map(|session| ("AWS_SESSION_TOKEN", session)));
-    let ran = with_timeout("boto3", python.output()).await.expect("Python can be started");
+    let ran = with_timeout("boto3", python.output())
+        .await
+        .expect("the test must be able to start Python");
     let complaint = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{complaint}");
     serde_json::from_slice(&ran.stdout)

@@ -60,13 +60,16 @@ impl Answer {
     pub(crate) fn value(&self) -> String {
         let json = self.json();
         assert_eq!(self.status, 200, "{json}");
-        json["SecretString"].as_str().expect("the value is a string").to_owned()
+        json["SecretString"].as_str().expect("the JSON value must be a string").to_owned()
     }
 
     /// Returns the member `__type` of the JSON body, which is the type of an error.
     #[track_caller]
     pub(crate) fn kind(&self) -> String {
-        self.json()["__type"].as_str().expect("the error has a __type field").to_owned()
+        self.json()["__type"]
+            .as_str()
+            .expect("the error must contain the member `__type`")
+            .to_owned()
     }
 
     fn parse(received: &mut Vec<u8>, has_body: HasBody) -> Option<Self> {
@@ -78,21 +81,23 @@ impl Answer {
         let status = status_line
             .next()
             .and_then(|text| text.parse().ok())
-            .expect("the status line has a status");
+            .expect("the first line of a response must contain a status");
         let headers: Vec<(String, String)> = lines
-            .map(|line| line.split_once(':').expect("every header line has a colon"))
+            .map(|line| line.split_once(':').expect("every header line must contain a colon"))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
             .collect();
         let mut answer = Self { status, protocol, headers, body: Vec::new() };
         assert_eq!(
             answer.header("transfer-encoding"),
             None,
-            "Sidekey never sends a chunked response"
+            "Sidekey must not send a chunked response"
         );
         let length = match (status, answer.header("content-length")) {
             (304, _) | (_, None) => 0,
             _ if has_body == HasBody::Never => 0,
-            (_, Some(length)) => length.parse().expect("the content length is a number"),
+            (_, Some(length)) => {
+                length.parse().expect("the header `Content-Length` must be a number")
+            }
         };
         let total = end + 4 + length;
         if received.len() < total {
@@ -122,18 +127,18 @@ impl fmt::Debug for Connection {
 impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> Self {
         let socket = with_timeout("a connection", TcpStream::connect(address)).await;
-        Self::from_socket(socket.expect("the peer accepts the connection"))
+        Self::from_socket(socket.expect("the server must accept the connection"))
     }
 
     pub(crate) fn from_socket(socket: TcpStream) -> Self {
-        socket.set_nodelay(true).expect("the socket is open");
+        socket.set_nodelay(true).expect("the connection must be open");
         Self { socket: Box::new(socket), received: Vec::new() }
     }
 
     pub(crate) async fn open_socket(path: &Path) -> Self {
         let socket = with_timeout("a connection", UnixStream::connect(path)).await;
         Self {
-            socket: Box::new(socket.expect("the peer accepts the connection")),
+            socket: Box::new(socket.expect("the server must accept the connection")),
             received: Vec::new(),
         }
     }
@@ -150,13 +155,15 @@ impl Connection {
 
     /// Closes the sending direction of the connection. The connection can still receive.
     pub(crate) async fn finish_sending(&mut self) {
-        with_timeout("shutdown", self.socket.shutdown()).await.expect("the connection is open");
+        with_timeout("shutdown", self.socket.shutdown())
+            .await
+            .expect("the connection must be open");
     }
 
     /// Receives one response. Bytes that follow the response are kept for the next call of this
     /// function.
     pub(crate) async fn receive(&mut self) -> Answer {
-        self.try_receive().await.expect("an answer arrives before the connection closes")
+        self.try_receive().await.expect("the response must arrive before the connection closes")
     }
 
     /// Receives one response, or returns `None` if the connection closes before the response is
@@ -168,7 +175,7 @@ impl Connection {
     /// Receives the response to a HEAD request. Such a response has no body.
     pub(crate) async fn receive_head(&mut self) -> Answer {
         let answer = self.receive_any(HasBody::Never).await;
-        answer.expect("an answer arrives before the connection closes")
+        answer.expect("the response must arrive before the connection closes")
     }
 
     async fn receive_any(&mut self, has_body: HasBody) -> Option<Answer> {
@@ -191,8 +198,11 @@ impl Connection {
     /// Waits until the agent closes the connection. Panics if the agent sends any bytes before.
     pub(crate) async fn closed(&mut self) {
         let left = self.try_receive().await;
-        assert_eq!(left, None, "the peer closes the connection without a further response");
-        assert_eq!(self.received, b"", "the peer closes the connection without further bytes");
+        assert_eq!(left, None, "the agent must close the connection without a further response");
+        assert_eq!(
+            self.received, b"",
+            "the agent must close the connection without sending further bytes"
+        );
     }
 }
 

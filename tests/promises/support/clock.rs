@@ -18,10 +18,7 @@ pub(crate) struct ManualClock {
 impl ManualClock {
     /// Creates a clock that starts at the current time, because the AWS SDK compares the expiry of
     /// credentials with the current time.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the machine's time is read once, as the start time"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the clock of the test starts at the real time")]
     pub(crate) fn new() -> Arc<Self> {
         Self::at(SystemTime::now())
     }
@@ -39,14 +36,14 @@ impl ManualClock {
 
     /// Advances only the wall clock, as when a Lambda snapshot is restored.
     pub(crate) fn advance_wall(&self, span: Duration) {
-        *self.skipped.lock().expect("the lock is not poisoned") += span;
+        *self.skipped.lock().expect("no thread may panic while it holds the lock") += span;
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Moment {
         let passed = *self.passed.borrow();
-        let skipped = *self.skipped.lock().expect("the lock is not poisoned");
+        let skipped = *self.skipped.lock().expect("no thread may panic while it holds the lock");
         Moment { wall: self.started + passed + skipped, steady: passed }
     }
 

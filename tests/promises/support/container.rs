@@ -27,7 +27,8 @@ impl CredentialEndpoint {
                 // Lambda's own endpoint also answers 404 here.
                 return json_answer("404 Not Found", "text/plain", "");
             }
-            let token = current.lock().expect("the lock is not poisoned").clone();
+            let token =
+                current.lock().expect("no thread may panic while it holds the lock").clone();
             let body = format!(
                 "{{\"AccessKeyId\":\"ASIATESTS\",\"SecretAccessKey\":\"key-of-{token}\",\
                  \"Token\":\"{token}\",\"Expiration\":\"2099-01-01T00:00:00Z\"}}"
@@ -39,7 +40,9 @@ impl CredentialEndpoint {
 
     /// Makes the server return AWS credentials with another session token.
     pub(crate) fn rotate(&self, session: &str) {
-        session.clone_into(&mut self.session.lock().expect("the lock is not poisoned"));
+        session.clone_into(
+            &mut self.session.lock().expect("no thread may panic while it holds the lock"),
+        );
     }
 
     /// Returns the URL of the server, for the variable `AWS_CONTAINER_CREDENTIALS_FULL_URI`.

@@ -25,7 +25,7 @@ impl Gateway {
     /// Starts a gateway that forwards all calls to `fake`, until a test calls [`hold`](Self::hold).
     pub(crate) async fn start(fake: &Fake) -> Self {
         let listener = listen().await;
-        let address = listener.local_addr().expect("a bound socket has an address");
+        let address = listener.local_addr().expect("the bound socket must have an address");
         let (is_open, open) = watch::channel(true);
         let regions = Arc::new(Mutex::new(Vec::new()));
         let seen = regions.clone();
@@ -62,7 +62,7 @@ impl Gateway {
 
     /// Returns the AWS regions of all calls so far, in order of arrival.
     pub(crate) fn regions(&self) -> Vec<String> {
-        self.regions.lock().expect("the lock is not poisoned").clone()
+        self.regions.lock().expect("no thread may panic while it holds the lock").clone()
     }
 }
 
@@ -81,7 +81,10 @@ async fn pass_on(
     let Some(request) = read_request(&mut socket).await? else { return Ok(()) };
     let (line, rest) = request.split_at(request.iter().position(|b| *b == b'\r').unwrap_or(0));
     let path = String::from_utf8_lossy(line).split(' ').nth(1).unwrap_or_default().to_owned();
-    regions.lock().expect("the lock is not poisoned").push(path.trim_matches('/').to_owned());
+    regions
+        .lock()
+        .expect("no thread may panic while it holds the lock")
+        .push(path.trim_matches('/').to_owned());
     // An error means that the test has ended.
     let _ = open.wait_for(|is_open| *is_open).await;
     let mut upstream = TcpStream::connect(upstream).await?;
@@ -126,7 +129,7 @@ impl CannedUpstream {
     /// Starts a server that answers each request with the bytes that the function `answer` returns.
     pub(crate) async fn with_handler(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
         let listener = listen().await;
-        let address = listener.local_addr().expect("a bound socket has an address");
+        let address = listener.local_addr().expect("the bound socket must have an address");
         let calls = Arc::new(AtomicU64::new(0));
         let answer: Arc<Mutex<Box<Answer>>> = Arc::new(Mutex::new(Box::new(answer)));
         let (shared, counted) = (answer.clone(), calls.clone());
@@ -135,7 +138,10 @@ impl CannedUpstream {
                 if let Ok(Some(request)) = read_request(&mut socket).await {
                     counted.fetch_add(1, Ordering::Relaxed);
                     let request = String::from_utf8_lossy(&request);
-                    let answer = shared.lock().expect("the lock is not poisoned")(&request);
+                    let answer =
+                        shared.lock().expect("no thread may panic while it holds the lock")(
+                            &request,
+                        );
                     let _ = socket.write_all(&answer).await;
                     let _ = socket.shutdown().await;
                 }
@@ -147,7 +153,8 @@ impl CannedUpstream {
     /// Makes the server answer all further requests with this HTTP status and JSON body.
     pub(crate) fn set_json(&self, status: &str, body: &str) {
         let answer = json_answer(status, "application/x-amz-json-1.1", body);
-        *self.answer.lock().expect("the lock is not poisoned") = Box::new(move |_| answer.clone());
+        *self.answer.lock().expect("no thread may panic while it holds the lock") =
+            Box::new(move |_| answer.clone());
     }
 
     pub(crate) fn url(&self) -> String {
@@ -177,7 +184,7 @@ pub(super) fn json_answer(status: &str, content_type: &str, body: &str) -> Vec<u
 }
 
 async fn listen() -> TcpListener {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port can be bound")
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("the test must find a free port")
 }
 
 /// Reads one request with its body. Returns `None` if the connection closes before the request is

@@ -11,7 +11,10 @@ impl Metrics {
     pub(crate) fn parse(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         let series = lines.filter_map(|line| line.rsplit_once(' ')).map(|(series, value)| {
-            (series.to_owned(), value.parse().expect("every series has a numeric value"))
+            (
+                series.to_owned(),
+                value.parse().expect("every value on the page /metrics must be a number"),
+            )
         });
         Self(series.collect())
     }
