@@ -52,7 +52,7 @@ async fn bodies_equal_those_of_awss_agent() {
         ("longest", longest.clone().into(), format!(r#""SecretString":"{longest}""#)),
     ];
     for (name, plaintext, value) in cases {
-        fake.secrets().create(name, plaintext).expect("the secret name is unused");
+        fake.secrets().create(name, plaintext).expect("the fake AWS server must create the secret");
         let (before, after) = around(&fake, name, "1569534789.046");
         for path in [read_path(name), read_path(name), format!("/v1/{name}")] {
             let answer = sidekey.get(&path).await;
@@ -73,7 +73,9 @@ async fn dates_are_seconds_as_text() {
         (1_569_534_789_999, "1569534789.999"),
     ] {
         let (fake, sidekey) = start_at(millis).await;
-        fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+        fake.secrets()
+            .create("app/db", "hunter2")
+            .expect("the fake AWS server must create the secret");
         assert_eq!(sidekey.read("app/db").await.json()["CreatedDate"], created);
     }
 }

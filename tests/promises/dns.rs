@@ -72,7 +72,7 @@ async fn cached_values_survive_a_dns_outage() {
             (answer.cache() == "stale").then_some(())
         })
         .await;
-        // Changed only now, because a call that began before the DNS outage could fetch the new
+        // The value changes only here, because a call before the DNS outage could fetch the new
         // value.
         fake.secrets().put("app/db", "new").expect("the secret exists");
     }

@@ -37,9 +37,11 @@ async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
         ("app/other", "hunter4"),
         ("other/db", "hunter5"),
     ] {
-        secrets.create(name, value).expect("the secret name is unused");
+        secrets.create(name, value).expect("the fake AWS server must create the secret");
     }
-    secrets.create("app/binary", b"hunter3".to_vec()).expect("the secret name is unused");
+    secrets
+        .create("app/binary", b"hunter3".to_vec())
+        .expect("the fake AWS server must create the secret");
     fake
 }
 

@@ -76,7 +76,9 @@ fn assert_error(answer: &Answer, status: u16, kind: &str, text: &str) {
 #[tokio::test]
 async fn errors_equal_those_of_awss_extension_plus_the_cause() {
     let (fake, sidekey) = start_agent(&[("SIDEKEY_ALLOW", "app/*")]).await;
-    fake.secrets().create("app/denied", "hunter2").expect("the secret name is unused");
+    fake.secrets()
+        .create("app/denied", "hunter2")
+        .expect("the fake AWS server must create the secret");
     fake.faults().deny_secret("app/denied");
     let ask = async |sent: String| sidekey.connect().await.exchange(sent).await;
     let path = read_path("app/db");

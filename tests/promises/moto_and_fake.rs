@@ -38,13 +38,16 @@ async fn fill_moto(moto: &Moto) -> Identifiers {
 /// Creates the same secrets in the fake AWS server.
 fn fill_fake(fake: &Fake) -> Identifiers {
     let secrets = fake.secrets();
-    secrets.create("app/text", "hunter2").expect("the secret name is unused");
-    let object_arn = secrets.create("app/object", "{}").expect("the secret name is unused");
+    secrets.create("app/text", "hunter2").expect("the fake AWS server must create the secret");
+    let object_arn =
+        secrets.create("app/object", "{}").expect("the fake AWS server must create the secret");
     let first_version = secrets.version_id("app/object", "AWSCURRENT").expect("the secret exists");
     secrets.put("app/object", OBJECT).expect("the secret exists");
-    secrets.create("app/bytes", BYTES.to_vec()).expect("the secret name is unused");
+    secrets
+        .create("app/bytes", BYTES.to_vec())
+        .expect("the fake AWS server must create the secret");
     for name in names() {
-        secrets.create(&name, name.as_str()).expect("the secret name is unused");
+        secrets.create(&name, name.as_str()).expect("the fake AWS server must create the secret");
     }
     Identifiers { object_arn, first_version }
 }

@@ -99,7 +99,7 @@ fn calls_for_both() -> Value {
 
 /// Removes the parts of a report in which moto differs from AWS, and the dates.
 fn comparable(mut report: Value) -> Value {
-    // moto has a text where AWS has none, or has another text.
+    // The messages of these errors differ between moto and AWS.
     for code in ["ParameterNotFound", "InvalidFilterKey", "ParameterVersionLabelLimitExceeded"] {
         if report["code"] == code {
             report["message"].take();

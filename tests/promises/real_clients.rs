@@ -264,7 +264,7 @@ async fn check_plain_http(language: &'static Language, dialect: &str) -> Result<
         "{}",
         language.name
     );
-    let text = reported["body"].as_str().expect("the value is a string");
+    let text = reported["body"].as_str().expect("the JSON value must be a string");
     assert!(text.starts_with(words), "{}: {text}", language.name);
 
     for (act, count) in [("many", 100), ("kept", 20)] {
@@ -308,7 +308,7 @@ async fn check_wrong_token(language: &'static Language, dialect: &str) -> Result
         if step.starts_with("sdk") {
             assert_eq!(reported["error"], language.errors.denied, "{reported}");
             assert_eq!(reported["code"], "UnrecognizedClientException", "{reported}");
-            let message = reported["message"].as_str().expect("the error has a message");
+            let message = reported["message"].as_str().expect("the error must contain a message");
             assert!(message.contains("set AWS_SESSION_TOKEN of this client"), "{message}");
         }
     }
