@@ -186,7 +186,8 @@ pub(crate) fn day(every: Duration, mode: Mode, secrets: usize) -> Day {
     }
 }
 
-/// Returns a percentile of the sorted values. If `share` is 0.99, 99 % of the values do not exceed it.
+/// Returns a percentile of the sorted values. If `share` is 0.99, 99 % of the values do not exceed
+/// the result.
 pub(crate) fn percentile(sorted: &[Duration], share: f64) -> Duration {
     let last = sorted.len().saturating_sub(1);
     #[expect(

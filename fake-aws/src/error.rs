@@ -54,10 +54,8 @@ impl AwsError {
         Self::new("InvalidParameterException", message)
     }
 
-    /// Creates a `ValidationException`: a parameter violates a constraint of the API, such as a
-    /// maximum length.
-    ///
-    /// AWS checks these constraints before it checks permissions and looks for the secret.
+    /// Creates a `ValidationException`: a parameter of the request violates a constraint of the
+    /// API, such as a maximum length.
     pub(crate) fn validation(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new("ValidationException", message)
     }

@@ -34,7 +34,7 @@ pub enum Fault {
         /// The error message of the injected error response.
         message: String,
     },
-    /// Fault: the fake AWS server never responds, but keeps the connection open. The server does
+    /// Fault: the fake AWS server keeps the connection open, but never responds. The server does
     /// not execute the operation.
     Stall,
     /// Fault: the fake AWS server resets the TCP connection (sends RST), and does not execute the

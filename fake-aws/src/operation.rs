@@ -1,7 +1,7 @@
 //! The operations that the fake AWS server supports, and the AWS service of each operation.
 
-/// An API operation of AWS Secrets Manager, of Parameter Store (a part of AWS Systems Manager), or of
-/// the AWS Security Token Service (STS).
+/// An API operation of AWS Secrets Manager, of Parameter Store (a part of AWS Systems Manager), or
+/// of the AWS Security Token Service (STS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
     /// Secrets Manager operation: reads one version of one secret.

@@ -1,8 +1,5 @@
-//! The AWS Security Token Service (STS): issues temporary credentials, and returns the caller's
-//! identity.
-//!
-//! The code in this file does not read a clock, because its caller passes in the current time. The
-//! issued credentials are random.
+//! The AWS Security Token Service (STS): issues random temporary credentials, and returns the
+//! caller's identity. Callers pass the current time as an argument.
 
 pub(crate) mod query;
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 /// Each module, and the other modules that it may import. A module without a row fails the check.
 ///
-/// A path with `/` that has no row is a single file of a module that may not be imported otherwise.
+/// An entry such as `cache/prefetch`, which has no row, allows only this file of a module.
 #[rustfmt::skip]
 const MAY_IMPORT: &[(&str, &str)] = &[
     ("printable", ""),

@@ -31,7 +31,7 @@ pub(crate) struct GetParametersByPath {
     next_token: Option<String>,
 }
 
-/// A condition on the parameters that a request lists. If a request has several filters, a parameter
+/// A condition that a request sets for parameters. If a request has several filters, a parameter
 /// must satisfy all of them.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -21,11 +21,11 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Checks that the caller may use an operation on a parameter. `name` is the name, the ARN or the
-    /// path in the request.
+    /// Returns AWS's error if a test has denied the operation or the parameter. `name` is the name,
+    /// the ARN or the path in the request.
     ///
-    /// The check also works if the parameter does not exist, because AWS checks permissions before
-    /// it looks for the parameter.
+    /// The parameter may be missing, because AWS checks permissions before it looks for the
+    /// parameter.
     pub(crate) fn check_permission(
         &self,
         operation: Operation,

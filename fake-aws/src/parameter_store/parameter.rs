@@ -1,6 +1,5 @@
-//! One parameter: its versions, and the labels that move between the versions.
-//!
-//! The code in this file reads no clock, because the caller passes times in.
+//! One parameter: its versions, and the labels that move between the versions. Callers pass the
+//! current time as an argument.
 
 use super::error;
 use super::parameter_value::ParameterValue;

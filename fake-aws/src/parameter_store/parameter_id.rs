@@ -23,8 +23,8 @@ const LEVELS_MAX: usize = 15;
 /// The prefix of names that refer to secrets of Secrets Manager. The id of the secret follows.
 const SECRET_PREFIX: &str = "/aws/reference/secretsmanager/";
 
-/// The prefix of the names of public parameters. AWS owns these parameters, so their ARNs contain no
-/// account.
+/// The prefix of the names of public parameters. AWS owns these parameters, so their ARNs contain
+/// no account.
 pub(crate) const PUBLIC_PREFIX: &str = "/aws/service/";
 
 /// The name of a parameter in a request, after parsing.
@@ -67,8 +67,8 @@ impl<'a> ParameterId<'a> {
     }
 }
 
-/// Splits the ARN of a parameter into the location and the name with its selector. Returns `None` if
-/// `text` is not the ARN of a parameter.
+/// Splits the ARN of a parameter into the location and the name. The name may end with a version or
+/// a label. Returns `None` if `text` is not the ARN of a parameter.
 fn split_arn(text: &str) -> Option<(Location, &str)> {
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     let ["arn", _, "ssm", region, account, resource] = parts[..] else { return None };

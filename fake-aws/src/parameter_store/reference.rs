@@ -12,8 +12,8 @@ use serde_json::json;
 use std::time::SystemTime;
 use time::OffsetDateTime;
 
-/// The member `SourceResult` of a response: the secret and the version to which the parameter refers.
-/// Parameter Store sends this JSON as a string, with the members in this order.
+/// The member `SourceResult` of a response: the secret, and the version of the secret, that the
+/// request read as a parameter. Parameter Store sends this JSON as a string.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SourceResult<'a> {

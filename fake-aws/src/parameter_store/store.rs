@@ -1,6 +1,5 @@
-//! All parameters of a fake AWS server, and the lookup of a parameter by name or ARN.
-//!
-//! The code in this file does not read a clock, because the caller passes the current time in.
+//! All parameters of a fake AWS server, and the lookup of a parameter by name or ARN. Callers pass
+//! the current time as an argument.
 
 use super::error;
 use super::parameter::{Content, Parameter};
@@ -12,8 +11,8 @@ use crate::resource::Resource;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-/// All parameters of a fake AWS server. Requests can use the name of a parameter only in the fake's
-/// default account and region. For all other parameters, requests must use the ARN.
+/// All parameters of a fake AWS server. Requests can use a parameter's name only if the parameter
+/// is in the server's default account and region. All other parameters need the ARN.
 #[derive(Debug)]
 pub(crate) struct Store {
     home: Location,

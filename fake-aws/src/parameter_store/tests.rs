@@ -1,5 +1,5 @@
-//! A test account with parameters, secrets and permissions, on which tests call operations without a
-//! server.
+//! A test account with parameters, secrets and permissions. Tests call operations on this account
+//! without an HTTP server.
 
 use super::context::Context;
 use super::execute;
