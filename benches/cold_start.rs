@@ -1,10 +1,9 @@
 //! Measures the time from the start of the agent's process until the last of several secrets has
 //! been read.
 //!
-//! Checks the promises "exec to 20 secrets read", "exec to first secret read over TLS" and "exec to
-//! 20 secrets read over TLS" of `SPECIFICATION.md`. The fake AWS server refuses
-//! `BatchGetSecretValue` calls. Either one reader reads all secrets in sequence, or one reader for
-//! each secret reads in parallel.
+//! Checks the promises about starts in `SPECIFICATION.md`. The fake AWS server refuses
+//! `BatchGetSecretValue` calls. Either one reader reads all secrets in sequence, or each secret has
+//! its own reader, and all readers read in parallel.
 //!
 //! ```text
 //! cargo bench --bench cold_start              20 secrets over plain HTTP, upstream at 20 ms

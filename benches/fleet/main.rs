@@ -1,7 +1,7 @@
 //! Simulates how the quotas of Secrets Manager affect a fleet of Lambda environments, in virtual
 //! time.
 //!
-//! Checks the promises "a fleet" of `SPECIFICATION.md`. The agent's own code decides what each
+//! Checks the promise about simulated fleets in `SPECIFICATION.md`. The agent's own code decides what each
 //! environment does: `cache::plan`, `cache::freshness`, `cache::failure::Failure` and the modes of
 //! `cache::prefetch`. Only time, calls to AWS and invocations are simulated. Every run gives the
 //! same results, because all random numbers come from one seed.

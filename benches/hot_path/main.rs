@@ -1,8 +1,8 @@
 //! Measures the cost of a cached read: time, memory allocations and CPU instructions.
 //!
-//! Checks the promise "a hit takes no lock, copies no byte of the value and serialises nothing" of
-//! `SPECIFICATION.md` by counting allocations. `cargo test` checks the number of allocations,
-//! because it is the same on every machine. The benchmark only prints times.
+//! Checks the promise of `SPECIFICATION.md` that a cached read allocates no memory. `cargo test`
+//! makes this check, too, because the number of allocations is the same on every machine. The
+//! benchmark prints times, but does not check them.
 //!
 //! ```text
 //! cargo bench --bench hot_path                     times
