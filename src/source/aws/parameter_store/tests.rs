@@ -1,10 +1,12 @@
 //! Calls of Parameter Store over real sockets, with the fake of AWS.
 
-use super::{NAMES_MAX, PARAMETERS_BY_PATH_MAX, ParameterKind, ParameterStore};
+use super::{
+    NAMES_MAX, PARAMETERS_BY_PATH_MAX, Parameter, ParameterKind, ParameterStore, Parameters,
+};
 use crate::clock::SystemClock;
 use crate::secret::value::SecretValue;
 use crate::source::aws::{Aws, Config, Endpoint, Trust};
-use crate::source::{FetchError, FetchErrorKind};
+use crate::source::{FetchError, FetchErrorKind, FetchFuture};
 use crate::tokens::Tokens;
 use fake_aws::{Fake, Fault, Match, Operation, ParameterValue};
 use serde_json::value::RawValue;
@@ -62,7 +64,9 @@ fn text(value: &SecretValue) -> &str {
 
 /// Reads `/app/url`, and returns the error.
 async fn error(store: &ParameterStore) -> FetchError {
-    store.get("/app/url", true, None).await.expect_err("the call fails")
+    // The trait `Source` needs futures of this type, which can move to another thread.
+    let call: FetchFuture<'_, Parameter> = Box::pin(store.get("/app/url", true, None));
+    call.await.expect_err("the call fails")
 }
 
 #[tokio::test]
@@ -121,8 +125,9 @@ async fn get_many_returns_parameters_and_invalid_names() {
     }
     names.push("/absent".to_owned());
     let client = client_of(&fake).await;
-    let many = client.parameter_store().get_many(&names, true, None).await;
-    let many = many.expect("the call succeeds");
+    let call: FetchFuture<'_, Parameters> =
+        Box::pin(client.parameter_store().get_many(&names, true, None));
+    let many = call.await.expect("the call succeeds");
     assert_eq!(many.found.len(), NAMES_MAX - 1);
     assert!(many.found.iter().all(|parameter| text(&parameter.value) == &*parameter.name));
     assert_eq!(many.invalid, [Box::from("/absent")]);
@@ -139,7 +144,9 @@ async fn by_path_returns_all_pages() {
     fake.parameters().put("/app/deep/url", "x").expect("the name is valid");
     let client = client_of(&fake).await;
     let store = client.parameter_store();
-    let direct = store.by_path("/app", false, true, None, None).await.expect("the path is valid");
+    let call: FetchFuture<'_, Vec<Parameter>> =
+        Box::pin(store.by_path("/app", false, true, None, None));
+    let direct = call.await.expect("the path is valid");
     assert_eq!(direct.len(), 25);
     assert!(direct.iter().all(|parameter| text(&parameter.value) == &*parameter.name));
     assert_eq!(fake.calls().count(Operation::GetParametersByPath), 3);
