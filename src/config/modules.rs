@@ -3,14 +3,16 @@
 
 use super::aws_extension;
 use super::host::Host;
-use super::settings::Resolved;
+use super::settings::{Resolved, exposed_endpoints};
 use super::values::{DialectSetting, OnInitFailure};
 use crate::cache::{self, prefetch};
 use crate::secret::arn::is_account;
 use crate::secret::key::Key;
+use crate::secret::parameter_path::ParameterPath;
+use crate::secret::service::PerService;
 use crate::server::dialect::Dialect;
 use crate::server::{listener, resolving};
-use crate::source::aws::{self, Endpoint};
+use crate::source::aws;
 use crate::telemetry::log;
 use crate::tokens::Token;
 use std::collections::BTreeMap;
@@ -33,13 +35,15 @@ pub struct Config {
     /// message names.
     pub(crate) resolving: resolving::Config,
     pub(crate) prefetch: Prefetch,
+    /// The paths in `SIDEKEY_SECRETS` whose parameters the agent prefetches, such as `ssm:/app/*`.
+    pub(crate) listed_paths: Vec<ParameterPath>,
     /// The addresses on which the agent listens, and the maximum numbers of connections.
     pub listen: listener::Config,
     pub(crate) dialect: ChosenDialect,
     /// The tokens with which callers can authenticate. If no token is configured, this list is
     /// empty and `sidekey serve` generates a token.
     pub(crate) tokens: Vec<Token>,
-    /// The configuration of the client with which the agent calls AWS Secrets Manager.
+    /// The configuration of the client with which the agent calls AWS.
     pub source: aws::Config,
     /// The level, the format and the destination of the log lines.
     pub log: log::Config,
@@ -75,16 +79,18 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
         resolved;
     let initialization = environment.get("AWS_LAMBDA_INITIALIZATION_TYPE");
     let is_snapshot = initialization.is_some_and(|kind| kind == "snap-start");
-    let listed = settings.secrets.into_iter();
-    if settings.allow_http_endpoint && settings.endpoint.as_ref().is_some_and(Endpoint::is_exposed)
-    {
-        warnings.push(
-            "INSECURE: SIDEKEY_ENDPOINT uses http, so secrets cross the network unencrypted, and \
-             every host on the way can read and change them; use this only for development, with \
-             an emulator of AWS"
-                .to_owned(),
-        );
+    if settings.allow_http_endpoint {
+        warnings.extend(exposed_endpoints(&settings).map(|name| {
+            format!(
+                "INSECURE: {name} uses http, so secrets cross the network unencrypted, and every \
+                 host on the way can read and change them; use this only for development, with \
+                 an emulator of AWS"
+            )
+        }));
     }
+    let PerService { secrets: timeout, parameters: parameter_store_timeout } =
+        settings.upstream_timeout;
+    let listed = settings.listed.secrets.into_iter();
     Config {
         cache: cache::Config {
             policies,
@@ -101,6 +107,7 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
         },
         account: account(&environment, host, warnings),
         resolving: resolving::Config { paths: settings.resolve_paths, tenant_check },
+        listed_paths: settings.listed.paths,
         prefetch: Prefetch {
             mode: settings.prefetch,
             deadline: prefetch_deadline(settings.prefetch_deadline, host, warnings),
@@ -117,8 +124,11 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
         source: aws::Config {
             region: settings.region,
             endpoint: settings.endpoint,
+            parameter_store_endpoint: settings.parameter_store_endpoint,
             region_only: settings.region_only,
-            attempt_timeout: settings.upstream_timeout,
+            attempt_timeout: timeout,
+            parameter_store_timeout: (parameter_store_timeout != timeout)
+                .then_some(parameter_store_timeout),
             credential_process_timeout: settings.credential_process_timeout,
             trust,
             environment,

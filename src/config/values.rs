@@ -2,6 +2,7 @@
 
 use super::{size, span};
 use crate::secret::arn::is_region;
+use crate::secret::parameter_path::ParameterPath;
 use crate::secret::reference::Reference;
 use crate::secret::scope::Scope;
 use std::fmt::Display;
@@ -48,23 +49,38 @@ pub(super) fn is_separator(c: char) -> bool {
     c == ',' || c.is_whitespace()
 }
 
-/// Parses a list of secrets, each given by its name or ARN. The error message contains every
-/// invalid item.
-pub(super) fn references(text: &str) -> Result<Vec<Reference>, String> {
-    let (mut references, mut problems) = (Vec::new(), Vec::new());
+/// The items of `SIDEKEY_SECRETS`.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    pub(super) secrets: Vec<Reference>,
+    /// The paths whose parameters Sidekey fetches, such as `ssm:/app/*`.
+    pub(super) paths: Vec<ParameterPath>,
+}
+
+/// Parses a list of secrets and parameters, each given by its name or ARN, and of paths of
+/// parameters. The error message contains every invalid item.
+pub(super) fn listed(text: &str) -> Result<Listed, String> {
+    let (mut listed, mut problems) = (Listed::default(), Vec::new());
     for item in list(text) {
-        match Reference::parse(item) {
-            Ok(reference) => references.push(reference),
-            Err(bad) => problems.push(format!("'{item}': {bad}")),
+        let added = match ParameterPath::is_pattern(item) {
+            true => ParameterPath::parse(item)
+                .map(|path| listed.paths.push(path))
+                .map_err(|bad| bad.to_string()),
+            false => Reference::parse(item)
+                .map(|secret| listed.secrets.push(secret))
+                .map_err(|bad| bad.to_string()),
+        };
+        if let Err(problem) = added {
+            problems.push(format!("'{item}': {problem}"));
         }
     }
     if !problems.is_empty() {
         return Err(problems.join("; "));
     }
-    if references.len() > SECRETS_MAX {
+    if listed.secrets.len() + listed.paths.len() > SECRETS_MAX {
         return Err(format!("at most {SECRETS_MAX} secrets are allowed"));
     }
-    Ok(references)
+    Ok(listed)
 }
 
 /// Parses a list of patterns for the names and ARNs of secrets. Refuses an empty list with the

@@ -5,6 +5,7 @@ use super::arn::Arn;
 use super::glob::Glob;
 use super::matchable;
 use super::name::{is_name_char, is_parameter_char};
+use super::parameter_path::ParameterPath;
 use super::reference::{PARAMETER_PREFIX, SecretId};
 use super::service::Service;
 use std::iter;
@@ -92,6 +93,31 @@ impl Scope {
     /// patterns must allow both secrets.
     pub(crate) fn admits(&self, id: &SecretId, home: &Home) -> bool {
         self.is_open() || self.interpretations(id, home).all(|is_admitted| is_admitted)
+    }
+
+    /// Returns whether the patterns allow every parameter directly under `path`. Patterns of ARNs do
+    /// not count, because a path belongs to the agent's own account and region.
+    pub(crate) fn admits_path(&self, path: &ParameterPath) -> bool {
+        let covers = |pattern: &Glob| {
+            let parent = pattern.as_str().strip_suffix('*').filter(|parent| parent.ends_with('/'));
+            parent
+                .and_then(|parent| Glob::new(parent).ok())
+                .is_some_and(|parent| parent.matches(&path.path))
+        };
+        self.is_open() || (!path.is_recursive && self.parameters.iter().any(covers))
+    }
+
+    /// Returns whether the set can contain secrets of `service`.
+    pub(crate) fn may_contain(&self, service: Service) -> bool {
+        let names = match service {
+            Service::SecretsManager => &self.names,
+            Service::ParameterStore => &self.parameters,
+        };
+        let is_of_service = |arn: &Glob| {
+            let part = arn.as_str().split(':').nth(2).and_then(|part| Glob::new(part).ok());
+            part.is_none_or(|part| part.matches(service.arn_name()))
+        };
+        self.is_open() || !names.is_empty() || self.arns.iter().any(is_of_service)
     }
 
     /// Returns whether the patterns allow at least one of the secrets that `id` can mean.
@@ -242,6 +268,41 @@ mod tests {
         // The name can be `url` or `/url`, so both must be allowed.
         check(&["ssm:url"], &format!("{STORE}/url"), false);
         check(&["ssm:url", "ssm:/url"], &format!("{STORE}/url"), true);
+    }
+
+    #[test]
+    fn path_is_allowed_if_one_pattern_matches_all_its_parameters() {
+        for (patterns, path, expected) in [
+            (&[][..], "ssm:/app/*", true),
+            (&["ssm:/app/*"], "ssm:/app/*", true),
+            (&["ssm:/*/*"], "ssm:/app/*", true),
+            (&["ssm:/a[a-z]p/*"], "ssm:/app/*", true),
+            (&["ssm:/*"], "ssm:/*", true),
+            (&["ssm:/app/url"], "ssm:/app/*", false),
+            (&["ssm:/app/u*"], "ssm:/app/*", false),
+            (&["ssm:/app/*"], "ssm:/app/db/*", false),
+            (&["/app/*"], "ssm:/app/*", false),
+            (&["arn:aws:ssm:eu-north-1:123456789012:parameter/app/*"], "ssm:/app/*", false),
+        ] {
+            let scope = Scope::new(patterns.iter().copied()).expect("the patterns are valid");
+            let path = ParameterPath::parse(path).expect("the path is valid");
+            assert_eq!(scope.admits_path(&path), expected, "{patterns:?} {path:?}");
+        }
+    }
+
+    #[test]
+    fn services_of_a_set_follow_from_its_patterns() {
+        for (pattern, secrets, parameters) in [
+            ("app/*", true, false),
+            ("ssm:/app/*", false, true),
+            ("arn:aws:secretsmanager:eu-north-1:123456789012:secret:*", true, false),
+            ("arn:aws:ssm:eu-north-1:123456789012:parameter/*", false, true),
+        ] {
+            let scope = Scope::new([pattern]).expect("the pattern is valid");
+            let found = Service::ALL.map(|service| scope.may_contain(service));
+            assert_eq!(found, [secrets, parameters], "{pattern}");
+        }
+        assert!(Scope::default().may_contain(Service::ParameterStore));
     }
 
     #[test]

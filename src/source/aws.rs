@@ -61,10 +61,16 @@ pub struct Config {
     pub(crate) region: Option<String>,
     /// The URL that the agent calls instead of AWS's own endpoints, from `SIDEKEY_ENDPOINT`.
     pub(crate) endpoint: Option<Endpoint>,
+    /// The URL that the agent calls instead of AWS's own endpoints of Parameter Store. If `None`, the
+    /// agent uses `endpoint`.
+    pub(crate) parameter_store_endpoint: Option<Endpoint>,
     /// Whether the agent refuses to read secrets of other AWS regions than its own region.
     pub(crate) region_only: bool,
     /// The maximum time for one attempt to call AWS, including the time to open a connection.
     pub(crate) attempt_timeout: Duration,
+    /// The maximum time for one attempt to call Parameter Store, from
+    /// `SSM_PARAMETER_STORE_TIMEOUT_MILLIS`. If `None`, the agent uses `attempt_timeout`.
+    pub(crate) parameter_store_timeout: Option<Duration>,
     pub(crate) credential_process_timeout: Duration,
     pub(crate) trust: Trust,
     pub(crate) environment: BTreeMap<String, String>,
@@ -78,8 +84,10 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("region", &self.region)
             .field("endpoint", &self.endpoint)
+            .field("parameter_store_endpoint", &self.parameter_store_endpoint)
             .field("region_only", &self.region_only)
             .field("attempt_timeout", &self.attempt_timeout)
+            .field("parameter_store_timeout", &self.parameter_store_timeout)
             .field("credential_process_timeout", &self.credential_process_timeout)
             .field("trust", &self.trust)
             .field("environment", &self.environment.keys())
