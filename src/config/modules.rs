@@ -7,8 +7,6 @@ use super::settings::{Resolved, exposed_endpoints};
 use super::values::{DialectSetting, OnInitFailure};
 use crate::cache::{self, prefetch};
 use crate::secret::arn::is_account;
-use crate::secret::key::Key;
-use crate::secret::parameter_path::ParameterPath;
 use crate::secret::service::PerService;
 use crate::server::dialect::Dialect;
 use crate::server::{listener, resolving};
@@ -35,8 +33,6 @@ pub struct Config {
     /// message names.
     pub(crate) resolving: resolving::Config,
     pub(crate) prefetch: Prefetch,
-    /// The paths in `SIDEKEY_SECRETS` whose parameters the agent prefetches, such as `ssm:/app/*`.
-    pub(crate) listed_paths: Vec<ParameterPath>,
     /// The addresses on which the agent listens, and the maximum numbers of connections.
     pub listen: listener::Config,
     pub(crate) dialect: ChosenDialect,
@@ -90,7 +86,6 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
     }
     let PerService { secrets: timeout, parameters: parameter_store_timeout } =
         settings.upstream_timeout;
-    let listed = settings.listed.secrets.into_iter();
     Config {
         cache: cache::Config {
             policies,
@@ -98,7 +93,7 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             entries_max: settings.cache_size,
             bytes_max: settings.cache_bytes,
             calls_max: settings.calls_max,
-            listed: listed.map(|secret| Key { id: secret.id, selector: secret.selector }).collect(),
+            listed: settings.listed,
             scope: settings.scope,
             conventions,
             is_strict: settings.is_strict,
@@ -107,7 +102,6 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
         },
         account: account(&environment, host, warnings),
         resolving: resolving::Config { paths: settings.resolve_paths, tenant_check },
-        listed_paths: settings.listed.paths,
         prefetch: Prefetch {
             mode: settings.prefetch,
             deadline: prefetch_deadline(settings.prefetch_deadline, host, warnings),

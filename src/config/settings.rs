@@ -13,6 +13,8 @@ use crate::cache::freshness::Policy;
 use crate::cache::policies::Policies;
 use crate::convention::Conventions;
 use crate::message::tenant::{TenantBinding, TenantCheck};
+use crate::secret::key::Key;
+use crate::secret::reference::SecretId;
 use crate::secret::scope::Home;
 use crate::secret::service::PerService;
 use crate::source::aws::{Endpoint, Trust};
@@ -157,25 +159,21 @@ pub(super) fn exposed_endpoints(settings: &Settings) -> impl Iterator<Item = &'s
 /// Checks that callers may read all secrets and paths in `SIDEKEY_SECRETS`.
 fn check_listed(settings: &Settings, mistakes: &mut Mistakes) {
     let unknown_home = Home { region: "".into(), account: None };
-    for path in &settings.listed.paths {
-        if !settings.scope.admits_path(path) {
-            let pattern = path.pattern();
-            let problem = format!(
-                "no pattern in SIDEKEY_ALLOW matches all parameters of the path {pattern}: add the pattern {pattern}, or remove the path from SIDEKEY_SECRETS"
-            );
-            mistakes.add("SIDEKEY_SECRETS", problem);
-        }
-    }
-    for secret in &settings.listed.secrets {
-        // Only names are checked. ARNs cannot be checked yet, because the agent's own account may
-        // be unknown.
-        if !secret.id.is_arn() && !settings.scope.admits(&secret.id, &unknown_home) {
-            let problem = format!(
+    for Key { id, .. } in &settings.listed {
+        let problem = match id {
+            // ARNs cannot be checked yet, because the agent's own account may be unknown.
+            SecretId::Arn(_) => continue,
+            _ if settings.scope.may_admit(id, &unknown_home) => continue,
+            SecretId::Path(path) => format!(
+                "no pattern in SIDEKEY_ALLOW matches all parameters of the path {0}: add the pattern {0}, or remove the path from SIDEKEY_SECRETS",
+                path.pattern()
+            ),
+            SecretId::Name(_) | SecretId::Parameter(_) => format!(
                 "no pattern in SIDEKEY_ALLOW matches the secret {}: add a pattern, or remove the secret from SIDEKEY_SECRETS",
-                secret.id.as_str()
-            );
-            mistakes.add("SIDEKEY_SECRETS", problem);
-        }
+                id.as_str()
+            ),
+        };
+        mistakes.add("SIDEKEY_SECRETS", problem);
     }
 }
 

@@ -3,7 +3,6 @@
 use super::*;
 use crate::cache::freshness::Policy;
 use crate::secret::arn::Arn;
-use crate::secret::parameter_path::ParameterPath;
 use crate::secret::scope::Home;
 use crate::server::dialect::Dialect;
 use crate::telemetry::log;
@@ -453,15 +452,6 @@ fn parameter_store_can_have_an_endpoint_of_its_own() {
     assert_eq!(endpoints(&[both]), (true, false));
     assert_eq!(endpoints(&[own]), (false, true));
     assert_eq!(endpoints(&[both, own]), (true, true));
-}
-
-#[test]
-fn listed_paths_are_separate_from_listed_secrets() {
-    let config = load_from(&[("SIDEKEY_SECRETS", "a ssm:/app/* ssm:/b")], Host::Standalone).config;
-    let listed: Vec<&str> = config.cache.listed.iter().map(|key| key.id.as_str()).collect();
-    assert_eq!(listed, ["a", "ssm:/b"]);
-    let paths: Vec<String> = config.listed_paths.iter().map(ParameterPath::pattern).collect();
-    assert_eq!(paths, ["ssm:/app/*"]);
 }
 
 #[test]

@@ -2,12 +2,13 @@
 
 use super::key::Key;
 use super::values::{
-    DialectSetting, Listed, OnInitFailure, boolean, choice, list, listed, number, path, patterns,
+    DialectSetting, OnInitFailure, boolean, choice, list, listed, number, path, patterns,
     positive_span, region, size, span,
 };
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::prefetch::Mode;
 use crate::message::paths::{BUILT_IN_PATHS, Paths};
+use crate::secret;
 use crate::secret::scope::Scope;
 use crate::secret::service::PerService;
 use crate::source::aws::Endpoint;
@@ -105,7 +106,7 @@ settings! {
         // this value.
         calls_max: usize = FLIGHTS_MAX,
     }
-    listed: Listed {
+    listed: Vec<secret::key::Key> {
         name: "SIDEKEY_SECRETS",
         default: "",
         help: "Secrets to prefetch and never evict: names or ARNs, separated by commas or white space. `ssm:NAME` is a parameter, and `ssm:/app/*` means all parameters directly under `/app`.",
@@ -360,8 +361,7 @@ mod tests {
     #[test]
     fn lists_are_split_at_commas_and_white_space() {
         let settings = set("SIDEKEY_SECRETS", "a, b\n\tc#d,").expect("the list must be valid");
-        let ids: Vec<&str> =
-            settings.listed.secrets.iter().map(|secret| secret.id.as_str()).collect();
+        let ids: Vec<&str> = settings.listed.iter().map(|key| key.id.as_str()).collect();
         assert_eq!(ids, ["a", "b", "c"]);
     }
 
@@ -369,13 +369,12 @@ mod tests {
     fn secrets_parameters_and_paths_can_be_listed() {
         let arn = "arn:aws:ssm:eu-north-1:123456789012:parameter/app/url";
         let text = format!("app/db ssm:/app/url:3 {arn} ssm:/app/* ssm:/app/db/* ssm:url#host");
-        let Listed { secrets, paths } =
-            set("SIDEKEY_SECRETS", &text).expect("the list must be valid").listed;
-        let ids: Vec<&str> = secrets.iter().map(|secret| secret.id.as_str()).collect();
-        assert_eq!(ids, ["app/db", "ssm:/app/url", arn, "ssm:url"]);
-        assert_eq!(secrets[1].selector.version(), Some("3"));
-        let paths: Vec<&str> = paths.iter().map(|path| &*path.path).collect();
-        assert_eq!(paths, ["/app/", "/app/db/"]);
+        let listed = set("SIDEKEY_SECRETS", &text).expect("the list must be valid").listed;
+        let ids: Vec<&str> = listed.iter().map(|key| key.id.as_str()).collect();
+        let expected =
+            ["app/db", "ssm:/app/url", arn, "ssm:/app/*#path", "ssm:/app/db/*#path", "ssm:url"];
+        assert_eq!(ids, expected);
+        assert_eq!(listed[1].selector.version(), Some("3"));
     }
 
     #[test]
@@ -458,8 +457,7 @@ mod tests {
                         prop_assert!((1..=10_000).contains(&settings.max_connections));
                         prop_assert!(!settings.reader_wait.is_zero());
                         prop_assert!(!settings.upstream_timeout.parameters.is_zero());
-                        let Listed { secrets, paths } = &settings.listed;
-                        prop_assert!(secrets.len() + paths.len() <= SECRETS_MAX);
+                        prop_assert!(settings.listed.len() <= SECRETS_MAX);
                         prop_assert!(settings.region.is_none_or(|region| is_region(&region)));
                         if *name == "SIDEKEY_ALLOW" {
                             prop_assert!(!settings.scope.is_open());

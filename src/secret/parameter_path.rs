@@ -1,17 +1,17 @@
-//! Paths of parameters. A pattern such as `ssm:/app/*` in `SIDEKEY_SECRETS` means all parameters
-//! directly under the path `/app`.
+//! Paths of Parameter Store, whose parameters one request lists. In `SIDEKEY_SECRETS`, the pattern
+//! `ssm:/app/*` means all parameters directly under the path `/app`.
 
-use super::name::{PARAMETER_LEVELS_MAX, PARAMETER_NAME_CHARS_MAX, is_parameter_char};
-use super::reference::PARAMETER_PREFIX;
+use super::name::{
+    PARAMETER_LEVELS_MAX, PARAMETER_NAME_CHARS_MAX, PARAMETER_PREFIX as PREFIX, is_parameter_char,
+};
 
-/// A path whose parameters Sidekey fetches together, with `GetParametersByPath`.
+/// A request for all parameters under a path, such as `/app`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ParameterPath {
-    /// The path with a slash at both ends, such as `/app/`. The path of all parameters without
-    /// another slash is `/`.
-    pub(crate) path: Box<str>,
-    /// Whether the parameters in the levels below the path belong to it too.
-    pub(crate) is_recursive: bool,
+    text: Box<str>,
+    path: Box<str>,
+    is_recursive: bool,
+    filters: Option<Box<str>>,
 }
 
 /// The error for an invalid pattern of a path of parameters.
@@ -35,44 +35,87 @@ pub(crate) enum BadParameterPath {
 }
 
 impl ParameterPath {
-    /// Returns whether the reference `text` means a path, because the name of a parameter after
-    /// `ssm:` contains a wildcard.
+    /// Returns whether `text` is a pattern of parameters and not a reference to one parameter,
+    /// because the name after `ssm:` contains a wildcard.
     pub(crate) fn is_pattern(text: &str) -> bool {
-        text.strip_prefix(PARAMETER_PREFIX).is_some_and(|name| name.contains(['*', '?', '[']))
+        text.strip_prefix(PREFIX).is_some_and(|name| name.contains(['*', '?', '[']))
     }
 
-    /// Parses a pattern such as `ssm:/app/*`.
+    /// Parses a pattern such as `ssm:/app/*`, which means all parameters directly under `/app`.
     ///
     /// # Errors
     ///
     /// Returns the first mistake in the pattern.
-    pub(crate) fn parse(text: &str) -> Result<Self, BadParameterPath> {
-        if text.contains("**") {
+    pub(crate) fn parse(pattern: &str) -> Result<Self, BadParameterPath> {
+        if pattern.contains("**") {
             return Err(BadParameterPath::DoubleStar);
         }
-        let path = text
-            .strip_prefix(PARAMETER_PREFIX)
-            .and_then(|name| name.strip_suffix('*'))
-            .filter(|path| path.starts_with('/') && path.ends_with('/'))
+        let path = pattern
+            .strip_prefix(PREFIX)
+            .and_then(|name| name.strip_suffix("/*"))
+            .filter(|path| path.is_empty() || (path.starts_with('/') && !path.ends_with('/')))
             .filter(|path| !path.contains(['*', '?', '[', ':', '#']))
             .ok_or(BadParameterPath::Form)?;
         if let Some(at) = path.chars().position(|c| !is_parameter_char(c)) {
-            return Err(BadParameterPath::Character { at: PARAMETER_PREFIX.len() + at + 1 });
+            return Err(BadParameterPath::Character { at: PREFIX.len() + at + 1 });
         }
         if path.len() > PARAMETER_NAME_CHARS_MAX {
             return Err(BadParameterPath::TooLong);
         }
-        // The name of each parameter directly under the path has one more level than the path.
-        if path.matches('/').count() > PARAMETER_LEVELS_MAX {
+        // The name of each parameter directly under the path has one more part than the path.
+        if path.matches('/').count() >= PARAMETER_LEVELS_MAX {
             return Err(BadParameterPath::TooManyLevels);
         }
-        Ok(Self { path: path.into(), is_recursive: false })
+        Ok(Self::new(path, false, None))
     }
 
-    /// Returns the pattern from which [`parse`](Self::parse) makes this path.
-    pub(crate) fn pattern(&self) -> String {
-        let star = if self.is_recursive { "**" } else { "*" };
-        format!("{PARAMETER_PREFIX}{}{star}", self.path)
+    /// Returns the pattern of the parameters under the path, such as `ssm:/app/*`.
+    pub(crate) fn pattern(&self) -> &str {
+        self.text.split_once('#').map_or(&self.text, |(pattern, _)| pattern)
+    }
+
+    /// Makes a request for the parameters under `path`. If `is_recursive` is `false`, the request
+    /// asks only for parameters whose names have one more part than `path`. `filters` is the JSON
+    /// text of the member `ParameterFilters` of the AWS API.
+    ///
+    /// A slash at the end of `path` changes nothing, as in Parameter Store.
+    pub(crate) fn new(path: &str, is_recursive: bool, filters: Option<&str>) -> Self {
+        let path = path.trim_end_matches('/');
+        let star = if is_recursive { "**" } else { "*" };
+        // No reference contains `#` in its name, so no reference to a parameter equals this text.
+        let text = format!("{PREFIX}{path}/{star}#path{}", filters.unwrap_or_default());
+        let path = if path.is_empty() { "/" } else { path };
+        Self {
+            text: text.into(),
+            path: path.into(),
+            is_recursive,
+            filters: filters.map(Into::into),
+        }
+    }
+
+    /// Returns a text that identifies this request in the cache and in logs, such as
+    /// `ssm:/app/*#path`.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    pub(crate) fn is_recursive(&self) -> bool {
+        self.is_recursive
+    }
+
+    pub(crate) fn filters(&self) -> Option<&str> {
+        self.filters.as_deref()
+    }
+
+    /// Returns whether the parameter `name` is under the path. Ignores the filters.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        let rest = name.strip_prefix(self.path.trim_end_matches('/'));
+        let rest = rest.and_then(|rest| rest.strip_prefix('/'));
+        rest.is_some_and(|rest| !rest.is_empty() && (self.is_recursive || !rest.contains('/')))
     }
 }
 
@@ -81,6 +124,32 @@ mod tests {
     use super::*;
     use crate::hostile::text_of;
     use proptest::prelude::*;
+
+    #[test]
+    fn slash_at_the_end_of_a_path_changes_nothing() {
+        let path = ParameterPath::new("/app", false, None);
+        assert_eq!(path, ParameterPath::new("/app/", false, None));
+        assert_eq!((path.as_str(), path.path()), ("ssm:/app/*#path", "/app"));
+        let root = ParameterPath::new("/", true, Some("[]"));
+        assert_eq!((root.as_str(), root.path()), ("ssm:/**#path[]", "/"));
+    }
+
+    #[test]
+    fn path_contains_its_children_or_all_parameters_below_it() {
+        for (path, is_recursive, name, expected) in [
+            ("/app", false, "/app/url", true),
+            ("/app", false, "/app/a/url", false),
+            ("/app", true, "/app/a/url", true),
+            ("/app", true, "/apple/url", false),
+            ("/app", true, "/app", false),
+            ("/", false, "/url", true),
+            ("/", false, "url", false),
+            ("/", true, "/app/url", true),
+        ] {
+            let found = ParameterPath::new(path, is_recursive, None).contains(name);
+            assert_eq!(found, expected, "{path} {is_recursive} {name}");
+        }
+    }
 
     #[test]
     fn only_names_of_parameters_with_wildcards_are_paths() {
@@ -100,13 +169,13 @@ mod tests {
     fn star_after_a_slash_is_the_path_before_it() {
         let deepest = format!("ssm:{}/*", "/a".repeat(PARAMETER_LEVELS_MAX - 1));
         for (text, path) in [
-            ("ssm:/app/*", "/app/"),
-            ("ssm:/app/db.v-1/*", "/app/db.v-1/"),
+            ("ssm:/app/*", "/app"),
+            ("ssm:/app/db.v-1/*", "/app/db.v-1"),
             ("ssm:/*", "/"),
-            (&deepest, &deepest[4..deepest.len() - 1]),
+            (&deepest, &deepest[4..deepest.len() - 2]),
         ] {
             let parsed = ParameterPath::parse(text).expect("the path in the test must be valid");
-            assert_eq!((&*parsed.path, parsed.is_recursive), (path, false));
+            assert_eq!((parsed.path(), parsed.is_recursive()), (path, false));
             assert_eq!(parsed.pattern(), text);
         }
     }
@@ -119,6 +188,7 @@ mod tests {
             ("ssm:/app/**", BadParameterPath::DoubleStar),
             ("ssm:/app/*/url", BadParameterPath::Form),
             ("ssm:/app/*/*", BadParameterPath::Form),
+            ("ssm:/app//*", BadParameterPath::Form),
             ("ssm:/app/a*", BadParameterPath::Form),
             ("ssm:/app/?", BadParameterPath::Form),
             ("ssm:/[ab]/*", BadParameterPath::Form),

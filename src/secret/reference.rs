@@ -2,10 +2,13 @@
 //! meant. A reference is a name or ARN, with an optional field and an optional version. The name of a
 //! parameter follows `ssm:`, as in `ssm:/app/url`.
 
+pub(crate) use super::name::PARAMETER_PREFIX;
+
 use super::arn::{Arn, BadArn};
 use super::name::{
     NAME_CHARS_MAX, PARAMETER_LEVELS_MAX, PARAMETER_NAME_CHARS_MAX, is_name_char, is_parameter_char,
 };
+use super::parameter_path::ParameterPath;
 use super::selector::Selector;
 use super::service::Service;
 use std::fmt;
@@ -26,9 +29,6 @@ pub(crate) const STAGE_CHARS_MAX: usize = 256;
 /// Source: `VersionId` of `GetSecretValue` in AWS's API reference (32 to 64).
 pub(crate) const VERSION_CHARS_MAX: usize = 64;
 
-/// The beginning of a reference to a parameter by its name, as in `ssm:/app/url`.
-pub(crate) const PARAMETER_PREFIX: &str = "ssm:";
-
 /// The name or ARN of a secret or parameter.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum SecretId {
@@ -39,6 +39,8 @@ pub enum SecretId {
     /// The ARN of a parameter, or the ARN of a secret with or without the random suffix that AWS
     /// appends to the secret's name.
     Arn(Arn),
+    /// All parameters under a path. No reference parses to this variant.
+    Path(ParameterPath),
 }
 
 impl SecretId {
@@ -76,7 +78,7 @@ impl SecretId {
     pub fn service(&self) -> Service {
         match self {
             Self::Name(_) => Service::SecretsManager,
-            Self::Parameter(_) => Service::ParameterStore,
+            Self::Parameter(_) | Self::Path(_) => Service::ParameterStore,
             Self::Arn(arn) => arn.service(),
         }
     }
@@ -87,6 +89,7 @@ impl SecretId {
         match self {
             Self::Name(name) | Self::Parameter(name) => name,
             Self::Arn(arn) => arn.as_str(),
+            Self::Path(path) => path.as_str(),
         }
     }
 
@@ -100,7 +103,7 @@ impl SecretId {
     /// or parameter in the agent's own region.
     pub(crate) fn region(&self) -> Option<&str> {
         match self {
-            Self::Name(_) | Self::Parameter(_) => None,
+            Self::Name(_) | Self::Parameter(_) | Self::Path(_) => None,
             Self::Arn(arn) => Some(arn.region()),
         }
     }
@@ -116,6 +119,7 @@ impl SecretId {
         self.service() == arn.service()
             && match self {
                 Self::Name(_) | Self::Parameter(_) => self.aws_id() == name,
+                Self::Path(_) => false,
                 Self::Arn(own) => {
                     own == arn || (arn.as_str().starts_with(own.as_str()) && own.resource() == name)
                 }

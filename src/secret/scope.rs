@@ -92,19 +92,13 @@ impl Scope {
     /// suffix, or a part of the secret's name. Only AWS knows which secret is meant, so the
     /// patterns must allow both secrets.
     pub(crate) fn admits(&self, id: &SecretId, home: &Home) -> bool {
-        self.is_open() || self.interpretations(id, home).all(|is_admitted| is_admitted)
-    }
-
-    /// Returns whether the patterns allow every parameter directly under `path`. Patterns of ARNs do
-    /// not count, because a path belongs to the agent's own account and region.
-    pub(crate) fn admits_path(&self, path: &ParameterPath) -> bool {
-        let covers = |pattern: &Glob| {
-            let parent = pattern.as_str().strip_suffix('*').filter(|parent| parent.ends_with('/'));
-            parent
-                .and_then(|parent| Glob::new(parent).ok())
-                .is_some_and(|parent| parent.matches(&path.path))
-        };
-        self.is_open() || (!path.is_recursive && self.parameters.iter().any(covers))
+        match id {
+            // The answer of AWS is checked parameter by parameter.
+            SecretId::Path(_) => {
+                self.is_open() || !(self.parameters.is_empty() && self.arns.is_empty())
+            }
+            _ => self.is_open() || self.interpretations(id, home).all(|is_admitted| is_admitted),
+        }
     }
 
     /// Returns whether the set can contain secrets of `service`.
@@ -152,6 +146,7 @@ impl Scope {
             SecretId::Name(_) | SecretId::Parameter(_) => {
                 (self.admits_name(id.service(), id.aws_id()), None)
             }
+            SecretId::Path(path) => (self.admits_children(path), None),
             SecretId::Arn(arn) => {
                 let suffix_of_first = match arn.service() {
                     Service::SecretsManager => UNKNOWN_SUFFIX,
@@ -179,6 +174,15 @@ impl Scope {
             is_literal(pattern, arn.as_str()) || (is_valid && pattern.matches(&full))
         });
         by_arn || (at_home && self.admits_name(arn.service(), name))
+    }
+
+    /// Returns whether a pattern matches all parameters whose names have one more part than `path`.
+    fn admits_children(&self, path: &ParameterPath) -> bool {
+        let admits = |pattern: &Glob| {
+            let parent = pattern.as_str().strip_suffix("/*").and_then(|text| Glob::new(text).ok());
+            parent.is_some_and(|parent| parent.matches(path.path().trim_end_matches('/')))
+        };
+        self.parameters.iter().any(admits)
     }
 
     fn admits_name(&self, service: Service, name: &str) -> bool {
@@ -271,22 +275,22 @@ mod tests {
     }
 
     #[test]
-    fn path_is_allowed_if_one_pattern_matches_all_its_parameters() {
-        for (patterns, path, expected) in [
-            (&[][..], "ssm:/app/*", true),
-            (&["ssm:/app/*"], "ssm:/app/*", true),
-            (&["ssm:/*/*"], "ssm:/app/*", true),
-            (&["ssm:/a[a-z]p/*"], "ssm:/app/*", true),
-            (&["ssm:/*"], "ssm:/*", true),
-            (&["ssm:/app/url"], "ssm:/app/*", false),
-            (&["ssm:/app/u*"], "ssm:/app/*", false),
-            (&["ssm:/app/*"], "ssm:/app/db/*", false),
-            (&["/app/*"], "ssm:/app/*", false),
-            (&["arn:aws:ssm:eu-north-1:123456789012:parameter/app/*"], "ssm:/app/*", false),
+    fn path_is_allowed_if_a_parameter_can_be_allowed() {
+        let path = SecretId::Path(ParameterPath::new("/app", false, None));
+        let home = home(None);
+        for (patterns, admits, may_admit) in [
+            (&[][..], true, true),
+            (&["app/*"], false, false),
+            (&["ssm:/app/url"], true, false),
+            (&["ssm:/app/*"], true, true),
+            (&["ssm:/*/*"], true, true),
+            (&["ssm:/a[a-z]p/*"], true, true),
+            (&["ssm:/app/u*"], true, false),
+            (&["ssm:/app/*/*"], true, false),
         ] {
             let scope = Scope::new(patterns.iter().copied()).expect("the patterns are valid");
-            let path = ParameterPath::parse(path).expect("the path is valid");
-            assert_eq!(scope.admits_path(&path), expected, "{patterns:?} {path:?}");
+            let found = (scope.admits(&path, &home), scope.may_admit(&path, &home));
+            assert_eq!(found, (admits, may_admit), "{patterns:?}");
         }
     }
 
@@ -446,6 +450,7 @@ mod tests {
                 let name = match &id {
                     SecretId::Arn(arn) => arn.resource(),
                     SecretId::Name(_) | SecretId::Parameter(_) => id.aws_id(),
+                    SecretId::Path(_) => unreachable!("no text parses to a path"),
                 };
                 prop_assert!(name.chars().all(is_name_char));
                 prop_assert!(!name.split('/').any(|part| part == "." || part == ".."));
