@@ -24,3 +24,32 @@ impl Service {
         }
     }
 }
+
+/// A setting of each service, such as the TTL of its secrets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PerService<T> {
+    /// The setting for secrets of Secrets Manager.
+    pub secrets: T,
+    /// The setting for parameters of Parameter Store.
+    pub parameters: T,
+}
+
+impl<T> PerService<T> {
+    pub(crate) fn of(&self, service: Service) -> &T {
+        match service {
+            Service::SecretsManager => &self.secrets,
+            Service::ParameterStore => &self.parameters,
+        }
+    }
+
+    pub(crate) fn map<U>(&self, convert: impl Fn(&T) -> U) -> PerService<U> {
+        PerService { secrets: convert(&self.secrets), parameters: convert(&self.parameters) }
+    }
+}
+
+impl<T: Clone> From<T> for PerService<T> {
+    /// Makes a setting that is the same for every service.
+    fn from(setting: T) -> Self {
+        Self { secrets: setting.clone(), parameters: setting }
+    }
+}
