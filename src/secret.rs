@@ -10,6 +10,7 @@ pub(crate) mod arn;
 pub(crate) mod region;
 pub mod selector;
 pub mod reference;
+pub(crate) mod secret_parameter;
 pub mod key;
 pub(crate) mod json_text;
 pub(crate) mod field;
