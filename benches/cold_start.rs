@@ -1,9 +1,9 @@
-//! Measures the time from exec until the last listed secret is served, with `GetSecretValue` only.
+//! Measures the time from the start of the agent's process until the last of several secrets has
+//! been read.
 //!
-//! Guards the lines "exec to 20 secrets read", "exec to first secret read over TLS" and "exec to 20
-//! secrets read over TLS" of `SPECIFICATION.md`. The embedded fake of Secrets Manager refuses
-//! batches. Each run starts the release binary and reads from the moment of exec on, either with
-//! one reader in sequence or with one reader for each secret in parallel.
+//! Checks the promises about starts in `SPECIFICATION.md`. The fake AWS server refuses
+//! `BatchGetSecretValue` calls. Either one reader reads all secrets in sequence, or each secret has
+//! its own reader, and all readers read in parallel.
 //!
 //! ```text
 //! cargo bench --bench cold_start              20 secrets over plain HTTP, upstream at 20 ms
@@ -40,7 +40,7 @@ const RUNS: usize = 7;
 const SECRETS_MOST: usize = 100;
 const LATENCY: Duration = Duration::from_millis(20);
 
-/// The maximum medians that `SPECIFICATION.md` promises for one case.
+/// The maximum median durations that `SPECIFICATION.md` promises.
 struct Promise {
     is_tls: bool,
     secrets: usize,
@@ -64,14 +64,14 @@ const PROMISES: [Promise; 3] = [
     },
 ];
 
-/// The fake of Secrets Manager, over plain HTTP and over TLS.
+/// The fake AWS server, which accepts calls over plain HTTP and over TLS.
 struct Upstream {
     fake: Fake,
     front: TlsFront,
     names: Vec<String>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "the fake needs the machine's time")]
+#[expect(clippy::disallowed_methods, reason = "the fake AWS server uses the real time")]
 fn main() -> io::Result<ExitCode> {
     let runtime = pinning::runtime()?;
     let fake = runtime.block_on(Fake::start(Arc::new(SystemTime::now)))?;
@@ -80,7 +80,7 @@ fn main() -> io::Result<ExitCode> {
     for name in &names {
         fake.secrets()
             .create(name, format!("{{\"password\":\"{name}\"}}"))
-            .expect("the secret name is unused");
+            .expect("the fake AWS server must create the secret");
     }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let front = runtime.block_on(TlsFront::start(fake.addr(), folder))?;
@@ -105,7 +105,7 @@ fn main() -> io::Result<ExitCode> {
     Ok(if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Measures one case. Returns whether its promise was kept.
+/// Measures one case, and prints the results. Returns whether they are within the promised limits.
 #[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn measure(
     upstream: &Upstream,
@@ -119,10 +119,10 @@ fn measure(
         false => ("plain HTTP", upstream.fake.url(), None),
     };
     println!(
-        "exec to {secrets} secrets served over {scheme}, upstream at {latency:?}, {RUNS} runs"
+        "{RUNS} starts until {secrets} secrets are read over {scheme}, with a latency of {latency:?}"
     );
     let mut bare = bare_calls(upstream.fake.addr(), &names[0])?;
-    println!("{:<20} wall {}", "a bare call upstream", spread(&mut bare));
+    println!("{:<20} time {}", "call without Sidekey", spread(&mut bare));
     let promise = PROMISES
         .iter()
         .find(|promise| (promise.is_tls, promise.secrets, LATENCY) == (is_tls, secrets, latency));
@@ -143,14 +143,14 @@ fn measure(
             upstream.fake.calls().clear();
             let cold = cold::start(&subject, &start, names, readers)?;
             let calls = upstream.fake.calls().total();
-            assert_eq!(calls, secrets as u64, "each secret causes one call");
+            assert_eq!(calls, secrets as u64, "each secret must cause one call to AWS");
             runs.extend((run > 0).then_some(cold));
         }
         let mut wall: Vec<Duration> = runs.iter().map(|cold| cold.wall).collect();
         let mut cpu: Vec<Duration> = runs.iter().map(|cold| cold.cpu).collect();
         let peak = runs.iter().map(|cold| cold.peak_kilobytes).max().unwrap_or_default();
         println!(
-            "{label:<20} wall {}   cpu {}   peak memory {} kB",
+            "{label:<20} time {}   CPU time {}   peak memory {} kB",
             spread(&mut wall),
             spread(&mut cpu),
             peak
@@ -161,15 +161,15 @@ fn measure(
         is_kept &= has_time && has_processor;
     }
     if let Some(Promise { wall, cpu, .. }) = promise {
-        let cpu = cpu.map(|cpu| format!(", {cpu:?} of processor time")).unwrap_or_default();
+        let cpu = cpu.map(|cpu| format!(" and {cpu:?} of CPU time")).unwrap_or_default();
         let verdict = if is_kept { "kept" } else { "BROKEN" };
-        println!("at most {wall:?}{cpu} in the median: {verdict}");
+        println!("the promise of at most {wall:?}{cpu} in the median is {verdict}");
     }
     Ok(is_kept)
 }
 
-/// Measures calls to the fake over a plain socket: the part of the results that Sidekey does not
-/// cause.
+/// Measures calls to the fake AWS server without an agent. The results show which part of the other
+/// results Sidekey does not cause.
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 fn bare_calls(upstream: SocketAddr, name: &str) -> io::Result<Vec<Duration>> {
     let mut socket = TcpStream::connect(upstream)?;
@@ -201,7 +201,6 @@ fn spread(spans: &mut [Duration]) -> String {
     format!("min {:5.1}  median {:5.1}  max {:5.1} ms", ms(min), ms(median), ms(max))
 }
 
-/// Returns whether the command line has the argument `flag`.
 fn has_argument(flag: &str) -> bool {
     std::env::args().any(|argument| argument == flag)
 }

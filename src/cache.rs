@@ -26,6 +26,7 @@ mod gather;
 mod upstream;
 mod logged_versions;
 mod publisher;
+mod acceptor;
 mod writer;
 pub mod prefetch;
 pub(crate) mod refresh;

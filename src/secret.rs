@@ -8,6 +8,7 @@ pub mod version;
 pub(crate) mod name;
 pub(crate) mod arn;
 pub(crate) mod region;
+pub(crate) mod parameter_path;
 pub mod selector;
 pub mod reference;
 pub(crate) mod secret_parameter;

@@ -1,6 +1,6 @@
-//! One secret in one environment of the simulation.
+//! One secret in one Lambda environment of the simulation.
 //!
-//! This module makes no decisions: ages, plans and back-offs come from `sidekey::cache`.
+//! The code of `sidekey::cache` makes all decisions, such as when to refresh the secret.
 
 use crate::queue::Micros;
 use sidekey::cache::failure::Failure;
@@ -9,27 +9,26 @@ use sidekey::cache::plan::{self, Next};
 use sidekey::source::{FetchError, FetchErrorKind};
 use std::time::Duration;
 
-/// The state of one listed secret.
+/// The state of one secret in one Lambda environment.
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
-    /// The time at which the successful call was sent. `None` if no value is cached.
+    /// The time at which the last successful call to AWS was sent. `None` if no value is cached.
     sent: Option<Micros>,
     jitter: f64,
     was_read: bool,
     failure: Option<Box<Failure>>,
     /// Whether a call for the secret is in progress.
     pub(crate) is_in_flight: bool,
-    /// Whether a reader waits for that call.
+    /// Whether a reader waits for the call to AWS that is in progress.
     pub(crate) is_awaited: bool,
 }
 
 impl Entry {
-    /// Creates the state of a secret without a value, while its first call is in progress.
+    /// Creates the state of a secret whose first call to AWS is in progress.
     pub(crate) fn in_flight() -> Self {
         Self { is_in_flight: true, ..Self::default() }
     }
 
-    /// Returns whether a value is cached.
     pub(crate) fn is_cached(&self) -> bool {
         self.sent.is_some()
     }
@@ -48,13 +47,14 @@ impl Entry {
         self.failure.as_ref().map(|failure| failure.retry_in(now.moment()))
     }
 
-    /// Returns whether the timers wait for the end of a back-off.
+    /// Returns whether the environment waits for the end of a back-off, the pause after a failed
+    /// call.
     pub(crate) fn is_paused(&self, now: Micros) -> bool {
         self.retry_in(now).is_some_and(|left| !left.is_zero())
     }
 
-    /// Returns when the timers fetch the secret next. A secret without a value is fetched after its
-    /// back-off.
+    /// Returns when the environment should fetch the secret next. If no value is cached, this is
+    /// after the back-off (the pause after a failed call).
     pub(crate) fn next(&self, policy: &Policy, now: Micros) -> Next {
         let retry_in = self.retry_in(now);
         match (self.sent, retry_in) {
@@ -66,17 +66,18 @@ impl Entry {
         }
     }
 
-    /// Returns the freshness of the cached value, or `None` without a value.
+    /// Returns how fresh the cached value is, or `None` if no value is cached.
     pub(crate) fn freshness(&self, policy: &Policy, now: Micros) -> Option<Freshness> {
         self.sent.map(|sent| freshness::freshness(policy, &self.standing(sent, now)))
     }
 
-    /// Records a read.
+    /// Records that the secret was read.
     pub(crate) fn touch(&mut self) {
         self.was_read = true;
     }
 
-    /// Records the answer to a call that was sent at `sent`. `draw` from `[0, 1)` sets the jitter.
+    /// Records that a call to AWS succeeded, which was sent at the time `sent`. `draw` is a random
+    /// number from 0 to 1, which determines the jitter of the next refresh.
     pub(crate) fn answer(&mut self, sent: Micros, draw: f64) {
         self.sent = Some(sent);
         self.jitter = freshness::jitter(draw);
@@ -84,7 +85,8 @@ impl Entry {
         self.failure = None;
     }
 
-    /// Records that a call was throttled. `draw` from `[0, 1)` sets the back-off's jitter.
+    /// Records that AWS throttled a call. `draw` is a random number from 0 to 1, which determines
+    /// the jitter of the back-off (the pause after a failed call).
     pub(crate) fn throttle(&mut self, now: Micros, draw: f64) {
         let error = FetchError::new(FetchErrorKind::Throttled, "ThrottlingException", "");
         let most = match self.sent {

@@ -1,4 +1,5 @@
-//! A fleet of Lambda environments in virtual time. The environments start, refresh, freeze and end.
+//! Simulates a fleet of Lambda environments in virtual time. The environments start, refresh
+//! secrets, freeze and end.
 
 use crate::entry::Entry;
 use crate::queue::{Micros, Queue};
@@ -11,83 +12,83 @@ use sidekey::cache::prefetch::Mode;
 use sidekey::source::BATCH_MAX;
 use std::time::Duration;
 
-/// The timeout of a call to AWS: `SIDEKEY_UPSTREAM_TIMEOUT`.
+/// The simulated timeout of a call to AWS, the setting `SIDEKEY_UPSTREAM_TIMEOUT`.
 const CALL_MAX: Duration = Duration::from_secs(2);
 
-/// The longest time that a start waits for the prefetch: `SIDEKEY_PREFETCH_DEADLINE`.
+/// The maximum time for which a simulated start waits for the prefetch, the setting
+/// `SIDEKEY_PREFETCH_DEADLINE`.
 pub(crate) const START_MAX: Duration = Duration::from_secs(3);
 
-/// The duration of an invocation.
+/// The duration of each simulated invocation of a Lambda function.
 const INVOCATION: Duration = Duration::from_millis(200);
 
-/// The parameters of one simulation.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
-    /// The prefetch mode: `SIDEKEY_PREFETCH`.
+    /// How the environments prefetch secrets, the setting `SIDEKEY_PREFETCH`.
     pub(crate) mode: Mode,
-    /// The number of listed secrets in each environment.
+    /// The number of secrets that each environment prefetches.
     pub(crate) secrets: usize,
     /// The caching policy of every secret.
     pub(crate) policy: Policy,
-    /// Whether each entry draws its own jitter. Otherwise all entries have the same jitter.
+    /// Whether each cached secret has its own random jitter. Otherwise, all secrets have the same
+    /// jitter.
     pub(crate) has_own_jitter: bool,
-    /// How the environments are used.
+    /// How often the Lambda environments read their secrets.
     pub(crate) usage: Usage,
-    /// The start times of the environments.
+    /// The times at which the Lambda environments start.
     pub(crate) starts: Vec<Micros>,
-    /// The time at which the simulation ends.
+    /// The virtual time at which the simulation ends.
     pub(crate) until: Micros,
-    /// Whether the service's quotas are used up when the simulation begins.
+    /// Whether other callers have used up AWS's quotas when the simulation begins.
     pub(crate) is_upstream_busy: bool,
-    /// The seed of all random numbers.
+    /// The seed for all random numbers of the simulation.
     pub(crate) seed: u64,
 }
 
-/// How environments are used.
+/// How often the Lambda environments read their secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Usage {
-    /// Environments start, and are observed until they have cached all secrets.
+    /// The Lambda environments do not read secrets. Each is observed until it has cached all its
+    /// secrets.
     StartOnly,
-    /// Every secret is read all the time, and no environment freezes.
+    /// The Lambda environments read every secret all the time, and never freeze.
     Busy,
-    /// Invocations arrive at random. Each invocation reads every secret. Between invocations the
-    /// environment is frozen. When an environment reaches its lifetime, a new environment replaces
-    /// it.
+    /// Functions are invoked at random times, and read every secret. Between two invocations, a
+    /// Lambda environment is frozen. A new environment replaces each environment that reaches its
+    /// lifetime.
     Invoked {
-        /// The average time between two invocations.
+        /// The average time between two invocations in one Lambda environment.
         every: Duration,
-        /// The lifetime of an environment.
+        /// The time after which a Lambda environment ends.
         life: Duration,
     },
 }
 
-/// Counts of the readers' results.
+/// The numbers of reads with certain results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reads {
-    /// The number of all reads.
     pub(crate) total: u64,
-    /// The number of reads that waited for AWS.
     pub(crate) waited: u64,
-    /// The number of reads that returned a value older than its TTL.
+    /// The number of reads that returned a value after the end of its TTL.
     pub(crate) stale: u64,
 }
 
-/// The results of one simulation.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// The time that each environment took to cache all its secrets, sorted.
+    /// The time that each Lambda environment took to cache all its secrets, in ascending order.
     pub(crate) ready: Vec<Duration>,
-    /// The number of environments that started.
+    /// The number of Lambda environments that have started.
     pub(crate) started: usize,
-    /// The service, with its counts of calls.
+    /// The simulated AWS service, which has counted its calls.
     pub(crate) upstream: Upstream,
-    /// Counts of the readers' results.
     pub(crate) reads: Reads,
 }
 
-/// Runs one simulation.
 pub(crate) fn run(setup: &Setup) -> Outcome {
-    assert!(setup.secrets <= FLIGHTS_MAX, "the simulation has no limit on concurrent flights");
+    assert!(
+        setup.secrets <= FLIGHTS_MAX,
+        "the simulation must not limit the number of concurrent calls"
+    );
     let mut fleet = Fleet::new(setup);
     for (n, at) in setup.starts.iter().enumerate() {
         fleet.queue.put(*at, Event::Start(index(n)));
@@ -104,32 +105,33 @@ pub(crate) fn run(setup: &Setup) -> Outcome {
     Outcome { ready, started, upstream, reads }
 }
 
-/// The index of an environment.
+/// The index of a Lambda environment in the simulation.
 type Env = u32;
 
 /// An event of the simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// An environment starts.
+    /// A Lambda environment starts.
     Start(Env),
-    /// The timers of an environment fire.
+    /// Timers of a Lambda environment fire.
     Wake(Env),
-    /// A function is invoked.
+    /// The Lambda function of an environment is invoked.
     Invoke(Env),
-    /// A call for one secret ends.
+    /// A call of `GetSecretValue` ends.
     Get { env: Env, secret: u8, sent: Micros, is_answered: bool },
-    /// A call for a batch of secrets ends.
+    /// A call of `BatchGetSecretValue` ends.
     Batch { env: Env, from: u8, sent: Micros, is_answered: bool },
 }
 
-/// The state of one environment.
+/// The state of one Lambda environment.
 #[derive(Clone, Copy, Debug, Default)]
 struct Environment {
     started: Micros,
-    /// The time of the next freeze. `None` with `StartOnly` and `Busy`, which never freeze.
+    /// The time of the next freeze, or `None` if the Lambda environment never freezes.
     awake_until: Option<Micros>,
     invoked_next: Micros,
-    /// The time of the next timer event, so that no timer is set twice.
+    /// The time at which the timers of the Lambda environment fire next. The field prevents
+    /// duplicate events.
     wakes_at: Option<Micros>,
     is_ready: bool,
     is_batching: bool,
@@ -221,7 +223,7 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    /// Reads every secret, and starts the calls that are due.
+    /// Reads every secret in a Lambda environment, and starts the necessary calls to AWS.
     fn invoke(&mut self, env: Env, now: Micros) {
         let Usage::Invoked { every, .. } = self.setup.usage else { return };
         let environment = &mut self.environments[env as usize];
@@ -267,7 +269,7 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    /// Starts the calls that are due now, and sets the timer for the next calls.
+    /// Starts the calls to AWS that are due now, and sets the timer for the next calls.
     fn start_due_calls(&mut self, env: Env, now: Micros) {
         let policy = self.setup.policy;
         let mut wake_in: Option<Duration> = None;
@@ -314,13 +316,13 @@ impl<'a> Fleet<'a> {
     fn get(&mut self, env: Env, secret: usize, now: Micros) {
         self.entry(env, secret).is_in_flight = true;
         let (ends, is_answered) = self.upstream.call(Call::Get, now, &mut self.random);
-        let secret = u8::try_from(secret).expect("the number of secrets fits");
+        let secret = u8::try_from(secret).expect("the number of secrets must fit into 8 bits");
         self.queue.put(ends, Event::Get { env, secret, sent: now, is_answered });
     }
 
     fn batch(&mut self, env: Env, from: usize, now: Micros) {
         let (ends, is_answered) = self.upstream.call(Call::Batch, now, &mut self.random);
-        let from = u8::try_from(from).expect("the number of secrets fits");
+        let from = u8::try_from(from).expect("the number of secrets must fit into 8 bits");
         self.queue.put(ends, Event::Batch { env, from, sent: now, is_answered });
     }
 
@@ -353,7 +355,8 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    /// Ends a batch. A failed batch is replaced by single calls.
+    /// Handles the end of a `BatchGetSecretValue` call. If the call failed, starts a
+    /// `GetSecretValue` call for each secret.
     fn finish_batch(&mut self, env: Env, from: u8, sent: Micros, now: Micros, is_answered: bool) {
         if sent < self.environments[env as usize].started {
             return;
@@ -362,7 +365,8 @@ impl<'a> Fleet<'a> {
         let until = (from + BATCH_MAX).min(self.setup.secrets);
         for secret in from..until {
             if is_answered {
-                let secret = u8::try_from(secret).expect("the number of secrets fits");
+                let secret =
+                    u8::try_from(secret).expect("the number of secrets must fit into 8 bits");
                 self.finish_get(env, secret, sent, now, true);
             } else {
                 self.get(env, secret, now);
@@ -396,5 +400,5 @@ impl<'a> Fleet<'a> {
 }
 
 fn index(n: usize) -> Env {
-    Env::try_from(n).expect("the number of environments fits")
+    Env::try_from(n).expect("the number of environments must fit into 32 bits")
 }

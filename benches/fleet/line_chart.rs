@@ -1,18 +1,18 @@
-//! Draws a line chart.
+//! Draws a line chart as SVG.
 
 use crate::chart::{COLOURS, Series, TOP, WIDTH, chart_header, legend, number, text};
 use std::fmt::Write;
 
-/// A line through points, each given as x and y.
+/// A line in a chart, which connects several points.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
-    /// The line's label in the legend.
+    /// The label of the line in the legend of the chart.
     pub(crate) label: String,
-    /// The points in ascending order of x.
+    /// The points of the line, each as x and y, in ascending order of x.
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// Draws all lines into one SVG chart. Both axes begin at zero.
+/// Returns the SVG text of a chart with all lines. Both axes begin at zero.
 pub(crate) fn draw(title: &str, x_label: &str, y_label: &str, lines: &[Line]) -> String {
     let left = 70.0;
     let (width, height) = (WIDTH - left - 20.0, 240.0);
@@ -51,9 +51,9 @@ pub(crate) fn draw(title: &str, x_label: &str, y_label: &str, lines: &[Line]) ->
     svg + "</svg>\n"
 }
 
-/// Gives each label one of the [`COLOURS`].
+/// Assigns one of the [`COLOURS`] to each label.
 pub(crate) fn coloured<'a>(labels: &[&'a str]) -> Vec<Series<'a>> {
-    assert!(labels.len() <= COLOURS.len(), "there are no more series than colours");
+    assert!(labels.len() <= COLOURS.len(), "the chart must not have more lines than colours");
     labels.iter().copied().zip(COLOURS).collect()
 }
 
@@ -62,7 +62,7 @@ fn rule(svg: &mut String, from: (f64, f64), to: (f64, f64)) {
     let _ = writeln!(svg, r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}"/>"#);
 }
 
-/// Returns the smallest round number that is not less than `value`.
+/// Returns `value`, rounded up to a round number such as 200 or 500.
 fn rounded_up(value: f64) -> f64 {
     let unit = 10_f64.powf(value.max(1e-9).log10().floor());
     let steps = [1.0, 2.0, 4.0, 5.0, 8.0, 10.0];

@@ -1,9 +1,10 @@
-//! Simulates how Secrets Manager's quotas affect a fleet of Lambda environments, in virtual time.
+//! Simulates how the quotas of Secrets Manager affect a fleet of Lambda environments, in virtual
+//! time.
 //!
-//! Guards the lines "a fleet" of `SPECIFICATION.md`. The agent's own planning decides what each
+//! Checks the promise about simulated fleets in `SPECIFICATION.md`. The agent's own code decides what each
 //! environment does: `cache::plan`, `cache::freshness`, `cache::failure::Failure` and the modes of
-//! `cache::prefetch`. Only time, calls and invocations are simulated. All random numbers come from
-//! one seed, so every run gives the same results.
+//! `cache::prefetch`. Only time, calls to AWS and invocations are simulated. Every run gives the
+//! same results, because all random numbers come from one seed.
 //!
 //! ```text
 //! cargo bench --bench fleet              writes docs/fleet.md's tables and docs/fleet/*.svg
@@ -50,7 +51,7 @@ fn main() -> io::Result<ExitCode> {
     Ok(if are_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Compares the rows that are quick to compute with the page.
+/// Checks those rows of `docs/fleet.md` that need little time to compute.
 #[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn check_some_rows() -> io::Result<ExitCode> {
     let written = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/fleet.md"))?;
@@ -66,7 +67,6 @@ fn check_some_rows() -> io::Result<ExitCode> {
     Ok(if stale.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Returns whether the command line has the argument `flag`.
 fn has_argument(flag: &str) -> bool {
     std::env::args().any(|argument| argument == flag)
 }

@@ -8,17 +8,16 @@ use sidekey::cache::prefetch::Mode;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// The generated part of `docs/fleet.md`.
+/// The part of `docs/fleet.md` that the simulation writes.
 pub(crate) struct Page {
-    /// The tables.
+    /// The tables as Markdown text.
     pub(crate) text: String,
-    /// The charts as SVG, each with its file name.
+    /// The charts as SVG text, each with its file name.
     pub(crate) charts: Vec<(&'static str, String)>,
-    /// Each promise of `SPECIFICATION.md` that the simulation checks, and whether the promise holds.
+    /// The promises of `SPECIFICATION.md` that the simulation checks, each with whether it holds.
     pub(crate) promises: Vec<(&'static str, bool)>,
 }
 
-/// Runs all simulations and writes their results.
 pub(crate) fn write() -> Page {
     let mut page = Page { text: String::new(), charts: Vec::new(), promises: Vec::new() };
     page.line("Written by `cargo bench --bench fleet` with a fixed seed.\n");
@@ -30,7 +29,7 @@ pub(crate) fn write() -> Page {
 }
 
 impl Page {
-    #[expect(clippy::print_stdout, reason = "a bench prints its results")]
+    #[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
     fn line(&mut self, line: &str) {
         println!("{line}");
         self.text.push_str(line);
@@ -175,7 +174,8 @@ impl Page {
     }
 }
 
-/// The input of one table row: its subject, the number of secrets, and the mode with its name.
+/// The input for one row of a table: the subject, the number of secrets, and the prefetch mode with
+/// its name.
 type Case<T> = (T, usize, (&'static str, Mode));
 
 fn cases<T: Copy>(of: &[T], is_shown: impl Fn(&T, usize, Mode) -> bool) -> Vec<Case<T>> {
@@ -189,7 +189,8 @@ fn cases<T: Copy>(of: &[T], is_shown: impl Fn(&T, usize, Mode) -> bool) -> Vec<C
     cases
 }
 
-/// Returns the table row of functions that scale out, and the number of throttled calls.
+/// Returns the row of a table for functions to which Lambda quickly adds environments, and the
+/// number of throttled calls.
 pub(crate) fn scale_out_row(
     functions: usize,
     secrets: usize,
@@ -200,7 +201,11 @@ pub(crate) fn scale_out_row(
     let ready = |share| seconds(percentile(&outcome.ready, share));
     let (get, batch) = (outcome.upstream.get, outcome.upstream.batch);
     let throttled = get.throttled + batch.throttled;
-    assert_eq!(outcome.ready.len(), outcome.started, "every environment becomes ready");
+    assert_eq!(
+        outcome.ready.len(),
+        outcome.started,
+        "every environment must cache all its secrets"
+    );
     let row = format!(
         "| {functions} | {} | {secrets} | `{name}` | {} | {} | {} | {} | {} | {} |",
         thousands(outcome.started as u64),
@@ -214,7 +219,8 @@ pub(crate) fn scale_out_row(
     (row, throttled)
 }
 
-/// Returns the table row and the results for the refreshes of environments that started at once.
+/// Returns the row of a table for the refreshes of environments that started at the same time, and
+/// the results of the simulation.
 pub(crate) fn storm_row(environments: usize, secrets: usize, is_random: bool) -> (String, Storm) {
     let storm = study::storm(environments, secrets, is_random);
     let late = storm.reads.stale + storm.reads.waited;

@@ -10,26 +10,26 @@ use std::time::{Duration, SystemTime};
 pub(crate) struct Micros(pub(crate) u64);
 
 impl Micros {
-    /// Returns the first time that is at least `span` later. Rounding up keeps waits from ending
-    /// early.
+    /// Returns the first time that is at least `span` later. The time is rounded up, so that a wait
+    /// never ends early.
     pub(crate) fn after(self, span: Duration) -> Self {
         let span = u64::try_from(span.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(span))
     }
 
-    /// Returns the time since `earlier`.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
-    /// Returns the reading of the wall clock and the monotonic clock at this time.
+    /// Returns what the wall clock and the monotonic clock show at this time.
     pub(crate) fn moment(self) -> Moment {
         let span = Duration::from_micros(self.0);
         Moment { wall: SystemTime::UNIX_EPOCH + span, steady: span }
     }
 }
 
-/// Future events in order of time. Events of the same time keep the order of insertion.
+/// The future events of a simulation, in order of time. Events at the same time keep the order in
+/// which they were added.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     heap: BinaryHeap<Reverse<(Micros, u64, T)>>,
@@ -37,7 +37,6 @@ pub(crate) struct Queue<T> {
 }
 
 impl<T: Ord> Queue<T> {
-    /// Creates an empty queue.
     pub(crate) fn new() -> Self {
         Self { heap: BinaryHeap::new(), put: 0 }
     }
@@ -48,7 +47,7 @@ impl<T: Ord> Queue<T> {
         self.heap.push(Reverse((at, self.put, event)));
     }
 
-    /// Removes the next event, and returns it with its time.
+    /// Removes the next event. Returns the event and its time.
     pub(crate) fn take(&mut self) -> Option<(Micros, T)> {
         self.heap.pop().map(|Reverse((at, _, event))| (at, event))
     }

@@ -1,4 +1,4 @@
-//! The questions that the simulation answers, one function for each.
+//! Runs the simulations that `docs/fleet.md` describes. Each function answers one question.
 
 use crate::fleet::{self, Outcome, Reads, START_MAX, Setup, Usage};
 use crate::queue::Micros;
@@ -7,30 +7,31 @@ use sidekey::cache::freshness::Policy;
 use sidekey::cache::prefetch::Mode;
 use std::time::Duration;
 
-/// The seed of all random numbers.
+/// The seed for all random numbers of the simulations.
 pub(crate) const SEED: u64 = 20_261_124;
 
-/// All prefetch modes, with their names in the configuration.
+/// All modes of the prefetch, with their names in the configuration.
 pub(crate) const MODES: [(&str, Mode); 3] =
     [("get", Mode::Get), ("batch", Mode::Batch), ("auto", Mode::Auto)];
 
-/// The numbers of listed secrets that are simulated.
+/// The numbers of secrets per environment for which the tables have rows.
 pub(crate) const SECRETS: [usize; 3] = [1, 6, 20];
 
-/// The goal for a start: 99 of 100 environments have cached all their secrets within this time.
+/// The goal for the start of a Lambda environment: 99 of 100 environments have cached all their
+/// secrets within this time.
 pub(crate) const READY_GOAL: Duration = Duration::from_millis(250);
 
-/// The number of environments that Lambda adds to one function at most in [`SCALING_EVERY`].
+/// The maximum number of environments that Lambda adds to one function at a time.
 ///
-/// Source: "Understanding Lambda function scaling" in its developer guide.
+/// Source: "Understanding Lambda function scaling" in AWS's Lambda developer guide.
 const SCALING_STEP: usize = 1_000;
 const SCALING_EVERY: Duration = Duration::from_secs(10);
 
-/// The number of scaling steps. At the first step the service's quotas are unused.
+/// The number of times that Lambda adds environments in a simulation.
 const SCALING_STEPS: usize = 3;
 
-/// The price of one call in dollars: 0.05 for 10,000 calls. AWS does not document the price of a
-/// batch, so a batch is counted as one call.
+/// The price of one call to AWS in dollars: 0.05 for 10,000 calls. AWS does not document the price
+/// of `BatchGetSecretValue`, so this call is counted as one call.
 pub(crate) const DOLLARS_PER_CALL: f64 = 0.05 / 10_000.0;
 
 fn setup(mode: Mode, secrets: usize, usage: Usage) -> Setup {
@@ -47,19 +48,20 @@ fn setup(mode: Mode, secrets: usize, usage: Usage) -> Setup {
     }
 }
 
-/// The start time of the first environment. After a busy second, the service's quotas have by then
-/// recovered enough for two environments.
+/// The start time of the first environment in microseconds. Until then, used-up quotas of AWS
+/// recover enough for two environments.
 const REFILL_MICROS: u64 = 20_000;
 
-/// Returns evenly spaced start times, `per_second` in each second, for the duration `span`.
+/// Returns start times at equal intervals: `per_second` start times in each second, for the
+/// duration `span`.
 fn evenly(per_second: usize, span: Duration) -> Vec<Micros> {
     let span = u64::try_from(span.as_micros()).expect("the duration fits");
     let gap = 1_000_000 / u64::try_from(per_second.max(1)).expect("the rate fits");
     (0..span / gap.max(1)).map(|n| Micros(REFILL_MICROS + n * gap.max(1))).collect()
 }
 
-/// Returns the highest rate of starts per second that can continue for ever with results that
-/// satisfy `is_good`.
+/// Returns the highest number of environments that can start per second, without end, so that
+/// `is_good` accepts the results.
 fn most_starts(mode: Mode, secrets: usize, is_good: impl Fn(&Outcome) -> bool) -> usize {
     let holds = |per_second: usize| {
         let span = Duration::from_secs(5);
@@ -79,14 +81,15 @@ fn most_starts(mode: Mode, secrets: usize, is_good: impl Fn(&Outcome) -> bool) -
     good
 }
 
-/// Returns how many environments can start per second before a call is throttled.
+/// Returns how many environments can start per second before AWS throttles a call.
 pub(crate) fn starts_before_throttling(mode: Mode, secrets: usize) -> usize {
     most_starts(mode, secrets, |outcome| {
         outcome.upstream.get.throttled + outcome.upstream.batch.throttled == 0
     })
 }
 
-/// Returns how many environments can start per second within the goal [`READY_GOAL`].
+/// Returns how many environments can start per second if 99 of 100 must reach the goal
+/// [`READY_GOAL`].
 pub(crate) fn starts_before_waiting(mode: Mode, secrets: usize) -> usize {
     most_starts(mode, secrets, |outcome| {
         let soon = outcome.ready.partition_point(|took| *took <= READY_GOAL);
@@ -94,8 +97,7 @@ pub(crate) fn starts_before_waiting(mode: Mode, secrets: usize) -> usize {
     })
 }
 
-/// Runs functions that all scale out at Lambda's maximum rate. The environments of a step start
-/// within its first second.
+/// Simulates several functions to which Lambda adds environments at its maximum rate.
 pub(crate) fn scale_out(functions: usize, mode: Mode, secrets: usize) -> Outcome {
     let mut random = fastrand::Rng::with_seed(SEED);
     let count = functions * SCALING_STEP * SCALING_STEPS;
@@ -111,29 +113,29 @@ pub(crate) fn scale_out(functions: usize, mode: Mode, secrets: usize) -> Outcome
     fleet::run(&Setup { starts, until, ..setup(mode, secrets, Usage::StartOnly) })
 }
 
-/// Returns the share of environments that were not ready at the deadline of the prefetch.
+/// Returns the share of environments that had not cached all their secrets at the deadline of the
+/// prefetch.
 pub(crate) fn late(outcome: &Outcome) -> f64 {
     let in_time = outcome.ready.partition_point(|took| *took <= START_MAX);
     ratio(outcome.started - in_time, outcome.started)
 }
 
-/// The results of an hour of refreshes.
+/// The results of a simulated hour of refreshes.
 #[derive(Debug)]
 pub(crate) struct Storm {
-    /// The number of calls in each second.
+    /// The number of calls to AWS in each second.
     pub(crate) per_second: Vec<u32>,
-    /// The average number of calls per second in the second half-hour.
+    /// The average number of calls to AWS per second in the second half-hour.
     pub(crate) mean: f64,
-    /// The number of calls in the busiest second of that half-hour.
+    /// The number of calls to AWS in the busiest second of the second half-hour.
     pub(crate) peak: u32,
-    /// The number of throttled calls in the whole hour.
+    /// The number of throttled calls to AWS in the whole hour.
     pub(crate) throttled: u64,
-    /// Counts of the readers' results.
     pub(crate) reads: Reads,
 }
 
-/// Runs environments that all start within one second and are busy for an hour. Each entry has its
-/// own jitter, or all entries have the same jitter.
+/// Simulates environments that all start within one second and are busy for an hour. If
+/// `has_own_jitter` is set, each cached secret has its own random jitter.
 pub(crate) fn storm(environments: usize, secrets: usize, has_own_jitter: bool) -> Storm {
     let hour = Duration::from_secs(3600);
     let starts = evenly(environments, Duration::from_secs(1));
@@ -153,21 +155,21 @@ pub(crate) fn storm(environments: usize, secrets: usize, has_own_jitter: bool) -
     }
 }
 
-/// The daily cost of a thousand environments.
+/// The calls to AWS of a thousand environments in one day.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Day {
-    /// The number of calls per day.
     pub(crate) calls: f64,
-    /// The number of calls per day without a cache, which is one for each read.
+    /// The number of calls to AWS per day without a cache, which makes one call for each read.
     pub(crate) calls_without: f64,
-    /// The share of reads that waited for AWS.
+    /// The share of reads that waited for a call to AWS.
     pub(crate) waited: f64,
 }
 
-/// A typical lifetime of an environment, as observed in practice.
+/// The lifetime of a Lambda environment in the simulations. Environments in practice have similar
+/// lifetimes.
 const LIFE: Duration = Duration::from_secs(2 * 3600);
 
-/// Runs environments for a day. `every` is the average time between two invocations.
+/// Simulates a day. `every` is the average time between two invocations in one environment.
 pub(crate) fn day(every: Duration, mode: Mode, secrets: usize) -> Day {
     const ENVIRONMENTS: usize = 100;
     let day = Duration::from_secs(24 * 3600);
@@ -184,20 +186,23 @@ pub(crate) fn day(every: Duration, mode: Mode, secrets: usize) -> Day {
     }
 }
 
-/// Returns the value below which the part `share` of all values lies.
+/// Returns a percentile of the sorted values. If `share` is 0.99, 99 % of the values do not exceed
+/// the result.
 pub(crate) fn percentile(sorted: &[Duration], share: f64) -> Duration {
     let last = sorted.len().saturating_sub(1);
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a part of a length is neither negative nor larger"
+        reason = "a share of a list's length is neither negative nor larger than the length"
     )]
     let at = (ratio(last, 1) * share).round() as usize;
     sorted.get(at).copied().unwrap_or_default()
 }
 
-/// Returns a count as a floating-point number.
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the count is below 2^53, so the conversion is exact"
+)]
 pub(crate) fn float(count: u64) -> f64 {
     count as f64
 }

@@ -1,4 +1,4 @@
-//! A simulated Secrets Manager with quotas, latency and counters.
+//! Simulates Secrets Manager with its quotas and its latency, and counts the calls.
 
 use crate::queue::Micros;
 use fake_aws::TokenBucket;
@@ -6,53 +6,48 @@ use std::time::{Duration, SystemTime};
 
 /// AWS's quota of `GetSecretValue` calls per second, for one account and region.
 ///
-/// Source: "AWS Secrets Manager quotas" in its user guide; raised in March 2025.
+/// Source: "AWS Secrets Manager quotas" in AWS's user guide, as raised in March 2025.
 pub(crate) const GETS_PER_SECOND: u32 = 10_000;
 
-/// AWS's quota of `BatchGetSecretValue` calls per second, from the same page.
+/// AWS's quota of `BatchGetSecretValue` calls per second, for one account and region.
+///
+/// Source: "AWS Secrets Manager quotas" in AWS's user guide.
 pub(crate) const BATCHES_PER_SECOND: u32 = 100;
 
-/// The minimum latency of a call. An exponentially distributed part is added, with a quarter of
-/// this minimum as its mean.
+/// The minimum latency of a call to AWS. A random part is added to each call, on average a quarter
+/// of this minimum.
 const LATENCY: Duration = Duration::from_millis(20);
 
-/// The latency of a call that is throttled.
+/// The latency of a call to AWS that is throttled.
 const THROTTLED_AFTER: Duration = Duration::from_millis(10);
 
-/// The operation of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
-    /// A call of `GetSecretValue`.
     Get,
-    /// A call of `BatchGetSecretValue`.
     Batch,
 }
 
-/// Counts of the calls of one operation.
+/// The numbers of calls of one operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
-    /// The number of calls, including throttled calls.
     pub(crate) calls: u64,
-    /// The number of throttled calls.
     pub(crate) throttled: u64,
 }
 
-/// The simulated service. The token bucket of each quota holds the calls of one second, as the
-/// fake's does, because AWS does not document its burst size.
+/// The simulated Secrets Manager. After a second without calls, the calls of a whole second can
+/// pass at once. This is an assumption, because AWS does not document it.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     gets: TokenBucket,
     batches: TokenBucket,
-    /// Counts of `GetSecretValue`.
     pub(crate) get: Count,
-    /// Counts of `BatchGetSecretValue`.
     pub(crate) batch: Count,
-    /// The number of calls in each second.
+    /// The number of calls to AWS in each second.
     pub(crate) per_second: Vec<u32>,
 }
 
 impl Upstream {
-    /// Creates a service with unused quotas.
+    /// Creates a Secrets Manager whose quotas are unused.
     pub(crate) fn idle() -> Self {
         let at = SystemTime::UNIX_EPOCH;
         Self {
@@ -64,7 +59,7 @@ impl Upstream {
         }
     }
 
-    /// Creates a service whose quotas are used up.
+    /// Creates a Secrets Manager whose quotas other callers have used up.
     pub(crate) fn busy() -> Self {
         let mut upstream = Self::idle();
         while upstream.gets.take(SystemTime::UNIX_EPOCH) {}
@@ -72,7 +67,7 @@ impl Upstream {
         upstream
     }
 
-    /// Makes a call. Returns the time at which the call ends, and whether it succeeds.
+    /// Simulates a call. Returns the time at which the call ends, and whether it succeeds.
     pub(crate) fn call(
         &mut self,
         call: Call,

@@ -1,4 +1,5 @@
-//! An agent and a reader on one thread, so that all work of this thread can be attributed to them.
+//! Runs an agent and its reader on one thread, so that a measurement of this thread contains only
+//! their work.
 
 use fake_aws::Fake;
 use sidekey::agent::{Agent, Listeners};
@@ -16,14 +17,15 @@ use tokio::runtime::Runtime;
 const NAME: &str = "bench/secret";
 const TOKEN: &str = "bench";
 
-/// The number of bytes at the end of a response that show its completeness.
+/// The number of bytes at the end of a response that the reader compares, to find out whether the
+/// response is complete.
 const TAIL: usize = 16;
 
-/// An agent with one cached secret, and an open connection to the agent.
+/// A running agent with one cached secret, and an open connection to the agent.
 pub(crate) struct Pair {
     runtime: Runtime,
     reader: Reader,
-    /// The fake and the agent run as long as this value lives.
+    /// The fake AWS server and the agent, which stop when this value is dropped.
     _running: (Fake, Agent),
 }
 
@@ -35,19 +37,19 @@ struct Reader {
 }
 
 impl Pair {
-    /// Starts the agent and the reader, and reads once.
+    /// Starts an agent and a reader, and reads the secret once.
     ///
     /// # Errors
     ///
-    /// If no socket can be created.
-    #[expect(clippy::disallowed_methods, reason = "the fake needs the machine's time")]
+    /// If a socket cannot be created.
+    #[expect(clippy::disallowed_methods, reason = "the fake AWS server uses the real time")]
     pub(crate) fn start() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (running, reader) = runtime.block_on(async {
             let fake = Fake::start(Arc::new(SystemTime::now)).await?;
             fake.secrets()
                 .create(NAME, "{\"password\":\"of the bench\"}")
-                .expect("the secret name is unused");
+                .expect("the fake AWS server must create the secret");
             let agent = agent_of(&fake).await?;
             agent.prefetched().await;
             let mut reader = Reader::connect(&agent).await?;
@@ -59,11 +61,11 @@ impl Pair {
         Ok(Self { runtime, reader, _running: running })
     }
 
-    /// Makes `reads` reads in sequence.
+    /// Reads the secret `reads` times in sequence.
     ///
     /// # Errors
     ///
-    /// If the connection breaks.
+    /// If the connection to the agent breaks.
     pub(crate) fn read(&mut self, reads: u64) -> io::Result<()> {
         let reader = &mut self.reader;
         self.runtime.block_on(async {
@@ -86,20 +88,21 @@ impl Reader {
         Ok(Self { socket, request: request.into_bytes(), tail: Vec::new(), buffer: vec![0; 8192] })
     }
 
-    /// Returns the first response. The response is small, so it arrives in one piece.
+    /// Reads the secret for the first time, and returns the response. The response is small, so it
+    /// arrives in one piece.
     async fn first(&mut self) -> io::Result<Vec<u8>> {
         self.socket.write_all(&self.request).await?;
         let got = self.socket.read(&mut self.buffer).await?;
         Ok(self.buffer[..got].to_vec())
     }
 
-    /// Reads once, without any allocation of its own.
+    /// Reads the secret once, without allocating memory in the reader.
     async fn read(&mut self) -> io::Result<()> {
         self.socket.write_all(&self.request).await?;
         let mut got = 0;
         while got < TAIL || !self.buffer[..got].ends_with(&self.tail) {
             match self.socket.read(&mut self.buffer[got..]).await? {
-                0 => return Err(io::Error::other("the response differs from the first one")),
+                0 => return Err(io::Error::other("the response differs from the first response")),
                 more => got += more,
             }
         }

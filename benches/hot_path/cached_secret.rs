@@ -1,4 +1,4 @@
-//! A cache with one secret, without a server.
+//! A cache that contains one secret, without a server.
 
 use sidekey::cache::freshness::Policy;
 use sidekey::cache::policies::Policies;
@@ -17,10 +17,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The name of the cached secret.
 pub(crate) const NAME: &str = "bench/secret";
 
-/// A source that returns the same version for every key.
+/// A replacement for AWS, which returns the same version for every secret.
 #[derive(Debug)]
 struct Fixed;
 
@@ -52,7 +51,7 @@ fn version() -> Version {
     }
 }
 
-/// Creates the cache, and reads its secret once.
+/// Creates a cache, and reads its only secret once.
 pub(crate) fn cache() -> Cache {
     let config = Config {
         policies: Policies::new(
@@ -85,7 +84,7 @@ pub(crate) fn cache() -> Cache {
         selector: Selector::current(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.expect("the tokio runtime starts");
-    runtime.block_on(cache.read(key)).expect("the source answers");
+    let runtime = runtime.expect("the tokio runtime must start");
+    runtime.block_on(cache.read(key)).expect("the cache must receive the secret");
     cache
 }

@@ -1,8 +1,8 @@
-//! Measures the cost of a cached read: time, allocations and instructions.
+//! Measures the cost of a cached read: time, memory allocations and CPU instructions.
 //!
-//! Guards the line "a hit takes no lock, copies no byte of the value and serialises nothing" of
-//! `SPECIFICATION.md`, as far as allocations show it. The number of allocations is the same on
-//! every machine, so `cargo test` checks it. Times are only printed.
+//! Checks the promise of `SPECIFICATION.md` that a cached read allocates no memory. `cargo test`
+//! makes this check, too, because the number of allocations is the same on every machine. The
+//! benchmark prints times, but does not check them.
 //!
 //! ```text
 //! cargo bench --bench hot_path                     times
@@ -23,10 +23,11 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-/// The number of reads before the count begins. The first reads let buffers grow to their size.
+/// The number of reads before the measurement. These reads allocate the buffers that later reads
+/// use.
 const WARMING: u64 = 100;
 
-/// The number of reads that are counted.
+/// The number of reads during the measurement.
 const COUNTED: u64 = 1_000;
 
 fn main() -> io::Result<ExitCode> {
@@ -48,37 +49,46 @@ fn main() -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Counts allocations, and fails if there are more than the limits allow.
+/// Counts the memory allocations of cached reads. Fails if the number exceeds a limit.
 #[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn count() -> io::Result<ExitCode> {
     let cache = cached_secret::cache();
     let current = Selector::current();
     let lookup = allocation_counter::measure(|| {
-        black_box(cache.lookup(cached_secret::NAME, &current)).expect("the entry is cached");
+        black_box(cache.lookup(cached_secret::NAME, &current)).expect("the secret must be cached");
     });
-    println!("a lookup in the cache: {} allocations", lookup.count_total);
+    println!("lookup of a secret in the cache: {} memory allocations", lookup.count_total);
     let mut pair = Pair::start()?;
     pair.read(WARMING)?;
     let mut outcome = Ok(());
     let reads = allocation_counter::measure(|| outcome = pair.read(COUNTED));
     outcome?;
-    println!("{COUNTED} cached reads on a kept connection: {} allocations", reads.count_total);
+    println!(
+        "{COUNTED} cached reads on an open connection: {} memory allocations",
+        reads.count_total
+    );
     // Tasks in the background of the agent may allocate too, but not once for each read.
     let is_kept = lookup.count_total == 0 && reads.count_total < COUNTED;
-    println!("none for a lookup, and none for a read: {}", if is_kept { "kept" } else { "BROKEN" });
+    println!(
+        "the promise that cached reads allocate no memory is {}",
+        if is_kept { "kept" } else { "BROKEN" }
+    );
     Ok(if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Counts the instructions of one read, including those of its reader: the difference between a run
-/// with many reads and a run with few.
+/// Counts the CPU instructions of one read, including those of the reader. The result is the
+/// difference between a run with many reads and a run with few reads.
 #[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn instructions() -> io::Result<ExitCode> {
     let (few, many) = (WARMING, WARMING + COUNTED);
     let (Some(few), Some(many)) = (run_in_valgrind(few)?, run_in_valgrind(many)?) else {
-        println!("skipped: valgrind is not installed");
+        println!("the measurement was skipped, because valgrind is not installed");
         return Ok(ExitCode::SUCCESS);
     };
-    println!("a cached read: {} instructions, including its reader's", (many - few) / COUNTED);
+    println!(
+        "a cached read takes {} CPU instructions, including those of the reader",
+        (many - few) / COUNTED
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -98,7 +108,9 @@ fn run_in_valgrind(reads: u64) -> io::Result<Option<u64>> {
     }
     let text = fs::read_to_string(&file)?;
     let total = text.lines().find_map(|line| line.strip_prefix("summary: ")?.parse().ok());
-    total.map(Some).ok_or_else(|| io::Error::other("valgrind wrote no summary"))
+    total
+        .map(Some)
+        .ok_or_else(|| io::Error::other("valgrind did not print the number of instructions"))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
@@ -114,7 +126,7 @@ fn times() -> io::Result<()> {
     criterion.bench_function("a cached read on a kept connection", |bencher| {
         bencher.iter_custom(|reads| {
             let started = Instant::now();
-            pair.read(reads).expect("the connection stays open");
+            pair.read(reads).expect("the connection to the agent must stay open");
             started.elapsed()
         });
     });

@@ -1,24 +1,23 @@
-//! Draws small bar charts as SVG. They are readable on light and dark pages, and need no font or
-//! script.
+//! Draws bar charts as SVG, which need no font and are readable on light and dark pages.
 
 use std::fmt::Write;
 
-/// The width of a chart.
+/// The width of a chart in pixels.
 pub(crate) const WIDTH: f64 = 760.0;
-/// The width of the labels at the left.
+/// The width in pixels of the labels on the left of a chart.
 const LEFT: f64 = 190.0;
 const RIGHT: f64 = 90.0;
-/// The height of the title and the legend.
+/// The height in pixels of the title and the legend of a chart.
 pub(crate) const TOP: f64 = 64.0;
-/// The colours of the series. The colours also differ in lightness, for readers who do not see
-/// colours.
+/// The colours of bars and lines. The colours also differ in lightness, for readers who cannot
+/// distinguish colours.
 pub(crate) const COLOURS: [&str; 5] = ["#1f5fa8", "#d9822b", "#7fb069", "#b3b3b3", "#dcd3e2"];
 
-/// The label and the colour of a series.
+/// The label in the legend of a chart, and the colour that belongs to it.
 pub(crate) type Series<'a> = (&'a str, &'static str);
 
-/// Draws one bar for each series in each group, with its value at the end. `better` says whether high
-/// or low values are better.
+/// Returns the SVG text of a chart with one bar for each series in each group. `better` says
+/// whether high or low values are better.
 pub(crate) fn bars(
     title: &str,
     unit: &str,
@@ -52,7 +51,7 @@ pub(crate) fn bars(
     svg + "</svg>\n"
 }
 
-/// Returns the beginning of a chart.
+/// Returns the first lines of a chart's SVG text, with the title.
 pub(crate) fn chart_header(title: &str, height: f64) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" \
@@ -65,7 +64,7 @@ pub(crate) fn chart_header(title: &str, height: f64) -> String {
     svg
 }
 
-/// Writes the legend: the label of each colour.
+/// Adds the legend to the SVG text of a chart: the labels and their colours.
 pub(crate) fn legend(svg: &mut String, left: f64, series: &[Series<'_>]) {
     let mut x = left;
     for (label, colour) in series {
@@ -76,13 +75,13 @@ pub(crate) fn legend(svg: &mut String, left: f64, series: &[Series<'_>]) {
     }
 }
 
-/// Writes a text.
+/// Adds a text at the position `at` to the SVG text of a chart.
 pub(crate) fn text(svg: &mut String, at: (f64, f64), anchor: &str, text: &str) {
     let (x, y) = at;
     let _ = writeln!(svg, r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{text}</text>"#);
 }
 
-/// Formats a number with about three digits.
+/// Formats a number with about three significant digits.
 pub(crate) fn number(value: f64) -> String {
     let value = if value == 0.0 { 0.0 } else { value };
     let decimals = match value.abs() {
@@ -102,7 +101,6 @@ pub(crate) fn number(value: f64) -> String {
     grouped + fraction
 }
 
-/// Returns a count as a floating-point number.
 pub(crate) fn count(n: usize) -> f64 {
     f64::from(u32::try_from(n).unwrap_or(u32::MAX))
 }

@@ -1,4 +1,5 @@
-//! Measures one cold start: from exec until the last secret is served.
+//! Measures one cold start: the time from the start of a program until its last secret has been
+//! read.
 
 use crate::pinning;
 use crate::reader;
@@ -8,31 +9,29 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-/// How the secrets are read.
+/// How a benchmark reads several secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readers {
     /// One reader reads all secrets in sequence over one connection.
     One,
-    /// One reader for each secret, all in parallel.
+    /// Each secret has its own reader, and all readers read in parallel.
     Each,
 }
 
-/// The results of one cold start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cold {
-    /// The elapsed time.
+    /// The elapsed time of the cold start.
     pub(crate) wall: Duration,
-    /// The processor time of the program.
+    /// The CPU time of the program during the cold start.
     pub(crate) cpu: Duration,
-    /// The peak memory of the program in kilobytes.
     pub(crate) peak_kilobytes: u64,
 }
 
-/// Starts a program and reads every secret of `names`.
+/// Starts a program, and reads all secrets in `names`.
 ///
 /// # Errors
 ///
-/// If the program does not start, or a read does not return its value.
+/// If the program does not start, or returns a wrong value.
 pub(crate) fn start(
     subject: &Subject,
     start: &Start<'_>,
@@ -58,7 +57,7 @@ pub(crate) fn start(
             let readers: Vec<_> = names.iter().map(|name| scope.spawn(reading(name))).collect();
             readers
                 .into_iter()
-                .try_for_each(|reader| reader.join().expect("the reading task does not panic"))
+                .try_for_each(|reader| reader.join().expect("the task that reads must not panic"))
         })?,
     }
     Ok(Cold {
@@ -68,7 +67,6 @@ pub(crate) fn start(
     })
 }
 
-/// Returns the median.
 pub(crate) fn median(spans: &mut [Duration]) -> Duration {
     spans.sort_unstable();
     spans[spans.len() / 2]

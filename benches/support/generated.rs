@@ -1,5 +1,4 @@
-//! Writes generated parts of the documentation: the text between two marks of a page, and whole
-//! files.
+//! Writes the generated parts of the documentation: a part of a page, and charts.
 
 use std::fs;
 use std::io;
@@ -8,14 +7,15 @@ use std::path::{Path, PathBuf};
 const BEGIN: &str = "<!-- written by a bench: begin -->\n";
 const END: &str = "<!-- written by a bench: end -->";
 
-/// Writes generated text, or compares it with the existing files.
+/// Writes generated text to files, or only compares the text with the files.
 #[derive(Debug)]
 pub(crate) struct Generated {
     is_check: bool,
 }
 
 impl Generated {
-    /// Replaces the text between the marks of a page.
+    /// Replaces the text between two marks of a page by `text`. If `is_check` is set, only compares
+    /// them.
     ///
     /// # Errors
     ///
@@ -31,11 +31,11 @@ impl Generated {
         Ok(generated)
     }
 
-    /// Writes a file, or compares the file with `text`.
+    /// Writes `text` to a file, or compares `text` with the file.
     ///
     /// # Errors
     ///
-    /// If the file cannot be written, or differs.
+    /// If the file cannot be written, or if it differs from `text`.
     pub(crate) fn file(&self, path: &str, text: &str) -> io::Result<()> {
         let full = rooted(path);
         if self.is_check {

@@ -1,5 +1,5 @@
-//! A load generator: one thread that keeps several connections busy, with one request at a time on
-//! each.
+//! A load generator: one thread that sends requests on several connections. Each connection has one
+//! request at a time.
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -7,54 +7,54 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// The number of bytes at the end of a response that show its completeness.
+/// The number of bytes at the end of a response that the reader compares, to find out whether the
+/// response is complete.
 const TAIL: usize = 16;
 
-/// The results of one run.
+/// The results of one run of the load generator.
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
-    /// The number of responses after the warm-up.
+    /// The number of responses after the warm-up of the run.
     answers: usize,
-    /// The duration of the run after the warm-up.
+    /// The duration of the run without its warm-up.
     took: Duration,
-    /// The number of all responses, including the warm-up.
+    /// The number of all responses, including those during the warm-up.
     all: usize,
-    /// The latencies of the responses after the warm-up, sorted.
+    /// The latencies of the responses after the warm-up, in ascending order.
     pub(crate) latencies: Vec<Duration>,
 }
 
 impl Load {
-    /// Returns the number of responses per second.
     pub(crate) fn per_second(&self) -> f64 {
         let answers = u32::try_from(self.answers).unwrap_or(u32::MAX);
         f64::from(answers) / self.took.as_secs_f64()
     }
 
-    /// Returns the part of `used` for one response, if `used` was spent on all responses.
+    /// Returns the share of one response in the CPU time `used` of the whole run.
     pub(crate) fn share(&self, used: Duration) -> Duration {
         used / u32::try_from(self.all.max(1)).unwrap_or(u32::MAX)
     }
 
-    /// Returns the latency that 99 of 100 responses do not exceed.
+    /// Returns the latency that 99 % of the responses do not exceed.
     pub(crate) fn p99(&self) -> Duration {
         let at = self.latencies.len() * 99 / 100;
         self.latencies.get(at).copied().unwrap_or_default()
     }
 }
 
-/// One connection, and the state of its current request.
+/// One connection of the load generator, and the state of its current request.
 struct Lane {
     socket: TcpStream,
     sent_at: Instant,
     received: Vec<u8>,
 }
 
-/// Keeps `connections` busy with the same request for `span`, after a warm-up of a tenth of `span`.
-/// Every response must have status 200 and the same last bytes as `expected`.
+/// Sends the same request again and again on `connections` for the duration `span`, after a warm-up
+/// of a tenth of `span`. Every response must have status 200 and the same last bytes as `expected`.
 ///
 /// # Errors
 ///
-/// If a connection breaks, or a response differs.
+/// If a connection breaks, or a response differs from `expected`.
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 pub(crate) fn on_open_connections(
     address: SocketAddr,
@@ -105,11 +105,11 @@ pub(crate) fn on_open_connections(
     }
 }
 
-/// Makes reads in sequence, each on a new connection.
+/// Sends the same request again and again, each time on a new connection.
 ///
 /// # Errors
 ///
-/// The same as of [`on_open_connections`].
+/// If a connection breaks, or a response differs from the expected response.
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 pub(crate) fn on_new_connections(
     address: SocketAddr,
@@ -140,7 +140,7 @@ impl Lane {
     fn is_answered(&mut self, tail: &[u8]) -> io::Result<bool> {
         let mut buffer = [0; 8192];
         let read = match self.socket.read(&mut buffer) {
-            Ok(0) => return Err(io::Error::other("the connection was closed")),
+            Ok(0) => return Err(io::Error::other("the program closed the connection")),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
@@ -151,7 +151,9 @@ impl Lane {
             return if is_good {
                 Ok(false)
             } else {
-                Err(io::Error::other("a response has a status other than 200"))
+                Err(io::Error::other(
+                    "the program returned a response with a status other than 200",
+                ))
             };
         }
         self.received.clear();

@@ -1,18 +1,16 @@
-//! A reader that makes one read after another on an open connection.
+//! A reader, which sends one read after another on an open connection.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
-/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// The status code.
     pub(crate) status: u16,
-    /// The head and the body.
+    /// The head and the body of the response.
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Returns the request for a secret, in the form that clients of AWS's agents use.
+/// Returns the HTTP request that reads a secret from Sidekey or from one of AWS's agents.
 pub(crate) fn request(name: &str, token: &str) -> Vec<u8> {
     format!(
         "GET /secretsmanager/get?secretId={name} HTTP/1.1\r\nhost: localhost\r\n\
@@ -35,7 +33,7 @@ pub(crate) fn read(socket: &mut TcpStream, name: &str, token: &str) -> io::Resul
         match socket.read(&mut buffer)? {
             0 => {
                 return Err(io::Error::other(
-                    "the connection was closed before the response was complete",
+                    "the program closed the connection before the response was complete",
                 ));
             }
             n => bytes.extend_from_slice(&buffer[..n]),
@@ -46,11 +44,12 @@ pub(crate) fn read(socket: &mut TcpStream, name: &str, token: &str) -> io::Resul
     Ok(Answer { status, bytes })
 }
 
-/// Reads one secret. Checks that the response has the secret's value, which contains its name.
+/// Reads one secret, and checks that the response contains the name of the secret. The values of
+/// all secrets contain their names.
 ///
 /// # Errors
 ///
-/// The same as of [`read`], and if the response has another value.
+/// If the connection breaks, or the response is invalid.
 pub(crate) fn read_value(socket: &mut TcpStream, name: &str, token: &str) -> io::Result<()> {
     let answer = read(socket, name, token)?;
     let is_value = answer.bytes.windows(name.len()).any(|part| part == name.as_bytes());
@@ -60,7 +59,7 @@ pub(crate) fn read_value(socket: &mut TcpStream, name: &str, token: &str) -> io:
     Ok(())
 }
 
-/// Returns the length of a response, or `None` until its head is complete.
+/// Returns the length of a response in bytes, or `None` if its head is not complete yet.
 pub(crate) fn response_length(bytes: &[u8]) -> Option<usize> {
     let head = bytes.windows(4).position(|part| part == b"\r\n\r\n")? + 4;
     let text = str::from_utf8(&bytes[..head]).ok()?;

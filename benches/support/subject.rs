@@ -1,5 +1,4 @@
-//! A program under measurement that serves secrets over localhost: Sidekey, or one of AWS's own
-//! agents.
+//! A program that a benchmark measures: Sidekey, or one of AWS's own agents.
 
 use crate::cgroup;
 use std::fs;
@@ -13,35 +12,35 @@ use std::time::{Duration, Instant};
 /// The token that readers send.
 pub(crate) const TOKEN: &str = "bench";
 
-/// The longest wait until a program listens. A program starts slowly on a fourteenth of a
-/// processor.
+/// The maximum time to wait until a program listens. With 1/14 of a CPU, a program starts slowly.
 const LISTEN_MAX: Duration = Duration::from_secs(60);
 
-/// A program, and a function that configures the program.
+/// A program that a benchmark measures, with the function that configures the program.
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
-    /// The path of the program's binary.
     pub(crate) path: PathBuf,
-    /// Adds arguments and variables to the command. Returns the configuration file that it wrote,
-    /// if any.
+    /// The function that adds arguments and environment variables to the command that starts the
+    /// program. Returns the configuration file that it has written, if any.
     pub(crate) configure: Configure,
 }
 
-/// The type of [`Subject::configure`]. The number is the port on which the program must listen.
+/// A function that prepares the command that starts a program. The number is the port on which the
+/// program must listen.
 pub(crate) type Configure = fn(&mut Command, &Start<'_>, u16) -> io::Result<Option<PathBuf>>;
 
-/// The parameters with which a program is started.
+/// The settings with which a benchmark starts a program.
 #[derive(Clone, Debug)]
 pub(crate) struct Start<'a> {
-    /// The URL of Secrets Manager.
+    /// The URL that the program calls instead of AWS.
     pub(crate) endpoint: &'a str,
-    /// The file with the trusted root certificate, if Secrets Manager is called over TLS.
+    /// The file with the root certificate that the program must trust, or `None` if calls use plain
+    /// HTTP.
     pub(crate) bundle: Option<&'a Path>,
-    /// The secrets to prefetch.
+    /// The names of the secrets to prefetch.
     pub(crate) listed: &'a [String],
-    /// The TTL of cached values.
     pub(crate) ttl: Duration,
-    /// The `cgroup.procs` files to which the process id is written before the program starts.
+    /// The files `cgroup.procs` of the control groups that limit the program. The process id is
+    /// written to them.
     pub(crate) cgroup: &'a [PathBuf],
 }
 
@@ -73,13 +72,16 @@ impl Subject {
         Ok(Running { child, address, started, config })
     }
 
-    /// Returns Sidekey's binary at `path` as a subject.
+    /// Returns Sidekey as the program to measure. `path` is the path of its binary.
     pub(crate) fn sidekey(path: &str) -> Self {
         Self { path: path.into(), configure: configure_sidekey }
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the functions for the other agents can fail")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "all functions of this type return a result, and others can fail"
+)]
 fn configure_sidekey(
     command: &mut Command,
     start: &Start<'_>,
@@ -99,23 +101,22 @@ fn configure_sidekey(
     Ok(None)
 }
 
-/// A running program. The program is killed when the benchmark ends.
+/// A running program. The kernel kills the program when the benchmark ends.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
-    /// The address on which the program listens.
+    /// The socket address on which the program listens.
     pub(crate) address: SocketAddr,
-    /// The time at which the program was started.
     pub(crate) started: Instant,
     config: Option<PathBuf>,
 }
 
 impl Running {
-    /// Connects as soon as the program listens.
+    /// Connects to the program as soon as the program listens.
     ///
     /// # Errors
     ///
-    /// If the program exits before, or does not listen in time.
+    /// If the program exits, or does not listen in time.
     pub(crate) fn connect(&mut self) -> io::Result<TcpStream> {
         loop {
             if let Ok(socket) = TcpStream::connect(self.address) {
@@ -127,23 +128,23 @@ impl Running {
                 )));
             }
             if self.started.elapsed() > LISTEN_MAX {
-                return Err(io::Error::other("the program does not listen within the timeout"));
+                return Err(io::Error::other(
+                    "the program did not accept a connection within the timeout",
+                ));
             }
             #[expect(
                 clippy::disallowed_methods,
-                reason = "no event announces that the program listens"
+                reason = "a program does not report when it listens, so the benchmark polls"
             )]
             thread::sleep(Duration::from_micros(100));
         }
     }
 
-    /// Returns the process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Returns the processor time that all threads of the program have used, from the scheduler's
-    /// counters.
+    /// Returns the CPU time that all threads of the program have used.
     ///
     /// # Errors
     ///
@@ -156,7 +157,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// If the file has no such line.
+    /// If the file does not contain this value.
     pub(crate) fn kilobytes(&self, line: &str) -> io::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let found = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
@@ -175,7 +176,7 @@ impl Drop for Running {
     }
 }
 
-/// Returns the processor time that all threads of a process have used.
+/// Returns the CPU time that all threads of a process have used.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! A TLS front for the fake, with a certificate that is generated for this run.
+//! A TLS server in front of the fake AWS server. Each run generates a new certificate.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-/// A listener that terminates TLS and forwards the bytes. Dropping the value stops the listener.
+/// A TLS server that decrypts connections, and forwards the bytes to another server. Dropping this
+/// value stops the TLS server.
 #[derive(Debug)]
 pub(crate) struct TlsFront {
     address: SocketAddr,
@@ -22,12 +23,12 @@ pub(crate) struct TlsFront {
 }
 
 impl TlsFront {
-    /// Listens on a free port of 127.0.0.1 in front of `upstream`. Writes the root certificate into
-    /// `folder`.
+    /// Starts a TLS server on a free port of 127.0.0.1, which forwards to `upstream`. Writes the
+    /// root certificate into `folder`.
     ///
     /// # Errors
     ///
-    /// If no certificate can be generated or written, or no port can be bound.
+    /// If a certificate cannot be generated or written, or a port cannot be bound.
     pub(crate) async fn start(upstream: SocketAddr, folder: &Path) -> io::Result<Self> {
         let (config, root) = certificates().map_err(io::Error::other)?;
         let bundle = folder.join(format!("root-{}.pem", std::process::id()));
@@ -51,12 +52,12 @@ impl TlsFront {
         Ok(Self { address, bundle, accepting })
     }
 
-    /// Returns the URL of the listener.
+    /// Returns the URL of the TLS server.
     pub(crate) fn url(&self) -> String {
         format!("https://{}", self.address)
     }
 
-    /// Returns the path of the file with the root certificate.
+    /// Returns the path of the file that contains the root certificate.
     pub(crate) fn bundle(&self) -> &Path {
         &self.bundle
     }
@@ -78,8 +79,8 @@ async fn pass_on(acceptor: TlsAcceptor, socket: TcpStream, upstream: SocketAddr)
     Ok(())
 }
 
-/// Generates a root certificate, and a server certificate for 127.0.0.1. Returns the server's
-/// configuration and the root in DER format.
+/// Generates a root certificate, and a certificate for the TLS server on 127.0.0.1. Returns the
+/// server's configuration, and the root certificate in the format DER.
 fn certificates() -> Result<(ServerConfig, Vec<u8>), Box<dyn std::error::Error + Send + Sync>> {
     let mut root = CertificateParams::new(Vec::new())?;
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -1,4 +1,4 @@
-//! The environment of all measurements: the fake of Secrets Manager, and the programs to compare.
+//! The fake AWS server and the programs that the benchmark compares.
 
 use crate::peers::PEERS;
 use crate::pinning;
@@ -11,51 +11,50 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Runtime;
 
-/// The number of secrets in the fake.
+/// The number of secrets in the fake AWS server.
 pub(crate) const SECRETS: usize = 20;
 
-/// The label in tables of Sidekey as cargo builds it for a benchmark.
+/// The label of Sidekey in tables, as cargo builds Sidekey for a benchmark.
 pub(crate) const SIDEKEY: &str = "sidekey";
 
-/// The label in tables of Sidekey as it ships: a static binary, optimised for size.
+/// The label of Sidekey in tables, as Sidekey is released: a static binary, optimised for size.
 pub(crate) const STATIC: &str = "sidekey, static";
 
-/// The path at which `extension/layer/static x86_64 --package sidekey --bin sidekey` places the
-/// static binary.
+/// The path of the static binary that `extension/layer/static x86_64 --package sidekey --bin
+/// sidekey` builds.
 const STATIC_PATH: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/target/x86_64-unknown-linux-musl/layer/sidekey");
 
-/// The path at which `extension/layer/build` places the extension's binary.
+/// The path of the extension's binary that `extension/layer/build` builds.
 pub(crate) const LAYER_PATH: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/target/x86_64-unknown-linux-musl/layer/sidekey-extension"
 );
 
-/// The default latency of a call to AWS.
+/// The latency of a call to the fake AWS server, if a measurement sets no other latency.
 pub(crate) const LATENCY: Duration = Duration::from_millis(20);
 
-/// The fake of Secrets Manager, over plain HTTP and over TLS, and the programs to compare.
+/// The fake AWS server, over plain HTTP and over TLS, and the programs to compare.
 #[derive(Debug)]
 pub(crate) struct Bench {
-    /// The fake of Secrets Manager.
     pub(crate) fake: Fake,
     front: TlsFront,
-    /// The names of the secrets.
+    /// The names of the secrets in the fake AWS server.
     pub(crate) names: Vec<String>,
-    /// The programs with their labels. Sidekey is the first program.
+    /// The programs to compare, with their labels. Sidekey is the first program.
     pub(crate) subjects: Vec<(&'static str, Subject)>,
-    /// The runtime of the fake and of its TLS front. Both run as long as this value lives.
+    /// The tokio runtime on which the fake AWS server and its TLS server run.
     _runtime: Runtime,
 }
 
 impl Bench {
-    /// Starts the fake. `binary` is Sidekey's path. With `installs`, missing agents of AWS are
-    /// installed first; otherwise they are left out.
+    /// Starts the fake AWS server. `binary` is the path of Sidekey. If `installs` is set, installs
+    /// missing agents of AWS, and otherwise omits them.
     ///
     /// # Errors
     ///
-    /// If a program cannot be installed, or the fake cannot be started.
-    #[expect(clippy::disallowed_methods, reason = "the fake needs the machine's time")]
+    /// If a program cannot be installed, or the fake AWS server cannot be started.
+    #[expect(clippy::disallowed_methods, reason = "the fake AWS server uses the real time")]
     pub(crate) fn set_up(binary: &str, installs: bool) -> io::Result<Self> {
         let runtime = pinning::runtime()?;
         let fake = runtime.block_on(Fake::start(Arc::new(SystemTime::now)))?;
@@ -64,7 +63,7 @@ impl Bench {
         for name in &names {
             fake.secrets()
                 .create(name, format!("{{\"password\":\"{name}\"}}"))
-                .expect("the secret name is unused");
+                .expect("the fake AWS server must create the secret");
         }
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let front = runtime.block_on(TlsFront::start(fake.addr(), folder))?;
@@ -80,7 +79,8 @@ impl Bench {
         Ok(bench)
     }
 
-    /// Sets whether the role may call `BatchGetSecretValue`, which needs a permission on `*`.
+    /// Sets whether the programs may call `BatchGetSecretValue`. Many IAM roles do not allow this
+    /// operation.
     pub(crate) fn allow_batches(&self, are_allowed: bool) {
         let faults = self.fake.faults();
         match are_allowed {
@@ -89,7 +89,8 @@ impl Bench {
         }
     }
 
-    /// Returns the URL of the fake, over TLS or not, and the file with the root certificate.
+    /// Returns the URL of the fake AWS server, and the file with its root certificate if `is_tls`
+    /// is set.
     pub(crate) fn upstream(&self, is_tls: bool) -> (String, Option<&Path>) {
         match is_tls {
             true => (self.front.url(), Some(self.front.bundle())),
@@ -97,9 +98,9 @@ impl Bench {
         }
     }
 
-    /// Returns the parameters of a start in which Sidekey prefetches `listed`. AWS's agents can
-    /// prefetch only by batches, which roles seldom permit. So they fetch secrets at the first
-    /// read.
+    /// Returns the settings for a start in which Sidekey prefetches the secrets `listed`. AWS's
+    /// agents can prefetch only with `BatchGetSecretValue`, and otherwise fetch secrets at the
+    /// first read.
     pub(crate) fn start<'a>(
         endpoint: &'a str,
         bundle: Option<&'a Path>,

@@ -1,4 +1,4 @@
-//! Measures cached reads, compared with a minimal server in C.
+//! Measures cached reads of several programs, and compares them with a minimal server in C.
 
 use crate::bench::Bench;
 use crate::canned::Canned;
@@ -9,25 +9,23 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The number of rounds of all measurements. The median counts.
+/// The number of times that each measurement is made. The tables show the median.
 const ROUNDS: usize = 3;
 
-/// The duration of each measurement.
+/// The duration of one measurement.
 const SPAN: Duration = Duration::from_secs(2);
 
-/// The label of the minimal server in C.
+/// The label of the minimal server in tables. The server is written in C.
 pub(crate) const BARE_LOOP: &str = "bare C loop";
 
-/// How readers use connections.
+/// How the readers of a measurement use connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// The readers keep this number of connections open.
     OpenConnections(usize),
-    /// Each read opens a new connection.
     NewConnections,
 }
 
-/// All kinds of connection use that are measured.
+/// The ways to use connections for which the benchmark measures reads.
 pub(crate) const USES: [Use; 4] = [
     Use::OpenConnections(1),
     Use::OpenConnections(16),
@@ -35,37 +33,35 @@ pub(crate) const USES: [Use; 4] = [
     Use::NewConnections,
 ];
 
-/// The results of one server with one kind of connection use, either absolute or as ratios.
+/// The results of one measurement, either as absolute numbers or as ratios to the C server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Figures {
-    /// Reads per second.
+    /// The number of reads per second.
     pub(crate) per_second: f64,
-    /// The processor time for each read, in microseconds.
+    /// The CPU time of one read in microseconds.
     pub(crate) cpu: f64,
-    /// The latency that 99 of 100 reads do not exceed, in microseconds.
+    /// The latency in microseconds that 99 % of the reads do not exceed.
     pub(crate) p99: f64,
 }
 
-/// The results of one server with one kind of connection use.
+/// The results of one server with one way to use connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured {
-    /// The label of the server.
+    /// The label of the server in tables.
     pub(crate) label: &'static str,
-    /// How the readers used connections.
     pub(crate) usage: Use,
-    /// The medians of all rounds.
+    /// The medians of the results of all rounds.
     pub(crate) figures: Figures,
-    /// The medians of the ratios to the C server's results in the same round.
+    /// The medians of the ratios to the results of the C server in the same round.
     pub(crate) ratios: Figures,
 }
 
-/// The results of all cached reads, and the memory use.
+/// The results of all measurements of cached reads.
 #[derive(Debug)]
 pub(crate) struct Cached {
-    /// The results of every server with every kind of connection use.
+    /// The results of every server with every way to use connections.
     pub(crate) measured: Vec<Measured>,
-    /// The label of each server, and its resident kilobytes with all secrets cached, before and
-    /// after the reads.
+    /// The label of each server, and its memory use in kilobytes before and after the reads.
     pub(crate) resident: Vec<(&'static str, u64, u64)>,
 }
 
@@ -76,11 +72,11 @@ struct Server {
     answer: Vec<u8>,
 }
 
-/// Measures all servers.
+/// Measures cached reads of all servers.
 ///
 /// # Errors
 ///
-/// If a server does not start, or does not serve.
+/// If a server does not start, or returns a wrong response.
 pub(crate) fn measure(bench: &Bench) -> io::Result<Cached> {
     let (endpoint, bundle) = bench.upstream(true);
     let name = &bench.names[0];
@@ -144,7 +140,7 @@ fn under(server: &Server, usage: Use, request: &[u8]) -> io::Result<Figures> {
         p99: micros(load.p99()),
     };
     println!(
-        "{}: {usage:?}: {:.0}/s, {:.1} us of processor a read, p99 {:.0} us",
+        "{}: {usage:?}: {:.0} reads/s, {:.1} us of CPU time per read, p99 {:.0} us",
         server.label, figures.per_second, figures.cpu, figures.p99
     );
     Ok(figures)

@@ -1,4 +1,4 @@
-//! The minimal server in C with which all results are compared.
+//! The minimal server in C, with which the benchmark compares all programs.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -6,16 +6,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// A running C server. Dropping the value kills the server.
+/// A running minimal server. Dropping this value stops the server.
 #[derive(Debug)]
 pub(crate) struct Canned {
     child: Child,
-    /// The address on which the server listens.
+    /// The socket address on which the minimal server listens.
     pub(crate) address: SocketAddr,
 }
 
 impl Canned {
-    /// Compiles the server with `cc`, and starts it with a fixed response.
+    /// Compiles the minimal server with `cc`, and starts it. The server answers every request with
+    /// `answer`.
     ///
     /// # Errors
     ///
@@ -31,13 +32,12 @@ impl Canned {
         fs::write(&file, answer)?;
         let mut child = Command::new(binary).arg(file).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
-        let output = child.stdout.take().expect("the stream is piped");
+        let output = child.stdout.take().expect("the stream must be a pipe");
         BufReader::new(output).read_line(&mut line)?;
         let port: u16 = line.trim().parse().map_err(io::Error::other)?;
         Ok(Self { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) })
     }
 
-    /// Returns the process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

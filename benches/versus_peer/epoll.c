@@ -1,7 +1,7 @@
-/* A minimal HTTP server: one thread, one epoll, one fixed response. A read from this server costs only
- * the work of the sockets. The additional cost of a read elsewhere is the agent's.
+/* A minimal HTTP server with one thread, which answers every request with the content of a file. The
+ * benchmark compares agents with this server, because it has only the cost of the sockets.
  *
- * Usage: epoll ANSWER_FILE. Listens on a free port of 127.0.0.1 and prints its number. */
+ * Usage: epoll ANSWER_FILE. Listens on a free port of 127.0.0.1 and prints the number of the port. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,7 +19,7 @@ enum { ANSWER_MAX = 64 * 1024, HEAD_MAX = 4096, EVENTS_MAX = 256, SOCKETS_MAX = 
 static char answer[ANSWER_MAX];
 static size_t answer_len;
 
-/* The incomplete request head of each socket, and the number of its bytes. */
+/* For each socket, the bytes of the request that has not arrived completely, and their number. */
 static char heads[SOCKETS_MAX][HEAD_MAX];
 static size_t head_len[SOCKETS_MAX];
 

@@ -1,19 +1,18 @@
-//! Compares Sidekey with AWS's own agents, with the same upstream in the same run.
+//! Compares Sidekey with AWS's own agents. All programs call the same fake AWS server.
 //!
-//! Guards the lines of "Speed and size" in `SPECIFICATION.md`. The other agents are
-//! `aws_workload_credentials_provider` 3.1.2 and `aws_secretsmanager_agent` 2.1.0. The first run
-//! installs them from the crate registry into `target/peers`. Ratios are relative to `epoll.c`, a
-//! minimal server that writes a fixed response.
+//! Checks the promises in "Speed and size" of `SPECIFICATION.md`. The first run installs AWS's
+//! agents from the crate registry into `target/peers`: `aws_workload_credentials_provider` 3.1.2
+//! and `aws_secretsmanager_agent` 2.1.0. Ratios are relative to `epoll.c`, a minimal server that
+//! writes a fixed response.
 //!
 //! ```text
 //! cargo bench --bench versus_peer                 everything; writes docs/versus_peer.md and its charts
 //! cargo bench --bench versus_peer -- cached       one part, without changes of the documentation
 //! ```
 //!
-//! The parts are `starts`, `slow`, `cached`, `readers` and `sizes`. A benchmark build of Sidekey
-//! also has the features for tests. `--binary PATH` measures another build of Sidekey.
-//! `--installed` leaves out agents that are not yet installed, because an installation takes
-//! minutes.
+//! The parts are `starts`, `slow`, `cached`, `readers` and `sizes`. `--binary PATH` measures
+//! another build of Sidekey than the benchmark build, which contains features for tests.
+//! `--installed` omits agents that are not installed yet, because an installation takes minutes.
 
 mod bench;
 mod cached;
@@ -51,7 +50,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The parts that can be measured alone.
+/// The names of the parts of the benchmark that can be run alone.
 const PARTS: [&str; 5] = ["starts", "slow", "cached", "readers", "sizes"];
 
 #[expect(clippy::print_stdout, reason = "a benchmark prints its results")]

@@ -1,4 +1,4 @@
-//! Writes the tables and charts of `docs/versus_peer.md` from the measurements.
+//! Writes the tables and charts of `docs/versus_peer.md` from the results of the benchmark.
 
 use crate::bench::{SIDEKEY, STATIC};
 use crate::cached::{BARE_LOOP, Cached, Measured, USES, Use};
@@ -9,15 +9,15 @@ use crate::starts::{Case, Started};
 use std::fmt::Write;
 use std::time::Duration;
 
-/// The text in each chart: the charts show times.
+/// The note in each chart. All charts show times.
 const LOWER_IS_BETTER: &str = "lower is better";
 
-/// The generated part of `docs/versus_peer.md`.
+/// The part of `docs/versus_peer.md` that the benchmark writes.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
-    /// The tables.
+    /// The tables as Markdown text.
     pub(crate) text: String,
-    /// The charts as SVG, each with its file name.
+    /// The charts as SVG text, each with its file name.
     pub(crate) charts: Vec<(&'static str, String)>,
 }
 
@@ -27,13 +27,13 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// Writes the head of a table with one column for each program.
+    /// Writes the first lines of a table, which has one column for each program.
     fn head(&mut self, first: &str, programs: &[&str]) {
         self.line(&format!("| {first} | {} |", programs.join(" | ")));
         self.line(&format!("|---|{}", "---|".repeat(programs.len())));
     }
 
-    /// Writes the processor, and the load of the machine.
+    /// Writes the name of the machine's CPU and the load of the machine.
     pub(crate) fn machine(&mut self) {
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
@@ -47,8 +47,8 @@ impl Page {
         ));
     }
 
-    /// Writes the table and the chart of cold starts. If `is_slow`, the programs had a fourteenth of a
-    /// processor.
+    /// Writes the table and the chart of cold starts. `is_slow` says whether the programs had only
+    /// 1/14 of a CPU.
     pub(crate) fn starts(&mut self, started: &[Started], is_slow: bool) {
         if is_slow {
             self.line("### Cold start with a fourteenth of a processor\n");
@@ -99,12 +99,12 @@ impl Page {
         self.charts.push((name, svg));
     }
 
-    /// Writes why cold starts with a fourteenth of a processor were not measured.
+    /// Writes why cold starts with 1/14 of a CPU were not measured.
     pub(crate) fn skipped(&mut self, why: &str) {
         self.line(&format!("### Cold start with a fourteenth of a processor\n\n{why}\n"));
     }
 
-    /// Writes the tables and the chart of cached reads, and the table of memory.
+    /// Writes the tables and the chart of cached reads, and the table of memory use.
     pub(crate) fn cached(&mut self, cached: &Cached) {
         self.line("### Cached reads\n");
         self.line(
@@ -154,7 +154,7 @@ impl Page {
         self.line("");
     }
 
-    /// Writes the table of the waits and errors of readers.
+    /// Writes the table of how long readers waited and which errors they got.
     pub(crate) fn readers(&mut self, got: &[ReaderResults]) {
         self.line("### Waits and errors of readers\n");
         self.line(
@@ -176,7 +176,6 @@ impl Page {
         self.line("");
     }
 
-    /// Writes the table of the sizes of the binaries.
     pub(crate) fn sizes(&mut self, sizes: &[(&str, u64)]) {
         self.line("### Binary size\n");
         self.line("| program | size without symbols |");
@@ -188,12 +187,12 @@ impl Page {
     }
 }
 
-/// Gives each program its colour, which is the same in all charts.
+/// Assigns a colour to each program. A program has the same colour in all charts.
 fn coloured<'a>(programs: &[&'a str]) -> Vec<Series<'a>> {
     let order = [SIDEKEY, STATIC, PEERS[0].label, PEERS[1].label, BARE_LOOP];
     let colour = |program: &str| {
         let at = order.iter().position(|one| *one == program);
-        chart::COLOURS[at.expect("each program of the benchmark has a colour")]
+        chart::COLOURS[at.expect("each program of the benchmark must have a colour")]
     };
     programs.iter().map(|program| (*program, colour(program))).collect()
 }
@@ -217,7 +216,6 @@ fn connections(usage: Use) -> String {
     words
 }
 
-/// Formats a duration in milliseconds.
 fn millis(span: Duration) -> String {
     match span.as_secs_f64() * 1000.0 {
         short if short < 10.0 => format!("{short:.1} ms"),
@@ -225,7 +223,6 @@ fn millis(span: Duration) -> String {
     }
 }
 
-/// Converts bytes to megabytes.
 fn megabytes(bytes: u64) -> f64 {
     f64::from(u32::try_from(bytes).unwrap_or(u32::MAX)) / 1e6
 }

@@ -1,4 +1,4 @@
-//! AWS's own agents: their installation and their configuration.
+//! Installs and configures AWS's own agents.
 
 use crate::subject::{Configure, Start, Subject, TOKEN};
 use std::fmt::Write;
@@ -7,10 +7,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// An agent of AWS from the crate registry.
+/// One of AWS's own agents, which is installed from the crate registry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
-    /// The agent's label in tables.
+    /// The label of the agent in tables.
     pub(crate) label: &'static str,
     package: &'static str,
     version: &'static str,
@@ -18,7 +18,7 @@ pub(crate) struct Peer {
     configure: Configure,
 }
 
-/// AWS's current agent, and its predecessor.
+/// AWS's current agent, and the older agent that it replaces.
 pub(crate) const PEERS: [Peer; 2] = [
     Peer {
         label: "AWS provider 3.1.2",
@@ -41,12 +41,12 @@ impl Peer {
         root().join("bin").join(self.binary)
     }
 
-    /// Returns whether the agent's binary exists.
     pub(crate) fn is_installed(&self) -> bool {
         self.path().exists()
     }
 
-    /// Returns the installed agent. Installs it first if it is missing, which takes minutes.
+    /// Returns the agent as a program to measure. Installs the agent if necessary, which takes
+    /// minutes.
     ///
     /// # Errors
     ///

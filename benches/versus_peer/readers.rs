@@ -1,5 +1,5 @@
-//! Measures what readers get in special situations: a TTL ends, a secret is not cached yet, or AWS
-//! throttles calls.
+//! Measures what readers get in special situations: when a TTL ends, when a secret is not cached
+//! yet, and when AWS throttles calls.
 
 use crate::bench::{Bench, LATENCY};
 use crate::reader;
@@ -10,44 +10,44 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The TTL of cached values. AWS's agents accept only whole seconds.
+/// The TTL of cached secrets. It is in whole seconds, because AWS's agents accept no fractions.
 const TTL: Duration = Duration::from_secs(2);
 
-/// The duration of reads of a busy secret, more than two TTLs.
+/// The duration for which readers read a busy secret. It is longer than two TTLs.
 const BUSY_FOR: Duration = Duration::from_secs(5);
 
-/// The latency of a call during the reads of the busy secret. The latency is long, so that a read
-/// that waits for a call is recognisable.
+/// The latency of calls to AWS while readers read a busy secret. The latency is long, so that the
+/// benchmark recognises reads that waited for a call.
 const BUSY_LATENCY: Duration = Duration::from_millis(200);
 
-/// A read that takes longer than this has waited for AWS.
+/// The minimum duration of a read that has waited for a call to AWS.
 const WAITED: Duration = Duration::from_millis(100);
 
-/// The number of concurrent readers of an uncached secret.
+/// The number of readers that read an uncached secret at the same time.
 const COLD_READERS: usize = 64;
 
-/// The results of the readers of one program.
+/// What the readers of one program got in special situations.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReaderResults {
-    /// The program's label.
+    /// The label of the program in tables.
     pub(crate) label: &'static str,
-    /// The longest wait of a reader of a busy secret.
+    /// The longest duration of a read of a busy secret.
     pub(crate) longest: Duration,
-    /// The number of reads of the busy secret that waited for AWS.
+    /// The number of reads of a busy secret that waited for a call to AWS.
     pub(crate) waited: usize,
-    /// The number of calls to AWS for an uncached secret with many concurrent readers.
+    /// The number of calls to AWS while many readers read an uncached secret at the same time.
     pub(crate) calls: u64,
-    /// The status of a read after the TTL, while AWS throttles calls.
+    /// The HTTP status of a read after the TTL, while AWS throttles calls.
     pub(crate) status: u16,
-    /// The duration of that read.
+    /// The duration of a read after the TTL, while AWS throttles calls.
     pub(crate) took: Duration,
 }
 
-/// Measures all programs.
+/// Measures what the readers of each program get in special situations.
 ///
 /// # Errors
 ///
-/// If a program does not start, or does not serve.
+/// If a program does not start, or returns a wrong response.
 #[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<ReaderResults>> {
     let mut all = Vec::new();
@@ -63,7 +63,7 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<ReaderResults>> {
     Ok(all)
 }
 
-/// Starts a program. Returns the program and an open connection.
+/// Starts the program with the index `nth`. Returns the program and an open connection.
 fn start_subject(bench: &Bench, nth: usize, listed: &[String]) -> io::Result<(Running, TcpStream)> {
     let (label, subject) = &bench.subjects[nth];
     let (endpoint, bundle) = bench.upstream(false);
@@ -74,8 +74,8 @@ fn start_subject(bench: &Bench, nth: usize, listed: &[String]) -> io::Result<(Ru
     Ok((running, socket))
 }
 
-/// Four readers read one secret continuously across its TTL. Returns the longest wait and the
-/// number of reads that waited.
+/// Reads a secret with four readers until its TTL has ended twice. Returns the longest duration of
+/// a read, and the number of reads that waited for AWS.
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 fn across_the_ttl(bench: &Bench, nth: usize) -> io::Result<(Duration, usize)> {
     let name = &bench.names[0];
@@ -101,7 +101,7 @@ fn across_the_ttl(bench: &Bench, nth: usize) -> io::Result<(Duration, usize)> {
         let readers: Vec<_> = (0..4).map(|_| scope.spawn(reading)).collect();
         readers
             .into_iter()
-            .map(|reader| reader.join().expect("the reading task does not panic"))
+            .map(|reader| reader.join().expect("the task that reads must not panic"))
             .collect()
     });
     bench.fake.faults().set_latency(LATENCY);
@@ -114,7 +114,7 @@ fn across_the_ttl(bench: &Bench, nth: usize) -> io::Result<(Duration, usize)> {
     Ok((longest, waited))
 }
 
-/// Lets many readers read an uncached secret concurrently. Returns the number of calls to AWS.
+/// Reads an uncached secret with many readers at the same time. Returns the number of calls to AWS.
 fn cold(bench: &Bench, nth: usize) -> io::Result<u64> {
     let name = &bench.names[1];
     let (running, _socket) = start_subject(bench, nth, &[])?;
@@ -129,13 +129,13 @@ fn cold(bench: &Bench, nth: usize) -> io::Result<u64> {
         let readers: Vec<_> = (0..COLD_READERS).map(|_| scope.spawn(reading)).collect();
         readers
             .into_iter()
-            .try_for_each(|reader| reader.join().expect("the reading task does not panic"))
+            .try_for_each(|reader| reader.join().expect("the task that reads must not panic"))
     })?;
     Ok(bench.fake.calls().total())
 }
 
-/// Reads a secret after its TTL, while AWS throttles every call. Returns the status and the
-/// duration.
+/// Reads a secret after its TTL, while AWS throttles every call. Returns the HTTP status and the
+/// duration of the read.
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time, and waits for the TTL")]
 fn throttled(bench: &Bench, nth: usize) -> io::Result<(u16, Duration)> {
     let name = &bench.names[2];

@@ -1,4 +1,4 @@
-//! Measures cold starts: from exec until the secrets are read.
+//! Measures cold starts: the time from the start of a program until its secrets have been read.
 
 use crate::bench::{Bench, SECRETS};
 use crate::cgroup::{Bounds, Cgroup};
@@ -8,45 +8,47 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The number of counted starts. An uncounted first start warms the page cache.
+/// The number of measured starts in each case. An additional first start loads the program's file
+/// into memory.
 const RUNS: usize = 5;
 
-/// The processor share in the slow cases: one part of this number, as Lambda gives a function of
-/// 128 MB.
+/// The divisor of the CPU limit in slow cases: a program gets 1/14 of a CPU, as Lambda gives a
+/// function with 128 MB.
 const SLOW_CPU_DIVISOR: u32 = 14;
 
-/// The results of one program's starts in one case.
+/// The results of starting one program several times.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Started {
-    /// The program's label.
+    /// The label of the program in tables.
     pub(crate) label: &'static str,
-    /// The case that was measured.
+    /// The settings with which the program was started.
     pub(crate) case: Case,
-    /// The median of the elapsed time.
+    /// The median of the elapsed times.
     pub(crate) wall: Duration,
-    /// The median of the processor time.
+    /// The median of the CPU times.
     pub(crate) cpu: Duration,
-    /// The highest peak memory of all runs, in kilobytes.
+    /// The highest peak memory use of all starts, in kilobytes.
     pub(crate) peak_kilobytes: u64,
 }
 
-/// The parameters of a start.
+/// The settings for the cold starts that are measured together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Case {
-    /// The number of secrets that are read.
+    /// The number of secrets that the benchmark reads.
     pub(crate) secrets: usize,
-    /// How the secrets are read.
+    /// How the benchmark reads the secrets.
     pub(crate) readers: Readers,
-    /// Whether Secrets Manager is called over TLS.
+    /// Whether the program calls the fake AWS server over TLS.
     pub(crate) is_tls: bool,
-    /// Whether the program gets only a part of a processor.
+    /// Whether the program gets only a part of a CPU.
     pub(crate) is_slow: bool,
-    /// Whether the role permits batches. If so, every program prefetches.
+    /// Whether the program may call `BatchGetSecretValue`. If so, every program prefetches its
+    /// secrets.
     pub(crate) is_batching: bool,
 }
 
 impl Case {
-    /// Returns a description of the case.
+    /// Returns a description of these settings for a table.
     pub(crate) fn words(self) -> String {
         let how = match (self.secrets, self.readers) {
             (1, _) => "1 secret".to_owned(),
@@ -59,11 +61,11 @@ impl Case {
     }
 }
 
-/// Measures every case except those with a part of a processor.
+/// Measures all cold starts with a whole CPU.
 ///
 /// # Errors
 ///
-/// If a program does not start, or does not serve.
+/// If a program does not start, or returns a wrong value.
 pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Started>> {
     let mut all = Vec::new();
     let case = |is_tls, secrets, readers| Case {
@@ -88,16 +90,20 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Started>> {
     Ok(all)
 }
 
-/// Measures starts with a part of a processor. Returns the reason as text if control groups are
+/// Measures all cold starts with a part of a CPU. Returns the reason as text if control groups are
 /// unavailable.
 ///
 /// # Errors
 ///
-/// If a program does not start, or does not serve.
+/// If a program does not start, or returns a wrong value.
 pub(crate) fn measure_slow(bench: &Bench) -> io::Result<Result<Vec<Started>, String>> {
     let group = match Cgroup::new(Bounds { cpu_divisor: SLOW_CPU_DIVISOR, memory_bytes: None }) {
         Ok(group) => group,
-        Err(error) => return Ok(Err(format!("skipped, no control group: {error}"))),
+        Err(error) => {
+            return Ok(Err(format!(
+                "the benchmark was skipped, because it cannot create a control group: {error}"
+            )));
+        }
     };
     let mut all = Vec::new();
     for (secrets, readers) in [(1, Readers::One), (SECRETS, Readers::Each)] {
@@ -149,15 +155,15 @@ fn measure_one(
         peak_kilobytes: runs.iter().map(|cold| cold.peak_kilobytes).max().unwrap_or_default(),
     };
     let slow = if case.is_slow { " (slow machine)" } else { "" };
-    println!("{label}: {}{slow}: {:?}, {:?} of processor", case.words(), started.wall, started.cpu);
+    println!("{label}: {}{slow}: {:?}, {:?} of CPU time", case.words(), started.wall, started.cpu);
     Ok(started)
 }
 
-/// Returns the size of a binary in bytes, without its symbols.
+/// Returns the size in bytes that a binary has without its symbols.
 ///
 /// # Errors
 ///
-/// If `strip` or the binary is missing.
+/// If the tool `strip` or the binary is missing.
 pub(crate) fn stripped_bytes(binary: &Path) -> io::Result<u64> {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stripped");
     let status = std::process::Command::new("strip").arg("-o").arg(&copy).arg(binary).status()?;

@@ -1,4 +1,5 @@
-// A channel processor for e-mail that reads the credentials of each message from Sidekey.
+// A Lambda function that sends e-mails from an SQS queue. It reads the credentials for each message from
+// Sidekey.
 package main
 
 import (
@@ -12,10 +13,10 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 )
 
-// errRefused means that the provider rejected the credential.
+// errRefused means that the e-mail provider rejected the credential.
 var errRefused = errors.New("the provider answers 401")
 
-// message contains the fields of a Context Object that this function uses.
+// message contains the fields of a queue message that this function uses.
 type message struct {
 	ChannelConfig struct {
 		Email struct {
@@ -28,7 +29,7 @@ type message struct {
 	RevokedSuffix string `json:"revoked_suffix"`
 }
 
-// sent describes the message that would be sent. It contains no secret.
+// sent describes an e-mail, without secrets.
 type sent struct {
 	MessageID string `json:"messageId"`
 	Account   string `json:"account"`
@@ -41,7 +42,7 @@ type answer struct {
 	Sent []sent `json:"sent"`
 }
 
-// send replaces the provider's API in this example. It returns what would be sent.
+// send imitates the API of an e-mail provider in this example. It returns a description of the e-mail.
 func send(m message, id string, sendgrid, ai map[string]string) (sent, error) {
 	key := sendgrid["sendgrid_auth_value"]
 	if m.RevokedSuffix != "" && strings.HasSuffix(key, m.RevokedSuffix) {
@@ -52,7 +53,8 @@ func send(m message, id string, sendgrid, ai map[string]string) (sent, error) {
 
 func end(secret string) string { return secret[max(0, len(secret)-4):] }
 
-// process sends one message. If the provider rejects the credential, it refreshes the credential and tries again.
+// process sends one e-mail. If the provider rejects the credential, process reads the current credential and
+// tries again.
 func process(ctx context.Context, record events.SQSMessage) (sent, error) {
 	var m message
 	if err := json.Unmarshal([]byte(record.Body), &m); err != nil {
@@ -75,7 +77,7 @@ func process(ctx context.Context, record events.SQSMessage) (sent, error) {
 	return sent{}, errRefused
 }
 
-// handle sends a batch, and returns the messages that SQS must deliver again.
+// handle sends the messages of an SQS event. It returns the failed messages, so that SQS delivers them again.
 func handle(ctx context.Context, event events.SQSEvent) (answer, error) {
 	batch := answer{Sent: []sent{}}
 	batch.BatchItemFailures = []events.SQSBatchItemFailure{}

@@ -18,7 +18,8 @@ var (
 	client = &http.Client{Timeout: 10 * time.Second}
 )
 
-// credentials returns the fields of a secret. With refresh, Sidekey calls Secrets Manager now.
+// credentials returns the fields of a secret. If refresh is set, Sidekey first fetches the current value from
+// AWS.
 func credentials(ctx context.Context, reference string, refresh bool) (map[string]string, error) {
 	query := url.Values{"secretId": {reference}, "refreshNow": {fmt.Sprint(refresh)}}
 	target := agent + "/secretsmanager/get?" + query.Encode()
@@ -43,7 +44,7 @@ func credentials(ctx context.Context, reference string, refresh bool) (map[strin
 	var fields map[string]string
 	err = json.Unmarshal(body, &secret)
 	if err != nil || json.Unmarshal([]byte(secret.SecretString), &fields) != nil {
-		// The parser's error could contain a part of the secret.
+		// The error of the JSON parser could contain a part of the secret.
 		return nil, fmt.Errorf("%s: the secret is not a JSON object of strings", reference)
 	}
 	return fields, nil

@@ -13,14 +13,14 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/** A channel processor for WhatsApp that reads the credentials of each message from Sidekey. */
+/** Sends WhatsApp messages from an SQS queue. Reads the credentials for each message from Sidekey. */
 public class Handler {
     private static final String AGENT = "http://127.0.0.1:" + env("SIDEKEY_PORT").orElse("2773");
     private static final String TOKEN = env("AWS_SESSION_TOKEN")
         .or(() -> env("AWS_CONTAINER_AUTHORIZATION_TOKEN")).orElseThrow();
     private static final HttpClient CLIENT = HttpClient.newHttpClient();
 
-    /** The provider rejected the credential. */
+    /** Means that the message provider rejected the credential. */
     static class Refused extends Exception {
         Refused() {
             super("the provider answers 401");
@@ -31,7 +31,7 @@ public class Handler {
         return Optional.ofNullable(System.getenv(name)).filter(value -> !value.isEmpty());
     }
 
-    /** Returns one field of a secret, as bare text. */
+    /** Returns the text of one field of a secret. With refresh, Sidekey first fetches it from AWS. */
     static String credential(String reference, String field, boolean refresh) throws Exception {
         String query = "secretId=" + URLEncoder.encode(reference, StandardCharsets.UTF_8)
             + "&field=" + field + "&refreshNow=" + refresh;
@@ -46,7 +46,7 @@ public class Handler {
         return answer.body();
     }
 
-    /** Replaces the provider's API in this example. Returns what would be sent, without secrets. */
+    /** Imitates the API of a message provider. Returns a description of the message. */
     static Map<String, Object> send(JsonObject context, String id, String account, String token,
             String aiKey) throws Refused {
         if (context.has("revoked_suffix")
@@ -61,7 +61,7 @@ public class Handler {
         return secret.substring(Math.max(0, secret.length() - 4));
     }
 
-    /** Sends one message. If the provider rejects the credential, refreshes it and tries again. */
+    /** Sends one message. If the provider rejects the credential, reads it again and tries again. */
     static Map<String, Object> process(String id, JsonObject context) throws Exception {
         String reference = context.getAsJsonObject("channel_config").getAsJsonObject("whatsapp")
             .get("credentials_id").getAsString();
@@ -78,7 +78,7 @@ public class Handler {
         }
     }
 
-    /** Sends a batch, and returns the messages that SQS must deliver again. */
+    /** Sends the messages of an SQS event. Returns the failed messages, which SQS delivers again. */
     public Map<String, Object> handle(Map<String, List<Map<String, Object>>> event) {
         var sent = new ArrayList<Map<String, Object>>();
         var failures = new ArrayList<Map<String, String>>();

@@ -1,11 +1,11 @@
-// A channel processor for SMS that reads the credentials of each message with AWS's SDK. The variable
-// AWS_ENDPOINT_URL_SECRETS_MANAGER points the SDK at Sidekey.
+// A Lambda function that sends SMS messages from an SQS queue. It reads the credentials for each message
+// with AWS's SDK, which calls Sidekey at the URL in AWS_ENDPOINT_URL_SECRETS_MANAGER.
 
 import { GetSecretValueCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
 
 const secretsManager = new SecretsManagerClient();
 
-/** The provider rejected the credential. */
+/** Means that the message provider rejected the credential. */
 class Refused extends Error {}
 
 /** Returns the fields of a secret. */
@@ -14,11 +14,11 @@ async function credentials(reference) {
   try {
     return JSON.parse(answer.SecretString);
   } catch {
-    throw new Error(`${reference}: the secret is not JSON`); // The parser's error would contain the secret.
+    throw new Error(`${reference}: the secret is not JSON`); // The error of the JSON parser would contain the secret.
   }
 }
 
-/** Makes Sidekey call Secrets Manager now. The AWS API has no such operation. */
+/** Makes Sidekey fetch the current value of a secret from AWS. The AWS API has no such operation. */
 async function refresh(reference) {
   const { AWS_ENDPOINT_URL_SECRETS_MANAGER: agent, ...env } = process.env;
   const query = new URLSearchParams({ secretId: reference, refreshNow: "true" });
@@ -31,14 +31,14 @@ async function refresh(reference) {
   if (!answer.ok) throw new Error(`${reference}: ${answer.status} ${text}`);
 }
 
-/** Replaces the provider's API in this example. Returns what would be sent, without secrets. */
+/** Imitates the API of a message provider in this example. Returns a description of the message. */
 function send(context, { twilio_account_sid: account, twilio_auth_token: token }, aiKey) {
   const { revoked_suffix: revoked } = context;
   if (revoked && token.endsWith(revoked)) throw new Refused("the provider answers 401");
   return { account, token_ends: token.slice(-4), ai_key_ends: aiKey.slice(-4) };
 }
 
-/** Sends one message. If the provider rejects the credential, refreshes it and tries again. */
+/** Sends one message. If the provider rejects the credential, fetches it again and tries again. */
 async function processMessage(context) {
   const reference = context.channel_config.sms.credentials_id;
   const { ai_api_key: aiKey } = await credentials(context.ai_config.ai_api_key_reference);
@@ -51,7 +51,7 @@ async function processMessage(context) {
   }
 }
 
-/** Sends a batch, and returns the messages that SQS must deliver again. */
+/** Sends the messages of an SQS event. Returns the failed messages, so that SQS delivers them again. */
 export async function handle(event) {
   const sent = [];
   const batchItemFailures = [];

@@ -1,4 +1,4 @@
-"""A channel processor that reads the credentials of a complete batch from Sidekey in one request."""
+"""A Lambda function that reads the credentials for all messages of an SQS event in one request."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import urllib.request
 
 PORT = os.environ.get("SIDEKEY_PORT") or "2773"
 TOKEN = os.environ.get("AWS_SESSION_TOKEN") or os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
-# Connect to the agent directly, and not through a proxy that the environment configures.
+# Call the agent directly, even if the environment configures a proxy.
 AGENT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -22,13 +22,13 @@ def resolve(event):
 
 
 def send(provider, ai):
-    """Replaces the provider's API in this example. Returns what would be sent, without secrets."""
+    """Imitates the API of a message provider in this example. Returns a description of the message."""
     ends = {name: value[-4:] for name, value in sorted({**provider, **ai}.items())}
     return {"ends": ends}
 
 
 def handle(event, _lambda_context):
-    """Sends a batch, and returns the messages that SQS must deliver again."""
+    """Sends the messages of an SQS event. Returns the failed messages, so that SQS delivers them again."""
     resolved = resolve(event)
     sent, failures = [], list(resolved["batchItemFailures"])
     for record, result in zip(event["Records"], resolved["results"]):

@@ -1,4 +1,4 @@
-"""A channel processor for WhatsApp that reads the credentials of each message from Sidekey."""
+"""A Lambda function that sends WhatsApp messages, and reads their credentials from Sidekey."""
 
 import json
 import os
@@ -8,16 +8,16 @@ import urllib.request
 
 PORT = os.environ.get("SIDEKEY_PORT") or "2773"
 TOKEN = os.environ.get("AWS_SESSION_TOKEN") or os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
-# Connect to the agent directly, and not through a proxy that the environment configures.
+# Call the agent directly, even if the environment configures a proxy.
 AGENT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Refused(Exception):
-    """The provider rejected the credential."""
+    """The message provider rejected the credential."""
 
 
 def credential(reference, field, refresh=False):
-    """Returns one field of a secret, as bare text."""
+    """Returns the text of one field of a secret. If refresh is set, Sidekey first fetches it from AWS."""
     query = {"secretId": reference, "field": field, "refreshNow": str(refresh).lower()}
     request = urllib.request.Request(
         f"http://127.0.0.1:{PORT}/secretsmanager/get?{urllib.parse.urlencode(query)}",
@@ -31,7 +31,7 @@ def credential(reference, field, refresh=False):
 
 
 def send(context, account, token, ai_key):
-    """Replaces the provider's API in this example. Returns what would be sent, without secrets."""
+    """Imitates the API of a message provider in this example. Returns a description of the message."""
     revoked = context.get("revoked_suffix")
     if revoked and token.endswith(revoked):
         raise Refused("the provider answers 401")
@@ -39,7 +39,7 @@ def send(context, account, token, ai_key):
 
 
 def process(context):
-    """Sends one message. If the provider rejects the credential, refreshes it and tries again."""
+    """Sends one message. If the provider rejects the credential, fetches it again and tries again."""
     reference = context["channel_config"]["whatsapp"]["credentials_id"]
     ai_key = credential(context["ai_config"]["ai_api_key_reference"], "ai_api_key")
     account = credential(reference, "twilio_account_sid")
@@ -51,7 +51,7 @@ def process(context):
 
 
 def handle(event, _lambda_context):
-    """Sends a batch, and returns the messages that SQS must deliver again."""
+    """Sends the messages of an SQS event. Returns the failed messages, so that SQS delivers them again."""
     sent, failures = [], []
     for record in event["Records"]:
         try:

@@ -22,8 +22,8 @@ pub(crate) fn required<T>(member: &str, value: Option<T>) -> Result<T, AwsError>
         .ok_or_else(|| AwsError::broken_constraint(member, Some("null"), "Member must not be null"))
 }
 
-/// Converts a time to seconds since 1970, with milliseconds as the fraction. Responses contain times
-/// in this form.
+/// Converts a time to seconds since 1970, with milliseconds as the fraction. AWS's responses
+/// contain times in this form.
 pub(crate) fn epoch_seconds(time: SystemTime) -> f64 {
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Duration::new(since_epoch.as_secs(), since_epoch.subsec_millis() * 1_000_000).as_secs_f64()

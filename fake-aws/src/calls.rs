@@ -11,10 +11,8 @@ use tokio::sync::Notify;
 /// the fake keeps only the counts.
 const CALLS_MAX: usize = 10_000;
 
-/// The maximum number of pairs of an operation and an id for which the fake AWS server
-/// counts calls separately. Calls with further pairs count only in the total of their operation.
-///
-/// The number is limited, so that a test with many secret names does not fill the memory.
+/// The maximum number of pairs (operation, id of a secret or parameter) for which the fake AWS
+/// server counts calls separately. The limit keeps a test with many names from filling the memory.
 const PAIRS_MAX: usize = 10_000;
 
 /// One call that the fake AWS server received. The `Debug` output omits the credentials of the
@@ -24,9 +22,9 @@ pub struct Call {
     /// The operation that the caller requested. `None` if the fake AWS server does not support this
     /// operation.
     pub operation: Option<Operation>,
-    /// The ids of the secrets or the names of the parameters in the call, exactly as the caller sent
-    /// them. For `CreateSecret`, this is the name of the new secret. For `GetParametersByPath`, this
-    /// is the path.
+    /// The ids of the secrets or the names of the parameters in the call, exactly as the caller
+    /// sent them. `CreateSecret` calls have the name of the new secret here, and
+    /// `GetParametersByPath` calls have the path.
     pub ids: Vec<String>,
     /// The value of the request header `Host`.
     pub host: Option<String>,
@@ -63,9 +61,9 @@ fn redacted(credential: Option<&String>) -> Option<&'static str> {
 /// A handle with which a test inspects the calls that the fake AWS server received. All clones of
 /// this handle share one record of calls.
 ///
-/// The fake first computes the response to a call, then records the call, and then sends the
-/// response. If a test waits for a call with [`wait_for`](Self::wait_for) and then changes a
-/// secret, the response to that call therefore still contains the old value.
+/// The server computes the response to a call before it records the call. A test that waits for a
+/// call with [`wait_for`](Self::wait_for) can therefore change secrets without changing the
+/// response.
 #[derive(Clone, Debug, Default)]
 pub struct Calls {
     record: Arc<Mutex<Record>>,
@@ -91,9 +89,9 @@ impl Calls {
         self.record().by_operation.get(&operation).copied().unwrap_or(0)
     }
 
-    /// Returns the number of calls of `operation` that contained exactly the string `id` as the id of
-    /// a secret, the name of a parameter, or a path. If `id` is a name, calls that used the ARN do not
-    /// count.
+    /// Returns the number of calls of `operation` that contained exactly the string `id` as the id
+    /// of a secret, the name of a parameter, or a path. A call that contained the ARN does not
+    /// count if `id` is the name.
     pub fn count_for(&self, operation: Operation, id: &str) -> u64 {
         let key = (operation, id.to_owned());
         self.record().by_id.get(&key).copied().unwrap_or(0)
@@ -129,7 +127,6 @@ impl Calls {
         *self.record() = Record::default();
     }
 
-    /// Adds a call to the record, and wakes all tasks that wait in [`wait_for`](Self::wait_for).
     pub(crate) fn add(&self, call: Call) {
         self.record().add(call);
         self.arrived.notify_waiters();

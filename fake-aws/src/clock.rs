@@ -9,27 +9,19 @@ use tokio::time::Sleep;
 /// expiry times and rate limits, but not for delays of responses.
 pub type Now = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
-/// How late a tokio timer can fire. Timers round up to whole milliseconds twice, so a timer of 20
-/// ms can fire after 22 ms.
-///
-/// For a precise delay, the fake AWS server therefore sleeps 2 ms less, and then polls the clock.
+/// The maximum lateness of a tokio timer: a timer of 20 ms can fire after 22 ms, because tokio
+/// rounds up to whole milliseconds twice.
 const TIMER_LATENESS: Duration = Duration::from_millis(2);
 
 /// Returns a future that completes after `span`, or up to 2 ms later.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the fake AWS server sleeps to imitate the time of a call to AWS"
-)]
+#[expect(clippy::disallowed_methods, reason = "the fake AWS server delays responses, as AWS does")]
 pub(crate) fn wait(span: Duration) -> Sleep {
     tokio::time::sleep(span)
 }
 
 /// Waits for `span`, and returns at most about 0.1 ms late. The function sleeps for most of the
 /// time, and then polls the clock for the last 2 ms.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the fake AWS server sleeps to imitate the time of a call to AWS"
-)]
+#[expect(clippy::disallowed_methods, reason = "the fake AWS server delays responses, as AWS does")]
 pub(crate) async fn wait_precisely(span: Duration) {
     let started = Instant::now();
     if let Some(most) = span.checked_sub(TIMER_LATENESS) {

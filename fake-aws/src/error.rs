@@ -18,11 +18,8 @@ pub struct AwsError {
     pub message: Cow<'static, str>,
 }
 
-/// The names of errors whose JSON contains the error message under the key `message`. All other errors
-/// use the key `Message`. Clients read both keys.
-///
-/// AWS's front end and Parameter Store use the key `message`, except for a few errors of Parameter
-/// Store. Secrets Manager uses the key `Message`.
+/// The names of the errors whose JSON response contains the error message under the key `message`,
+/// as in AWS. The responses of all other errors use the key `Message`.
 const LOWER_CASE_ERRORS: [&str; 15] = [
     "ExpiredTokenException",
     "HierarchyLevelLimitExceededException",
@@ -57,19 +54,17 @@ impl AwsError {
         Self::new("InvalidParameterException", message)
     }
 
-    /// Creates a `ValidationException`: a parameter violates a constraint of the API, such as a
-    /// maximum length.
-    ///
-    /// AWS checks these constraints before it checks permissions and looks for the secret.
+    /// Creates a `ValidationException`: a parameter of the request violates a constraint of the
+    /// API, such as a maximum length.
     pub(crate) fn validation(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new("ValidationException", message)
     }
 
-    /// Creates a `ValidationException`: the parameter `member` violates a constraint. `constraint`
-    /// is AWS's sentence about the constraint, such as `Member must not be null`.
+    /// Creates a `ValidationException` for the request parameter `member`. `constraint` is AWS's
+    /// sentence about the violated constraint, such as `Member must not be null`.
     ///
-    /// The error message quotes the parameter's `value`. `value` is `None` if AWS does not quote
-    /// the value, for example because the value is a secret.
+    /// `value` is `None` if AWS's error message does not quote the parameter's value, for example
+    /// because the value is secret.
     pub(crate) fn broken_constraint(member: &str, value: Option<&str>, constraint: &str) -> Self {
         let quoted = value.map(|it| format!(" {it}")).unwrap_or_default();
         Self::validation(format!(

@@ -67,11 +67,8 @@ impl State {
         }
     }
 
-    /// Handles one HTTP request and returns the response.
-    ///
-    /// The fake AWS server computes the response when the request arrives, and sends the response
-    /// after the configured latency. If a secret changes in between, the response still contains
-    /// the old value, as with a slow service.
+    /// Handles one HTTP request and returns the response. If a secret changes during the configured
+    /// latency, the response still contains the old value of the secret.
     pub(crate) async fn respond(
         &self,
         connection: &ConnectionHandle,
@@ -137,8 +134,8 @@ impl State {
         }
     }
 
-    /// Executes the requested operation. First checks whether the operation is supported, the
-    /// request is signed, and the session token is valid. AWS makes these checks in the same order.
+    /// Executes the requested operation. First makes the same checks as AWS, in the same order: the
+    /// operation is supported, the request is signed, and the session token is valid.
     fn execute(&self, request: ParsedRequest) -> Result<(Operation, String), AwsError> {
         let operation = request.operation.ok_or_else(AwsError::unknown_operation)?;
         // AssumeRoleWithWebIdentity needs no signature, because the caller has no credentials yet.
@@ -159,7 +156,6 @@ impl State {
         Ok((operation, result))
     }
 
-    /// Executes an operation of a service with the protocol AWS JSON.
     fn execute_json(
         &self,
         operation: Operation,

@@ -34,7 +34,7 @@ pub enum Fault {
         /// The error message of the injected error response.
         message: String,
     },
-    /// Fault: the fake AWS server never responds, but keeps the connection open. The server does
+    /// Fault: the fake AWS server keeps the connection open, but never responds. The server does
     /// not execute the operation.
     Stall,
     /// Fault: the fake AWS server resets the TCP connection (sends RST), and does not execute the
@@ -57,8 +57,8 @@ pub enum Fault {
     Delay(Duration),
 }
 
-/// A condition that selects the calls to which a fault or a latency applies. The condition can
-/// select the calls of an operation, the calls for a secret or a parameter, or all calls.
+/// A condition that selects the calls to which a fault or a latency applies: the calls of an
+/// operation, the calls for a secret or a parameter, or all calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     operation: Option<Operation>,
@@ -92,12 +92,11 @@ impl Match {
         Self { resource: Some(Resource::secret(id)), ..self }
     }
 
-    /// Returns a condition that all calls for one parameter satisfy, including calls that read
-    /// several parameters by name.
+    /// Returns a condition that all calls for one parameter satisfy, whether they contain its name
+    /// or its ARN, and also if they read several parameters.
     ///
-    /// `id` is the name or ARN of the parameter, without a version or a label. It does not matter
-    /// whether a call uses the name or the ARN, and which version it reads. If `id` is a path, the
-    /// condition selects the `GetParametersByPath` calls for this path.
+    /// `id` is the name or ARN of the parameter, without a version or a label. To select
+    /// `GetParametersByPath` calls, `id` must be the path.
     pub fn parameter(id: &str) -> Self {
         Self { operation: None, resource: Some(Resource::parameter(id)) }
     }
@@ -134,15 +133,16 @@ pub(crate) struct Outcome {
 }
 
 /// A handle with which a test injects faults and sets latencies. All clones of this handle control
-/// the same fake.
+/// the same fake AWS server.
 ///
-/// The fake AWS server injects at most one fault per call. It looks for a fault in this order:
+/// The server injects at most one fault per call. It looks for a fault in this order:
 ///
-/// 1. the oldest matching [`script`](Self::script) that has faults left,
+/// 1. the oldest list of faults from [`script`](Self::script) that applies to the call and has
+///    faults left,
 ///
 /// 2. the rate limits,
 ///
-/// 3. the oldest matching fault of [`always`](Self::always).
+/// 3. the oldest fault from [`always`](Self::always) that applies to the call.
 #[derive(Clone)]
 pub struct Faults {
     rules: Arc<Mutex<Rules>>,
@@ -155,7 +155,8 @@ struct Rules {
     latencies: Vec<(Match, Duration)>,
     scripts: Vec<(Match, VecDeque<Fault>)>,
     permanent: Vec<(Match, Fault)>,
-    /// The operations of each rate limit, and the calls that may still pass.
+    /// The rate limits: for each limit, the operations that share it, and the bucket that counts
+    /// their calls.
     rate_limits: Vec<(BTreeSet<Operation>, TokenBucket)>,
     policy: Arc<Policy>,
 }
@@ -165,12 +166,11 @@ impl Faults {
         Self { rules: Arc::default(), now }
     }
 
-    /// Sets the latency of all responses. If [`set_latency_of`](Self::set_latency_of) sets a
-    /// latency for a call, the call gets that latency instead.
+    /// Sets the latency of all responses, except those for which
+    /// [`set_latency_of`](Self::set_latency_of) sets another latency.
     ///
-    /// The fake AWS server computes a response when the request arrives, and sends the response
-    /// after the latency. If a secret changes in between, the response still contains the old
-    /// value.
+    /// If a secret changes during the latency, the response still contains the old value of the
+    /// secret.
     pub fn set_latency(&self, latency: Duration) {
         self.rules().latency = latency;
     }
@@ -196,7 +196,7 @@ impl Faults {
     }
 
     /// Sets a rate limit for all calls. The fake AWS server returns `ThrottlingException` for calls
-    /// above this limit. After a pause of a second, `calls_per_second` calls can pass at once.
+    /// above this limit. After a second without calls, `calls_per_second` calls can pass at once.
     pub fn throttle_above(&self, calls_per_second: u32) {
         self.throttle_operations_above(Operation::ALL, calls_per_second);
     }
@@ -217,8 +217,8 @@ impl Faults {
         rules.rate_limits.push((operations, bucket));
     }
 
-    /// Denies an operation on all secrets and parameters. Calls get the error that AWS returns if an IAM policy
-    /// denies the operation.
+    /// Denies an operation on all secrets and parameters. Calls of the operation get the error that
+    /// AWS returns if an IAM policy denies the operation.
     pub fn deny_operation(&self, operation: Operation) {
         self.change_policy(|policy| policy.set_operation_denied(operation, true));
     }
@@ -239,11 +239,11 @@ impl Faults {
         self.change_policy(|policy| policy.set_denied(Resource::secret(id), false));
     }
 
-    /// Denies all operations on one parameter. Calls get the error that AWS returns if an IAM policy
-    /// denies the operation. `id` is the name or ARN of the parameter.
+    /// Denies all operations on one parameter, with the error that AWS returns if an IAM policy
+    /// denies them. `id` is the name or ARN of the parameter.
     ///
-    /// As in AWS, a denied parameter does not affect `GetParametersByPath`, which needs permission
-    /// only for the path. To deny this operation, `id` must be the path.
+    /// `GetParametersByPath` needs permission only for the path. To deny this operation, `id` must
+    /// be the path.
     pub fn deny_parameter(&self, id: &str) {
         self.change_policy(|policy| policy.set_denied(Resource::parameter(id), true));
     }
@@ -287,8 +287,8 @@ impl Faults {
         self.rules().scripts.iter().map(|(_, faults)| faults.len()).sum()
     }
 
-    /// Chooses the latency and the fault of a call. A fault that a test passed to
-    /// [`script`](Self::script) is used for only one call.
+    /// Chooses the latency and the fault of a call. Each fault that a test passed to
+    /// [`script`](Self::script) is chosen for only one call.
     pub(crate) fn next_outcome(&self, target: &CallTarget) -> Outcome {
         let now = (self.now)();
         let mut rules = self.rules();

@@ -50,8 +50,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-/// A running fake of AWS Secrets Manager, Parameter Store and STS. Dropping this value stops the fake in the
-/// background. [`stop`](Self::stop) also waits until all tasks of the fake have ended.
+/// A running fake of AWS Secrets Manager, Parameter Store and STS. Dropping this value stops the
+/// fake in the background. [`stop`](Self::stop) also waits until all tasks of the fake have ended.
 pub struct Fake {
     listener: Listener,
     state: Arc<State>,
@@ -62,9 +62,8 @@ pub struct Fake {
 impl Fake {
     /// Starts a fake AWS server on a free port of 127.0.0.1. `now` returns the current time.
     ///
-    /// The default account of the fake is 123456789012, and its default region is eu-north-1. A
-    /// request that contains a name and not an ARN finds only secrets and parameters of this account and
-    /// region.
+    /// The server's default account is 123456789012, and its default region is eu-north-1. Requests
+    /// can use names instead of ARNs only for secrets and parameters of this account and region.
     pub async fn start(now: Now) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let stop = CancellationToken::new();

@@ -1,7 +1,7 @@
-//! The account and the region of a secret.
+//! The AWS account and the AWS region of a secret or a parameter.
 
-/// The AWS account and the AWS region of a secret or a parameter. The default is account 123456789012 in region
-/// eu-north-1.
+/// The AWS account and the AWS region of a secret or a parameter. The default is account
+/// 123456789012 in region eu-north-1.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
     /// The AWS account id, which has twelve digits.

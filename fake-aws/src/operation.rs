@@ -1,7 +1,7 @@
 //! The operations that the fake AWS server supports, and the AWS service of each operation.
 
-/// An API operation of AWS Secrets Manager, of Parameter Store (a part of AWS Systems Manager), or of
-/// the AWS Security Token Service (STS).
+/// An API operation of AWS Secrets Manager, of Parameter Store (a part of AWS Systems Manager), or
+/// of the AWS Security Token Service (STS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
     /// Secrets Manager operation: reads one version of one secret.
@@ -118,7 +118,8 @@ pub(crate) enum Service {
     /// AWS Secrets Manager. Its protocol is AWS JSON 1.1: the header `X-Amz-Target` of a request
     /// contains the name of the operation.
     SecretsManager,
-    /// Parameter Store, a part of AWS Systems Manager. Its protocol is AWS JSON 1.1, too.
+    /// Parameter Store, a part of AWS Systems Manager. Its protocol is AWS JSON 1.1, as for Secrets
+    /// Manager.
     ParameterStore,
     /// AWS STS. Its protocol is AWS Query: a request is a form that contains the name of the
     /// operation, and a response is XML.
@@ -128,8 +129,8 @@ pub(crate) enum Service {
 impl Service {
     const ALL: [Self; 3] = [Self::SecretsManager, Self::ParameterStore, Self::Sts];
 
-    /// Returns the service whose name precedes the dot in the header `X-Amz-Target`. Returns `None`
-    /// if the fake AWS server does not support this service.
+    /// Returns the service with the name `prefix`, the part before the dot in the header
+    /// `X-Amz-Target`. Returns `None` if the fake AWS server does not support this service.
     pub(crate) fn of_target(prefix: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.target_prefix() == Some(prefix))
     }

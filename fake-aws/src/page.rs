@@ -12,11 +12,11 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Determines which page of a list a request asks for. `token` is the `NextToken` of the
-    /// request, and contains the index of the page's first item in the list.
+    /// Returns the page of a list that a request asks for. `token` is the `NextToken` of the
+    /// request: the index of the page's first item in the list.
     ///
-    /// If `size` is `None`, the page has up to `size_max` items. `invalid_token` returns the error of
-    /// the AWS service for a token that cannot be parsed.
+    /// If `size` is `None`, the page has up to `size_max` items. `invalid_token` returns the AWS
+    /// service's error for a token that cannot be parsed.
     pub(crate) fn new(
         token: Option<&str>,
         size: Option<usize>,
@@ -78,11 +78,12 @@ mod tests {
     #[test]
     fn invalid_sizes_and_tokens_are_rejected() {
         let message =
-            |size| page(None, Some(size)).err().expect("the size must be invalid").message;
+            |size| page(None, Some(size)).err().expect("the page size must be invalid").message;
         assert!(message(0).ends_with("Member must have value greater than or equal to 1"));
         assert!(message(11).contains("Value '11' at 'maxResults'"), "{}", message(11));
         assert!(message(11).ends_with("Member must have value less than or equal to 10"));
-        let error = page(Some("AAAA"), None).err().expect("the token must be invalid");
+        let error =
+            page(Some("AAAA"), None).err().expect("the fake AWS server must reject the token");
         assert_eq!(error.kind, "InvalidToken");
     }
 }

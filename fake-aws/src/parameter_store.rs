@@ -1,8 +1,7 @@
 //! Executes operations of Parameter Store: takes the JSON of a request, and returns the JSON of the
 //! response.
 //!
-//! The code uses no sockets and reads no clock, because the caller passes the store of parameters
-//! and the current time in.
+//! Callers pass the store of parameters and the current time as arguments.
 //!
 //! ```text
 //!  read, by_path, write           the operations

@@ -6,8 +6,8 @@ use crate::operation::Operation;
 use crate::resource::Resource;
 use std::collections::BTreeSet;
 
-/// The operations, secrets and parameters that the fake AWS server denies, and those whose values it
-/// cannot decrypt because their KMS keys are unusable. The fake allows everything else.
+/// The operations, secrets and parameters that a test has denied, and the secrets and parameters
+/// whose KMS keys a test has made unusable. The fake AWS server allows everything else.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     denied_operations: BTreeSet<Operation>,
@@ -50,11 +50,11 @@ impl Policy {
         Ok(())
     }
 
-    /// Returns AWS's error if a test has denied the operation or all operations on a secret or a
+    /// Returns AWS's error if a test has denied the operation, or has denied the secret or
     /// parameter.
     ///
-    /// `aliases` contains the name and the ARNs of the resource. The error message quotes the first
-    /// alias.
+    /// `aliases` contains the name and the ARNs of the secret or parameter. The error message
+    /// quotes the first alias.
     pub(crate) fn check(
         &self,
         operation: Operation,

@@ -28,11 +28,8 @@ pub(crate) fn capitals(count: usize) -> String {
     from_alphabet(LETTERS, count)
 }
 
-/// Returns `count` random characters of `alphabet`.
-///
-/// The first characters of the alphabet are slightly more frequent than the other characters,
-/// because 256 is not a multiple of the alphabet's length. Tests do not need an exactly uniform
-/// distribution.
+/// Returns `count` random characters of `alphabet`. The first characters of the alphabet are
+/// slightly more frequent, because 256 is not a multiple of the alphabet's length.
 fn from_alphabet(alphabet: &[u8], count: usize) -> String {
     let mut bytes = vec![0_u8; count];
     fill(&mut bytes);

@@ -1,7 +1,7 @@
 //! The secrets and parameters to which permissions and faults apply.
 
-/// A name or an ARN of a secret or of a parameter. A secret and a parameter can have the same name, so
-/// this type also contains the AWS service.
+/// A name or an ARN of a secret or of a parameter. The type contains the AWS service, because a
+/// secret and a parameter can have the same name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Resource {
     /// The name or ARN of a secret of Secrets Manager.
@@ -19,7 +19,6 @@ impl Resource {
         Self::Parameter(id.to_owned())
     }
 
-    /// Returns the name or ARN.
     pub(crate) fn id(&self) -> &str {
         match self {
             Self::Secret(id) | Self::Parameter(id) => id,

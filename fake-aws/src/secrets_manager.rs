@@ -1,8 +1,7 @@
 //! Executes operations of Secrets Manager: takes the JSON of a request, and returns the JSON of the
 //! response.
 //!
-//! The code uses no sockets and reads no clock, because its caller passes in the secrets and the
-//! current time.
+//! Callers pass the secrets and the current time as arguments.
 //!
 //! ```text
 //!  read, batch, list, write    the operations

@@ -1,8 +1,5 @@
-//! The AWS Security Token Service (STS): issues temporary credentials, and returns the caller's
-//! identity.
-//!
-//! The code in this file does not read a clock, because its caller passes in the current time. The
-//! issued credentials are random.
+//! The AWS Security Token Service (STS): issues random temporary credentials, and returns the
+//! caller's identity. Callers pass the current time as an argument.
 
 pub(crate) mod query;
 
@@ -22,7 +19,9 @@ use time::format_description::well_known::Rfc3339;
 /// Source: `DurationSeconds` of `AssumeRoleWithWebIdentity` in AWS's API reference.
 const LIFETIME_SECONDS_MIN: u64 = 900;
 
-/// The maximum lifetime of temporary credentials in seconds, from the same source as the minimum.
+/// The maximum lifetime of temporary credentials in seconds.
+///
+/// Source: `DurationSeconds` of `AssumeRoleWithWebIdentity` in AWS's API reference.
 const LIFETIME_SECONDS_MAX: u64 = 43_200;
 
 /// The lifetime of temporary credentials in seconds if the request contains no `DurationSeconds`.
@@ -106,7 +105,7 @@ fn lifetime(form: &Form) -> Result<Duration, AwsError> {
 fn rfc3339(time: SystemTime) -> String {
     OffsetDateTime::from(time)
         .replace_nanosecond(0)
-        .expect("zero must be a valid number of nanoseconds")
+        .expect("zero must be a valid part of a second in nanoseconds")
         .format(&Rfc3339)
         .expect("the year must have four digits, as RFC 3339 requires")
 }
@@ -130,7 +129,7 @@ mod tests {
     #[test]
     fn role_is_assumed_for_one_hour_by_default() {
         let xml = assume_role(&format!("{ROLE}&RoleSessionName=me&WebIdentityToken=jwt"))
-            .expect("the request must be valid");
+            .expect("the call of the operation must succeed");
         assert!(xml.contains("<Expiration>1970-01-01T01:00:00Z</Expiration>"), "{xml}");
         assert!(xml.contains("<Arn>arn:aws:sts::111122223333:assumed-role/app/me</Arn>"), "{xml}");
         assert!(xml.contains("<AccessKeyId>ASIA"), "{xml}");
@@ -139,7 +138,7 @@ mod tests {
     #[test]
     fn invalid_requests_do_not_assume_a_role() {
         let check = |body: &str| {
-            let error = assume_role(body).expect_err("the request must be invalid");
+            let error = assume_role(body).expect_err("the call of the operation must fail");
             assert_eq!(error.kind, "ValidationException", "{body}");
         };
         check("RoleSessionName=me&WebIdentityToken=jwt");

@@ -65,7 +65,10 @@ impl Client {
     }
 
     async fn send_signed(&mut self, operation: Operation, body: &Value) {
-        let service = operation.service().target_prefix().expect("the protocol must be JSON");
+        let service = operation
+            .service()
+            .target_prefix()
+            .expect("the protocol of the service must be AWS JSON");
         let target = format!("{service}.{}", operation.name());
         let headers = [
             ("X-Amz-Target", target.as_str()),
@@ -509,7 +512,7 @@ async fn secret_is_read_as_a_parameter() {
     let name = "/aws/reference/secretsmanager/db";
     let response = get_parameter(&fake, name).await.json();
     assert_eq!(response["Parameter"]["Value"], "hunter2");
-    fake.secrets().put("db", "hunter3").expect("the version must be added");
+    fake.secrets().put("db", "hunter3").expect("adding a version to the secret must succeed");
     assert_eq!(get_parameter(&fake, name).await.json()["Parameter"]["Value"], "hunter3");
     fake.faults().script(Match::secret("db"), [Fault::Throttle]);
     assert_eq!(get_parameter(&fake, name).await.json()["__type"], "ThrottlingException");

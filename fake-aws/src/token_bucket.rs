@@ -1,6 +1,5 @@
-//! A token bucket: limits the number of calls per second.
-//!
-//! The code in this file does not read a clock, because its caller passes in the current time.
+//! A token bucket: limits the number of calls per second. Callers pass the current time as an
+//! argument.
 
 use std::time::SystemTime;
 

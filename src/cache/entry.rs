@@ -92,7 +92,7 @@ impl Entry {
     /// Returns the memory in bytes that the secret's value, the rendered HTTP responses and the
     /// parsed fields take.
     pub(crate) fn bytes(&self) -> usize {
-        self.version.content.len() + self.rendered.bytes()
+        self.version.value_bytes() + self.rendered.bytes()
     }
 
     /// Returns a sort key: cached secrets whose calls to AWS were sent earlier come first. The key

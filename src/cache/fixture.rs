@@ -9,6 +9,7 @@ use super::{Cache, Config, How, ReadError, Served, Writer, open};
 use crate::clock::{Clock, VirtualClock};
 use crate::convention::Conventions;
 use crate::secret::key::Key;
+use crate::secret::parameter_path::ParameterPath;
 use crate::secret::reference::SecretId;
 use crate::secret::scope::{Home, Scope};
 use crate::secret::selector::Selector;
@@ -72,6 +73,9 @@ impl ScriptedSource {
     fn answer(&self, key: &Key) -> Result<Version, FetchError> {
         let answers = self.answers.lock().unwrap();
         let id = key.id.as_str();
+        if let SecretId::Path(path) = &key.id {
+            return path_answer(&answers, path, key);
+        }
         let answer =
             answers.iter().find(|(name, _)| id == **name || id.contains(&format!(":{name}-")));
         let Some((name, answer)) = answer else {
@@ -320,6 +324,28 @@ pub(super) fn ok(id: &str, how: How) -> Result<(String, How), String> {
 
 pub(super) fn failed(kind: &str) -> Result<(String, How), String> {
     Err(kind.to_owned())
+}
+
+/// Returns all scripted parameters under `path`, in the order of their names. Fails if the script
+/// says that the call for the path fails.
+fn path_answer(
+    answers: &HashMap<String, Answer>,
+    path: &ParameterPath,
+    key: &Key,
+) -> Result<Version, FetchError> {
+    if let Some(Answer::Fail(kind)) = answers.get(path.as_str()) {
+        return Err(error(*kind));
+    }
+    let mut parameters: Vec<Version> = answers
+        .iter()
+        .filter(|(name, _)| name.strip_prefix("ssm:").is_some_and(|name| path.contains(name)))
+        .filter_map(|(name, answer)| match answer {
+            Answer::Version(n) => Some(version(name, *n, key)),
+            _ => None,
+        })
+        .collect();
+    parameters.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Version::of_path(path, parameters))
 }
 
 fn parameter(name: &str, n: u32) -> Version {

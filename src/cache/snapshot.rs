@@ -4,7 +4,8 @@
 
 use super::entry::Entry;
 use crate::secret::key::Key;
-use crate::secret::reference::SecretId;
+use crate::secret::parameter_path::ParameterPath;
+use crate::secret::reference::{PARAMETER_PREFIX, SecretId};
 use crate::secret::selector::Selector;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,23 +29,40 @@ pub(crate) struct Limits {
     pub(crate) listed: Listed,
 }
 
-/// The secrets in `SIDEKEY_SECRETS`: the staging labels and version ids for each name or ARN.
+/// The secrets, parameters and paths in `SIDEKEY_SECRETS`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Listed(HashMap<Box<str>, Vec<Selector>>);
+pub(crate) struct Listed {
+    /// The labels and version ids for each name or ARN.
+    by_id: HashMap<Box<str>, Vec<Selector>>,
+    paths: Vec<(ParameterPath, Selector)>,
+}
 
 impl Listed {
     pub(crate) fn contains(&self, id: &str, selector: &Selector) -> bool {
-        self.0.get(id).is_some_and(|selectors| selectors.contains(selector))
+        self.by_id.get(id).is_some_and(|selectors| selectors.contains(selector))
+            || self.is_in_a_path(id, selector)
+    }
+
+    fn is_in_a_path(&self, id: &str, selector: &Selector) -> bool {
+        let name = id.strip_prefix(PARAMETER_PREFIX);
+        name.is_some_and(|name| {
+            let mut paths = self.paths.iter();
+            paths.any(|(path, own)| own == selector && path.contains(name))
+        })
     }
 }
 
 impl<'a> FromIterator<&'a Key> for Listed {
     fn from_iter<I: IntoIterator<Item = &'a Key>>(keys: I) -> Self {
-        let mut listed: HashMap<Box<str>, Vec<Selector>> = HashMap::new();
+        let mut listed = Self::default();
         for key in keys {
-            listed.entry(key.id.as_str().into()).or_default().push(key.selector.clone());
+            if let SecretId::Path(path) = &key.id {
+                listed.paths.push((path.clone(), key.selector.clone()));
+            }
+            let selectors = listed.by_id.entry(key.id.as_str().into()).or_default();
+            selectors.push(key.selector.clone());
         }
-        Self(listed)
+        listed
     }
 }
 

@@ -6,6 +6,7 @@ use super::freeze::{INTERRUPTIONS_MAX, was_interrupted};
 use super::gather::{Gathered, Gatherer, Judgement, Leader, Place};
 use super::state::State;
 use crate::secret::key::Key;
+use crate::secret::reference::SecretId;
 use crate::secret::service::Service;
 use crate::source::{FetchError, FetchErrorKind, Source};
 use crate::telemetry::metrics::{Ended, Operation};
@@ -35,9 +36,9 @@ impl Upstream {
     ///
     /// Parameters that are wanted at the same moment share one call.
     pub(super) async fn fetch(&self, key: &Key) -> Fetched {
-        let place = match key.id.service() {
-            Service::SecretsManager => None,
-            Service::ParameterStore => self.gatherer.join(key),
+        let place = match (&key.id, key.id.service()) {
+            (SecretId::Path(_), _) | (_, Service::SecretsManager) => None,
+            (_, Service::ParameterStore) => self.gatherer.join(key),
         };
         let gathered = match place {
             None => None,
@@ -77,7 +78,7 @@ impl Upstream {
     /// Fetches one secret or parameter by a call of its own. Repeats a call that a freeze of the
     /// process interrupted, because AWS may have answered before the freeze.
     async fn fetch_alone(&self, key: &Key) -> Fetched {
-        let operation = Operation::single(key.id.service());
+        let operation = Operation::single(&key.id);
         for _ in 0..=INTERRUPTIONS_MAX {
             let sent = self.sending();
             let answer = self.source.fetch(key).await;

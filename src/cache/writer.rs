@@ -1,20 +1,14 @@
 //! Starts calls to AWS, and stores their answers in the cache.
 
+use super::acceptor::{Acceptor, out_of_scope};
 use super::entry::Entry;
 use super::fetched::Sent;
 use super::flight::{Flight, Landing, Next, Outcome};
-use super::freshness::Policy;
-use super::logged_versions::LoggedVersions;
-use super::malformed::Malformed;
 use super::plan;
-use super::publisher::Publisher;
-use super::rollback::Verdict;
 use super::slots::Rank;
-use super::snapshot::Snapshot;
 use super::state::State;
 use super::upstream::Upstream;
 use crate::printable::LogExcerpt;
-use crate::secret::arn::Arn;
 use crate::secret::key::Key;
 use crate::secret::selector::Selector;
 use crate::secret::version::Version;
@@ -23,13 +17,8 @@ use crate::telemetry::log_limiter::LogLimiter;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// Advice in log lines about a secret whose value breaks the rules for secrets with such names.
-const HINT: &str = "correct the value of the secret; docs/configuration.md lists the rules \
-                    (conventions) for values";
 
 /// A handle that calls AWS and changes cached secrets. All clones of the handle share one cache.
 #[derive(Clone, Debug)]
@@ -39,11 +28,7 @@ pub struct Writer(Arc<Inner>);
 struct Inner {
     state: Arc<State>,
     upstream: Upstream,
-    publisher: Publisher,
-    /// Wakes the task that checks the memory limit of the cache when a cached secret takes more
-    /// memory.
-    grown: Arc<Notify>,
-    logged_versions: LoggedVersions,
+    acceptor: Acceptor,
     /// Limits the log lines about failed calls for unknown secret names. Otherwise a client could
     /// flood the log by requests for secrets that do not exist.
     failures_logged: LogLimiter,
@@ -62,10 +47,8 @@ impl Writer {
     ) -> Self {
         Self(Arc::new(Inner {
             upstream: Upstream::new(state.clone(), source),
-            publisher: Publisher::new(state.clone()),
+            acceptor: Acceptor::new(state.clone()),
             state,
-            grown: Arc::default(),
-            logged_versions: LoggedVersions::default(),
             failures_logged: LogLimiter::default(),
             tasks,
             stop,
@@ -83,7 +66,7 @@ impl Writer {
     /// Waits until a cached secret takes more memory than before. Completes at once if a cached
     /// secret has grown since this function last completed.
     pub(super) async fn grown(&self) {
-        self.0.grown.notified().await;
+        self.0.acceptor.grown().await;
     }
 
     pub(super) fn stopped(&self) -> impl Future<Output = ()> {
@@ -91,7 +74,7 @@ impl Writer {
     }
 
     pub(super) fn trim(&self) {
-        self.0.publisher.trim();
+        self.0.acceptor.trim();
     }
 
     /// Runs `work` as a task. The agent waits for the end of the task before it exits.
@@ -200,7 +183,7 @@ impl Writer {
     ) -> Outcome {
         let state = &self.0.state;
         let before = state.snapshot.load_full();
-        let outcome = answer.and_then(|version| self.accept(key, sent, version));
+        let outcome = answer.and_then(|version| self.0.acceptor.accept(key, sent, version));
         // Even if the answer was rejected as older than a cached entry, the cache may now know that
         // `key` means this entry.
         let after = state.snapshot.load_full();
@@ -226,91 +209,6 @@ impl Writer {
         }
         state.changed.notify_waiters();
         outcome
-    }
-
-    /// Caches `version`, which AWS returned for `key`, unless the TTL of the secret is 0. Returns
-    /// an error if AWS returned another secret or version than `key` asks for, if `SIDEKEY_ALLOW`
-    /// does not allow the secret, or if the cache keeps a newer version.
-    fn accept(&self, key: &Key, sent: Sent, version: Version) -> Outcome {
-        let state = &self.0.state;
-        let arn = Arn::parse(&version.arn).map_err(|_| {
-            let message = "the answer of AWS contains no valid ARN of a secret";
-            FetchError::new(FetchErrorKind::Unreadable, "ConnectionError", message)
-        })?;
-        if !key.is_answered_by(&version, &arn) {
-            let message = "the answer of AWS is another secret or version than Sidekey asked for";
-            return Err(FetchError::new(FetchErrorKind::Mismatched, "MismatchedAnswer", message));
-        }
-        // The ARN of a public parameter contains no account.
-        if !key.id.is_arn() && !arn.account().is_empty() {
-            state.learn_account(arn.account());
-        }
-        if !state.config.scope.admits_answer(&arn, &version.name, &state.home.load()) {
-            return Err(out_of_scope());
-        }
-        let snapshot = state.snapshot.load();
-        let now = state.clock.now();
-        state.detect_restore(now);
-        // Search by the ARN in the answer, because the cache may not know yet that `key` means this
-        // secret.
-        if let Some(older) = snapshot.exact(&version.arn, &key.selector)
-            && older.judge(&version, now, state.epoch()) == Verdict::HoldBack
-        {
-            if snapshot.secret(key.id.as_str()).is_none_or(|secret| *secret.arn != *version.arn) {
-                self.0.publisher.publish(key, older.clone());
-            }
-            let message =
-                "AWS answered with a version that is older than the cached version of the secret";
-            return Err(FetchError::new(FetchErrorKind::Lagging, "StaleAnswer", message));
-        }
-        let policy = state.config.policies.of_answer(&arn, &version.name, &state.home.load());
-        state.learn_policy(key, policy);
-        let entry = Arc::new(self.entry(key, sent, version, policy, &snapshot));
-        if entry.policy.ttl.is_zero() {
-            self.0.publisher.remove(&entry);
-            return Ok(entry);
-        }
-        Ok(self.0.publisher.publish(key, entry))
-    }
-
-    fn entry(
-        &self,
-        key: &Key,
-        sent: Sent,
-        version: Version,
-        policy: Policy,
-        snapshot: &Snapshot,
-    ) -> Entry {
-        let malformed = self.check_convention(snapshot, &version);
-        let is_withheld = malformed.as_ref().is_some_and(|malformed| malformed.is_withheld);
-        let own = if is_withheld { policy.of_withheld() } else { policy };
-        let draw = self.0.state.draw();
-        Entry::new(version, key.selector.clone(), own, sent.moment, sent.epoch, draw)
-            .with_malformed(malformed)
-            .with_grown(self.0.grown.clone())
-    }
-
-    /// Returns how the value of `version` breaks the rules for secrets with such names. Checks each
-    /// cached version only once. Logs each version that breaks the rules only once.
-    fn check_convention(&self, snapshot: &Snapshot, version: &Version) -> Option<Arc<Malformed>> {
-        let cached = snapshot.secret(&version.arn).map_or(&[][..], |secret| secret.entries());
-        if let Some(known) = cached.iter().find(|entry| entry.version.is_same_as(version)) {
-            return known.malformed.clone();
-        }
-        let config = &self.0.state.config;
-        let found = Malformed::find(&config.conventions, version, config.is_strict)?;
-        if self.0.logged_versions.insert(&version.arn, &version.id) {
-            tracing::warn!(
-                secret = %LogExcerpt(&version.name),
-                version = %LogExcerpt(&version.id),
-                kind = found.kind(),
-                problems = found.codes(),
-                withheld = found.is_withheld,
-                hint = HINT,
-                "the value of a secret breaks the convention (the rules) for secrets of this name"
-            );
-        }
-        Some(Arc::new(found))
     }
 
     /// Records a failed attempt to fetch the secret `key`. Stores the failure with `older`, the
@@ -347,7 +245,7 @@ impl Writer {
             held = older.is_some(),
             hint = error.hint(),
             left_out,
-            "a call to Secrets Manager failed"
+            "a call to AWS for a secret or parameter failed"
         );
     }
 
@@ -360,11 +258,6 @@ impl Writer {
             && !key.selector.is_current()
             && snapshot.exact(key.id.as_str(), &Selector::current()).is_some()
     }
-}
-
-fn out_of_scope() -> FetchError {
-    let message = "Sidekey refused this read: SIDEKEY_ALLOW does not cover the secret";
-    FetchError::new(FetchErrorKind::OutOfScope, "AccessDeniedException", message)
 }
 
 #[cfg(test)]

@@ -117,8 +117,10 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
         source: aws::Config {
             region: settings.region,
             endpoint: settings.endpoint,
+            parameter_store_endpoint: None,
             region_only: settings.region_only,
             attempt_timeout: settings.upstream_timeout,
+            parameter_store_timeout: None,
             credential_process_timeout: settings.credential_process_timeout,
             trust,
             environment,

@@ -94,7 +94,7 @@ impl TenantCheck {
             return Ok(());
         }
         let (name, name_of_full_arn) = match id {
-            SecretId::Name(name) | SecretId::Parameter(name) => (&**name, None),
+            SecretId::Name(_) | SecretId::Parameter(_) | SecretId::Path(_) => (id.as_str(), None),
             SecretId::Arn(arn) => arn.possible_names(),
         };
         let mut is_known = self.check_name(name, tenant)?;

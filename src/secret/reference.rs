@@ -6,6 +6,7 @@ use super::arn::{Arn, BadArn};
 use super::name::{
     NAME_CHARS_MAX, PARAMETER_LEVELS_MAX, PARAMETER_NAME_CHARS_MAX, is_name_char, is_parameter_char,
 };
+use super::parameter_path::ParameterPath;
 use super::secret_parameter::{SecretParameter, is_version_id};
 use super::selector::Selector;
 use super::service::Service;
@@ -40,6 +41,8 @@ pub enum SecretId {
     /// The ARN of a parameter, or the ARN of a secret with or without the random suffix that AWS
     /// appends to the secret's name.
     Arn(Arn),
+    /// All parameters under a path. No reference parses to this variant.
+    Path(ParameterPath),
 }
 
 impl SecretId {
@@ -77,7 +80,7 @@ impl SecretId {
     pub fn service(&self) -> Service {
         match self {
             Self::Name(_) => Service::SecretsManager,
-            Self::Parameter(_) => Service::ParameterStore,
+            Self::Parameter(_) | Self::Path(_) => Service::ParameterStore,
             Self::Arn(arn) => arn.service(),
         }
     }
@@ -88,6 +91,7 @@ impl SecretId {
         match self {
             Self::Name(name) | Self::Parameter(name) => name,
             Self::Arn(arn) => arn.as_str(),
+            Self::Path(path) => path.as_str(),
         }
     }
 
@@ -101,7 +105,7 @@ impl SecretId {
     /// or parameter in the agent's own region.
     pub(crate) fn region(&self) -> Option<&str> {
         match self {
-            Self::Name(_) | Self::Parameter(_) => None,
+            Self::Name(_) | Self::Parameter(_) | Self::Path(_) => None,
             Self::Arn(arn) => Some(arn.region()),
         }
     }
@@ -117,6 +121,7 @@ impl SecretId {
         self.service() == arn.service()
             && match self {
                 Self::Name(_) | Self::Parameter(_) => self.aws_id() == name,
+                Self::Path(_) => false,
                 Self::Arn(own) => {
                     own == arn || (arn.as_str().starts_with(own.as_str()) && own.resource() == name)
                 }

@@ -5,6 +5,7 @@ use super::arn::Arn;
 use super::glob::Glob;
 use super::matchable;
 use super::name::{is_name_char, is_parameter_char};
+use super::parameter_path::ParameterPath;
 use super::reference::{PARAMETER_PREFIX, SecretId};
 use super::service::Service;
 use std::iter;
@@ -91,7 +92,13 @@ impl Scope {
     /// suffix, or a part of the secret's name. Only AWS knows which secret is meant, so the
     /// patterns must allow both secrets.
     pub(crate) fn admits(&self, id: &SecretId, home: &Home) -> bool {
-        self.is_open() || self.interpretations(id, home).all(|is_admitted| is_admitted)
+        match id {
+            // The answer of AWS is checked parameter by parameter.
+            SecretId::Path(_) => {
+                self.is_open() || !(self.parameters.is_empty() && self.arns.is_empty())
+            }
+            _ => self.is_open() || self.interpretations(id, home).all(|is_admitted| is_admitted),
+        }
     }
 
     /// Returns whether the patterns allow at least one of the secrets that `id` can mean.
@@ -126,6 +133,7 @@ impl Scope {
             SecretId::Name(_) | SecretId::Parameter(_) => {
                 (self.admits_name(id.service(), id.aws_id()), None)
             }
+            SecretId::Path(path) => (self.admits_children(path), None),
             SecretId::Arn(arn) => {
                 let suffix_of_first = match arn.service() {
                     Service::SecretsManager => UNKNOWN_SUFFIX,
@@ -153,6 +161,12 @@ impl Scope {
             is_literal(pattern, arn.as_str()) || (is_valid && pattern.matches(&full))
         });
         by_arn || (at_home && self.admits_name(arn.service(), name))
+    }
+
+    /// Returns whether a pattern matches all parameters whose names have one more part than `path`.
+    fn admits_children(&self, path: &ParameterPath) -> bool {
+        let children = format!("{}/*", path.path().trim_end_matches('/'));
+        self.parameters.iter().any(|pattern| pattern.as_str() == children)
     }
 
     fn admits_name(&self, service: Service, name: &str) -> bool {
@@ -242,6 +256,22 @@ mod tests {
         // The name can be `url` or `/url`, so both must be allowed.
         check(&["ssm:url"], &format!("{STORE}/url"), false);
         check(&["ssm:url", "ssm:/url"], &format!("{STORE}/url"), true);
+    }
+
+    #[test]
+    fn path_is_allowed_if_a_parameter_can_be_allowed() {
+        let path = SecretId::Path(ParameterPath::new("/app", false, None));
+        let home = home(None);
+        for (patterns, admits, may_admit) in [
+            (&[][..], true, true),
+            (&["app/*"], false, false),
+            (&["ssm:/app/url"], true, false),
+            (&["ssm:/app/*"], true, true),
+        ] {
+            let scope = Scope::new(patterns.iter().copied()).expect("the patterns are valid");
+            let found = (scope.admits(&path, &home), scope.may_admit(&path, &home));
+            assert_eq!(found, (admits, may_admit), "{patterns:?}");
+        }
     }
 
     #[test]
@@ -385,6 +415,7 @@ mod tests {
                 let name = match &id {
                     SecretId::Arn(arn) => arn.resource(),
                     SecretId::Name(_) | SecretId::Parameter(_) => id.aws_id(),
+                    SecretId::Path(_) => unreachable!("no text parses to a path"),
                 };
                 prop_assert!(name.chars().all(is_name_char));
                 prop_assert!(!name.split('/').any(|part| part == "." || part == ".."));

@@ -75,6 +75,7 @@ impl Selector {
     /// parameter must have been fetched by the same label and number.
     pub(crate) fn selects(&self, fetched: &Self, version: &Version) -> bool {
         match &version.details {
+            Details::Path(_) => self == fetched,
             Details::Secret { .. } => {
                 self.stage().is_none_or(|stage| version.carries(stage))
                     && self.version().is_none_or(|id| *version.id == *id)

@@ -1,6 +1,8 @@
 //! A version of a secret or parameter, as AWS returned it.
 
+use super::parameter_path::ParameterPath;
 use super::value::SecretValue;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::SystemTime;
 
 /// The staging label of a secret's current version. A read with neither a staging label nor a
@@ -23,11 +25,11 @@ pub struct Version {
     pub created: Option<SystemTime>,
     /// The value of this version of the secret or parameter.
     pub content: Content,
-    /// The metadata that only secrets or only parameters have.
+    /// What differs between a secret, a parameter, and a path of parameters.
     pub details: Details,
 }
 
-/// The metadata that only secrets or only parameters have.
+/// What differs between a secret, a parameter, and a path of parameters.
 #[derive(Clone, Debug)]
 pub enum Details {
     /// The metadata of a secret.
@@ -38,6 +40,8 @@ pub enum Details {
     },
     /// The metadata of a parameter.
     Parameter(Parameter),
+    /// All parameters under a path. The content of such a version is empty.
+    Path(Vec<Version>),
 }
 
 /// The metadata of one version of a parameter.
@@ -97,11 +101,43 @@ impl Content {
 }
 
 impl Version {
+    /// Makes the answer to a request for all parameters under a path. It consists of `parameters`.
+    pub(crate) fn of_path(path: &ParameterPath, parameters: Vec<Self>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        for parameter in &parameters {
+            (&parameter.arn, &parameter.id, parameter.created).hash(&mut hasher);
+        }
+        Self {
+            arn: path.as_str().into(),
+            name: path.path().into(),
+            id: format!("{:016x}", hasher.finish()).into(),
+            created: None,
+            content: Content::Text(SecretValue::from(String::new())),
+            details: Details::Path(parameters),
+        }
+    }
+
+    /// Returns the parameters of a path. A secret and a parameter contain no other parameters.
+    pub(crate) fn parameters(&self) -> &[Self] {
+        match &self.details {
+            Details::Path(parameters) => parameters,
+            Details::Secret { .. } | Details::Parameter(_) => &[],
+        }
+    }
+
+    /// Returns the memory in bytes that the values take.
+    pub(crate) fn value_bytes(&self) -> usize {
+        match &self.details {
+            Details::Secret { .. } | Details::Parameter(_) => self.content.len(),
+            Details::Path(parameters) => parameters.iter().map(Self::value_bytes).sum(),
+        }
+    }
+
     /// Returns the staging labels of this version of a secret. A parameter has no staging labels.
     pub(crate) fn labels(&self) -> &[Box<str>] {
         match &self.details {
             Details::Secret { labels } => labels,
-            Details::Parameter(_) => &[],
+            Details::Parameter(_) | Details::Path(_) => &[],
         }
     }
 

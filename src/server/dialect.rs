@@ -58,8 +58,8 @@ impl Dialect {
             (Details::Parameter(parameter), _) => {
                 Answer::of_parameter(version, parameter, &entry.selector).body()
             }
-            (Details::Secret { .. }, Self::Agent) => agent::body(version),
-            (Details::Secret { .. }, Self::Extension) => extension::body(version),
+            (_, Self::Agent) => agent::body(version),
+            (_, Self::Extension) => extension::body(version),
         })
     }
 

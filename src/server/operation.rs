@@ -12,7 +12,7 @@ mod parameter_store;
 mod secrets_manager;
 
 pub(crate) use bad_call::BadCall;
-pub(crate) use by_path::{ListedPath, RequestedPath};
+pub(crate) use by_path::RequestedPath;
 pub(crate) use parameter_store::{RequestedParameter, RequestedParameters};
 pub(crate) use secrets_manager::{RequestedSecret, check_is_secret};
 

@@ -3,22 +3,16 @@
 
 use super::concurrent_reads::ConcurrentReads;
 use super::context::Context;
-use super::dialect::aws_api::{
-    listing, many_parameters, one_parameter, secret_as_parameter, value,
-};
+use super::dialect::aws_api::{many_parameters, one_parameter, page, secret_as_parameter, value};
 use super::lookup::{find_since, read_result, refuse_withheld, worse};
-use super::operation::{
-    BadCall, ListedPath, RequestedParameter, RequestedParameters, RequestedPath,
-};
+use super::operation::{BadCall, RequestedParameter, RequestedParameters, RequestedPath};
 use super::parameter_name::BadParameterName;
 use super::problem::Problem;
 use super::response::{self, AWS_JSON, Response};
 use crate::cache::{ReadError, Served};
 use crate::clock::Moment;
 use crate::secret::secret_parameter::SecretParameter;
-use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
-use crate::secret::version::Version;
 use crate::source::FetchErrorKind;
 use crate::telemetry::metrics::ReadResult;
 
@@ -74,19 +68,17 @@ impl ParameterCalls<'_> {
         Ok((response::secret(AWS_JSON, &body), result))
     }
 
-    /// Answers `GetParametersByPath` with one page of the listed parameters.
+    /// Answers `GetParametersByPath` with one page of the listed parameters. The cache stores the
+    /// complete list.
     pub(super) async fn list(
         self,
         requested: &RequestedPath,
     ) -> Result<(Response, ReadResult), Problem> {
-        let (versions, result) = self.listed(&requested.listed)?;
-        let body = listing(requested, &versions)?;
-        Ok((response::secret(AWS_JSON, &body), result))
-    }
-
-    /// Returns all parameters under a path.
-    fn listed(self, _path: &ListedPath) -> Result<(Vec<Version>, ReadResult), Problem> {
-        Err(BadCall::Unsupported(Service::ParameterStore).into())
+        let Context { cache, metrics, .. } = self.context;
+        let served = cache.read(requested.key()).await?;
+        let mut response = response::secret(AWS_JSON, &page(requested, &served.entry)?);
+        response::set_entry_headers(response.headers_mut(), &served);
+        Ok((response, read_result(&served, metrics)))
     }
 
     async fn read_named(

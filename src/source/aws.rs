@@ -2,22 +2,32 @@
 //!
 //! ```text
 //!  secrets_manager  the calls of Secrets Manager
+//!  parameter_store  the calls of Parameter Store
 //!  account          what all calls share, and how they are signed
 //!  session          caches the agent's own AWS credentials
 //!  sdk_config       loads the region and the credential providers of the SDK
 //!  sdk_error        converts errors of the SDK to Sidekey's errors
 //!  http             the HTTP client for all calls
 //!  endpoint         the custom endpoint of SIDEKEY_ENDPOINT
+//!  public_endpoint  the URLs of AWS's own endpoints
+//!  timestamp        converts times in responses
 //!  advice           what the user can do after a failed call
 //! ```
 
 mod secrets_manager;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the cache does not read parameters yet, only tests do")
+)]
+pub(crate) mod parameter_store;
 mod account;
 mod session;
 mod sdk_config;
 mod sdk_error;
 mod http;
 mod endpoint;
+mod public_endpoint;
+mod timestamp;
 mod advice;
 
 pub(crate) use endpoint::Endpoint;
@@ -35,7 +45,9 @@ use crate::tokens::{Renew, Tokens};
 use account::Account;
 use aws_sdk_secretsmanager::config::SharedCredentialsProvider;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
-use http::IdlePolicy;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use http::{IdlePolicy, Timeouts};
+use parameter_store::ParameterStore;
 #[cfg(feature = "host")]
 use sdk_config::Runner;
 use sdk_config::Settings;
@@ -48,10 +60,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The maximum time for opening a connection to AWS, including the TLS handshake. The AWS SDK has
-/// the same default.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
-
 /// The configuration of the calls to AWS.
 ///
 /// The `Debug` output contains the names of the environment variables but not their values, because
@@ -61,10 +69,16 @@ pub struct Config {
     pub(crate) region: Option<String>,
     /// The URL that the agent calls instead of AWS's own endpoints, from `SIDEKEY_ENDPOINT`.
     pub(crate) endpoint: Option<Endpoint>,
+    /// The URL that the agent calls instead of AWS's own endpoints of Parameter Store. If `None`, the
+    /// agent uses `endpoint`.
+    pub(crate) parameter_store_endpoint: Option<Endpoint>,
     /// Whether the agent refuses to read secrets of other AWS regions than its own region.
     pub(crate) region_only: bool,
     /// The maximum time for one attempt to call AWS, including the time to open a connection.
     pub(crate) attempt_timeout: Duration,
+    /// The maximum time for one attempt to call Parameter Store, from
+    /// `SSM_PARAMETER_STORE_TIMEOUT_MILLIS`. If `None`, the agent uses `attempt_timeout`.
+    pub(crate) parameter_store_timeout: Option<Duration>,
     pub(crate) credential_process_timeout: Duration,
     pub(crate) trust: Trust,
     pub(crate) environment: BTreeMap<String, String>,
@@ -78,8 +92,10 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("region", &self.region)
             .field("endpoint", &self.endpoint)
+            .field("parameter_store_endpoint", &self.parameter_store_endpoint)
             .field("region_only", &self.region_only)
             .field("attempt_timeout", &self.attempt_timeout)
+            .field("parameter_store_timeout", &self.parameter_store_timeout)
             .field("credential_process_timeout", &self.credential_process_timeout)
             .field("trust", &self.trust)
             .field("environment", &self.environment.keys())
@@ -108,7 +124,9 @@ pub enum RegionError {
 pub struct Aws {
     account: Arc<Account>,
     has_custom_endpoint: bool,
+    attempt_timeout: Duration,
     secrets_manager: SecretsManager,
+    parameter_store: ParameterStore,
 }
 
 impl fmt::Debug for Aws {
@@ -137,15 +155,17 @@ impl Aws {
     ) -> Result<Self, RegionError> {
         let attempt_timeout = config.attempt_timeout;
         let credentials_source = advice::credentials_source(&config.environment);
+        let timeouts = Timeouts::for_attempt(attempt_timeout);
         let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT.min(attempt_timeout))
-            .operation_attempt_timeout(attempt_timeout)
+            .connect_timeout(timeouts.connect)
+            .operation_attempt_timeout(timeouts.attempt)
             .build();
         let idle_policy = if config.is_snapshot { IdlePolicy::Close } else { IdlePolicy::Reuse };
+        let http = http::Client::new(config.trust, own_ports, idle_policy, clock.clone());
         let mut settings = Settings {
             environment: config.environment,
             region: config.region,
-            http: http::client(config.trust, own_ports, idle_policy, clock.clone()),
+            http: SharedHttpClient::from(&http),
             timeouts,
             attempt_timeout,
             #[cfg(feature = "host")]
@@ -159,7 +179,8 @@ impl Aws {
         // The region is stored, so that the SDK does not determine the region again when
         // credentials are loaded later.
         settings.region = Some(region.to_string());
-        let session = Arc::new(Session::new(settings, chain, config.is_snapshot, clock, tokens));
+        let session =
+            Arc::new(Session::new(settings, chain, config.is_snapshot, clock.clone(), tokens));
         let provider = SharedCredentialsProvider::new(CachedProvider(session.clone()));
         let account = Arc::new(Account {
             region,
@@ -168,8 +189,23 @@ impl Aws {
             session,
             credentials_source,
         });
+        let parameter_store_timeouts =
+            Timeouts::for_attempt(config.parameter_store_timeout.unwrap_or(attempt_timeout));
+        let parameter_store = ParameterStore::new(
+            account.clone(),
+            http,
+            clock,
+            config.parameter_store_endpoint.or_else(|| config.endpoint.clone()),
+            parameter_store_timeouts,
+            match config.parameter_store_timeout {
+                Some(_) => "SSM_PARAMETER_STORE_TIMEOUT_MILLIS",
+                None => "SIDEKEY_UPSTREAM_TIMEOUT",
+            },
+        );
         Ok(Self {
+            parameter_store,
             has_custom_endpoint: config.endpoint.is_some(),
+            attempt_timeout,
             secrets_manager: SecretsManager::new(account.clone(), config.endpoint),
             account,
         })
@@ -193,6 +229,15 @@ impl Aws {
     pub(crate) async fn rotation(&self, id: &SecretId) -> Result<Rotation, FetchError> {
         self.secrets_manager.rotation(id).await
     }
+
+    /// Returns the client for Parameter Store.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the cache does not read parameters yet, only tests do")
+    )]
+    pub(crate) fn parameter_store(&self) -> &ParameterStore {
+        &self.parameter_store
+    }
 }
 
 impl Renew for Aws {
@@ -203,7 +248,7 @@ impl Renew for Aws {
 
 impl Source for Aws {
     fn deadline(&self) -> Duration {
-        self.account.session.deadline()
+        self.account.session.timeout() + self.attempt_timeout
     }
 
     fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version> {

@@ -3,6 +3,7 @@
 //! The value of a label is one of a few fixed words, never the name of a secret or text from a
 //! caller. Otherwise, callers could create any number of time series.
 
+use crate::secret::reference::SecretId;
 use crate::secret::service::Service;
 use crate::source::FetchErrorKind;
 use prometheus::core::Collector;
@@ -60,17 +61,24 @@ pub(crate) enum Operation {
     BatchGetSecretValue,
     GetParameter,
     GetParameters,
+    GetParametersByPath,
 }
 
 impl Operation {
-    const ALL: [Self; 4] =
-        [Self::GetSecretValue, Self::BatchGetSecretValue, Self::GetParameter, Self::GetParameters];
+    const ALL: [Self; 5] = [
+        Self::GetSecretValue,
+        Self::BatchGetSecretValue,
+        Self::GetParameter,
+        Self::GetParameters,
+        Self::GetParametersByPath,
+    ];
 
-    /// Returns the operation that fetches one secret or parameter of `service`.
-    pub(crate) fn single(service: Service) -> Self {
-        match service {
-            Service::SecretsManager => Self::GetSecretValue,
-            Service::ParameterStore => Self::GetParameter,
+    /// Returns the operation that fetches the secret, the parameter or the path `id`.
+    pub(crate) fn single(id: &SecretId) -> Self {
+        match (id, id.service()) {
+            (SecretId::Path(_), _) => Self::GetParametersByPath,
+            (_, Service::SecretsManager) => Self::GetSecretValue,
+            (_, Service::ParameterStore) => Self::GetParameter,
         }
     }
 
@@ -88,6 +96,7 @@ impl Operation {
             Self::BatchGetSecretValue => "BatchGetSecretValue",
             Self::GetParameter => "GetParameter",
             Self::GetParameters => "GetParameters",
+            Self::GetParametersByPath => "GetParametersByPath",
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Sidekey's responses equal those of AWS's agent byte for byte, apart from additional headers and
-//! error fields of Sidekey's own.
+//! Tests that Sidekey's responses equal those of the AWS Secrets Manager Agent byte for byte. Only
+//! Sidekey's additional headers and error fields differ.
 
 use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_path, read_request};
 use crate::support::client::get;
@@ -10,7 +10,8 @@ use fake_aws::{Fake, Plaintext};
 use serde_json::json;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Starts a fake and an agent whose clock begins at `millis` after the Unix epoch.
+/// Starts a fake AWS server and an agent. Their clock shows `millis` milliseconds after the
+/// beginning of 1970.
 async fn start_at(millis: u64) -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(millis));
     let fake = fake(&clock).await;
@@ -18,7 +19,8 @@ async fn start_at(millis: u64) -> (Fake, Sidekey) {
     (fake, sidekey)
 }
 
-/// Returns the parts of the response body before and after the value of secret `name`.
+/// Returns the expected text before and after the secret value in a response body. `name` is the
+/// name of the secret.
 fn around(fake: &Fake, name: &str, created: &str) -> (String, String) {
     let arn = fake.secrets().arn(name).expect("the secret exists");
     let id = fake.secrets().version_id(name, "AWSCURRENT").expect("the secret exists");
@@ -26,8 +28,8 @@ fn around(fake: &Fake, name: &str, created: &str) -> (String, String) {
     (before, format!(r#","VersionStages":["AWSCURRENT"],"CreatedDate":"{created}"}}"#))
 }
 
-/// Reads values of every kind: quotes, control characters, non-ASCII text, markup, bytes, and the
-/// longest value. Order and escapes of every body must equal those of AWS's agent.
+/// Reads secret values with quotes, control characters, non-ASCII text, markup and bytes, and a
+/// value of the maximum size.
 #[tokio::test]
 async fn bodies_equal_those_of_awss_agent() {
     let (fake, sidekey) = start_at(1_569_534_789_046).await;
@@ -50,7 +52,7 @@ async fn bodies_equal_those_of_awss_agent() {
         ("longest", longest.clone().into(), format!(r#""SecretString":"{longest}""#)),
     ];
     for (name, plaintext, value) in cases {
-        fake.secrets().create(name, plaintext).expect("the secret name is unused");
+        fake.secrets().create(name, plaintext).expect("the fake AWS server must create the secret");
         let (before, after) = around(&fake, name, "1569534789.046");
         for path in [read_path(name), read_path(name), format!("/v1/{name}")] {
             let answer = sidekey.get(&path).await;
@@ -61,7 +63,6 @@ async fn bodies_equal_those_of_awss_agent() {
     }
 }
 
-/// `CreatedDate` is a string of seconds, with as many decimal places as the time needs.
 #[tokio::test]
 async fn dates_are_seconds_as_text() {
     for (millis, created) in [
@@ -72,22 +73,27 @@ async fn dates_are_seconds_as_text() {
         (1_569_534_789_999, "1569534789.999"),
     ] {
         let (fake, sidekey) = start_at(millis).await;
-        fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+        fake.secrets()
+            .create("app/db", "hunter2")
+            .expect("the fake AWS server must create the secret");
         assert_eq!(sidekey.read("app/db").await.json()["CreatedDate"], created);
     }
 }
 
-/// Reads fields of a JSON value, by parameter and by `#` in the id. Each response is the field's
-/// bare text. A missing field gives an error that names the existing fields and shows no value. A
-/// null field gives an error too.
+/// Reads single fields of a secret whose value is a JSON object. The response is only the text of
+/// the field, or an error if the field is missing or null.
 #[tokio::test]
 async fn field_is_returned_as_bare_text() {
     let (fake, sidekey) = start_at(1).await;
     let value = json!({"user": "ann \"ä\"\n", "port": 5432, "tls": {"on": true}, "none": null,
         "a b": "spaced", "": "nameless"});
-    fake.secrets().create("app/db", value.to_string()).expect("the secret name is unused");
-    fake.secrets().create("text", "hunter2").expect("the secret name is unused");
-    fake.secrets().create("binary", vec![0, 1]).expect("the secret name is unused");
+    fake.secrets()
+        .create("app/db", value.to_string())
+        .expect("the fake AWS server must create the secret");
+    fake.secrets().create("text", "hunter2").expect("the fake AWS server must create the secret");
+    fake.secrets()
+        .create("binary", vec![0, 1])
+        .expect("the fake AWS server must create the secret");
     let arn = fake.secrets().arn("app/db").expect("the secret exists");
     for (field, expected) in [
         ("user", "ann \"ä\"\n"),
@@ -125,8 +131,8 @@ async fn field_is_returned_as_bare_text() {
     assert!(twice.text().contains("given twice"), "{}", twice.text());
 }
 
-/// The agent decodes an id in the query as form data, and takes an id in the path unchanged. AWS
-/// must receive exactly that id.
+/// The agent decodes a secret's id in the query of a URL as form data, but uses an id in the path
+/// unchanged. AWS must receive exactly this id.
 #[tokio::test]
 async fn ids_are_decoded_by_the_rules_of_their_path() {
     let clock = ManualClock::new();
@@ -134,7 +140,7 @@ async fn ids_are_decoded_by_the_rules_of_their_path() {
     // With a TTL of 0 nothing is cached, so every read calls AWS.
     let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_TTL", 0).start().await;
     for name in ["a/b", "a+b", "deep/er/name_1=.@-"] {
-        fake.secrets().create(name, name).expect("the secret name is unused");
+        fake.secrets().create(name, name).expect("the fake AWS server must create the secret");
     }
     let arn = fake.secrets().arn("deep/er/name_1=.@-").expect("the secret exists");
     for (path, requested, exists) in [
@@ -162,12 +168,11 @@ async fn ids_are_decoded_by_the_rules_of_their_path() {
     }
 }
 
-/// The response has the version id as its entity tag. A request with this tag gets a 304 without a
-/// body. `Age` counts the seconds since the value was fetched.
+/// A request with the `ETag` of the cached version gets a response with status 304 and no body.
 #[tokio::test]
 async fn unchanged_version_is_answered_304_without_a_body() {
     let (fake, sidekey) = start_at(1).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let id = fake.secrets().version_id("app/db", "AWSCURRENT").expect("the secret exists");
     let tag = format!("\"{id}\"");
     let first = sidekey.read("app/db").await;
@@ -195,13 +200,13 @@ async fn unchanged_version_is_answered_304_without_a_body() {
     assert_eq!(connection.exchange(sent).await.value(), "hunter3");
 }
 
-/// A version is read by its id, its stage, or both if they agree. The agent calls AWS only if no
-/// cached entry has that version.
+/// Reads versions of a secret by version id, by staging label, and by both. The agent calls AWS
+/// only for versions that are not cached.
 #[tokio::test]
 async fn versions_are_read_by_id_and_stage() {
     let (fake, sidekey) = start_at(1).await;
     let secrets = fake.secrets();
-    secrets.create("app/db", "first").expect("the secret name is unused");
+    secrets.create("app/db", "first").expect("the fake AWS server must create the secret");
     let first = secrets.version_id("app/db", "AWSCURRENT").expect("the secret exists");
     let second = secrets.put("app/db", "second").expect("the secret exists");
     secrets.move_label("app/db", "BLUE", &second).expect("the secret exists");

@@ -1,4 +1,5 @@
-//! The AWS API that Sidekey serves: requests, responses and errors, compared byte for byte.
+//! Tests of the AWS API that Sidekey serves: requests, responses and errors, compared byte for
+//! byte.
 
 use crate::support::agent::{Setup, Sidekey, TOKEN};
 use crate::support::client::{Answer, request};
@@ -14,22 +15,24 @@ const BATCH: (&str, &str) = ("X-Amz-Target", "secretsmanager.BatchGetSecretValue
 const SESSION: (&str, &str) = ("X-Amz-Security-Token", TOKEN);
 const BODY: &str = r#"{"SecretId":"app/db"}"#;
 
-/// Starts a fake with the secret `app/db` and an agent in front of it, at a fixed time of day.
+/// Starts a fake AWS server with the secret `app/db`, and an agent that calls this server, at a
+/// fixed time.
 async fn start_agent() -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", r#"{"user":"<ann>"}"#).expect("the secret name is unused");
+    fake.secrets()
+        .create("app/db", r#"{"user":"<ann>"}"#)
+        .expect("the fake AWS server must create the secret");
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     (fake, sidekey)
 }
 
-/// Sends one call of the AWS API with the token.
 async fn call(sidekey: &Sidekey, target: (&str, &str), body: &str) -> Answer {
     sidekey.connect().await.exchange(request("POST", "/", &[target, SESSION], body)).await
 }
 
-/// Responses equal those of Secrets Manager byte for byte, apart from Sidekey's additional headers.
-/// Neither the case of the request's headers nor the notation of its path matters.
+/// Compares the responses of Sidekey with those of the fake AWS server, also for headers in upper
+/// and lower case and for other notations of the URL path.
 #[tokio::test]
 async fn answers_equal_those_of_secrets_manager_byte_for_byte() {
     let (fake, sidekey) = start_agent().await;
@@ -60,10 +63,13 @@ async fn answers_equal_those_of_secrets_manager_byte_for_byte() {
     assert_eq!(field.json()["SecretString"], "<ann>");
     let batch = call(&sidekey, BATCH, r#"{"SecretIdList":["app/db"]}"#).await;
     assert_eq!(batch.text(), format!(r#"{{"SecretValues":[{value}],"Errors":[]}}"#));
-    assert_eq!(fake.calls().count(GetSecretValue), 3, "`DescribeSecret` looks for two more labels");
+    assert_eq!(
+        fake.calls().count(GetSecretValue),
+        3,
+        "`DescribeSecret` must cause two more calls, one for each label"
+    );
 }
 
-/// The dialect and the AWS API are served on the same port, each with its own response format.
 #[tokio::test]
 async fn dialect_and_aws_api_are_served_side_by_side() {
     let (fake, sidekey) = start_agent().await;
@@ -76,8 +82,8 @@ async fn dialect_and_aws_api_are_served_side_by_side() {
     assert_eq!(fake.calls().count(GetSecretValue), 1);
 }
 
-/// A caller sends a request's body later than its head. The agent reads the rest before it answers,
-/// even if it refuses the head. With a valid token the connection stays usable.
+/// The client sends the body of a request later than the head. The agent waits for the body before
+/// it answers, even if it refuses the request.
 #[tokio::test]
 async fn body_sent_after_its_head_is_awaited() {
     let (_fake, sidekey) = start_agent().await;
@@ -99,12 +105,14 @@ async fn body_sent_after_its_head_is_awaited() {
     assert_eq!(connection.exchange(chunked).await.status, 200);
 }
 
-/// Sends a body that is too large, an incomplete body, and bodies that are not valid calls. Each
-/// body gets a typed error in AWS's format.
+/// Sends request bodies that are too large, incomplete or invalid. For each body, the agent returns
+/// an error in AWS's format.
 #[tokio::test]
 async fn bad_bodies_get_typed_errors() {
     let (fake, sidekey) = start_agent().await;
-    fake.secrets().create("app/null", r#"{"user":null}"#).expect("the secret name is unused");
+    fake.secrets()
+        .create("app/null", r#"{"user":null}"#)
+        .expect("the fake AWS server must create the secret");
     let large = format!(r#"{{"SecretId":"app/db","Other":"{}"}}"#, "x".repeat(64 * 1024));
     let within = format!(r#"{{"SecretId":"app/db","Other":"{}"}}"#, "x".repeat(63 * 1024));
     assert_eq!(call(&sidekey, GET, &within).await.status, 200);
@@ -142,13 +150,12 @@ async fn bad_bodies_get_typed_errors() {
     };
     let answer = tokio::select! {
         answer = slow.receive() => answer,
-        () = time => unreachable!("the clock advances until the response arrives"),
+        () = time => unreachable!("the test must advance the clock until the response arrives"),
     };
     assert_eq!((answer.status, answer.kind().as_str()), (400, "BadRequestException"));
     assert!(answer.text().contains("not complete within 5s"), "{}", answer.text());
 }
 
-/// The listener for probes does not serve secrets through the AWS API.
 #[tokio::test]
 async fn probe_listener_does_not_serve_the_aws_api() {
     let clock = ManualClock::new();
@@ -156,7 +163,7 @@ async fn probe_listener_does_not_serve_the_aws_api() {
     let port = crate::port::Port::reserve();
     let setup = Setup::for_fake(&fake, &clock);
     let _sidekey = setup.with("SIDEKEY_METRICS_LISTEN", format!("127.0.0.1:{port}")).start().await;
-    let address = format!("127.0.0.1:{port}").parse().expect("the address is valid");
+    let address = format!("127.0.0.1:{port}").parse().expect("the address must be valid");
     let mut connection = crate::support::client::Connection::open(address).await;
     let answer = connection.exchange(request("POST", "/", &[GET, SESSION], BODY)).await;
     assert_eq!((answer.status, answer.text()), (405, "Not allowed"));

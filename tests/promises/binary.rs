@@ -1,4 +1,5 @@
-//! The `sidekey` program: its errors, exit codes, signals, and protection against other processes.
+//! Tests of the program `sidekey`: errors, exit codes, signals, and protection against other
+//! processes.
 
 use crate::clients::{MissingTool, killed_with_test, run};
 use crate::port::Port;
@@ -18,14 +19,15 @@ use std::path::Path;
 use std::process::{Command, Output};
 use tokio::net::TcpStream;
 
-/// The user id of `nobody`, a user other than root.
+/// The numeric id of the user `nobody`. Any user other than root would do.
 const NOBODY: &str = "65534";
 
-/// Starts a fake with the secret `app/db`. Returns the variables of an agent in front of it.
+/// Starts a fake AWS server with the secret `app/db`. Returns the server, and the environment
+/// variables of an agent that calls this server.
 async fn prepare() -> (Fake, Setup) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock);
     (fake, setup)
 }
@@ -34,9 +36,8 @@ fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Sets three invalid variables. The program reports all three at once, with names and hints, and
-/// suggests the closest known name for an unknown variable. The program exits with code 2 and does
-/// not listen.
+/// Sets three invalid environment variables. The program must report all three at once, exit with
+/// code 2, and not listen.
 #[tokio::test]
 async fn all_mistakes_are_reported_at_once() {
     let (_fake, setup) = prepare().await;
@@ -56,8 +57,7 @@ async fn all_mistakes_are_reported_at_once() {
     assert!(!output.contains("sidekey serves"), "{output}");
 }
 
-/// A mistake in a TOML file is reported with the file, the line and the column: wrong syntax, a wrong
-/// value, and an unknown key of the configuration file or of the conventions file.
+/// The program reports a mistake in a TOML file with the name of the file, the line and the column.
 #[tokio::test]
 async fn mistake_in_a_file_has_its_line_and_column() {
     let (_fake, setup) = prepare().await;
@@ -73,7 +73,8 @@ async fn mistake_in_a_file_has_its_line_and_column() {
         let setup = setup.clone().with(variable, &path);
         let (code, output) = Program::start(&["serve"], setup.vars()).ended().await;
         assert_eq!(code, Some(2), "{output}");
-        let (rest, place) = expected.rsplit_once('|').expect("the expected text has parts");
+        let (rest, place) =
+            expected.rsplit_once('|').expect("the expected text must have several parts");
         let place = format!("({path}:{place})");
         for part in rest.split('|').chain([&*place]) {
             assert!(output.contains(part), "{part}:\n{output}");
@@ -81,7 +82,6 @@ async fn mistake_in_a_file_has_its_line_and_column() {
     }
 }
 
-/// A misspelt region is reported at start, and in the error of a read.
 #[tokio::test]
 async fn misspelt_region_is_reported_with_the_nearest_region() {
     let (_fake, setup) = prepare().await;
@@ -91,7 +91,6 @@ async fn misspelt_region_is_reported_with_the_nearest_region() {
     assert!(line.contains("did you mean eu-west-1?"), "{line}");
 }
 
-/// Without a region, the program names the variables to set and exits with code 2.
 #[tokio::test]
 async fn missing_region_error_names_the_variables_to_set() {
     let (_fake, setup) = prepare().await;
@@ -101,7 +100,6 @@ async fn missing_region_error_names_the_variables_to_set() {
     assert!(output.contains("set SIDEKEY_REGION or AWS_REGION"), "{output}");
 }
 
-/// `serve` logs its address, serves secrets, and exits with code 0 at SIGTERM and SIGINT.
 #[tokio::test]
 async fn serve_runs_until_sigterm_or_sigint() {
     let (_fake, setup) = prepare().await;
@@ -117,8 +115,8 @@ async fn serve_runs_until_sigterm_or_sigint() {
     }
 }
 
-/// During `SIDEKEY_DRAIN_DELAY`, `serve` still serves secrets, and `/ready` answers 503. A second
-/// signal ends the process at once.
+/// After the first stop signal, `serve` answers requests until `SIDEKEY_DRAIN_DELAY` has passed. A
+/// second signal ends the process at once.
 #[tokio::test]
 async fn second_signal_ends_serve_at_once() {
     let (_fake, setup) = prepare().await;
@@ -137,11 +135,11 @@ async fn second_signal_ends_serve_at_once() {
         let (code, output) = program.ended().await;
         assert_eq!(code, Some(1), "{signal:?}: {output}");
         assert!(output.contains("a second signal to stop arrived"), "{output}");
-        assert!(!socket.exists(), "the agent removes its socket");
+        assert!(!socket.exists(), "the agent must remove its Unix socket");
     }
 }
 
-/// A request is still waiting for AWS when the agent drains. A second signal does not wait for it.
+/// A second stop signal ends the process at once, even if a request still waits for AWS.
 #[tokio::test]
 async fn second_signal_ends_the_drain_at_once() {
     let (fake, setup) = prepare().await;
@@ -165,7 +163,6 @@ async fn second_signal_ends_the_drain_at_once() {
     assert!(output.contains("a second signal to stop arrived"), "{output}");
 }
 
-/// The options of `serve` have priority over the variables of the same purpose.
 #[tokio::test]
 async fn serve_takes_its_file_and_port_from_options() {
     let (_fake, setup) = prepare().await;
@@ -179,13 +176,11 @@ async fn serve_takes_its_file_and_port_from_options() {
     assert!(program.output().contains(r#""prefetched":1"#), "{}", program.output());
 }
 
-/// Another process listens on the agent's port. `serve` exits with code 1 and names the address and
-/// the remedy.
 #[tokio::test]
 async fn port_in_use_error_says_what_to_do() {
     let (_fake, setup) = prepare().await;
-    let holder = TcpListener::bind("127.0.0.1:0").expect("a free port can be bound");
-    let address = holder.local_addr().expect("a bound socket has an address");
+    let holder = TcpListener::bind("127.0.0.1:0").expect("the test must find a free port");
+    let address = holder.local_addr().expect("the bound socket must have an address");
     let setup = setup.with("SIDEKEY_PORT", address.port());
     let (code, output) = Program::start(&["serve"], setup.vars()).ended().await;
     assert_eq!(code, Some(1), "{output}");
@@ -195,9 +190,8 @@ async fn port_in_use_error_says_what_to_do() {
     assert!(output.contains(&expected), "{output}");
 }
 
-/// Without a token, `serve` generates one in a file that only its owner can read, and logs the
-/// file's path. The agent accepts only this token. A second agent on the same port must not change
-/// the file.
+/// Without a configured token, `serve` writes a random token to a file that only its owner can
+/// read. A second agent on the same port must not change this file.
 #[tokio::test]
 async fn missing_token_is_generated_in_a_private_file() {
     let (_fake, setup) = prepare().await;
@@ -213,17 +207,17 @@ async fn missing_token_is_generated_in_a_private_file() {
             fs::metadata(&path).expect("the file exists").permissions().mode() & 0o777,
             0o600
         );
-        let folder = path.parent().expect("the file has a parent folder");
+        let folder = path.parent().expect("the file must have a parent folder");
         assert_eq!(
             fs::metadata(folder).expect("the folder exists").permissions().mode() & 0o777,
             0o700
         );
 
-        let token = fs::read_to_string(&path).expect("the file can be read");
-        assert!(token.len() >= 32, "long enough not to be guessed");
+        let token = fs::read_to_string(&path).expect("the test must be able to read the file");
+        assert!(token.len() >= 32, "the token must be too long to be guessed");
         assert!(
             !program.output().contains(&token),
-            "the log contains the file's path but not the token"
+            "the log must contain the path of the file, but not the token"
         );
         for (token, status) in [(&*token, 200), (&token[1..], 403), (TOKEN, 403)] {
             let sent = get(&read_path("app/db"), &[(TOKEN_HEADER.0, token)]);
@@ -244,13 +238,13 @@ async fn missing_token_is_generated_in_a_private_file() {
         let taken = setup.with("SIDEKEY_PORT", address.port());
         let second = Program::start(&["serve"], taken.vars());
         assert_eq!(second.ended().await.0, Some(1));
-        let unchanged = fs::read_to_string(&path).expect("the file can be read");
-        assert_eq!(unchanged, token, "a second agent that cannot listen does not change the file");
+        let unchanged = fs::read_to_string(&path).expect("the test must be able to read the file");
+        assert_eq!(unchanged, token, "a second agent that cannot listen must not change the file");
     }
 }
 
-/// The exit code of `ping` is 0 if an agent runs. With `--ready`, all listed secrets must also be
-/// cached.
+/// `sidekey ping` exits with code 0 if an agent runs. `sidekey ping --ready` also requires that all
+/// configured secrets are cached.
 #[tokio::test]
 async fn ping_reports_by_exit_code() {
     let (_fake, setup) = prepare().await;
@@ -272,9 +266,8 @@ async fn ping_reports_by_exit_code() {
     }
 }
 
-/// The commands that `dev` prints work in a shell, with a generated token and with one from the
-/// environment. `dev` loads changes of the file, and keeps the old values if the file is invalid.
-/// It never prints a value. Ctrl-C ends it with exit code 0.
+/// Runs the commands that `sidekey dev` prints, in a shell. Then changes the file of secrets, and
+/// later makes the file invalid.
 #[tokio::test]
 async fn command_printed_by_dev_works() {
     if let Err(missing) = run(Command::new("curl").arg("--version")) {
@@ -312,8 +305,8 @@ async fn command_printed_by_dev_works() {
     }
 }
 
-/// `SIDEKEY_STRICT` makes the agent refuse the first example secret. `dev` reports this and keeps
-/// serving.
+/// In strict mode (`SIDEKEY_STRICT`), the agent refuses to serve the first example secret. `sidekey
+/// dev` reports this and keeps running.
 #[tokio::test]
 async fn dev_keeps_serving_if_its_first_secret_is_refused() {
     let vars = vars(&[("SIDEKEY_STRICT", "true")]);
@@ -330,17 +323,16 @@ async fn paste(line: &str, vars: &BTreeMap<String, String>) -> String {
     let mut shell = Command::new("sh");
     shell.args(["-c", line]).env_clear().env("PATH", PATH).envs(vars);
     let ran = tokio::process::Command::from(shell).output().await;
-    let Output { stdout, .. } = ran.expect("a shell can be started");
+    let Output { stdout, .. } = ran.expect("the test must be able to start a shell");
     String::from_utf8_lossy(&stdout).into_owned()
 }
 
-/// The agent writes no core dump and is not dumpable, and neither is a waiting `exec`. So the same
-/// user, if not root, can read neither environment nor memory. An unprotected process is readable,
-/// which shows that the check works.
+/// Other processes of the same user can read neither the memory nor the environment of the agent
+/// and of `sidekey exec`. An unprotected process shows that the check works.
 #[tokio::test]
 async fn processes_cannot_be_dumped_or_traced() {
     let (_fake, setup) = prepare().await;
-    let own_id = fs::metadata("/proc/self").expect("/proc exists on Linux").uid();
+    let own_id = fs::metadata("/proc/self").expect("the folder /proc must exist on Linux").uid();
     let as_nobody = own_id == 0;
     if let Err(missing) = check_nobody(as_nobody) {
         return missing.skip_or_fail();
@@ -348,7 +340,7 @@ async fn processes_cannot_be_dumped_or_traced() {
     let sidekey = Program::run(with_user(as_nobody, SIDEKEY, &["serve"]), setup.vars());
     sidekey.address().await;
     let limits = fs::read_to_string(format!("/proc/{}/limits", sidekey.id()))
-        .expect("the limits can be read");
+        .expect("the test must be able to read the limits");
     let core = limits.lines().find(|line| line.starts_with("Max core file size"));
     let core: Vec<&str> = core.unwrap_or_default().split_whitespace().skip(4).take(2).collect();
     assert_eq!(core, ["0", "0"], "{limits}");
@@ -363,14 +355,14 @@ async fn processes_cannot_be_dumped_or_traced() {
             ("SIDEKEY_TOKEN", TOKEN),
         ]),
     );
-    eventually("the waiting `exec` is not dumpable", async || {
+    eventually("other processes cannot read the memory of `exec`", async || {
         let comm = fs::read_to_string(format!("/proc/{}/comm", waiting.id())).ok()?;
         let owner = fs::metadata(format!("/proc/{}/environ", waiting.id())).ok()?.uid();
         (comm == "sidekey\n" && owner == 0).then_some(())
     })
     .await;
     for (program, is_readable) in [(&unprotected, true), (&waiting, false), (&sidekey, false)] {
-        eventually("the program runs as the intended user", async || {
+        eventually("the program runs as the user `nobody`", async || {
             let status = fs::read_to_string(format!("/proc/{}/status", program.id())).ok()?;
             let user = if as_nobody { NOBODY.to_owned() } else { own_id.to_string() };
             let is_user = status.contains(&format!("Uid:\t{user}\t"));
@@ -387,7 +379,8 @@ async fn processes_cannot_be_dumped_or_traced() {
     }
 }
 
-/// Returns a command that runs as `nobody` if `as_nobody` is set, because the test may run as root.
+/// Returns a command that runs as the user `nobody` if `as_nobody` is set. Tests that run as root
+/// need this.
 fn with_user(as_nobody: bool, program: &str, args: &[&str]) -> Command {
     let mut command = killed_with_test(if as_nobody { "setpriv" } else { program });
     if as_nobody {
@@ -398,7 +391,7 @@ fn with_user(as_nobody: bool, program: &str, args: &[&str]) -> Command {
     command
 }
 
-/// Checks that the user `nobody` can run the program, if that is needed.
+/// Checks that the user `nobody` can run the program, if `as_nobody` is set.
 fn check_nobody(as_nobody: bool) -> Result<(), MissingTool> {
     let is_reachable = |path: &Path| {
         let found = fs::metadata(path);
@@ -406,7 +399,7 @@ fn check_nobody(as_nobody: bool) -> Result<(), MissingTool> {
     };
     if as_nobody && !Path::new(SIDEKEY).ancestors().all(is_reachable) {
         return Err(MissingTool::new(
-            "the tests run as root, and the user nobody cannot reach the program",
+            "the user `nobody` cannot run the program: move the program to a public folder",
         ));
     }
     run(&mut with_user(as_nobody, "true", &[]))

@@ -1,5 +1,5 @@
-//! Python functions that use boto3 can call Sidekey without a change. The same calls give the same
-//! answers and exceptions as with Secrets Manager.
+//! Tests that Python functions with boto3 can call Sidekey without a change, and get the same
+//! responses and exceptions as from Secrets Manager.
 
 use crate::clients::Clients;
 use crate::support::agent::{Setup, Sidekey, TOKEN};
@@ -15,17 +15,21 @@ async fn boto3(clients: &Clients, endpoint: &str, session: Option<&str>, calls: 
     call(clients, Service::SecretsManager, endpoint, session, calls).await
 }
 
-/// Starts a fake with secrets of every kind, and an agent in front of it.
+/// Starts a fake AWS server with several secrets, and an agent that calls this server.
 async fn start_agent() -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
-    secrets.create("app/text", "the first").expect("the secret name is unused");
+    secrets.create("app/text", "the first").expect("the fake AWS server must create the secret");
     secrets.put("app/text", "a \"quoted\" <b>&ä🦀\n\u{1}").expect("the secret exists");
-    secrets.create("app/bytes", vec![0, 255, 16, 251]).expect("the secret name is unused");
-    secrets.create("app/longest", "x\"".repeat(32_768)).expect("the secret name is unused");
+    secrets
+        .create("app/bytes", vec![0, 255, 16, 251])
+        .expect("the fake AWS server must create the secret");
+    secrets
+        .create("app/longest", "x\"".repeat(32_768))
+        .expect("the fake AWS server must create the secret");
     for name in ["deleted", "broken", "denied"] {
-        secrets.create(name, "hunter2").expect("the secret name is unused");
+        secrets.create(name, "hunter2").expect("the fake AWS server must create the secret");
     }
     secrets
         .mark_for_deletion("deleted", Duration::from_secs(7 * 86_400))
@@ -36,8 +40,8 @@ async fn start_agent() -> (Fake, Sidekey) {
     (fake, sidekey)
 }
 
-/// Makes the same calls to Sidekey and to the fake: text, bytes, the longest value, versions, a
-/// batch and every error. boto3 must report the same answers, exceptions and numbers of attempts.
+/// Makes the same boto3 calls to Sidekey and to the fake AWS server. Both must give the same
+/// responses, exceptions and numbers of attempts.
 #[tokio::test]
 async fn calls_get_the_answers_of_secrets_manager() {
     let clients = match Clients::install() {
@@ -73,14 +77,14 @@ async fn calls_get_the_answers_of_secrets_manager() {
     for answers in [&mut own, &mut upstream] {
         let refused = answers
             .as_array_mut()
-            .expect("the value is a JSON array")
+            .expect("the JSON value must be an array")
             .last_mut()
             .expect("the batch of 21");
         let words = refused["message"].take();
         assert!(words.as_str().is_some_and(|words| words.contains("less than or equal to 20")));
     }
     assert_eq!(own, upstream);
-    let exceptions: Vec<&Value> = own.as_array().expect("the value is a JSON array")[8..]
+    let exceptions: Vec<&Value> = own.as_array().expect("the JSON value must be an array")[8..]
         .iter()
         .map(|reported| &reported["error"])
         .collect();
@@ -94,21 +98,23 @@ async fn calls_get_the_answers_of_secrets_manager() {
     ];
     assert_eq!(exceptions, expected);
 
-    fake.secrets().create("app/new", "hunter2").expect("the secret name is unused");
+    fake.secrets()
+        .create("app/new", "hunter2")
+        .expect("the fake AWS server must create the secret");
     let hundred = vec![get(json!({"SecretId": "app/new"})); 100];
     let answers = boto3(&clients, &endpoint, Some(TOKEN), &json!(hundred)).await;
     assert!(
         answers
             .as_array()
-            .expect("the value is a JSON array")
+            .expect("the JSON value must be an array")
             .iter()
             .all(|reported| reported["attempts"] == 1)
     );
     assert_eq!(fake.calls().count_for(GetSecretValue, "app/new"), 1);
 }
 
-/// Requests that Sidekey refuses raise exceptions with AWS's error code and Sidekey's own message,
-/// after one attempt. boto3 retries only throttled calls.
+/// If Sidekey refuses a request, boto3 makes only one attempt, and raises an exception with AWS's
+/// error code and Sidekey's message.
 #[tokio::test]
 async fn refusals_are_exceptions_that_say_what_to_do() {
     let clients = match Clients::install() {
@@ -146,7 +152,7 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
     ] {
         let reported = boto3(&clients, &endpoint, session, calls).await;
         for (reported, (code, words)) in
-            reported.as_array().expect("the value is a JSON array").iter().zip(expected)
+            reported.as_array().expect("the JSON value must be an array").iter().zip(expected)
         {
             assert_eq!(
                 (&reported["code"], &reported["attempts"]),
@@ -167,12 +173,12 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
     assert_eq!(
         fake.calls().count(GetSecretValue),
         1,
-        "the agent answers the retries from the cached failure"
+        "the agent must answer repeated reads with the cached error"
     );
 }
 
-/// AWS's caching library works without permission for `DescribeSecret`. The agent answers its calls
-/// from what it fetched by one call for each label, also after a rotation.
+/// AWS's caching library calls `DescribeSecret`. The agent answers from `GetSecretValue` calls, one
+/// for each staging label, so it needs no further permission.
 #[tokio::test]
 async fn caching_library_of_aws_causes_one_call_for_each_label() {
     let clients = match Clients::install() {

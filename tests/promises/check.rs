@@ -1,5 +1,5 @@
-//! `sidekey check` reports which of many secrets are unreadable or malformed, why, and how to fix
-//! them. The command never prints a value.
+//! Tests of the command `sidekey check`, which reports secrets that are unreadable or malformed.
+//! The command never prints a value.
 
 use crate::clients::killed_with_test;
 use crate::support::agent::Setup;
@@ -22,7 +22,7 @@ use std::path::Path;
 
 type Vars = BTreeMap<String, String>;
 
-/// The documented JSON schema of the report.
+/// The JSON schema of the report of `sidekey check`.
 const SCHEMA: &str = include_str!("../../docs/check.schema.json");
 
 /// A Python script that checks the schema in its argument, and validates standard input against
@@ -45,13 +45,13 @@ const TWILIO: &str =
 const SENDGRID: &str = r#"{"sendgrid_auth_value":"hunter3","sendgrid_from_email":"a@b.c","sendgrid_from_name":"Ann","sendgrid_template_id":"d-1"}"#;
 const OPENAI: &str = r#"{"ai_api_key":"hunter4"}"#;
 
-/// Starts a fake with these secrets. Returns the fake, and the variables of a program that calls
-/// the fake.
+/// Starts a fake AWS server with these secrets. Returns the server, and the environment variables
+/// of a program that calls this server.
 async fn prepare(secrets: &[(&str, &str)]) -> (Fake, Vars) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for (name, value) in secrets {
-        fake.secrets().create(name, *value).expect("the secret name is unused");
+        fake.secrets().create(name, *value).expect("the fake AWS server must create the secret");
     }
     let vars = Setup::for_fake(&fake, &clock).without("SIDEKEY_PORT").vars().clone();
     (fake, vars)
@@ -65,27 +65,30 @@ async fn check(args: &[&str], vars: &Vars, stdin: &[u8]) -> Finished {
     done
 }
 
-/// Parses the JSON report of `sidekey check`.
 fn parsed(done: &Finished) -> Value {
     serde_json::from_str(done.text())
         .unwrap_or_else(|_| panic!("the output is not JSON: {}", done.err))
 }
 
-/// The code of a finding, and the field that the finding concerns.
+/// A problem in the report of `sidekey check`: its code, and the field of the secret that has the
+/// problem.
 type Finding<'a> = (&'a str, Option<&'a str>);
 
-/// Returns all references that have findings, each with its findings.
+/// Returns the secrets that have problems in the report of `sidekey check`, each with its problems.
 fn findings(reported: &Value) -> Vec<(&str, Vec<Finding<'_>>)> {
-    let results = reported["results"].as_array().expect("the value is a JSON array");
+    let results = reported["results"].as_array().expect("the JSON value must be an array");
     results
         .iter()
         .map(|result| {
-            let findings = result["findings"].as_array().expect("the value is a JSON array");
+            let findings = result["findings"].as_array().expect("the JSON value must be an array");
             let codes = findings.iter().map(|one| {
-                (one["code"].as_str().expect("the value is a string"), one["field"].as_str())
+                (
+                    one["code"].as_str().expect("the JSON value must be a string"),
+                    one["field"].as_str(),
+                )
             });
             (
-                result["reference"].as_str().expect("the value is a string"),
+                result["reference"].as_str().expect("the JSON value must be a string"),
                 codes.collect::<Vec<_>>(),
             )
         })
@@ -93,9 +96,8 @@ fn findings(reported: &Value) -> Vec<(&str, Vec<Finding<'_>>)> {
         .collect()
 }
 
-/// Checks twelve references: one is denied, one missing, one a placeholder, one malformed. The
-/// report has exactly these findings, names the permission and the policy, exits with 1, and
-/// matches its JSON schema.
+/// Checks twelve secrets. One secret is denied, one is missing, one has a placeholder value, and
+/// one is malformed. The report must contain exactly these four problems.
 #[tokio::test]
 async fn four_bad_references_of_twelve_are_reported() {
     let names: Vec<String> =
@@ -145,7 +147,10 @@ async fn four_bad_references_of_twelve_are_reported() {
 
     let done = check(&references, &vars, b"").await;
     assert_eq!(done.code, Some(1), "{}", done.err);
-    assert!(!done.text().contains('\u{1b}'), "no colours without a terminal");
+    assert!(
+        !done.text().contains('\u{1b}'),
+        "the output must not contain colours without a terminal"
+    );
     for line in [
         "12 secrets checked, 4 have problems",
         "This policy allows reading the secrets to which AWS denied access:",
@@ -169,13 +174,12 @@ async fn four_bad_references_of_twelve_are_reported() {
     assert!(code == Some(1) && why.contains("'value' was unexpected"), "{why}");
 }
 
-/// The JSON schema lists every code that a finding can have.
 #[test]
 fn schema_lists_every_code() {
     let schema: Value = serde_json::from_str(SCHEMA).expect("the text is JSON");
     let known = schema["$defs"]["finding"]["properties"]["code"]["enum"]
         .as_array()
-        .expect("the value is a JSON array");
+        .expect("the JSON value must be an array");
     let kinds = FetchErrorKind::ALL.map(|kind| kind.label().replace('_', "-"));
     let problems = Problem::CODES.map(str::to_owned);
     let own = ["bad-reference", "no-such-field", "no-convention", "api-gateway-key"];
@@ -185,8 +189,8 @@ fn schema_lists_every_code() {
     assert_eq!(known, all);
 }
 
-/// Reads a table of companies as a DynamoDB scan, as an export in lines, and as plain JSON. Each
-/// reference is found, with its path in the document.
+/// Finds the names of secrets in a DynamoDB table: in a scan result, in an export of lines, and in
+/// plain JSON.
 #[tokio::test]
 async fn references_are_found_in_a_dynamodb_table() {
     let (_fake, vars) = prepare(&[
@@ -217,7 +221,7 @@ async fn references_are_found_in_a_dynamodb_table() {
     ] {
         let done = check(&["--json", "--from-json", "-"], &vars, text.as_bytes()).await;
         let reported = parsed(&done);
-        let results = reported["results"].as_array().expect("the value is a JSON array");
+        let results = reported["results"].as_array().expect("the JSON value must be an array");
         let found: Vec<(&Value, String)> = results
             .iter()
             .map(|one| {
@@ -250,12 +254,12 @@ async fn references_are_found_in_a_dynamodb_table() {
 
 fn gzip(text: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(text.as_bytes()).expect("writing to memory does not fail");
-    encoder.finish().expect("writing to memory does not fail")
+    encoder.write_all(text.as_bytes()).expect("writing to memory must not fail");
+    encoder.finish().expect("writing to memory must not fail")
 }
 
-/// Reads an export of a table to S3, which is a folder with compressed files, the items that `jq`
-/// prints, and an SQS event whose message contains half an emoji. Each reference is found.
+/// Finds the names of secrets in a DynamoDB export (a folder of compressed files), in items that
+/// `jq` prints, and in an SQS event.
 #[tokio::test]
 async fn references_are_found_in_exports_items_and_events() {
     let (_fake, vars) = prepare(&[("openai-api-key/sms", OPENAI)]).await;
@@ -263,11 +267,11 @@ async fn references_are_found_in_exports_items_and_events() {
     let item = json!({"ai_config": {"M": {"ai_api_key_reference": {"S": "openai-api-key/sms"}}}});
     let lines = format!("{}\n", json!({ "Item": item })).repeat(2);
     let data = folder.path().join("AWSDynamoDB/01/data");
-    fs::create_dir_all(&data).expect("a folder can be created");
+    fs::create_dir_all(&data).expect("the test must be able to create the folder");
     for part in ["a.json.gz", "b.json.gz"] {
-        fs::write(data.join(part), gzip(&lines)).expect("a file can be written");
+        fs::write(data.join(part), gzip(&lines)).expect("the test must be able to write the file");
     }
-    fs::write(data.join("notes.md5"), "not JSON").expect("a file can be written");
+    fs::write(data.join("notes.md5"), "not JSON").expect("the test must be able to write the file");
     let message = r#"{"text":"\ud83d","ai_config":{"ai_api_key_reference":"openai-api-key/sms"}}"#;
     let event = json!({"Records": [{"eventSource": "aws:sqs", "body": message}]}).to_string();
     let export = folder.path().join("AWSDynamoDB").display().to_string();
@@ -299,14 +303,14 @@ async fn references_are_found_in_exports_items_and_events() {
     }
     let done = check(&["--from-json", &folder.path().display().to_string()], &vars, b"").await;
     assert_eq!(done.code, Some(0), "{}", done.err);
-    fs::write(data.join("b.json.gz"), &gzip(&lines)[..20]).expect("a file can be written");
+    fs::write(data.join("b.json.gz"), &gzip(&lines)[..20])
+        .expect("the test must be able to write the file");
     let done = check(&["--from-json", &export], &vars, b"").await;
     assert!(done.code == Some(2) && done.err.contains("b.json.gz: the file"), "{}", done.err);
 }
 
-/// A DynamoDB export has an empty file for each empty partition. An empty file names no secret. A
-/// malformed file of a folder is reported, and the other files are checked. An empty file that the
-/// user names is a mistake.
+/// Checks a folder with an empty file and a malformed file. The command skips the empty file,
+/// reports the malformed file, and still checks the other files.
 #[tokio::test]
 async fn empty_and_malformed_files_of_a_folder_do_not_stop_the_check() {
     let (_fake, vars) = prepare(&[("openai-api-key/sms", OPENAI)]).await;
@@ -317,14 +321,16 @@ async fn empty_and_malformed_files_of_a_folder_do_not_stop_the_check() {
         ("b.json", Vec::new()),
         ("d.json", b"[\"openai-api-key/sms\"]".to_vec()),
     ] {
-        fs::write(folder.path().join(name), bytes).expect("a file can be written");
+        fs::write(folder.path().join(name), bytes)
+            .expect("the test must be able to write the file");
     }
     let done = check(&["--json", "--from-json", &all], &vars, b"").await;
     assert_eq!((done.code, &*done.err), (Some(0), ""));
     assert_eq!(parsed(&done)["checked"], 1);
 
     for (name, bytes) in [("c.json", &b"{\"hunter2\": hunter2}"[..]), ("c2.json", b"\xff\xfe{\0")] {
-        fs::write(folder.path().join(name), bytes).expect("a file can be written");
+        fs::write(folder.path().join(name), bytes)
+            .expect("the test must be able to write the file");
     }
     let done = check(&["--json", "--from-json", &all], &vars, b"").await;
     let reported = parsed(&done);
@@ -333,7 +339,8 @@ async fn empty_and_malformed_files_of_a_folder_do_not_stop_the_check() {
         (Some(2), &json!(false), &json!(1))
     );
     assert_eq!(reported["results"][0]["ok"], true);
-    let unsearched = reported["unsearchedFiles"].as_array().expect("the value is a JSON array");
+    let unsearched =
+        reported["unsearchedFiles"].as_array().expect("the JSON value must be an array");
     assert_eq!(unsearched.len(), 2);
     for part in ["c.json: the file is not JSON", "c2.json: the file cannot be read"] {
         assert!(done.err.contains(part), "{part}: {}", done.err);
@@ -348,8 +355,7 @@ async fn empty_and_malformed_files_of_a_folder_do_not_stop_the_check() {
     }
 }
 
-/// Runs `sidekey check` on a JSON file. The command may allocate at most 32 MB, including what it
-/// needs without a file.
+/// Runs `sidekey check` on a JSON file. Checks that the command allocates at most 32 MB.
 async fn check_in_little_memory(path: &Path, vars: &Vars) -> Finished {
     let mut limited = killed_with_test("sh");
     limited
@@ -358,7 +364,6 @@ async fn check_in_little_memory(path: &Path, vars: &Vars) -> Finished {
     Finished::run(limited, vars, b"").await
 }
 
-/// Reads a file of 10 MB, whose items are one value deep in the file.
 #[tokio::test]
 async fn large_file_needs_little_memory() {
     let (_fake, vars) = prepare(&[("openai-api-key/sms", OPENAI)]).await;
@@ -373,8 +378,8 @@ async fn large_file_needs_little_memory() {
     assert!(done.text().contains("1 secrets checked, 0 have problems"), "{}", done.text());
 }
 
-/// Reads 40 texts of 1 MB instead of references, and 40 keys of 1 MB around one reference. The
-/// command keeps only the beginning of each text and key.
+/// The file contains 40 texts and 40 keys of 1 MB each. `sidekey check` must store only the
+/// beginning of each.
 #[tokio::test]
 async fn long_texts_and_keys_need_little_memory() {
     let (_fake, vars) = prepare(&[("openai-api-key/sms", OPENAI)]).await;
@@ -394,8 +399,8 @@ async fn long_texts_and_keys_need_little_memory() {
     assert_eq!((done.code, &*done.err), (Some(0), ""), "{}", done.text());
 }
 
-/// The file has a text of 65,536 characters where a reference is expected. The table shows its
-/// beginning, and the other references.
+/// The file contains a text of 65,536 characters instead of a secret's name. The report shows only
+/// the beginning of the text.
 #[tokio::test]
 async fn very_long_reference_does_not_hide_the_report() {
     let (_fake, vars) = prepare(&[("openai-api-key/sms", OPENAI)]).await;
@@ -407,8 +412,8 @@ async fn very_long_reference_does_not_hide_the_report() {
     assert!(done.text().contains("2 secrets checked, 1 have problems"), "{}", done.text());
 }
 
-/// A settings file given as an argument lists the secrets to check and the settings. The
-/// environment's list is then ignored. Without arguments, the environment's list is checked.
+/// `sidekey check` checks the secrets of a settings file that is an argument. Without arguments, it
+/// checks the secrets that the environment lists.
 #[tokio::test]
 async fn secrets_of_a_settings_file_are_checked() {
     let (_fake, mut vars) = prepare(&[("openai-api-key/sms", OPENAI), ("app/db", "hunter5")]).await;
@@ -446,8 +451,6 @@ async fn secrets_of_a_settings_file_are_checked() {
     assert!(done.code == Some(2) && done.err.contains("nothing to check"), "{}", done.err);
 }
 
-/// Keys of API Gateway are reported in whichever field they are. If `DescribeSecret` is denied, the
-/// report says only that the rotation is unknown.
 #[tokio::test]
 async fn misplaced_gateway_keys_are_reported() {
     let in_a_field = json!({"user": "ann", "x-api-key": GATEWAY_KEY}).to_string();
@@ -464,12 +467,12 @@ async fn misplaced_gateway_keys_are_reported() {
             ("a/field#pass", vec![("no-such-field", Some("pass")), in_field]),
         ]
     );
-    for result in reported["results"].as_array().expect("the value is a JSON array") {
+    for result in reported["results"].as_array().expect("the JSON value must be an array") {
         assert_eq!((&result["rotation"], &result["readable"]), (&json!("unknown"), &json!(true)));
     }
     assert_eq!(
         fake.calls().count_for(GetSecretValue, "a/field"),
         1,
-        "two fields of one secret cause one call"
+        "two fields of one secret must cause only one call"
     );
 }

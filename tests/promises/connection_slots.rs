@@ -1,5 +1,5 @@
-//! Connections without a valid token keep no slots. Probes and callers with a token are served,
-//! however many other connections are open.
+//! Tests of the limits for open connections. Connections without a valid token never block probes
+//! and callers with a token.
 
 use crate::port::Port;
 use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_path, read_request};
@@ -10,20 +10,22 @@ use fake_aws::Fake;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The number of open connections without a token, far more than any listener has slots.
+/// The number of connections without a token that the tests open. It is far above the number of
+/// connections that the agent serves at once.
 const CROWD: usize = 2_000;
 
-/// Starts a fake with the secret `app/db`. Returns the setup of an agent in front of it.
+/// Starts a fake AWS server with the secret `app/db`. Returns the server, and the settings of an
+/// agent that calls this server.
 async fn prepare() -> (Fake, Setup) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     (fake, setup)
 }
 
-/// Opens a connection without a token. Depending on `number`, sends nothing, half a head, `/ping`
-/// or a read. Does not wait for an answer.
+/// Opens a connection without a valid token. Sends nothing, half of a request's head, `/ping` or a
+/// read, depending on `number`.
 async fn tokenless(address: SocketAddr, number: usize) -> Connection {
     let mut connection = Connection::open(address).await;
     let sent =
@@ -34,15 +36,15 @@ async fn tokenless(address: SocketAddr, number: usize) -> Connection {
     connection
 }
 
-/// Opens hundreds of connections to the probe listener, half of them silent. The next probe is
-/// always answered at once, and every answer closes its connection.
+/// Opens hundreds of connections to the probe listener, half of which send nothing. The agent must
+/// still answer each new probe at once.
 #[tokio::test]
 async fn probes_always_get_through() {
     let (_fake, setup) = prepare().await;
     let port = Port::reserve();
     let address = format!("127.0.0.1:{port}");
     let sidekey = setup.with("SIDEKEY_METRICS_LISTEN", &address).start().await;
-    let probes = address.parse().expect("the address is valid");
+    let probes = address.parse().expect("the address must be valid");
     let mut open = Vec::new();
     for number in 0..416 {
         let mut connection = Connection::open(probes).await;
@@ -64,8 +66,8 @@ async fn probes_always_get_through() {
     assert_eq!(metrics.get("sidekey_gate_refusals_total{reason=\"connections\"}"), 0.0);
 }
 
-/// Opens thousands of connections without a token. A connection with a token stays open, and new
-/// callers with a token are served in between.
+/// Opens thousands of connections without a token. The agent must still serve an open connection
+/// with a token, and new callers with a token.
 #[tokio::test]
 async fn reader_with_a_token_is_served_among_thousands_without() {
     let (_fake, setup) = prepare().await;
@@ -81,12 +83,15 @@ async fn reader_with_a_token_is_served_among_thousands_without() {
         }
     }
     let connections = sidekey.metrics().await.get("sidekey_connections");
-    assert!(connections < 200.0, "{connections} are open");
+    assert!(
+        connections < 200.0,
+        "the agent must keep fewer than 200 connections open, not {connections}"
+    );
     assert_eq!(authenticated.exchange(read_request("app/db")).await.value(), "hunter2");
 }
 
-/// After a request without a valid token, the agent answers and closes the connection. The agent
-/// does the same on a connection that had a valid token before.
+/// The agent closes a connection after it has answered a request without a valid token, even if an
+/// earlier request on the connection had a valid token.
 #[tokio::test]
 async fn connection_without_a_token_is_closed_after_one_answer() {
     let (_fake, setup) = prepare().await;
@@ -107,7 +112,8 @@ async fn connection_without_a_token_is_closed_after_one_answer() {
     }
 }
 
-/// A connection without a token is closed ten seconds after it opened, whatever its peer does.
+/// The agent closes a connection ten seconds after the connection was opened, if no request with a
+/// valid token has arrived.
 #[tokio::test]
 async fn connection_without_a_token_ends_in_ten_seconds() {
     let (_fake, setup) = prepare().await;
@@ -122,7 +128,7 @@ async fn connection_without_a_token_ends_in_ten_seconds() {
     assert_eq!(authenticated.exchange(read_request("app/db")).await.value(), "hunter2");
 }
 
-/// Starts a read that the agent answers when the version changes.
+/// Sends a read to which the agent responds only when the secret's version differs from `version`.
 async fn long_poll(sidekey: &Sidekey, version: &str) -> Connection {
     let mut connection = sidekey.connect().await;
     let path = read_path("app/db&wait=20");
@@ -130,8 +136,8 @@ async fn long_poll(sidekey: &Sidekey, version: &str) -> Connection {
     connection
 }
 
-/// All slots are taken. The connection that has been idle longest is closed for a new caller.
-/// Without an idle connection, the new caller gets a 429, and `/ping` is still answered.
+/// The agent has the maximum number of open connections. For a new caller, it closes the connection
+/// that has been idle longest. If no connection is idle, the new caller gets status 429.
 #[tokio::test]
 async fn longest_idle_connection_gives_up_its_slot() {
     let (fake, setup) = prepare().await;
@@ -150,7 +156,7 @@ async fn longest_idle_connection_gives_up_its_slot() {
     }
 
     let read = first.exchange(read_request("app/db")).await;
-    let version = read.header("etag").expect("every read returns a version").to_owned();
+    let version = read.header("etag").expect("every response must contain a version").to_owned();
     let [mut busy, mut other] =
         [long_poll(&sidekey, &version).await, long_poll(&sidekey, &version).await];
     first.closed().await;
@@ -176,7 +182,7 @@ async fn longest_idle_connection_gives_up_its_slot() {
         assert!([200, 304].contains(&reader.receive().await.status));
     }
     // Both connections become idle again after their answers.
-    eventually("a slot becomes free", async || {
+    eventually("the agent accepts a new connection again", async || {
         (sidekey.read("app/db").await.status == 200).then_some(())
     })
     .await;

@@ -1,5 +1,5 @@
-//! AWS credentials that are missing, wrong, expired or replaced. Cached values are still served,
-//! other readers get an error with a hint, and new credentials are used without a restart.
+//! Tests with AWS credentials that are missing, wrong, expired or replaced. The agent still serves
+//! cached values, and uses new credentials without a restart.
 
 use crate::clients::pause;
 use crate::support::agent::{Setup, Sidekey, read_path};
@@ -21,15 +21,16 @@ use tokio::net::TcpListener;
 const TTL: Duration = Duration::from_secs(60);
 const ROLE: &str = "arn:aws:iam::123456789012:role/app";
 
-/// Starts a fake with one secret. The fake accepts only this session token.
+/// Starts a fake AWS server with one secret. The server accepts only the session token `token`.
 async fn start_fake(clock: &Arc<ManualClock>, token: &str) -> Fake {
     let fake = fake(clock).await;
-    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    fake.secrets().create("app/db", "old").expect("the fake AWS server must create the secret");
     fake.session_tokens().accept_only([token]);
     fake
 }
 
-/// Prepares an agent without credentials. The test adds the source that it needs.
+/// Returns the settings of an agent without AWS credentials. Each test adds its own source of
+/// credentials.
 fn without_credentials(fake: &Fake, clock: &Arc<ManualClock>) -> Setup {
     Setup::for_fake(fake, clock)
         .with("SIDEKEY_TTL", format!("{}s", TTL.as_secs()))
@@ -51,30 +52,30 @@ fn with_web_identity(setup: Setup, sts: &str, folder: &TempFolder) -> Setup {
         .with("AWS_WEB_IDENTITY_TOKEN_FILE", identity.display())
 }
 
-/// Returns the session token that signed the last call to Secrets Manager.
 fn last_token(fake: &Fake) -> Option<String> {
     let calls = fake.calls().list();
     let of_secrets = calls.into_iter().rev().find(|call| call.operation == Some(GetSecretValue));
-    of_secrets.expect("Secrets Manager received a call").security_token
+    of_secrets.expect("the fake AWS server must have received a call").security_token
 }
 
-/// Checks that an answer is a credentials error with a hint.
+/// Checks that a response is an error about AWS credentials and contains a hint.
 #[track_caller]
 fn assert_credentials_error(answer: &Answer, status: u16, kind: &str) {
     assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{}", answer.text());
-    let hint = answer.json()["hint"].as_str().expect("the error has a hint").to_owned();
+    let hint = answer.json()["hint"].as_str().expect("the error must contain a hint").to_owned();
     assert!(
         hint.contains("check the role, the profile or the environment variables"),
-        "the hint of the error: {hint}"
+        "the error has an unexpected hint: {hint}"
     );
 }
 
-/// Expires the agent's credentials while their source claims that they are valid, and checks that
-/// cached values are served. Then replaces the credentials, and checks that the next attempt after
-/// the back-off fetches the new value.
+/// Makes the agent's credentials expire early, and checks that the agent still serves cached
+/// values. Then calls `replace`, and checks that the agent fetches new values with the new
+/// credentials.
 async fn check_replacement(sidekey: &Sidekey, fake: &Fake, replace: impl FnOnce()) {
     assert_eq!(sidekey.read("app/db").await.value(), "old");
-    fake.session_tokens().expire(&last_token(fake).expect("a session was registered"));
+    fake.session_tokens()
+        .expire(&last_token(fake).expect("the fake STS must have issued a session token"));
     fake.secrets().put("app/db", "new").expect("the secret exists");
 
     sidekey.advance(TTL);
@@ -88,7 +89,6 @@ async fn check_replacement(sidekey: &Sidekey, fake: &Fake, replace: impl FnOnce(
     assert_eq!(sidekey.read("app/db").await.value(), "new");
 }
 
-/// The container endpoint returns new credentials. The agent uses them after the old ones expired.
 #[tokio::test]
 async fn replaced_container_credentials_are_used() {
     let clock = ManualClock::new();
@@ -102,10 +102,9 @@ async fn replaced_container_credentials_are_used() {
     })
     .await;
     assert_eq!(last_token(&fake).as_deref(), Some("session-2"));
-    assert_eq!(container.calls(), 2, "one request for each set of credentials");
+    assert_eq!(container.calls(), 2, "each set of credentials must cause one request");
 }
 
-/// The session of a web identity expires. The agent requests the next session from STS.
 #[tokio::test]
 async fn expired_web_identity_session_is_renewed() {
     let clock = ManualClock::new();
@@ -124,7 +123,6 @@ fn keys(token: &str) -> String {
     )
 }
 
-/// The shared credentials file is rewritten, as by `aws sso login`. The agent reads it again.
 #[tokio::test]
 async fn rewritten_credentials_file_is_read() {
     let clock = ManualClock::new();
@@ -140,7 +138,6 @@ async fn rewritten_credentials_file_is_read() {
     .await;
 }
 
-/// A profile has a `credential_process`. The agent runs it again when the credentials expire.
 #[tokio::test]
 async fn credential_process_is_run_again() {
     let clock = ManualClock::new();
@@ -165,31 +162,35 @@ async fn credential_process_is_run_again() {
     .await;
 }
 
-/// STS fails. The agent uses a session until its expiry. After that, uncached reads fail and cached
-/// values are served. Concurrent calls cause one call to STS.
+/// STS fails. The agent uses its temporary credentials until they expire. Then it still serves
+/// cached values, but other reads fail.
 #[tokio::test]
 async fn session_is_used_until_expiry_while_sts_fails() {
     const LIFE: Duration = Duration::from_secs(3600);
     const MINUTE: Duration = Duration::from_secs(60);
     let clock = ManualClock::new();
     let fake = start_fake(&clock, "none but those of STS").await;
-    fake.secrets().create("app/mail", "old").expect("the secret name is unused");
+    fake.secrets().create("app/mail", "old").expect("the fake AWS server must create the secret");
     let folder = TempFolder::new();
     let setup = with_web_identity(without_credentials(&fake, &clock), &fake.url(), &folder);
     let sidekey = setup.with("SIDEKEY_SECRETS", "app/db app/mail").start().await;
-    assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), 1, "both secrets share one session");
+    assert_eq!(
+        fake.calls().count(AssumeRoleWithWebIdentity),
+        1,
+        "the reads of both secrets must use the same session"
+    );
     let sts = Match::operation(AssumeRoleWithWebIdentity);
     fake.faults().always(sts, Fault::InternalError);
     sidekey.advance(LIFE - MINUTE + Duration::from_secs(1));
     assert_eq!(
         sidekey.read("app/db").await.cache(),
         "miss",
-        "the call is signed with the session that is still valid"
+        "the call must be signed with the session that is still valid"
     );
     assert_eq!(
         fake.calls().count(AssumeRoleWithWebIdentity),
         2,
-        "the session is refreshed a minute before its expiry"
+        "the session must be refreshed a minute before its expiry"
     );
 
     sidekey.advance(MINUTE);
@@ -204,7 +205,7 @@ async fn session_is_used_until_expiry_while_sts_fails() {
     assert_eq!(
         fake.calls().count(AssumeRoleWithWebIdentity),
         3,
-        "both calls share one request to STS"
+        "both calls must share one request to STS"
     );
     for (wait, calls) in [(999, 3), (1, 4)] {
         sidekey.advance(Duration::from_millis(wait));
@@ -216,7 +217,7 @@ async fn session_is_used_until_expiry_while_sts_fails() {
         assert_eq!(
             fake.calls().count(AssumeRoleWithWebIdentity),
             calls,
-            "STS is called at most once a second"
+            "the agent must call STS at most once a second"
         );
     }
     fake.faults().clear();
@@ -224,8 +225,8 @@ async fn session_is_used_until_expiry_while_sts_fails() {
     assert_eq!(sidekey.read("app/db").await.cache(), "miss");
 }
 
-/// Two calls wait for one credentials request that never ends. When the request times out, both
-/// calls fail, and no other request is started.
+/// Two calls to AWS wait for one request for credentials, which never ends. When this request times
+/// out, both calls fail.
 #[tokio::test]
 async fn calls_waiting_for_credentials_share_the_timeout() {
     let clock = ManualClock::new();
@@ -237,7 +238,8 @@ async fn calls_waiting_for_credentials_share_the_timeout() {
     sts.hold();
     let waiting = async {
         let is_waiting = || sidekey.agent.status().flights == 2 && sts.regions().len() == 1;
-        eventually("two calls wait for credentials", async || is_waiting().then_some(())).await;
+        eventually("two calls to AWS wait for credentials", async || is_waiting().then_some(()))
+            .await;
         // The timeout of one call to AWS.
         sidekey.advance(Duration::from_secs(600));
     };
@@ -249,8 +251,8 @@ async fn calls_waiting_for_credentials_share_the_timeout() {
     assert_eq!(sts.regions().len(), 1);
 }
 
-/// The environment freezes during a call to STS, and a read waits for that call. After the thaw
-/// both calls are retried, and the read succeeds.
+/// The process is frozen, as in Lambda, while a read waits for STS. After the freeze, the agent
+/// repeats the call to STS, and the read succeeds.
 #[tokio::test]
 async fn freeze_during_a_credentials_refresh_breaks_no_read() {
     let clock = ManualClock::new();
@@ -281,16 +283,16 @@ async fn freeze_during_a_credentials_refresh_breaks_no_read() {
     assert_eq!((calls("cut"), calls("credentials"), calls("ok")), (1.0, 0.0, 1.0));
 }
 
-/// Without credentials, reads fail at once with a hint. A silent metadata service delays a read by
-/// no more than the timeout of a call. New credentials are then used.
+/// Without credentials, a read fails at once. If the metadata service does not respond, the read
+/// fails after the timeout of a call to AWS.
 #[tokio::test]
 async fn missing_credentials_fail_at_once_with_a_hint() {
     let clock = ManualClock::new();
     let fake = start_fake(&clock, "session-1").await;
     let folder = TempFolder::new();
     let path = folder.path().join("credentials");
-    let metadata = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
-    let address = metadata.local_addr().expect("the socket is bound");
+    let metadata = TcpListener::bind("127.0.0.1:0").await.expect("the test must find a free port");
+    let address = metadata.local_addr().expect("the socket must have an address");
     let nowhere = without_credentials(&fake, &clock)
         .with("SIDEKEY_SECRETS", "app/db")
         .with("AWS_SHARED_CREDENTIALS_FILE", path.display());
@@ -298,7 +300,7 @@ async fn missing_credentials_fail_at_once_with_a_hint() {
     let answer = sidekey.read("app/db").await;
     assert_credentials_error(&answer, 500, "InternalFailure");
     assert!(answer.text().contains("no AWS credentials were found"), "{}", answer.text());
-    assert_eq!(fake.calls().total(), 0, "no call is made without credentials");
+    assert_eq!(fake.calls().total(), 0, "the agent must not call AWS without credentials");
 
     // The kernel accepts these connections, but the test never reads from them.
     let silent = nowhere
@@ -317,7 +319,7 @@ async fn missing_credentials_fail_at_once_with_a_hint() {
     };
     let answer = tokio::select! {
         answer = silent.read("app/db") => answer,
-        () = passing => unreachable!("the clock advances until the answer arrives"),
+        () = passing => unreachable!("the test must advance the clock until the response arrives"),
     };
     assert_credentials_error(&answer, 500, "InternalFailure");
     assert!(answer.text().contains("in time"), "{}", answer.text());
@@ -329,10 +331,8 @@ async fn missing_credentials_fail_at_once_with_a_hint() {
     }
 }
 
-/// A SnapStart environment starts with old credentials, and its endpoint returns new ones after a
-/// restore. The agent requests the new credentials after a restore hook or a jump of the wall
-/// clock. The agent serves no old value as fresh, and accepts the new token and the old
-/// authorization.
+/// A Lambda snapshot is restored with expired credentials. The agent requests new credentials when
+/// the restore hook is called, or when the wall clock jumps.
 #[tokio::test]
 async fn new_credentials_are_used_after_a_restore() {
     for has_restore_hook in [true, false] {
@@ -340,7 +340,7 @@ async fn new_credentials_are_used_after_a_restore() {
         let fake = start_fake(&clock, "session-1").await;
         let names: Vec<String> = (0..20).map(|number| format!("app/{number}")).collect();
         for name in &names {
-            fake.secrets().create(name, "old").expect("the secret name is unused");
+            fake.secrets().create(name, "old").expect("the fake AWS server must create the secret");
         }
         let container = CredentialEndpoint::start("session-1").await;
         let setup = in_container(without_credentials(&fake, &clock), &container)
@@ -348,7 +348,7 @@ async fn new_credentials_are_used_after_a_restore() {
             .with("SIDEKEY_SECRETS", names.join(","))
             .with("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start");
         let sidekey = setup.start().await;
-        assert!(container.calls() < 6, "concurrent calls share one credentials request");
+        assert!(container.calls() < 6, "concurrent calls must share one request for credentials");
         let headers = [("X-Aws-Parameters-Secrets-Token", AUTHORIZATION)];
         let read = async || {
             let request = get(&read_path("app/0"), &headers);
@@ -366,12 +366,16 @@ async fn new_credentials_are_used_after_a_restore() {
             clock.advance_wall(Duration::from_secs(2));
         }
         let answer = read().await;
-        assert_eq!(answer.value(), "new", "with a restore hook: {has_restore_hook}");
+        assert_eq!(
+            answer.value(),
+            "new",
+            "the read must use the new credentials (restore hook: {has_restore_hook})"
+        );
         assert!(["hit", "miss"].contains(&answer.cache()), "{}", answer.cache());
         assert_eq!(last_token(&fake).as_deref(), Some("session-2"));
         let metrics = sidekey.metrics().await;
         let failed = metrics.get("sidekey_refreshes_total{outcome=\"credentials\"}");
-        assert_eq!(failed, 0.0, "no call was signed with the old credentials");
+        assert_eq!(failed, 0.0, "no call may be signed with the old credentials");
 
         for (token, is_let_in) in [("session-2", true), ("session-1", true), ("nobody's", false)] {
             let wait_for_sts = request(
@@ -390,7 +394,7 @@ async fn new_credentials_are_used_after_a_restore() {
     }
 }
 
-/// Returns the output of a `credential_process` with the session token `token`.
+/// Returns the output of a `credential_process`, which contains the session token `token`.
 fn printed(token: &str) -> String {
     format!(
         "{{\"Version\":1,\"AccessKeyId\":\"ASIATESTS\",\"SecretAccessKey\":\"k\",\
@@ -398,7 +402,7 @@ fn printed(token: &str) -> String {
     )
 }
 
-/// Prepares an agent whose default profile runs `command` to get credentials.
+/// Returns the settings of an agent whose default profile runs `command` to get credentials.
 fn with_process(
     fake: &Fake,
     clock: &Arc<ManualClock>,
@@ -411,16 +415,16 @@ fn with_process(
         .with("AWS_CONFIG_FILE", folder.write("config", &profile).display())
 }
 
-/// Returns whether a process runs. A process that was killed, but not yet awaited, does not run.
+/// Returns whether a process is running. A killed process does not count, even if its parent has
+/// not yet awaited it.
 fn is_running(id: &str) -> bool {
     let state = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     let state = state.rsplit(')').next().unwrap_or_default();
     !state.is_empty() && !state.trim_start().starts_with('Z')
 }
 
-/// A `credential_process` hangs, and so does a program that it started. Many reads wait for one run
-/// of the program. At its deadline, Sidekey kills both processes. The next read starts the program
-/// again, and gets its credentials.
+/// A `credential_process` and a program that it started never end. Sidekey kills both at its
+/// deadline, and runs the `credential_process` again for the next read.
 #[tokio::test]
 async fn hanging_credential_process_is_killed_with_its_group() {
     let clock = ManualClock::new();
@@ -436,7 +440,10 @@ async fn hanging_credential_process_is_killed_with_its_group() {
     let names: Vec<String> = (0..20).map(|number| format!("app/{number}")).collect();
     let deadline = async {
         let is_waiting = || sidekey.agent.status().flights == 20 && runs().ends_with('\n');
-        eventually("the reads wait for the program", async || is_waiting().then_some(())).await;
+        eventually("all reads wait for the `credential_process`", async || {
+            is_waiting().then_some(())
+        })
+        .await;
         sidekey.advance(Duration::from_secs(29));
         pause().await;
         assert!(runs().split_whitespace().all(is_running), "{}", runs());
@@ -448,7 +455,12 @@ async fn hanging_credential_process_is_killed_with_its_group() {
         assert_credentials_error(&answer, 500, "InternalFailure");
         assert!(answer.text().contains("did not end within 30s"), "{}", answer.text());
     }
-    assert_eq!(runs().lines().count(), 1, "all reads wait for one program: {}", runs());
+    assert_eq!(
+        runs().lines().count(),
+        1,
+        "all reads must wait for the same run of the program: {}",
+        runs()
+    );
     let is_ended = async || (!runs().split_whitespace().any(is_running)).then_some(());
     eventually("the processes are killed", is_ended).await;
 
@@ -457,8 +469,8 @@ async fn hanging_credential_process_is_killed_with_its_group() {
     assert_eq!(sidekey.read("app/db").await.value(), "old");
 }
 
-/// The credentials of the agent's profile come from a `credential_process` in its source profile.
-/// The agent assumes the role of the profile with them.
+/// The source profile of the agent's profile gets credentials from a `credential_process`. The
+/// agent uses these credentials to assume the role of its profile.
 #[tokio::test]
 async fn role_is_assumed_with_credentials_of_a_process() {
     let clock = ManualClock::new();
@@ -482,8 +494,8 @@ async fn role_is_assumed_with_credentials_of_a_process() {
     assert_eq!(signed_with, Some("session-1"), "{calls:?}");
 }
 
-/// The shared credentials file is overwritten, or replaced by another file, before AWS rejects the
-/// old credentials. The next call to AWS is signed with the new ones.
+/// The shared credentials file changes before AWS rejects the old credentials. The agent signs the
+/// next call to AWS with the new credentials.
 #[tokio::test]
 async fn changed_credentials_file_is_noticed_before_the_next_call() {
     let clock = ManualClock::new();
@@ -511,8 +523,6 @@ async fn changed_credentials_file_is_noticed_before_the_next_call() {
     assert_eq!(last_token(&fake).as_deref(), Some("session-three"));
 }
 
-/// The shared credentials file is overwritten after the agent has started, but before the first
-/// call to AWS. The call is signed with the new credentials.
 #[tokio::test]
 async fn credentials_file_that_changes_before_the_first_call_is_noticed() {
     let clock = ManualClock::new();
@@ -527,9 +537,8 @@ async fn credentials_file_that_changes_before_the_first_call_is_noticed() {
     assert_eq!(last_token(&fake).as_deref(), Some("session-two"));
 }
 
-/// A `credential_process` is added to the profile while the agent runs. The program takes longer
-/// than a call to AWS may take. The agent runs the program once, and does not repeat the call as if
-/// Lambda had frozen the process.
+/// A `credential_process` is added to the profile while the agent runs, and takes longer than a
+/// call to AWS may take. The agent runs it only once.
 #[tokio::test]
 async fn slow_credential_process_that_is_added_later_runs_once() {
     let clock = ManualClock::new();
@@ -552,8 +561,7 @@ async fn slow_credential_process_that_is_added_later_runs_once() {
     assert_eq!(count(), 1, "the agent must not repeat the call");
 }
 
-/// `sidekey check` waits for a `credential_process` that hangs. Ctrl-C ends the command and the
-/// program.
+/// `sidekey check` waits for a `credential_process` that never ends. Ctrl-C ends both processes.
 #[tokio::test]
 async fn interrupted_command_ends_its_credential_process() {
     let clock = ManualClock::new();

@@ -1,4 +1,5 @@
-//! The agent reserves file descriptors for calls to AWS, so that connections cannot use them all.
+//! Tests that the agent reserves file descriptors for calls to AWS, so that connections of clients
+//! cannot use all descriptors.
 
 use crate::clients::killed_with_test;
 use crate::support::agent::{Setup, TOKEN_HEADER, read_path, read_request};
@@ -9,7 +10,7 @@ use crate::support::program::Program;
 use std::fs;
 use tokio::net::TcpStream;
 
-/// Starts the agent in a shell that first applies these `ulimit` commands.
+/// Starts the agent in a shell that first executes the `ulimit` commands in `limits`.
 fn limited(setup: &Setup, limits: &str) -> Program {
     let mut command = killed_with_test("sh");
     command.args([
@@ -20,14 +21,16 @@ fn limited(setup: &Setup, limits: &str) -> Program {
     Program::run(command, setup.vars())
 }
 
-/// The agent has 128 file descriptors and hundreds of connections, with and without a token. The
-/// agent still refreshes one secret and fetches another secret for the first time.
+/// The agent may open 128 file descriptors, and hundreds of clients connect. The agent must still
+/// call AWS for cached and for new secrets.
 #[tokio::test]
 async fn descriptors_are_reserved_for_calls() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
-    fake.secrets().create("app/cold", "hunter3").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
+    fake.secrets()
+        .create("app/cold", "hunter3")
+        .expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let program = limited(&setup, "ulimit -n 128");
     let address = program.address().await;
@@ -35,7 +38,9 @@ async fn descriptors_are_reserved_for_calls() {
     assert!(said.contains("\"limit\":128") && said.contains("\"connections\":40"), "{said}");
     let mut silent = Vec::new();
     for _ in 0..400 {
-        silent.push(TcpStream::connect(address).await.expect("the listener accepts"));
+        silent.push(
+            TcpStream::connect(address).await.expect("the listener must accept the connection"),
+        );
     }
     let mut authenticated = Vec::new();
     for _ in 0..100 {
@@ -52,7 +57,6 @@ async fn descriptors_are_reserved_for_calls() {
     assert!(open.ok().is_none_or(|open| open < 128));
 }
 
-/// The agent raises its soft limit of open files to the hard limit, and logs the old value.
 #[tokio::test]
 async fn soft_limit_is_raised_to_the_hard_limit() {
     let clock = ManualClock::new();
@@ -62,7 +66,10 @@ async fn soft_limit_is_raised_to_the_hard_limit() {
     let limits =
         fs::read_to_string(format!("/proc/{}/limits", program.id())).expect("the agent runs");
     let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    let files: Vec<&str> = files.expect("the limits list open files").split_whitespace().collect();
+    let files: Vec<&str> = files
+        .expect("the limits must contain the number of open files")
+        .split_whitespace()
+        .collect();
     assert_eq!(files, ["700", "700", "files"]);
     assert!(
         program.line("a limited number of files and sockets").await.contains("\"raised_from\":100")

@@ -1,4 +1,4 @@
-//! Commands in another terminal, while `sidekey dev` runs.
+//! Tests of commands in another terminal while `sidekey dev` runs.
 
 use crate::port::Port;
 use crate::support::agent::{Setup, TOKEN};
@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-/// A secret that `dev` serves.
+/// The file of secrets that `sidekey dev` serves in these tests.
 const SECRET: &str = r#"{"app/db": {"user": "the-value"}}"#;
 
-/// A `sidekey dev`, and the variables of another terminal of the same user.
+/// A running `sidekey dev`, and the environment variables of another terminal of the same user.
 struct Running {
     program: Program,
     vars: BTreeMap<String, String>,
@@ -24,7 +24,7 @@ struct Running {
     home: TempFolder,
 }
 
-/// Starts `sidekey dev` with the secret `app/db`, and waits until it serves.
+/// Starts `sidekey dev` with the secret `app/db`, and waits until the secret can be read.
 async fn start() -> Running {
     let home = TempFolder::new();
     let secrets = home.write("secrets.json", SECRET);
@@ -37,9 +37,8 @@ async fn start() -> Running {
     Running { program, vars, files: home.path().join(".sidekey"), port, home }
 }
 
-/// `get`, `exec`, `check` and `ping` find the agent and its token without any variable for a token.
-/// A variable with AWS's session token does not replace the agent's token. At the end, `dev` removes
-/// its files.
+/// The commands `get`, `exec`, `check` and `ping` find the running `sidekey dev` and its token
+/// without any variable. At its end, `sidekey dev` removes its files.
 #[tokio::test]
 async fn commands_beside_dev_work_without_a_token() {
     let Running { program, mut vars, files, port: _port, home: _home } = start().await;
@@ -64,33 +63,35 @@ async fn commands_beside_dev_work_without_a_token() {
         assert_eq!(Program::start(&["ping", "--ready"], &vars).ended().await.0, Some(0));
     }
     let left = || fs::read_dir(&files).expect("the folder exists").count();
-    assert_eq!(left(), 2, "the files of the token and of the fake's address exist");
+    assert_eq!(left(), 2, "`dev` must have written the files with its token and its address");
     program.signal(Signal::INT);
     assert_eq!(program.ended().await.0, Some(0));
-    assert_eq!(left(), 0, "dev removes its files when it ends");
+    assert_eq!(left(), 0, "`dev` must remove its files when it ends");
 }
 
-/// The JSON of `check` says that the secrets were read from the fake of `dev`.
 #[tokio::test]
 async fn json_of_check_names_the_fake() {
     let running = start().await;
     let done = Finished::sidekey(&["check", "--json", "app/db"], &running.vars, b"").await;
-    let reported: Value = serde_json::from_str(done.text()).expect("the output is JSON");
-    let endpoint = reported["fakeEndpoint"].as_str().expect("the report names the fake");
+    let reported: Value = serde_json::from_str(done.text()).expect("the output must be JSON");
+    let endpoint =
+        reported["fakeEndpoint"].as_str().expect("the report must name the fake AWS server");
     assert!(endpoint.starts_with("http://127.0.0.1:"), "{endpoint}");
 }
 
-/// `check` reads from AWS and not from the fake of `dev` if its configuration file has an endpoint.
 #[tokio::test]
 async fn check_beside_dev_uses_the_endpoint_of_its_configuration_file() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/own", "hunter2").expect("the secret name is unused");
+    fake.secrets()
+        .create("app/own", "hunter2")
+        .expect("the fake AWS server must create the secret");
     let running = start().await;
     let home = running.home.path();
-    fs::create_dir(home.join(".aws")).expect("the folder can be created");
+    fs::create_dir(home.join(".aws")).expect("the test must be able to create the folder");
     let keys = "[default]\naws_access_key_id = AKIA1\naws_secret_access_key = key\n";
-    fs::write(home.join(".aws/credentials"), keys).expect("the file can be written");
+    fs::write(home.join(".aws/credentials"), keys)
+        .expect("the test must be able to write the file");
     let text = format!("endpoint = \"{}\"\nregion = \"eu-north-1\"\n", fake.url());
     let file = running.home.write("sidekey.toml", &text).display().to_string();
     let done =
@@ -98,7 +99,6 @@ async fn check_beside_dev_uses_the_endpoint_of_its_configuration_file() {
     assert_eq!((done.code, &*done.err), (Some(0), ""), "{}", done.text());
 }
 
-/// `check` reads from AWS and not from the fake of `dev` if a variable chooses an AWS account.
 #[tokio::test]
 async fn check_beside_dev_calls_aws_if_a_variable_says_so() {
     let running = start().await;
@@ -110,18 +110,18 @@ async fn check_beside_dev_calls_aws_if_a_variable_says_so() {
     assert!(output.contains("credentials") && !output.contains("fake"), "{output}");
 }
 
-/// SIGKILL leaves the files of `dev` behind. Later commands ignore these files: the agent that now
-/// uses the port has another token.
+/// A killed `sidekey dev` leaves files behind. Later commands ignore these files if another agent
+/// uses the same port.
 #[tokio::test]
 async fn files_of_a_killed_dev_are_ignored() {
     let Running { program, vars, files, port, home: _home } = start().await;
     program.signal(Signal::KILL);
     program.ended().await;
-    assert!(files.join(format!("token-{port}")).exists(), "SIGKILL leaves the file behind");
+    assert!(files.join(format!("token-{port}")).exists(), "the file must exist after SIGKILL");
 
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PORT", &port);
     let _sidekey = setup.start().await;
     let (code, output) = Program::start(&["get", "--agent", "app/db"], &vars).ended().await;

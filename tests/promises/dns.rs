@@ -1,5 +1,5 @@
-//! The host name of the AWS endpoint cannot be resolved. The error names the network as the cause,
-//! and cached values are served.
+//! Tests in which the host name of the AWS endpoint cannot be resolved. The error must name the
+//! network as the cause, and the agent must still serve cached values.
 
 use crate::clients::{MissingTool, killed_with_test, run};
 use crate::support::agent::{Setup, TOKEN_HEADER, read_request};
@@ -14,26 +14,26 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-/// A shell script that mounts its first two arguments over the resolver's files, in a private mount
-/// namespace, and then executes the other arguments.
+/// A shell script that runs a command with other contents of `/etc/hosts` and `/etc/nsswitch.conf`.
+/// The first two arguments name the files with these contents.
 const WITH_FILES: &str = "mount --bind \"$1\" /etc/hosts && mount --bind \"$2\" /etc/nsswitch.conf \
                           && shift 2 && exec \"$@\"";
 
 const RESOLVES: &str = "127.0.0.1 localhost\n";
 
-/// Returns a host name that is too long to be looked up. Resolvers refuse it without a packet.
+/// Returns a host name that is too long for DNS. A lookup of this name fails without any network
+/// traffic.
 fn no_name() -> String {
     format!("{}.invalid", "a".repeat(64))
 }
 
-/// The name never resolves. The error has a type and a hint, and is counted as a connection error.
 #[tokio::test]
 async fn unresolvable_endpoint_is_a_connection_error() {
     let clock = ManualClock::new();
     let sidekey = Setup::for_endpoint(&format!("https://{}", no_name()), &clock).start().await;
     let answer = sidekey.read("app/db").await;
     assert_eq!((answer.status, answer.kind().as_str()), (502, "ConnectionError"));
-    let hint = answer.json()["hint"].as_str().expect("the error has a hint").to_owned();
+    let hint = answer.json()["hint"].as_str().expect("the error must contain a hint").to_owned();
     assert!(hint.contains("DNS"), "{hint}");
     let metrics = sidekey.metrics().await;
     let failed =
@@ -41,8 +41,8 @@ async fn unresolvable_endpoint_is_a_connection_error() {
     assert_eq!(metrics.get(failed), 1.0);
 }
 
-/// The name stops resolving for longer than the TTL. Reads return the cached value, marked as
-/// stale, and later the new value when the name resolves again.
+/// DNS fails for longer than the TTL. Reads return the cached value, marked as stale, and the new
+/// value when DNS works again.
 #[tokio::test]
 async fn cached_values_survive_a_dns_outage() {
     let folder = TempFolder::new();
@@ -53,7 +53,7 @@ async fn cached_values_survive_a_dns_outage() {
     }
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    fake.secrets().create("app/db", "old").expect("the fake AWS server must create the secret");
     let setup = Setup::for_endpoint(&format!("http://localhost:{}", fake.addr().port()), &clock)
         .with("SIDEKEY_SECRETS", "app/db")
         .with("SIDEKEY_TTL", "1s");
@@ -62,7 +62,7 @@ async fn cached_values_survive_a_dns_outage() {
     let answer = connection.exchange(read_request("app/db")).await;
     assert_eq!(answer.value(), "old");
 
-    fs::write(&hosts, "").expect("the folder can be written");
+    fs::write(&hosts, "").expect("the test must be able to write the folder");
     fake.close_connections();
     let failed = "sidekey_stale_reads_total{reason=\"failing\"}";
     for _ in 0..3 {
@@ -72,7 +72,7 @@ async fn cached_values_survive_a_dns_outage() {
             (answer.cache() == "stale").then_some(())
         })
         .await;
-        // Changed only now, because a call that began before the DNS outage could fetch the new
+        // The value changes only here, because a call before the DNS outage could fetch the new
         // value.
         fake.secrets().put("app/db", "new").expect("the secret exists");
     }
@@ -81,7 +81,7 @@ async fn cached_values_survive_a_dns_outage() {
     assert!(metrics.get(failed) >= 3.0);
     assert!(metrics.get("sidekey_refreshes_total{outcome=\"connection\"}") >= 1.0);
 
-    fs::write(&hosts, RESOLVES).expect("the folder can be written");
+    fs::write(&hosts, RESOLVES).expect("the test must be able to write the folder");
     eventually("the agent fetches the new value", async || {
         let answer = connection.exchange(read_request("app/db")).await;
         (answer.value() == "new").then_some(())
@@ -89,8 +89,8 @@ async fn cached_values_survive_a_dns_outage() {
     .await;
 }
 
-/// A name lookup never ends, because its file is a pipe without a writer. The agent still exits
-/// without delay.
+/// A lookup of a host name never ends, because the file of host names is a pipe without a writer.
+/// The agent must still exit at once.
 #[tokio::test]
 async fn hanging_dns_lookup_does_not_delay_the_exit() {
     let folder = TempFolder::new();
@@ -110,7 +110,7 @@ async fn hanging_dns_lookup_does_not_delay_the_exit() {
     let program = Program::run(resolving_by(&hosts, &sources, &[SIDEKEY, "serve"]), setup.vars());
     program.address().await;
     let threads = format!("/proc/{}/task", program.id());
-    eventually("the lookup occupies a thread of the runtime", async || {
+    eventually("the lookup of the host name runs on a thread of its own", async || {
         let mut threads = fs::read_dir(&threads).expect("the process runs");
         let is_looking_up = threads.any(|thread| {
             let name = thread.and_then(|thread| fs::read_to_string(thread.path().join("comm")));
@@ -124,7 +124,8 @@ async fn hanging_dns_lookup_does_not_delay_the_exit() {
     assert_eq!(fake.calls().total(), 0);
 }
 
-/// Returns a command that resolves host names with these two files.
+/// Returns a command that runs `command` with other contents of `/etc/hosts` and
+/// `/etc/nsswitch.conf`.
 fn resolving_by(hosts: &Path, sources: &Path, command: &[&str]) -> Command {
     let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
     let user: &[&str] = if is_root { &[] } else { &["--user", "--map-root-user"] };
@@ -134,7 +135,7 @@ fn resolving_by(hosts: &Path, sources: &Path, command: &[&str]) -> Command {
     unshare
 }
 
-/// Checks that this user may mount over the resolver's files.
+/// Checks that the current user can replace `/etc/hosts` and `/etc/nsswitch.conf` for one process.
 fn check_mounts(hosts: &Path, sources: &Path) -> Result<(), MissingTool> {
     run(&mut resolving_by(hosts, sources, &["true"])).map_err(|missing| missing.context("mounts"))
 }

@@ -1,4 +1,4 @@
-//! Environment variables as shells, files, templates and Kubernetes really set them.
+//! Tests with environment variables as shells, files, templates and Kubernetes set them.
 
 use crate::support::agent::{REGION, Setup, TOKEN};
 use crate::support::clock::ManualClock;
@@ -26,13 +26,13 @@ const SERVICE_LINKS: [(&str, &str); 14] = [
     ("SIDEKEY_METRICS_PORT_9277_TCP_ADDR", "10.96.3.4"),
 ];
 
-/// Kubernetes sets variables for Services. `serve` and `exec` ignore these variables, and find each
-/// other at the port of the configuration file.
+/// Kubernetes sets variables for the Services of a pod. `serve` and `exec` ignore these variables,
+/// and use the port in the configuration file.
 #[tokio::test]
 async fn kubernetes_service_links_are_ignored() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let folder = TempFolder::new();
     let mut vars: BTreeMap<String, String> = Setup::for_fake(&fake, &clock).vars().clone();
     let config = folder.write("serve.toml", "port = 0\n");
@@ -55,13 +55,13 @@ async fn kubernetes_service_links_are_ignored() {
     assert!(!log.contains("SERVICE") && !log.contains("_TCP"), "{log}");
 }
 
-/// Empty variables count as unset, and white space and quotes around values of AWS are removed. So
-/// the agent serves the secret with the right region, credentials and token.
+/// Some variables are empty, and others have white space or quotes around their values. The agent
+/// must still find its region, credentials and token.
 #[tokio::test]
 async fn untidy_values_work_as_meant() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let folder = TempFolder::new();
     let token = folder.write("token", &format!("\u{feff}{TOKEN}\r\n"));
     let mut setup = Setup::for_fake(&fake, &clock)
@@ -80,8 +80,6 @@ async fn untidy_values_work_as_meant() {
     assert_eq!(sidekey.read("app/db").await.value(), "hunter2");
 }
 
-/// Values that cannot work are refused at start, each by the name of its variable and without the
-/// value.
 #[tokio::test]
 async fn unusable_values_end_the_start() {
     let clock = ManualClock::new();

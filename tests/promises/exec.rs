@@ -1,5 +1,5 @@
-//! `sidekey exec` runs a program with secrets in its environment variables. Apart from these
-//! variables, the program runs as if it had been started directly.
+//! Tests of `sidekey exec`, which runs a program with secrets in environment variables. Everything
+//! else is as if the program had been started directly.
 
 use crate::clients::killed_with_test;
 use crate::port::Port;
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 type Vars = BTreeMap<String, String>;
 
-/// Starts a fake with secrets of every kind, and an agent in front of it.
+/// Starts a fake AWS server with several secrets, and an agent that calls this server.
 async fn agent() -> (Fake, Sidekey) {
     let clock = ManualClock::new();
     let fake = start_fake(&clock).await;
@@ -37,9 +37,11 @@ async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
         ("app/other", "hunter4"),
         ("other/db", "hunter5"),
     ] {
-        secrets.create(name, value).expect("the secret name is unused");
+        secrets.create(name, value).expect("the fake AWS server must create the secret");
     }
-    secrets.create("app/binary", b"hunter3".to_vec()).expect("the secret name is unused");
+    secrets
+        .create("app/binary", b"hunter3".to_vec())
+        .expect("the fake AWS server must create the secret");
     fake
 }
 
@@ -47,7 +49,8 @@ fn vars(pairs: &[(&str, &str)]) -> Vars {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Returns the variables of a program that uses this agent, with `pairs` added.
+/// Returns the environment variables of a program that calls the agent `sidekey`, together with the
+/// variables `pairs`.
 fn vars_for(sidekey: &Sidekey, pairs: &[(&str, &str)]) -> Vars {
     let mut vars = vars(pairs);
     vars.insert("SIDEKEY_PORT".to_owned(), sidekey.address.port().to_string());
@@ -60,17 +63,16 @@ fn shell(script: &str, vars: &Vars) -> Program {
     Program::start(&["exec", "--", "sh", "-c", script], vars)
 }
 
-/// Runs a shell script with `sidekey exec`. Returns its exit code and its output.
-///
-/// On a slow machine, `exec` also writes that it waits. The returned output omits these lines.
+/// Runs a shell script with `sidekey exec`. Returns its exit code and its output, without the lines
+/// in which `exec` reports that it waits.
 async fn run_shell(script: &str, vars: &Vars) -> (Option<i32>, String) {
     let (code, output) = shell(script, vars).ended().await;
     let lines = output.lines().filter(|line| !line.starts_with("sidekey: waits up to"));
     (code, lines.collect::<Vec<_>>().join("\n"))
 }
 
-/// References name a full value, fields, and an old version by ARN. Each variable gets its value,
-/// other variables stay unchanged, and each secret is fetched once.
+/// Environment variables refer to a whole secret value, to fields, and to an old version. `exec`
+/// inserts the values, and fetches each secret only once.
 #[tokio::test]
 async fn referenced_variables_are_filled_and_others_unchanged() {
     let (fake, sidekey) = agent().await;
@@ -107,7 +109,6 @@ async fn referenced_variables_are_filled_and_others_unchanged() {
     }
 }
 
-/// Without a reference in its variables, `exec` makes no request and needs no agent.
 #[tokio::test]
 async fn agent_is_not_called_without_references() {
     let vars = vars(&[("A", "b"), ("SIDEKEY_PORT", "1")]);
@@ -121,7 +122,7 @@ async fn all_secrets_are_requested_at_once() {
     fake.faults().set_latency(Duration::from_secs(3600));
     let asking = [("A", "sidekey:app/db"), ("B", "sidekey:app/json"), ("C", "sidekey:app/other")];
     let _program = shell("true", &vars_for(&sidekey, &asking));
-    eventually("three requests wait, beside the connection for the metrics", async || {
+    eventually("three requests wait for an answer", async || {
         let connections = sidekey.metrics().await.get("sidekey_connections");
         let calls = fake.calls().count(GetSecretValue);
         ((connections, calls) == (4.0, 3)).then_some(())
@@ -129,8 +130,6 @@ async fn all_secrets_are_requested_at_once() {
     .await;
 }
 
-/// All problems are reported at once, by variable name and without values. The program is not
-/// started, and the exit code is 125.
 #[tokio::test]
 async fn all_problems_are_reported_and_nothing_is_started() {
     let clock = ManualClock::new();
@@ -178,7 +177,7 @@ async fn all_problems_are_reported_and_nothing_is_started() {
     }
 }
 
-/// `exec` waits for an agent that starts later. After a second, it prints what it waits for.
+/// `exec` waits for an agent that starts later. After one second, `exec` prints why it waits.
 #[tokio::test]
 async fn exec_waits_for_a_late_agent() {
     let clock = ManualClock::new();
@@ -198,8 +197,8 @@ async fn exec_waits_for_a_late_agent() {
     assert!(code == Some(0) && output.ends_with("\nhunter4"), "{output}");
 }
 
-/// A wrong, an absent and an unusable token, and a port of another program: each has its own error
-/// message, and no message shows a token.
+/// `exec` prints different error messages for a wrong token, a missing token, an invalid token, and
+/// a port that another program uses.
 #[tokio::test]
 async fn unusable_tokens_and_agents_are_explained() {
     let (_fake, sidekey) = agent().await;
@@ -210,7 +209,7 @@ async fn unusable_tokens_and_agents_are_explained() {
         .url()
         .rsplit_once(':')
         .map(|(_, port)| port.to_owned())
-        .expect("the URL has a port");
+        .expect("the URL must contain a port");
     for (name, value, reported) in [
         (
             "SIDEKEY_TOKEN",
@@ -240,8 +239,8 @@ async fn unusable_tokens_and_agents_are_explained() {
     assert!(output.contains("SIDEKEY_TOKEN: no token is configured"), "{output}");
 }
 
-/// `exec` also finds the agent by its Unix socket. It reads the token from the configured file or
-/// from the file that `serve` generated.
+/// `exec` finds the agent by its Unix socket. It reads the token from the configured file, or from
+/// the file that `serve` has written.
 #[tokio::test]
 async fn agent_is_found_by_socket_and_token_file() {
     let clock = ManualClock::new();
@@ -264,7 +263,6 @@ async fn agent_is_found_by_socket_and_token_file() {
     assert_eq!(run_shell("echo $A", &by_file).await, (Some(0), "hunter4".to_owned()));
 }
 
-/// The program gets its arguments byte for byte, whatever characters they have.
 #[tokio::test]
 async fn arguments_are_passed_byte_for_byte() {
     let (_fake, sidekey) = agent().await;
@@ -280,8 +278,8 @@ async fn arguments_are_passed_byte_for_byte() {
     assert_eq!((code, output), (Some(0), hex));
 }
 
-/// `exec` becomes the program: its exit code is the exit code of `exec`, and it gets signals
-/// directly.
+/// `exec` replaces its own process by the program. The program therefore gets all signals directly,
+/// and its exit code is the exit code of `exec`.
 #[tokio::test]
 async fn program_replaces_the_process() {
     let (_fake, sidekey) = agent().await;
@@ -290,7 +288,7 @@ async fn program_replaces_the_process() {
     assert_eq!(
         run_shell("kill -KILL $$", &vars).await.0,
         None,
-        "a program that a signal ended has no exit code"
+        "a program that a signal ended must have no exit code"
     );
 
     let program = shell("trap 'exit 9' TERM; echo up $$; while :; do sleep 0.02; done", &vars);
@@ -300,8 +298,6 @@ async fn program_replaces_the_process() {
     assert_eq!(program.ended().await.0, Some(9));
 }
 
-/// Signal settings, limits, open files, working folder and dumpability of the program are the same
-/// as without Sidekey.
 #[tokio::test]
 async fn program_inherits_no_state_of_sidekey() {
     // The script inspects the shell's children, because the shell changes its own signal mask while
@@ -318,12 +314,14 @@ async fn program_inherits_no_state_of_sidekey() {
     assert_eq!(run_shell(SCRIPT, &vars).await, (Some(0), plain));
 }
 
-/// The largest possible secret fits into a variable. Variables that exceed the system's limit are
-/// reported with exit code 126.
+/// A variable can contain the largest possible secret. If the variables together exceed the
+/// system's limit, `exec` exits with code 126.
 #[tokio::test]
 async fn too_large_environment_is_reported() {
     let (fake, sidekey) = agent().await;
-    fake.secrets().create("app/large", "x".repeat(65_536)).expect("the secret name is unused");
+    fake.secrets()
+        .create("app/large", "x".repeat(65_536))
+        .expect("the fake AWS server must create the secret");
     let large = |count: usize| {
         let mut vars = vars_for(&sidekey, &[]);
         vars.extend((0..count).map(|n| (format!("A{n}"), "sidekey:app/large".to_owned())));
@@ -336,7 +334,8 @@ async fn too_large_environment_is_reported() {
     assert!(output.contains("sh cannot be run: its arguments and variables"), "{output}");
 }
 
-/// As in a shell, the exit codes of a missing program and of one that cannot be executed differ.
+/// As in a shell, the exit code for a missing program differs from the exit code for a program that
+/// cannot be executed.
 #[tokio::test]
 async fn missing_and_unrunnable_programs_are_told_apart() {
     for (command, expected) in [("/nonexistent/program", 127), ("/etc", 126)] {

@@ -1,5 +1,5 @@
-//! Callers of AWS's Parameters and Secrets Lambda Extension can call Sidekey without a change:
-//! paths, headers, bodies, error texts and variables are the same.
+//! Tests that callers of AWS's Parameters and Secrets Lambda Extension can call Sidekey without a
+//! change.
 
 use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_path};
 use crate::support::client::{Answer, get, request};
@@ -11,21 +11,25 @@ use std::time::{Duration, UNIX_EPOCH};
 
 const FAILED: &str = "an unexpected error occurred while executing request: ";
 
-/// Starts a fake and an agent with variables of AWS's extension, at a fixed time of day.
+/// Starts a fake AWS server, and an agent with the environment variables `vars`, at a fixed time.
 async fn start_agent(vars: &[(&str, &str)]) -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_668_586_960_499));
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
-    secrets.create("app/db", r#"{"user":"<ann> & co"}"#).expect("the secret name is unused");
-    secrets.create("app/bytes", vec![0, 255, 16]).expect("the secret name is unused");
+    secrets
+        .create("app/db", r#"{"user":"<ann> & co"}"#)
+        .expect("the fake AWS server must create the secret");
+    secrets
+        .create("app/bytes", vec![0, 255, 16])
+        .expect("the fake AWS server must create the secret");
     let setup =
         Setup::for_fake(&fake, &clock).with("PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL", "INFO");
     let setup = vars.iter().fold(setup, |setup, (name, value)| setup.with(name, value));
     (fake, setup.start().await)
 }
 
-/// Response bodies equal those of AWS's extension byte for byte (key order, dates, nulls, escapes),
-/// for reads by name, by ARN and with unknown parameters.
+/// Compares response bodies with those of AWS's Lambda extension, for reads by name, by ARN and
+/// with unknown query parameters.
 #[tokio::test]
 async fn bodies_equal_those_of_awss_extension() {
     let (fake, sidekey) = start_agent(&[]).await;
@@ -59,7 +63,7 @@ async fn bodies_equal_those_of_awss_extension() {
     assert_eq!((field.status, field.text()), (200, "<ann> & co"));
 }
 
-/// Checks the status, the error type and the beginning of the text of an error.
+/// Checks the HTTP status and the error type of an error response, and the beginning of its text.
 #[track_caller]
 fn assert_error(answer: &Answer, status: u16, kind: &str, text: &str) {
     assert_eq!((answer.status, answer.header("x-amzn-errortype")), (status, Some(kind)));
@@ -67,13 +71,14 @@ fn assert_error(answer: &Answer, status: u16, kind: &str, text: &str) {
     assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
 }
 
-/// Errors are plain text with the type in a header. A wrong token gives status 401. Other errors
-/// have status 400, with the cause after the extension's own text. A malformed reference is
-/// reported with the position of the bad character.
+/// Error responses have the format of AWS's Lambda extension: plain text, with the error type in a
+/// header. Sidekey adds the cause of the error to the text.
 #[tokio::test]
 async fn errors_equal_those_of_awss_extension_plus_the_cause() {
     let (fake, sidekey) = start_agent(&[("SIDEKEY_ALLOW", "app/*")]).await;
-    fake.secrets().create("app/denied", "hunter2").expect("the secret name is unused");
+    fake.secrets()
+        .create("app/denied", "hunter2")
+        .expect("the fake AWS server must create the secret");
     fake.faults().deny_secret("app/denied");
     let ask = async |sent: String| sidekey.connect().await.exchange(sent).await;
     let path = read_path("app/db");
@@ -134,7 +139,6 @@ async fn errors_equal_those_of_awss_extension_plus_the_cause() {
     assert_error(&ask(get(&path, &many)).await, 400, "BadRequestException", &too_many);
 }
 
-/// A temporary failure of AWS is reported like any other, and cached values are served meanwhile.
 #[tokio::test]
 async fn cached_value_is_served_during_a_failure() {
     let (fake, sidekey) = start_agent(&[("SECRETS_MANAGER_TTL", "10")]).await;
@@ -157,8 +161,6 @@ async fn reads_with_a_role_are_refused_in_json() {
     assert_eq!((roled.status, roled.kind().as_str()), (501, "UnsupportedOperationException"));
 }
 
-/// The variables of AWS's extension have the same effect in Sidekey. With the cache disabled, every
-/// read calls AWS.
 #[tokio::test]
 async fn variables_of_awss_extension_are_honoured() {
     for (name, value, calls) in [
@@ -176,7 +178,8 @@ async fn variables_of_awss_extension_are_honoured() {
     }
 }
 
-/// `SIDEKEY_DIALECT` selects the other dialect even if variables of the extension are set.
+/// `SIDEKEY_DIALECT` selects the API that Sidekey imitates, even if variables of AWS's Lambda
+/// extension are set.
 #[tokio::test]
 async fn dialect_can_be_chosen() {
     let (_fake, sidekey) = start_agent(&[("SIDEKEY_DIALECT", "agent")]).await;

@@ -1,5 +1,5 @@
-//! AWS fails. Cached values are still served, other reads get an error with a hint, and the agent
-//! limits its calls to AWS.
+//! Tests in which AWS fails. The agent still serves cached values, returns an error with a hint for
+//! other secrets, and limits its calls to AWS.
 
 use crate::support::agent::{Setup, Sidekey, read_request};
 use crate::support::client::get;
@@ -10,19 +10,19 @@ use fake_aws::{Fake, Fault, Match};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A duration that exceeds every back-off after a failure.
+/// A duration that is longer than every back-off, the pause after a failed call to AWS.
 const BACK_OFF_OVER: Duration = Duration::from_secs(31);
 
-/// The real-time timeout of a call to AWS, for tests in which a stalled call must time out.
+/// The timeout of a call to AWS in real time, for tests in which a call must time out.
 const UPSTREAM_TIMEOUT: &str = "50ms";
 
 async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
-    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    fake.secrets().create("app/db", "old").expect("the fake AWS server must create the secret");
     fake
 }
 
-/// Starts an agent that has prefetched `app/db`, with a TTL of five minutes.
+/// Starts an agent with a TTL of five minutes, which has cached the secret `app/db`.
 async fn start_with_cached_secret(fake: &Fake, clock: &Arc<ManualClock>) -> Sidekey {
     let setup = Setup::for_fake(fake, clock).with("SIDEKEY_TTL", "5m");
     let sidekey = setup.with("SIDEKEY_SECRETS", "app/db").start().await;
@@ -30,28 +30,29 @@ async fn start_with_cached_secret(fake: &Fake, clock: &Arc<ManualClock>) -> Side
     sidekey
 }
 
-/// Waits until a background refresh has failed. Returns the error type.
+/// Waits until a refresh in the background has failed. Returns the type of the error.
 async fn failed_refresh(sidekey: &Sidekey) -> String {
     eventually("a background refresh fails", async || {
-        let entry = sidekey.agent.status().entries.pop().expect("the cache has an entry");
+        let entry = sidekey.agent.status().entries.pop().expect("the cache must contain a secret");
         entry.problem.map(|problem| problem.code.into())
     })
     .await
 }
 
-/// Returns a fault that answers with an AWS error of this status and type.
+/// Creates a fault that makes the fake AWS server return an error with this HTTP status and error
+/// type.
 fn error(status: u16, kind: &str) -> Fault {
     Fault::Error { status, kind: kind.to_owned(), message: "as AWS says it".to_owned() }
 }
 
-/// AWS stops listening after the prefetch. Within the TTL, reads return the cached value as fresh,
-/// although background refreshes fail.
+/// AWS accepts no connections, but the TTL is not over. Reads return the cached value without
+/// marking it as stale.
 #[tokio::test]
 async fn outage_within_the_ttl_is_invisible() {
     let clock = ManualClock::new();
     let fake = start_fake(&clock).await;
     let sidekey = start_with_cached_secret(&fake, &clock).await;
-    fake.pause().await.expect("the listener stops");
+    fake.pause().await.expect("the listener must stop without an error");
     let mut connection = sidekey.connect().await;
     for _ in 0..50 {
         let answer = connection.exchange(read_request("app/db")).await;
@@ -64,8 +65,8 @@ async fn outage_within_the_ttl_is_invisible() {
     assert_eq!((answer.value().as_str(), answer.cache()), ("old", "hit"));
 }
 
-/// The TTL is over and AWS fails in various ways. Reads return the cached value, marked and counted
-/// as stale, and the new value as soon as AWS answers again.
+/// AWS fails in several ways after the TTL. Reads return the cached value, marked as stale, and the
+/// new value as soon as AWS answers again.
 #[tokio::test]
 async fn cached_value_is_served_stale_through_every_failure() {
     for fault in [
@@ -116,8 +117,8 @@ async fn cached_value_is_served_stale_through_every_failure() {
     }
 }
 
-/// A read waits for a call that never ends. After its timeout, the reader gets the cached value.
-/// Without a cached value, it gets an error that states the timeout.
+/// A read waits for a call to AWS that never ends. After a timeout, the read returns the cached
+/// value, or an error if no value is cached.
 #[tokio::test]
 async fn reader_waits_no_longer_than_its_limit() {
     let clock = ManualClock::new();
@@ -143,8 +144,8 @@ async fn reader_waits_no_longer_than_its_limit() {
     }
 }
 
-/// A stale value is served only until `SIDEKEY_STALE_IF_ERROR` has passed. After that, readers get
-/// the error.
+/// The agent serves a stale value (a value whose TTL is over) only until `SIDEKEY_STALE_IF_ERROR`
+/// has passed. Then reads get AWS's error.
 #[tokio::test]
 async fn stale_value_expires() {
     let clock = ManualClock::new();
@@ -152,7 +153,7 @@ async fn stale_value_expires() {
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let setup = setup.with("SIDEKEY_TTL", "5m").with("SIDEKEY_STALE_IF_ERROR", "10m");
     let sidekey = setup.start().await;
-    fake.pause().await.expect("the listener stops");
+    fake.pause().await.expect("the listener must stop without an error");
     sidekey.advance(Duration::from_secs(15 * 60 - 1));
     assert_eq!(sidekey.read("app/db").await.cache(), "stale");
     sidekey.advance(Duration::from_secs(1));
@@ -160,7 +161,7 @@ async fn stale_value_expires() {
     assert_eq!((answer.status, answer.kind().as_str()), (502, "ConnectionError"));
 }
 
-/// Every kind of AWS failure has its own status, its own type and a hint, if no value is cached.
+/// If no value is cached, each kind of AWS failure has its own HTTP status, error type and hint.
 #[tokio::test]
 async fn failures_have_distinct_statuses_and_types() {
     let clock = ManualClock::new();
@@ -191,20 +192,27 @@ async fn failures_have_distinct_statuses_and_types() {
     ];
     for (number, (fault, status, kind, hint)) in cases.into_iter().enumerate() {
         let name = format!("app/{number}");
-        fake.secrets().create(&name, "hunter2").expect("the secret name is unused");
+        fake.secrets()
+            .create(&name, "hunter2")
+            .expect("the fake AWS server must create the secret");
         fake.faults().always(Match::secret(&name), fault.clone());
         let answer = sidekey.read(&name).await;
         assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{fault:?}");
-        let reported = answer.json()["hint"].as_str().expect("the error has a hint").to_owned();
+        let reported =
+            answer.json()["hint"].as_str().expect("the error must contain a hint").to_owned();
         assert!(!reported.is_empty() && reported.contains(hint), "{fault:?}: {reported}");
         if let Fault::Error { message, .. } = &fault {
-            assert_eq!(answer.json()["message"], **message, "the message is AWS's own text");
+            assert_eq!(
+                answer.json()["message"],
+                **message,
+                "the error must contain AWS's own message"
+            );
         }
     }
 }
 
-/// A valid answer is accepted whatever its content type, because emulators of AWS send wrong
-/// content types.
+/// The agent accepts valid responses of AWS with any content type, because emulators of AWS send
+/// wrong content types.
 #[tokio::test]
 async fn content_type_of_upstream_answers_is_ignored() {
     let clock = ManualClock::new();
@@ -214,14 +222,13 @@ async fn content_type_of_upstream_answers_is_ignored() {
     assert_eq!(sidekey.read("app/db").await.value(), "old");
 }
 
-/// Errors with which AWS refuses a call keep AWS's text.
 #[tokio::test]
 async fn refusals_by_aws_keep_their_text() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let (secrets, faults) = (fake.secrets(), fake.faults());
     for name in ["denied", "deleted", "locked", "there"] {
-        secrets.create(name, "hunter2").expect("the secret name is unused");
+        secrets.create(name, "hunter2").expect("the fake AWS server must create the secret");
     }
     faults.deny_secret("denied");
     secrets.mark_for_deletion("deleted", Duration::from_secs(1)).expect("the secret exists");
@@ -242,7 +249,6 @@ async fn refusals_by_aws_keep_their_text() {
     }
 }
 
-/// A call that exceeds `SIDEKEY_UPSTREAM_TIMEOUT` ends with status 504.
 #[tokio::test]
 async fn stalled_call_times_out() {
     let clock = ManualClock::new();
@@ -255,8 +261,8 @@ async fn stalled_call_times_out() {
     assert_eq!(answer.json()["message"], "Timeout");
 }
 
-/// AWS denies access within the TTL. The value is served as stale during `SIDEKEY_DENIED_GRACE`.
-/// After that, readers get AWS's error until a call succeeds.
+/// AWS denies access to a cached secret. The agent serves the cached value until
+/// `SIDEKEY_DENIED_GRACE` has passed. Then reads get AWS's error.
 #[tokio::test]
 async fn revoked_access_takes_effect_after_the_grace() {
     let clock = ManualClock::new();
@@ -284,8 +290,8 @@ async fn revoked_access_takes_effect_after_the_grace() {
     .await;
 }
 
-/// A caller reads a missing secret and a throttled secret in a loop. Each secret causes one call,
-/// because the agent caches the failure for seconds. Later the secret, created meanwhile, is found.
+/// A caller reads a missing secret and a throttled secret in a loop. The agent calls AWS only once
+/// for each, because it caches failures for several seconds.
 #[tokio::test]
 async fn loop_of_readers_does_not_hammer_upstream() {
     let clock = ManualClock::new();
@@ -303,7 +309,7 @@ async fn loop_of_readers_does_not_hammer_upstream() {
     }
     // A refusal is cached for at least three seconds.
     sidekey.advance(Duration::from_millis(2900));
-    fake.secrets().create("app/new", "new").expect("the secret name is unused");
+    fake.secrets().create("app/new", "new").expect("the fake AWS server must create the secret");
     assert_eq!(sidekey.read("app/new").await.status, 400);
     assert_eq!(fake.calls().count_for(GetSecretValue, "app/new"), 1);
     sidekey.advance(BACK_OFF_OVER);
@@ -311,8 +317,8 @@ async fn loop_of_readers_does_not_hammer_upstream() {
     assert_eq!(fake.calls().count_for(GetSecretValue, "app/new"), 2);
 }
 
-/// Reads of more unknown names than the agent caches refusals for must not evict the listed secret,
-/// even with a cache of one entry.
+/// Reads many unknown names, so that the agent caches many errors. These errors must not evict the
+/// configured secret.
 #[tokio::test]
 async fn forged_names_evict_nothing() {
     let clock = ManualClock::new();

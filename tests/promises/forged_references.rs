@@ -1,5 +1,5 @@
-//! The agent refuses a forged reference without a call to AWS, counts the refusal, and logs the
-//! reference in an escaped form.
+//! Tests with forged names of secrets. The agent refuses such a request without a call to AWS,
+//! counts the refusal, and logs the name in escaped form.
 
 use crate::support::agent::{REGION, Setup, TOKEN, TOKEN_HEADER, read_path};
 use crate::support::client::{Connection, get, request};
@@ -12,20 +12,21 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The names that a processor of one channel may read.
+/// The patterns of the secret names that the agent may serve in these tests.
 const ALLOW: &str = "whatsapp-credentials/*/*/twilio,openai-api-key/whatsapp";
 
-/// The maximum length of a log line in bytes. The log cuts a caller's text to 80 characters.
+/// The maximum length of a log line in bytes. Of a text from a caller, the agent logs at most 80
+/// characters.
 const LINE_BYTES_MAX: usize = 800;
 
-/// The part of a request that carries the reference.
+/// The part of an HTTP request that contains the name or ARN of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RequestPart {
-    /// The query, percent-encoded.
+    /// The query of the URL, with percent-encoded characters.
     Query,
-    /// The path. Only characters that a path cannot contain are encoded.
+    /// The path of the URL. Only characters that a path cannot contain are percent-encoded.
     Path,
-    /// The body of a call of the AWS API.
+    /// The JSON body of a request to the AWS API that Sidekey serves.
     AwsApi,
 }
 
@@ -53,17 +54,20 @@ impl RequestPart {
     }
 }
 
-/// Starts a fake with the secrets of three channels, and one secret of another account.
+/// Starts a fake AWS server with several secrets. One of the secrets belongs to another account.
 async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     fake.secrets().apply(&Seed::built_in());
     let neighbour = Location::new("210987654321", REGION);
     let name = "whatsapp-credentials/acme/support/twilio";
-    fake.secrets().create_in(&neighbour, name, "{}").expect("the secret name is unused");
+    fake.secrets()
+        .create_in(&neighbour, name, "{}")
+        .expect("the fake AWS server must create the secret");
     fake
 }
 
-/// Requests one forged reference, and checks that it is refused, counted and logged in a safe form.
+/// Requests a secret with a forged name. Checks that the agent refuses the request, and counts and
+/// logs the refusal.
 async fn check_refusal(fake: &Fake, setup: &Setup, part: RequestPart, forged: &str) {
     let program = Program::start(&["serve"], setup.vars());
     let address = program.address().await;
@@ -78,8 +82,8 @@ async fn check_refusal(fake: &Fake, setup: &Setup, part: RequestPart, forged: &s
         ["AccessDeniedException", "ValidationException"].contains(&&*kind),
         "{context}: {kind}"
     );
-    assert!(answer.body.len() < 400, "{context}: the answer does not repeat the reference");
-    assert_eq!(fake.calls().total(), 0, "{context}: AWS is not called");
+    assert!(answer.body.len() < 400, "{context}: the response must not repeat the reference");
+    assert_eq!(fake.calls().total(), 0, "{context}: the agent must not call AWS");
     let page = connection.exchange(get("/metrics", &[])).await;
     let metrics = Metrics::parse(page.text());
     assert_eq!(metrics.get("sidekey_reads_total{result=\"refused\"}"), 1.0, "{context}");
@@ -89,15 +93,15 @@ async fn check_refusal(fake: &Fake, setup: &Setup, part: RequestPart, forged: &s
     program.signal(Signal::TERM);
     let (code, log) = program.ended().await;
     assert_eq!(code, Some(0));
-    let line: Value = serde_json::from_str(&line).expect("every line is JSON");
+    let line: Value = serde_json::from_str(&line).expect("every line must be JSON");
     assert_eq!((&line["level"], &line["error"]), (&json!("WARN"), &json!(kind)), "{context}");
     for line in log.lines() {
-        let parsed: Value = serde_json::from_str(line).expect("every log line is JSON");
+        let parsed: Value = serde_json::from_str(line).expect("every log line must be JSON");
         assert!(parsed["target"].as_str().is_some_and(|target| target.starts_with("sidekey")));
         assert!(line.len() < LINE_BYTES_MAX, "{context}: {} bytes", line.len());
         let texts = parsed
             .as_object()
-            .expect("the value is a JSON object")
+            .expect("the JSON value must be an object")
             .values()
             .filter_map(Value::as_str);
         let is_safe = |c: char| c.is_ascii_graphic() || c == ' ' || c == '…';
@@ -107,9 +111,8 @@ async fn check_refusal(fake: &Fake, setup: &Setup, part: RequestPart, forged: &s
     }
 }
 
-/// Forged references have path traversals, wildcards, names of other channels and accounts, very
-/// long text, control characters and escapes. All are refused, in the query, the path and the AWS
-/// API.
+/// The forged names contain path traversals, wildcards, names of other accounts, very long text,
+/// control characters and escapes.
 #[tokio::test]
 async fn forged_references_are_refused_without_a_call_and_logged_escaped() {
     let clock = ManualClock::new();
@@ -151,7 +154,8 @@ async fn forged_references_are_refused_without_a_call_and_logged_escaped() {
     }
 }
 
-/// Allowed references are answered in every form. So the refusals above do not have another cause.
+/// Sends requests that are allowed. The agent answers them, which shows that other requests in this
+/// file fail because of their names.
 #[tokio::test]
 async fn allowed_references_are_answered_in_every_form() {
     let clock = ManualClock::new();

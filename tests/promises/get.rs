@@ -1,5 +1,5 @@
-//! `sidekey get` prints one value, byte for byte, with or without an agent. At a terminal it prints
-//! a value only with `--show`.
+//! Tests of `sidekey get`, which prints one secret value. At a terminal, the command prints a value
+//! only with the option `--show`.
 
 use crate::clients::{killed_with_test, run};
 use crate::port::Port;
@@ -22,18 +22,20 @@ const BYTES: [u8; 5] = [0, 255, 10, 13, 251];
 const AT_A_TERMINAL: &str = "import os, pty, sys
 sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
 
-/// Starts a fake with secrets of every kind and an agent that may read most of these secrets.
-/// Returns the fake, the agent, and the variables of a program that uses this agent.
+/// Starts a fake AWS server, and an agent that may read most of its secrets. Returns both, and the
+/// environment variables of a program that calls the agent.
 async fn start_agent() -> (Fake, Sidekey, Vars) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
     secrets
         .create("app/db", r#"{"user":"ann","pass":"hunter2"}"#)
-        .expect("the secret name is unused");
-    secrets.create("app/text", "hunter3 \n").expect("the secret name is unused");
-    secrets.create("app/bytes", BYTES.to_vec()).expect("the secret name is unused");
-    secrets.create("other/text", "hunter4").expect("the secret name is unused");
+        .expect("the fake AWS server must create the secret");
+    secrets.create("app/text", "hunter3 \n").expect("the fake AWS server must create the secret");
+    secrets
+        .create("app/bytes", BYTES.to_vec())
+        .expect("the fake AWS server must create the secret");
+    secrets.create("other/text", "hunter4").expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock).with("AWS_ACCOUNT_ID", "123456789012");
     let sidekey = setup.clone().with("SIDEKEY_ALLOW", "app/*").start().await;
     let port = sidekey.address.port();
@@ -45,8 +47,8 @@ async fn get(args: &[&str], vars: &Vars) -> Finished {
     Finished::sidekey(&[&["get"][..], args].concat(), vars, b"").await
 }
 
-/// `get` reads from an endpoint on another host over plain HTTP, which the configuration allows. A
-/// warning appears if `get` itself calls the endpoint, and not if the agent does.
+/// The endpoint of AWS uses plain HTTP on another host. `get` prints a warning if it calls the
+/// endpoint itself, but not if it calls an agent.
 #[tokio::test]
 async fn warnings_about_the_configuration_appear_without_an_agent() {
     let (fake, _sidekey, mut vars) = start_agent().await;
@@ -61,8 +63,8 @@ async fn warnings_about_the_configuration_appear_without_an_agent() {
     assert_eq!((done.code, &*done.out, &*done.err), (Some(0), &b"ann"[..], ""));
 }
 
-/// With a pipe as standard output, `get` writes exactly the value: text with its newline, bytes, a
-/// field, or an old version. The agent serves these reads.
+/// If standard output is a pipe, `get` writes exactly the secret value, without an additional
+/// newline.
 #[tokio::test]
 async fn pipe_receives_exactly_the_value() {
     let (fake, sidekey, vars) = start_agent().await;
@@ -80,8 +82,8 @@ async fn pipe_receives_exactly_the_value() {
     assert_eq!(sidekey.metrics().await.sum("sidekey_reads_total"), 4.0);
 }
 
-/// If no agent listens, `get` calls Secrets Manager. With `--agent` this is an error instead. With
-/// `--direct` a running agent is not called.
+/// If no agent runs, `get` calls Secrets Manager, or fails with the option `--agent`. With the
+/// option `--direct`, `get` never calls an agent.
 #[tokio::test]
 async fn secrets_manager_is_called_if_no_agent_listens() {
     let (fake, sidekey, vars) = start_agent().await;
@@ -100,7 +102,7 @@ async fn secrets_manager_is_called_if_no_agent_listens() {
     assert_eq!(fake.calls().count_for(GetSecretValue, "other/text"), 2);
 }
 
-/// `--json` prints the version's metadata, and whether the agent or AWS answered.
+/// `get --json` prints the metadata of the version, and whether the agent or AWS answered.
 #[tokio::test]
 async fn json_output_describes_the_version() {
     let (fake, _sidekey, vars) = start_agent().await;
@@ -119,14 +121,17 @@ async fn json_output_describes_the_version() {
     }
 }
 
-/// An unreadable secret is reported by error type, with exit code 1. A refusal by the agent is
-/// final. Invalid arguments have exit code 2. Standard output stays empty, and no value or token is
-/// printed.
+/// If a secret cannot be read, `get` prints the error type and exits with code 1. For invalid
+/// arguments, it exits with code 2.
 #[tokio::test]
 async fn read_failures_are_reported_by_type_and_exit_code() {
     let (fake, _sidekey, vars) = start_agent().await;
-    fake.secrets().create("app/denied", "hunter6").expect("the secret name is unused");
-    fake.secrets().create("app/null", r#"{"user":null}"#).expect("the secret name is unused");
+    fake.secrets()
+        .create("app/denied", "hunter6")
+        .expect("the fake AWS server must create the secret");
+    fake.secrets()
+        .create("app/null", r#"{"user":null}"#)
+        .expect("the fake AWS server must create the secret");
     fake.faults().deny_secret("app/denied");
     let with = |name: &str, value: &str| {
         let mut vars = vars.clone();
@@ -156,8 +161,8 @@ async fn read_failures_are_reported_by_type_and_exit_code() {
     }
 }
 
-/// At a terminal, `get` does not even read the secret without `--show`. With `--show` it prints the
-/// value and a newline. JSON at a terminal omits the value.
+/// At a terminal, `get` does not even read the secret without `--show`. With `--show`, it prints
+/// the value and a newline.
 #[tokio::test]
 async fn terminal_shows_a_value_only_on_request() {
     if let Err(missing) = run(Command::new("python3").args(["-c", "import pty"])) {

@@ -1,4 +1,5 @@
-//! A plain http endpoint on another host than this machine, such as an emulator of AWS in Compose.
+//! Tests with an AWS endpoint that uses plain HTTP on another host, such as an emulator of AWS in
+//! Docker Compose.
 
 use crate::support::agent::{Setup, read_request};
 use crate::support::client::Connection;
@@ -6,13 +7,13 @@ use crate::support::clock::ManualClock;
 use crate::support::fake;
 use crate::support::program::Program;
 
-/// `serve` refuses the endpoint, and names the variable that allows it. With this variable, `serve`
-/// reads secrets through the endpoint, and its log warns that nothing is encrypted.
+/// `serve` refuses the endpoint, and names the variable that allows it. If this variable is set,
+/// `serve` calls the endpoint and logs a warning.
 #[tokio::test]
 async fn http_endpoint_is_used_only_with_its_own_variable_and_a_warning() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     // Linux connects 0.0.0.0 to this machine, but Sidekey does not count it as a loopback address.
     let endpoint = fake.url().replace("127.0.0.1", "0.0.0.0");
     let setup = Setup::for_endpoint(&endpoint, &clock);

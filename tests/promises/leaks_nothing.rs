@@ -1,5 +1,5 @@
-//! Plaintexts and tokens appear only in the answer to an authorised read, never in debug output,
-//! errors, log lines, metrics or status pages.
+//! Tests that secret values and tokens appear only in responses to authorised reads, never in debug
+//! output, errors, log lines, metrics or status pages.
 
 use crate::support::agent::{REGION, Setup, read_path};
 use crate::support::client::{Connection, get, request};
@@ -38,7 +38,7 @@ const TOKEN: &str = "qzx4-token";
 const SESSION: &str = "qzx5-session-token";
 const SECRET_KEY: &str = "qzx6-secret-key";
 
-/// Returns all encodings in which `plaintext` could appear.
+/// Returns `plaintext` in all encodings in which the agent could print it.
 fn spellings(plaintext: &str) -> Vec<String> {
     let bytes = plaintext.as_bytes();
     let list = |write: fn(&u8) -> String| bytes.iter().map(write).collect::<Vec<_>>();
@@ -56,7 +56,7 @@ fn spellings(plaintext: &str) -> Vec<String> {
     spellings
 }
 
-/// Checks that none of the plaintexts appears in `text`, in any encoding.
+/// Checks that `text` contains none of the secret values, in any encoding.
 #[track_caller]
 fn check(what: &str, text: &str) {
     let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
@@ -69,31 +69,31 @@ fn check(what: &str, text: &str) {
     }
 }
 
-/// Checks the debug output of a value.
 #[track_caller]
 fn check_debug(what: &str, value: &impl Debug) {
     check(what, &format!("{value:?}"));
     check(what, &format!("{value:#?}"));
 }
 
-/// Names that match a convention, for secrets whose values break the convention.
+/// The names of secrets whose values break the rules for these names.
 const MALFORMED: [&str; 3] =
     ["openai-api-key/sms", "openai-api-key/email", "sms-credentials/acme/support/twilio"];
 
-/// Starts a fake with a text, a JSON object, binary bytes and malformed values.
+/// Starts a fake AWS server with secrets: a text, a JSON object, bytes, and values that break
+/// rules.
 async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     let secrets = fake.secrets();
-    secrets.create("app/text", TEXT).expect("the secret name is unused");
+    secrets.create("app/text", TEXT).expect("the fake AWS server must create the secret");
     let object = json!({"user": "ann", "password": FIELD}).to_string();
-    secrets.create("app/object", object).expect("the secret name is unused");
+    secrets.create("app/object", object).expect("the fake AWS server must create the secret");
     let bytes = [&[0, 255], BINARY.as_bytes(), &[0]].concat();
-    secrets.create("app/binary", bytes).expect("the secret name is unused");
+    secrets.create("app/binary", bytes).expect("the fake AWS server must create the secret");
     let marked = json!({ "ai_api_key": format!("PLACEHOLDER {FIELD}") }).to_string();
     let odd =
         json!({ "twilio_account_sid": [TEXT], "twilio_auth_token": { "a": FIELD }, "b": TEXT });
     for (name, value) in MALFORMED.into_iter().zip([TEXT.to_owned(), marked, odd.to_string()]) {
-        secrets.create(name, value).expect("the secret name is unused");
+        secrets.create(name, value).expect("the fake AWS server must create the secret");
     }
     fake
 }
@@ -112,8 +112,8 @@ fn key(id: &str) -> Key {
     Key { id: SecretId::parse(id).expect("the id is valid"), selector: Selector::current() }
 }
 
-/// The check finds a plaintext in every encoding. If it found nothing, the other tests could never
-/// fail.
+/// The function `check` must find a secret value in every encoding. Otherwise, the other tests
+/// could never fail.
 #[test]
 fn planted_leak_is_found() {
     for leak in [
@@ -131,8 +131,8 @@ fn planted_leak_is_found() {
     }
 }
 
-/// Reads every secret in every way. Then the debug output of configuration, agent, cache, snapshot,
-/// entries and source has no value and no token.
+/// Reads every secret in every way. Then the debug output of the agent must contain no secret value
+/// and no token.
 #[tokio::test]
 async fn debug_output_shows_no_value() {
     let clock = ManualClock::new();
@@ -151,7 +151,7 @@ async fn debug_output_shows_no_value() {
             problems += 1;
         }
     }
-    assert!(problems > MALFORMED.len(), "{problems} answers report a problem");
+    assert!(problems > MALFORMED.len(), "only {problems} responses report a malformed value");
     let withheld = setup.clone().with("SIDEKEY_STRICT", true).start().await;
     for name in MALFORMED {
         let mut connection = withheld.connect().await;
@@ -159,7 +159,7 @@ async fn debug_output_shows_no_value() {
         assert_eq!(refused.kind(), "MalformedSecretException");
         check("a refusal", refused.text());
     }
-    check_debug("an agent that withholds malformed values", &withheld.agent);
+    check_debug("the agent that refuses malformed values", &withheld.agent);
     check_debug("its status", &withheld.agent.status());
     for call in calls().into_iter().chain([resolve(&RESOLVED), resolve(&UNRESOLVED)]) {
         connection.exchange(call).await;
@@ -167,21 +167,22 @@ async fn debug_output_shows_no_value() {
     let printed = format!("{:?}", sidekey.agent);
     assert!(
         printed.contains("app/object"),
-        "the agent's debug output names cached secrets: {printed}"
+        "the debug output must contain the names of cached secrets: {printed}"
     );
     check_debug("the agent", &sidekey.agent);
-    let token = Token::new(TOKEN.to_owned()).expect("the token is not empty");
+    let token = Token::new(TOKEN.to_owned()).expect("the token must not be empty");
     let address = Address::Loopback(sidekey.address);
     let mut client = Client::connect(&address, Some(&token)).await.expect("the agent listens");
     check_debug("a client", &client);
     let members = json!({ "SecretId": "app/text" }).to_string();
     let answered = client.call("GetSecretValue", members).await.expect("an answer arrives");
     assert_eq!(answered.status, 200, "{answered:?}");
-    check_debug("an answer of the agent client", &answered);
+    check_debug("the response that the agent's client received", &answered);
     let vars = setup.with("SIDEKEY_PORT", 1);
     check_debug(
         "the contact of an agent",
-        &contact(vars.vars(), Host::Standalone).expect("the variables name an agent"),
+        &contact(vars.vars(), Host::Standalone)
+            .expect("the environment variables must name an agent"),
     );
     check_debug("its status", &sidekey.agent.status());
     check_debug("its prefetch", &sidekey.agent.prefetched().await);
@@ -205,11 +206,11 @@ async fn debug_output_shows_no_value() {
         CancellationToken::new(),
     );
     for id in ["app/text", "app/object", "app/binary"].into_iter().chain(MALFORMED) {
-        let served = cache.read(key(id)).await.expect("the secret is cached");
+        let served = cache.read(key(id)).await.expect("the secret must be cached");
         let _ = served.entry.fields().field("password");
         check_debug("the served value", &served);
         check_debug("a field", &served.entry.fields());
-        check_debug("the error about an absent field", &served.entry.fields().field("none"));
+        check_debug("the error about a missing field", &served.entry.fields().field("none"));
     }
     check_debug("an error", &cache.read(key("missing")).await);
     check_debug("the snapshot", &cache.snapshot());
@@ -220,15 +221,15 @@ async fn source(config: sidekey::source::aws::Config, clock: &Arc<ManualClock>) 
     let tokens = Arc::new(Tokens::new(Vec::new()));
     Aws::prepare(config, Vec::new(), tokens, clock.clone())
         .await
-        .expect("the configuration has a region")
+        .expect("the configuration must contain a region")
 }
 
-/// Returns the path of a read that makes a new call to AWS.
+/// Returns the URL path of a read that makes the agent call AWS.
 fn refreshing_read() -> String {
     read_path("app/text&refreshNow=true")
 }
 
-/// Returns the paths of all other reads, valid and invalid, of every secret.
+/// Returns the URL paths of many valid and invalid reads of every secret.
 fn reads(fake: &Fake) -> Vec<String> {
     let mut paths = Vec::new();
     for name in ["app/text", "app/object", "app/binary", "missing"].into_iter().chain(MALFORMED) {
@@ -243,7 +244,7 @@ fn reads(fake: &Fake) -> Vec<String> {
     paths
 }
 
-/// Returns requests for all operations of the AWS API on every secret, valid and invalid.
+/// Returns valid and invalid requests for all operations of the AWS API and for every secret.
 fn calls() -> Vec<String> {
     let mut calls = Vec::new();
     for name in ["app/text", "app/object#password", "app/object#none", "app/binary", "missing"] {
@@ -262,11 +263,12 @@ fn calls() -> Vec<String> {
     calls
 }
 
-/// References that resolve to a value. The references in `UNRESOLVED` do not.
+/// References to secrets (names with an optional field) that have a value.
 const RESOLVED: [&str; 4] = ["app/text", "app/object", "app/object#password", "app/binary"];
 const UNRESOLVED: [&str; 4] = ["app/text#a", "app/object#none", "app/binary#password", "missing"];
 
-/// A request that resolves references, together with a message that holds a value itself.
+/// Returns a request to `/resolve` with these references to secrets. The request also contains a
+/// secret value.
 fn resolve(references: &[&str]) -> String {
     let message =
         |reference| json!({"ai_config": {"ai_api_key_reference": reference}, "text": TEXT});
@@ -279,8 +281,7 @@ fn resolve(references: &[&str]) -> String {
     request("POST", "/resolve", &headers, &json!({ "Records": records }).to_string())
 }
 
-/// AWS sends invalid answers that contain the plaintext. The errors and the agent's answers quote
-/// the plaintext in no encoding.
+/// AWS returns invalid responses that contain a secret value. The errors must not quote this value.
 #[tokio::test]
 async fn errors_quote_no_answer() {
     let clock = ManualClock::new();
@@ -343,11 +344,10 @@ async fn errors_quote_no_answer() {
         }
         check_debug("the status", &sidekey.agent.status());
         check_debug("the agent", &sidekey.agent);
-        assert!(upstream.calls() > 0, "the agent made no call for {answer}");
+        assert!(upstream.calls() > 0, "the agent must call AWS to receive {answer}");
     }
 }
 
-/// A configuration error about a token names the variable or the file, not the token.
 #[test]
 fn configuration_mistakes_quote_no_token() {
     let folder = TempFolder::new();
@@ -376,8 +376,8 @@ fn configuration_mistakes_quote_no_token() {
     }
 }
 
-/// Makes reads, failures of every kind, a rotation and a read with a wrong token, at the most
-/// verbose log level. The log, the pages and the errors show no value and no token.
+/// Runs the program at the most verbose log level. Its log, pages and errors must show no secret
+/// value and no token.
 #[tokio::test]
 async fn program_output_shows_no_value() {
     let clock = ManualClock::new();
@@ -423,7 +423,10 @@ async fn program_output_shows_no_value() {
         connection.exchange(resolve(&RESOLVED)).await;
         let unresolved = connection.exchange(resolve(&UNRESOLVED)).await;
         assert_eq!(unresolved.status, 200);
-        check(&format!("unresolved references under {fault:?}"), unresolved.text());
+        check(
+            &format!("the response about unknown secrets, with the fault {fault:?}"),
+            unresolved.text(),
+        );
         for path in ["/status", "/metrics", "/ready"] {
             let page = connection.exchange(get(path, &[header])).await;
             check(path, page.text());
@@ -447,25 +450,25 @@ async fn program_output_shows_no_value() {
         "refused a request",
         "breaks the convention",
     ] {
-        assert!(log.contains(part), "the log lacks {part}:\n{log}");
+        assert!(log.contains(part), "the log does not contain {part}:\n{log}");
     }
     check_log(&log);
 }
 
-/// Checks that a log shows no plaintext, and that only Sidekey wrote it. Libraries could otherwise
+/// Checks that a log contains no secret value, and only lines of Sidekey itself. Libraries could
 /// log anything.
 #[track_caller]
 fn check_log(log: &str) {
     check("the log", log);
     for line in log.lines() {
-        let line: Value = serde_json::from_str(line).expect("every line is JSON");
+        let line: Value = serde_json::from_str(line).expect("every line must be JSON");
         let is_own = line["target"].as_str().is_some_and(|target| target.starts_with("sidekey"));
         assert!(is_own, "{line}");
     }
 }
 
-/// An answer with credentials is invalid. AWS's SDK would log a warning that quotes the answer, so
-/// Sidekey writes none of the SDK's log messages.
+/// AWS returns an invalid response with credentials. AWS's SDK would log this response, so Sidekey
+/// must not write the SDK's log messages.
 #[tokio::test]
 async fn unreadable_answers_with_credentials_are_not_quoted() {
     let clock = ManualClock::new();
@@ -501,7 +504,7 @@ async fn unreadable_answers_with_credentials_are_not_quoted() {
         let read = connection.exchange(get(&read_path("app/text"), &[header])).await;
         assert!(read.text().contains("could not get AWS credentials"), "{}", read.text());
         check("an error", read.text());
-        assert!(vendor.calls() > 0, "the agent made no call for {answer}");
+        assert!(vendor.calls() > 0, "the agent must call AWS to receive {answer}");
         program.signal(Signal::TERM);
         let (code, log) = program.ended().await;
         assert_eq!(code, Some(0));

@@ -1,5 +1,5 @@
-//! `sidekey policy` writes valid policies with the least permissions, and it judges its own output
-//! as exact.
+//! Tests of `sidekey policy`, which writes IAM policies with the least permissions, and reports
+//! missing and excess permissions of a policy.
 
 use crate::support::TempFolder;
 use crate::support::finished::Finished;
@@ -7,10 +7,10 @@ use crate::support::linters::Linters;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The names that a processor of WhatsApp messages reads.
+/// The patterns of the secret names for which these tests write policies.
 const READS: [&str; 2] = ["whatsapp-credentials/*/*/twilio", "openai-api-key/whatsapp"];
 
-/// The account and the region of the processor's secrets.
+/// The command-line options that select the account and the region of the secrets.
 const HERE: [&str; 4] = ["--account", "123456789012", "--region", "eu-north-1"];
 
 const KEY: &str = "arn:aws:kms:eu-north-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
@@ -32,7 +32,8 @@ async fn write_policy(args: &[&str]) -> String {
     done.text().to_owned()
 }
 
-/// The validator parliament accepts the policy, and finds the unknown action in a corrupted copy.
+/// The policy linter parliament accepts the policy, and finds the unknown action in a changed copy
+/// of the policy.
 #[tokio::test]
 async fn document_passes_a_validator() {
     let linters = match Linters::install() {
@@ -54,8 +55,8 @@ async fn document_passes_a_validator() {
     assert!(code == Some(1) && reported.contains("UNKNOWN_ACTION"), "{reported}");
 }
 
-/// cfn-lint accepts the CloudFormation form in a SAM function and in a role, and reports an error
-/// in a corrupted copy.
+/// The linter cfn-lint accepts the CloudFormation output in a SAM function and in a role, and
+/// reports an error in a changed copy.
 #[tokio::test]
 async fn cloudformation_form_passes_a_linter() {
     let linters = match Linters::install() {
@@ -78,7 +79,7 @@ async fn cloudformation_form_passes_a_linter() {
     assert!(code != Some(0) && reported.contains("'AWS::Account' is not one of"), "{reported}");
 }
 
-/// Returns a template with a SAM function that has these policies.
+/// Returns a CloudFormation template with a SAM function that has the policies in `fragment`.
 fn function_template(fragment: &str) -> String {
     let begin = "AWSTemplateFormatVersion: '2010-09-09'\nTransform: AWS::Serverless-2016-10-31\n\
                  Resources:\n  Function:\n    Type: AWS::Serverless::Function\n    Properties:\n      \
@@ -87,8 +88,7 @@ fn function_template(fragment: &str) -> String {
     begin.to_owned() + &lines.collect::<String>()
 }
 
-/// Returns a template with a role that has these policies. cfn-lint checks a role more strictly
-/// than a SAM function.
+/// Returns a CloudFormation template with an IAM role that has the policies in `fragment`.
 fn role_template(fragment: &str) -> String {
     let begin = "AWSTemplateFormatVersion: '2010-09-09'\nResources:\n  Role:\n    \
                  Type: AWS::IAM::Role\n    Properties:\n      AssumeRolePolicyDocument:\n        \
@@ -101,7 +101,6 @@ fn role_template(fragment: &str) -> String {
     begin.to_owned() + &lines.collect::<String>()
 }
 
-/// A Terraform parser accepts the Terraform form and finds each resource.
 #[tokio::test]
 async fn terraform_form_is_parsed() {
     let linters = match Linters::install() {
@@ -122,8 +121,8 @@ async fn terraform_form_is_parsed() {
     assert_ne!(linters.python(PARSE_TERRAFORM, &[], corrupted.as_bytes()).await.code, Some(0));
 }
 
-/// The least policy of a channel processor grants nothing that its design denies. `sidekey policy`
-/// judges this policy as exact.
+/// Compares the written policy with a policy that a person might write. The command reports the
+/// excess permissions of the second policy.
 #[tokio::test]
 async fn least_policy_lies_within_the_designed_one() {
     let document = write_policy(&[&READS[..], &HERE].concat()).await;
@@ -142,7 +141,7 @@ async fn least_policy_lies_within_the_designed_one() {
     };
     let (code, verdict) = judged("designed.json", &designed.to_string()).await;
     assert_eq!((code, &verdict["lacks"]), (Some(1), &json!([])));
-    let beyond = verdict["beyond"].as_array().expect("the value is a JSON array");
+    let beyond = verdict["beyond"].as_array().expect("the JSON value must be an array");
     let whys: Vec<&Value> = beyond.iter().map(|one| &one["why"]).collect();
     assert_eq!(whys, ["loose_suffix", "loose_suffix"]);
 
@@ -151,8 +150,7 @@ async fn least_policy_lies_within_the_designed_one() {
     assert_eq!(judged("own.json", &printed.to_string()).await, (Some(0), exact));
 }
 
-/// A policy lacks one permission and has one excess permission. The command reports both, for a
-/// file and for standard input.
+/// The policy lacks one permission and has one excess permission. The command must report both.
 #[tokio::test]
 async fn missing_and_excess_permissions_are_reported() {
     let policy = json!({"Statement": {"Sid": "All", "Effect": "Allow",
@@ -172,7 +170,6 @@ async fn missing_and_excess_permissions_are_reported() {
     );
 }
 
-/// All invalid arguments are reported at once with hints, and no policy is written.
 #[tokio::test]
 async fn mistakes_are_reported_at_once() {
     let done = policy(&["a b", "app/[x]", "app/db"]).await;

@@ -1,5 +1,5 @@
-//! The agent's listeners: loopback, a Unix socket and an address for probes. Also connection
-//! limits, HTTP on one connection, and the drain at exit.
+//! Tests of the agent's listeners (loopback, Unix socket and probe address), of HTTP connections,
+//! and of the agent's exit.
 
 use crate::clients::MissingTool;
 use crate::port::Port;
@@ -17,22 +17,23 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// Starts a fake with the secret `app/db`. Returns the setup of an agent in front of it.
+/// Starts a fake AWS server with the secret `app/db`. Returns the server, and the settings of an
+/// agent that calls this server.
 async fn prepare() -> (Fake, Setup) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     (fake, setup)
 }
 
-/// Returns the error with which the agent fails to start.
+/// Starts an agent that must fail to start, and returns its error.
 async fn refusal(setup: Setup) -> BindError {
-    setup.try_launch().await.map(|_| ()).expect_err("the agent does not start")
+    setup.try_launch().await.map(|_| ()).expect_err("the agent must fail to start")
 }
 
-/// The Unix socket has mode 0600 in a new folder of mode 0700. The agent accepts any `Host` header
-/// or none on the socket, but requires the token. The agent removes the socket when it ends.
+/// The agent creates its Unix socket with mode 0600 in a folder with mode 0700. Requests over the
+/// socket need the token.
 #[tokio::test]
 async fn unix_socket_is_private() {
     let (_fake, setup) = prepare().await;
@@ -57,14 +58,14 @@ async fn unix_socket_is_private() {
     assert_eq!(
         sidekey.read("app/db").await.value(),
         "hunter2",
-        "the agent serves the TCP port in addition"
+        "the agent must also serve the TCP port"
     );
     with_timeout("the drain", sidekey.agent.drain(Duration::ZERO)).await;
-    assert!(!path.exists(), "the agent removes its socket");
+    assert!(!path.exists(), "the agent must remove its Unix socket");
 }
 
-/// A socket without a listener is replaced. A socket in use, another file, and a folder that other
-/// users can enter are refused, each with its own error, and stay unchanged.
+/// The agent replaces a Unix socket on which no process listens. It does not start if the socket is
+/// in use, or if other users can enter the folder.
 #[tokio::test]
 async fn unix_socket_is_replaced_only_if_unused() {
     let (_fake, setup) = prepare().await;
@@ -75,40 +76,40 @@ async fn unix_socket_is_replaced_only_if_unused() {
     let listener = UnixListener::bind(&path).expect("the path is free");
     let taken = refusal(setup.clone()).await;
     assert!(matches!(taken, BindError::Taken(_, "SIDEKEY_SOCKET")), "{taken}");
-    assert!(path.exists(), "the agent leaves a socket in use unchanged");
+    assert!(path.exists(), "the agent must not change a socket that is in use");
 
     drop(listener);
-    assert!(path.exists(), "the socket file outlives its listener");
+    assert!(path.exists(), "the socket file must still exist after its listener has ended");
     let sidekey = setup.clone().start().await;
     let mut connection = Connection::open_socket(&path).await;
     assert_eq!(connection.exchange(read_request("app/db")).await.value(), "hunter2");
     drop(connection);
     with_timeout("the drain", sidekey.agent.drain(Duration::ZERO)).await;
 
-    fs::write(&path, "notes").expect("the folder can be written");
+    fs::write(&path, "notes").expect("the test must be able to write the folder");
     let no_socket = refusal(setup.clone()).await;
     assert!(matches!(no_socket, BindError::NotASocket(_)), "{no_socket}");
-    assert_eq!(fs::read_to_string(&path).expect("the file is unchanged"), "notes");
-    fs::remove_file(&path).expect("the file can be removed");
+    assert_eq!(fs::read_to_string(&path).expect("the file must not change"), "notes");
+    fs::remove_file(&path).expect("the test must be able to remove the file");
 
     for mode in [0o755, 0o710, 0o701, 0o770] {
         fs::set_permissions(folder.path(), Permissions::from_mode(mode))
-            .expect("the folder belongs to this user");
+            .expect("the folder must belong to the current user");
         let shared = refusal(setup.clone()).await;
         assert!(matches!(shared, BindError::SharedFolder(_)), "{mode:o} {shared}");
         assert!(!path.exists());
     }
 }
 
-/// `SIDEKEY_METRICS_LISTEN` serves probes for any `Host` and without a token. This listener serves
-/// nothing else, even with a token.
+/// The address in `SIDEKEY_METRICS_LISTEN` serves only probes, without a token and for any `Host`
+/// header.
 #[tokio::test]
 async fn probe_listener_serves_probes_only() {
     let (_fake, setup) = prepare().await;
     let port = Port::reserve();
     let address = format!("127.0.0.1:{port}");
     let sidekey = setup.with("SIDEKEY_METRICS_LISTEN", &address).start().await;
-    let address = address.parse().expect("the address is valid");
+    let address = address.parse().expect("the address must be valid");
     let probe = async |sent: String| Connection::open(address).await.exchange(sent).await;
     let host = ("Host", "sidekey.cluster.example:9277");
     for path in ["/ping", "/ready", "/metrics"] {
@@ -116,7 +117,10 @@ async fn probe_listener_serves_probes_only() {
         assert_eq!(answer.status, 200, "{path}");
     }
     let named = probe(get("/ready", &[host, TOKEN_HEADER])).await;
-    assert!(named.json()["missing"].is_null(), "the probe listener shows no secret names");
+    assert!(
+        named.json()["missing"].is_null(),
+        "the probe listener must not show the names of secrets"
+    );
     for path in [&*read_path("app/db"), "/v1/app/db", "/status", "/nowhere"] {
         let answer = probe(get(path, &[host, TOKEN_HEADER])).await;
         assert_eq!((answer.status, answer.text()), (404, "Not found"), "{path}");
@@ -126,11 +130,10 @@ async fn probe_listener_serves_probes_only() {
     assert_eq!(answer.status, 405);
     assert!(!answer.text().contains("hunter2"));
     let metrics = sidekey.metrics().await;
-    assert_eq!(metrics.sum("sidekey_reads_total"), 0.0, "no secret was read");
+    assert_eq!(metrics.sum("sidekey_reads_total"), 0.0, "the agent must not have read a secret");
     assert_eq!(metrics.get("sidekey_read_duration_seconds_count"), 0.0);
 }
 
-/// Idle connections take no slots from readers.
 #[tokio::test]
 async fn idle_connections_do_not_block_readers() {
     let (_fake, setup) = prepare().await;
@@ -143,8 +146,8 @@ async fn idle_connections_do_not_block_readers() {
     assert_eq!(connection.exchange(read_request("app/db")).await.value(), "hunter2");
 }
 
-/// One connection serves valid and invalid requests in turn, and answers pipelined requests in
-/// order.
+/// The agent answers valid and invalid requests on one connection. It answers pipelined requests in
+/// their order.
 #[tokio::test]
 async fn connection_serves_many_requests() {
     let (_fake, setup) = prepare().await;
@@ -174,8 +177,8 @@ async fn connection_serves_many_requests() {
     assert_eq!(connection.receive().await.value(), "hunter2");
 }
 
-/// HTTP/1.0 is served. The connection is closed unless the client requests keep-alive. HTTP/1.1
-/// with `Connection: close` is closed too.
+/// The agent closes an HTTP/1.0 connection after its response, unless the client requests
+/// keep-alive.
 #[tokio::test]
 async fn http_1_0_clients_are_served() {
     let (_fake, setup) = prepare().await;
@@ -200,8 +203,8 @@ async fn http_1_0_clients_are_served() {
     connection.closed().await;
 }
 
-/// An idle connection is closed after fifteen ticks of one minute. Each request restarts the count.
-/// Ticks are counted, not time, so that a freeze of a day is one tick.
+/// The agent closes an idle connection after fifteen ticks of a one-minute timer. It counts ticks,
+/// so that a freeze of a day counts as one minute.
 #[tokio::test]
 async fn idle_connection_is_closed_after_fifteen_ticks() {
     let (_fake, setup) = prepare().await;
@@ -214,7 +217,7 @@ async fn idle_connection_is_closed_after_fifteen_ticks() {
     assert_eq!(
         idle.exchange(get("/ping", &[TOKEN_HEADER])).await.status,
         200,
-        "a connection survives a freeze"
+        "the connection must stay open during a freeze"
     );
     for _ in 0..20 {
         sidekey.advance(Duration::from_secs(60));
@@ -223,8 +226,8 @@ async fn idle_connection_is_closed_after_fifteen_ticks() {
     idle.closed().await;
 }
 
-/// During a drain the agent accepts no new connections and closes idle connections. It answers a
-/// read in progress, and then closes that connection. The port is free afterwards.
+/// After a stop signal, the agent accepts no new connections, and closes idle connections. It still
+/// answers a read that is in progress.
 #[tokio::test]
 async fn drain_answers_requests_in_progress() {
     let (fake, setup) = prepare().await;
@@ -245,18 +248,18 @@ async fn drain_answers_requests_in_progress() {
         TcpStream::connect(address).await.is_err().then_some(())
     })
     .await;
-    assert!(!draining.is_finished(), "the drain waits for the read");
+    assert!(!draining.is_finished(), "the agent must wait for the read before it exits");
     gateway.release();
     let answer = waiting.receive().await;
     assert_eq!((answer.value().as_str(), answer.header("connection")), ("hunter2", Some("close")));
     waiting.closed().await;
-    with_timeout("the drain", draining).await.expect("the task does not panic");
+    with_timeout("the drain", draining).await.expect("the task must not panic");
 
     let again = setup.with("SIDEKEY_PORT", address.port()).start().await;
     assert_eq!(again.address, address);
 }
 
-/// A drain ends at its limit, although a read is still waiting.
+/// The agent exits at a time limit after a stop signal, although a read is still waiting.
 #[tokio::test]
 async fn drain_ends_after_its_limit() {
     let (fake, setup) = prepare().await;
@@ -276,11 +279,11 @@ async fn drain_ends_after_its_limit() {
     .await;
     assert!(!draining.is_finished());
     clock.advance(Duration::from_secs(10));
-    with_timeout("the drain", draining).await.expect("the task does not panic");
+    with_timeout("the drain", draining).await.expect("the task must not panic");
 }
 
-/// A client closes its sending direction after its request. The client still gets the answer to a
-/// read that waits for AWS, and then the connection closes.
+/// A client closes its sending direction after its request. The client must still get the response,
+/// although the read waits for AWS.
 #[tokio::test]
 async fn half_closed_client_gets_the_answer_to_a_cold_read() {
     let (fake, setup) = prepare().await;
@@ -308,12 +311,14 @@ async fn half_closed_client_gets_the_answer_to_a_cold_read() {
     }
 }
 
-/// After a stop signal, the agent serves everything until `SIDEKEY_DRAIN_DELAY` has passed. Only
-/// `/ready` says that the agent will stop.
+/// After a stop signal, the agent serves all requests until `SIDEKEY_DRAIN_DELAY` has passed. Only
+/// `/ready` reports that the agent will stop.
 #[tokio::test]
 async fn everything_is_served_during_the_drain_delay() {
     let (fake, setup) = prepare().await;
-    fake.secrets().create("app/late", "hunter3").expect("the secret name is unused");
+    fake.secrets()
+        .create("app/late", "hunter3")
+        .expect("the fake AWS server must create the secret");
     let sidekey = setup.start().await;
     let Sidekey { agent, address, clock } = sidekey;
     let delay = Duration::from_secs(20);
@@ -324,7 +329,7 @@ async fn everything_is_served_during_the_drain_delay() {
     let ask = async |path: &str| {
         Connection::open(address).await.exchange(get(path, &[TOKEN_HEADER])).await
     };
-    let unready = eventually("the agent announces its stop", async || {
+    let unready = eventually("the page `/ready` reports that the agent will stop", async || {
         Some(ask("/ready").await).filter(|answer| answer.status == 503)
     })
     .await;
@@ -338,27 +343,30 @@ async fn everything_is_served_during_the_drain_delay() {
     assert_eq!(ask("/status").await.json()["ready"], false);
     assert!(!announcing.is_finished());
     clock.advance(Duration::from_secs(1));
-    let agent = with_timeout("the delay", announcing).await.expect("the task does not panic");
+    let agent = with_timeout("the delay", announcing).await.expect("the task must not panic");
     with_timeout("the drain", agent.drain(Duration::ZERO)).await;
 }
 
-/// Another user owns the folder of the socket, or a folder above. The agent does not start, because
-/// this user could replace the socket.
+/// Another user owns the folder of the Unix socket, or a folder above it. The agent does not start,
+/// because this user could replace the socket.
 #[tokio::test]
 async fn unix_socket_in_another_users_folder_is_refused() {
     const OTHER: u32 = 65_534;
     let (_fake, setup) = prepare().await;
     let folder = TempFolder::new();
     let own = folder.path().join("own");
-    fs::create_dir(&own).expect("the folder can be written");
-    fs::set_permissions(&own, Permissions::from_mode(0o700)).expect("the folder is this user's");
+    fs::create_dir(&own).expect("the test must be able to write the folder");
+    fs::set_permissions(&own, Permissions::from_mode(0o700))
+        .expect("the folder must belong to the current user");
     if std::os::unix::fs::chown(folder.path(), Some(OTHER), None).is_err() {
-        return MissingTool::new("only root can give a folder to another user").skip_or_fail();
+        return MissingTool::new("the test needs root to give a folder to another user")
+            .skip_or_fail();
     }
     let target = TempFolder::new();
     fs::set_permissions(target.path(), Permissions::from_mode(0o700)).expect("it is this user's");
     let link = folder.path().join("link");
-    std::os::unix::fs::symlink(target.path(), &link).expect("the link can be created");
+    std::os::unix::fs::symlink(target.path(), &link)
+        .expect("the test must be able to create the link");
     for path in [folder.path().join("s"), own.join("s"), link.join("s")] {
         let refused = refusal(setup.clone().with("SIDEKEY_SOCKET", path.display())).await;
         let expected = format!(
@@ -371,8 +379,8 @@ async fn unix_socket_in_another_users_folder_is_refused() {
     }
 }
 
-/// A second agent on the same port does not start. The error names the address and the variable to
-/// set, and the first agent is unaffected. The same holds for the probe address.
+/// A second agent on the same port does not start. Its error names the address, and the variable
+/// that changes the address.
 #[tokio::test]
 async fn second_agent_on_a_port_does_not_start() {
     let (_fake, setup) = prepare().await;
@@ -388,7 +396,8 @@ async fn second_agent_on_a_port_does_not_start() {
     assert_eq!(first.read("app/db").await.value(), "hunter2");
 }
 
-/// Some addresses cannot be bound. All errors are reported, and all other addresses are bound.
+/// Some of the configured addresses cannot be bound. The agent reports each error, and serves on
+/// the other addresses.
 #[tokio::test]
 async fn bindable_addresses_are_bound_although_others_fail() {
     let (_fake, setup) = prepare().await;
@@ -416,13 +425,17 @@ async fn bindable_addresses_are_bound_although_others_fail() {
             assert!(failed.contains(reported), "{failed}");
         }
         assert_eq!(bound.can_serve_secrets(), is_readable, "{failed:?}");
-        assert_eq!(bound.addresses().is_empty(), port != free, "neither loopback address is bound");
+        assert_eq!(
+            bound.addresses().is_empty(),
+            port != free,
+            "the agent must listen only if its port is free"
+        );
         assert_eq!(bound.metrics_address().is_some(), probes != taken);
     }
 }
 
-/// The agent serves 127.0.0.1 and ::1 on the same port if the machine has both, because some
-/// clients resolve `localhost` to ::1 first.
+/// The agent listens on 127.0.0.1 and on ::1, because some clients resolve `localhost` to ::1
+/// first.
 #[tokio::test]
 async fn both_loopback_addresses_are_served() {
     let (_fake, setup) = prepare().await;

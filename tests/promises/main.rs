@@ -1,8 +1,7 @@
-//! Scenario tests. Each test states one promise of Sidekey and checks the promise over real
-//! sockets.
+//! Scenario tests. Each test checks one promise of Sidekey over real sockets.
 //!
-//! The upstream is the fake Secrets Manager, moto, or a server with responses that the test
-//! defines. Agents use a clock that only the test advances. See [`support`].
+//! Instead of AWS, Sidekey calls the fake AWS server, the emulator moto, or a server with responses
+//! that the test defines. Agents use a clock that only the test advances. See [`support`].
 
 #[path = "../support/cgroup.rs"]
 mod cgroup;

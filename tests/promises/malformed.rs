@@ -1,6 +1,5 @@
-//! A secret's value breaks the convention of its name. The log, a metric, the status page and a
-//! header report this. In strict mode the agent withholds the value, and readers get an error with
-//! the cause until the value is corrected.
+//! Tests with malformed secret values, which break the rules (conventions) for their names. The
+//! agent reports such values, and in strict mode refuses to serve them.
 
 use crate::clients::pause;
 use crate::support::agent::{Setup, Sidekey, TOKEN, TOKEN_HEADER, read_path};
@@ -29,7 +28,8 @@ const MESSAGE: &str = "Sidekey refused this read: 'sms-credentials/acme/support/
                        a placeholder, the field 'twilio_template_sid' is missing";
 const HEADER: &str = "x-sidekey-problem";
 
-/// Starts a fake with one secret, and an agent in front of it.
+/// Starts a fake AWS server with one secret, and an agent that calls this server. The agent is in
+/// strict mode if `is_strict` is set.
 async fn start_agent(value: impl Into<Plaintext>, is_strict: bool) -> (Fake, Sidekey) {
     let clock = ManualClock::new();
     let (fake, setup) = prepare(value, &clock).await;
@@ -38,31 +38,30 @@ async fn start_agent(value: impl Into<Plaintext>, is_strict: bool) -> (Fake, Sid
 
 async fn prepare(value: impl Into<Plaintext>, clock: &Arc<ManualClock>) -> (Fake, Setup) {
     let fake = fake(clock).await;
-    fake.secrets().create(NAME, value).expect("the secret name is unused");
+    fake.secrets().create(NAME, value).expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, clock);
     (fake, setup)
 }
 
-/// Sends one call of the AWS API.
 async fn call(sidekey: &Sidekey, operation: &str, body: Value) -> Answer {
     let target = format!("secretsmanager.{operation}");
     let headers = [("X-Amz-Target", &*target), ("X-Amz-Security-Token", TOKEN)];
     sidekey.connect().await.exchange(request("POST", "/", &headers, &body.to_string())).await
 }
 
-/// Reads a secret with `If-None-Match`.
+/// Reads the secret `id` with the request header `If-None-Match`.
 async fn read_if_none(sidekey: &Sidekey, id: &str, tag: &str) -> Answer {
     let headers = [TOKEN_HEADER, ("If-None-Match", tag)];
     sidekey.connect().await.exchange(get(&read_path(id), &headers)).await
 }
 
-/// Returns the status page's data on the only entry.
+/// Returns what the status page says about the only cached secret.
 async fn status(sidekey: &Sidekey) -> Value {
     sidekey.get("/status").await.json()["entries"][0].clone()
 }
 
-/// Each kind of problem is reported in the header, on the status page and in the metric. Without
-/// strict mode the value is still served.
+/// The agent reports each malformed value in a response header, on the status page and in a metric.
+/// Without strict mode, it still serves the value.
 #[tokio::test]
 async fn each_problem_is_reported_with_code_and_field() {
     let field = |value: &str| {
@@ -93,7 +92,7 @@ async fn each_problem_is_reported_with_code_and_field() {
             (&status["convention"], &status["withheld"]),
             (&json!("sms-twilio"), &json!(false))
         );
-        let problems = status["problems"].as_array().expect("the value is a JSON array");
+        let problems = status["problems"].as_array().expect("the JSON value must be an array");
         assert_eq!((problems.len(), &problems[0]["code"]), (1, &json!(code)), "{problems:?}");
         assert_eq!(problems[0]["field"].is_string(), header.contains(' '));
         let metrics = sidekey.metrics().await;
@@ -103,8 +102,8 @@ async fn each_problem_is_reported_with_code_and_field() {
     }
 }
 
-/// A credential with white space around it, or with two lines, is withheld in strict mode. A
-/// convention allows both for a field that holds a key in the PEM format.
+/// In strict mode, the agent refuses to serve a credential with white space around it or with
+/// several lines. A key in the PEM format may have both.
 #[tokio::test]
 async fn white_space_and_lines_are_problems_unless_the_convention_allows_them() {
     for (token, text) in [
@@ -136,12 +135,15 @@ async fn white_space_and_lines_are_problems_unless_the_convention_allows_them() 
     let sidekey = setup.start().await;
     for (name, id, status) in [("keys/a", "1", 200), ("keys/b", "1\n", 400)] {
         let value = json!({"pem": "-----BEGIN KEY-----\nAAAA\n-----END KEY-----\n", "id": id});
-        fake.secrets().create(name, value.to_string()).expect("the secret name is unused");
+        fake.secrets()
+            .create(name, value.to_string())
+            .expect("the fake AWS server must create the secret");
         assert_eq!(sidekey.read(name).await.status, status, "{name}");
     }
 }
 
-/// A field with half of a surrogate pair fails alone. The other fields of the secret can be read.
+/// A field of the secret contains half of a surrogate pair (an incomplete Unicode character). Only
+/// reads of this field fail.
 #[tokio::test]
 async fn lone_surrogate_fails_only_its_own_field() {
     let value = r#"{"twilio_account_sid":"AC1","twilio_auth_token":"t\ud83d","more":"\ude00"}"#;
@@ -167,25 +169,27 @@ async fn lone_surrogate_fails_only_its_own_field() {
     assert!(reported.is_some_and(|text| text.contains("surrogate")), "{credentials}");
 }
 
-/// A well-formed value, and a value without a convention, are served unchanged.
 #[tokio::test]
 async fn well_formed_values_are_served_unchanged() {
     let (fake, sidekey) = start_agent(WELL_FORMED, true).await;
-    fake.secrets().create("app/any", "PLACEHOLDER").expect("the secret name is unused");
+    fake.secrets()
+        .create("app/any", "PLACEHOLDER")
+        .expect("the fake AWS server must create the secret");
     for (name, convention) in [(NAME, json!("sms-twilio")), ("app/any", Value::Null)] {
         let answer = sidekey.read(name).await;
         assert_eq!((answer.status, answer.header(HEADER)), (200, None), "{name}");
         let status = sidekey.get("/status").await.json();
-        let mut entries = status["entries"].as_array().expect("the value is a JSON array").iter();
-        let entry = entries.find(|entry| entry["name"] == name).expect("the entry is cached");
+        let mut entries =
+            status["entries"].as_array().expect("the JSON value must be an array").iter();
+        let entry = entries.find(|entry| entry["name"] == name).expect("the secret must be cached");
         assert_eq!((&entry["convention"], &entry["problems"]), (&convention, &json!([])));
         assert_eq!(entry["ttl_seconds"], 300.0);
     }
     assert_eq!(sidekey.metrics().await.sum("sidekey_secret_problems"), 0.0);
 }
 
-/// Every answer has the header, whatever the id and the form of the request: a field, a 304, the
-/// extension's dialect and the AWS API.
+/// All responses about a malformed secret have the header that reports the problem, even responses
+/// with status 304.
 #[tokio::test]
 async fn every_answer_names_the_problem() {
     let (fake, sidekey) = start_agent(INCOMPLETE, false).await;
@@ -215,8 +219,8 @@ async fn every_answer_names_the_problem() {
     assert_eq!((answer.status, answer.header(HEADER)), (200, Some(CODES)));
 }
 
-/// A withheld value is refused with the same text in every dialect, by name, ARN and field, cached
-/// or not. The answer has no value, and repeated reads cause no further calls.
+/// In strict mode, all reads of a malformed secret get the same error, and none gets the value.
+/// Repeated reads cause no further calls to AWS.
 #[tokio::test]
 async fn withheld_value_is_refused_with_its_problem() {
     let (fake, sidekey) = start_agent(INCOMPLETE, true).await;
@@ -240,7 +244,7 @@ async fn withheld_value_is_refused_with_its_problem() {
         assert!(
             answer.json()["hint"]
                 .as_str()
-                .expect("the value is a string")
+                .expect("the JSON value must be a string")
                 .contains("SIDEKEY_STRICT")
         );
         assert_eq!(answer.header("etag"), None);
@@ -250,12 +254,17 @@ async fn withheld_value_is_refused_with_its_problem() {
     assert_eq!(
         condition.kind(),
         "MalformedSecretException",
-        "a withheld value is not answered with 304"
+        "the response for a refused value must not have status 304"
     );
 
     let got = call(&sidekey, "GetSecretValue", json!({ "SecretId": NAME })).await;
     assert_eq!((got.status, got.kind()), (400, "MalformedSecretException".to_owned()));
-    assert!(got.json()["message"].as_str().expect("the value is a string").starts_with(MESSAGE));
+    assert!(
+        got.json()["message"]
+            .as_str()
+            .expect("the JSON value must be a string")
+            .starts_with(MESSAGE)
+    );
     let batch = call(&sidekey, "BatchGetSecretValue", json!({ "SecretIdList": [NAME] })).await;
     assert_eq!(batch.json()["Errors"][0]["ErrorCode"], "MalformedSecretException");
     assert_eq!(batch.json()["SecretValues"], json!([]));
@@ -263,7 +272,7 @@ async fn withheld_value_is_refused_with_its_problem() {
     assert_eq!((described.status, described.header(HEADER)), (200, Some(CODES)));
 
     let errors = sidekey.metrics().await.get("sidekey_reads_total{result=\"error\"}");
-    assert_eq!(errors, 9.0, "these reads count as errors, not as refused requests");
+    assert_eq!(errors, 9.0, "the reads must be counted as errors, not as refused requests");
     assert_eq!(status(&sidekey).await["withheld"], true);
 
     let clock = ManualClock::new();
@@ -274,14 +283,14 @@ async fn withheld_value_is_refused_with_its_problem() {
     assert!(answer.text().contains(MESSAGE), "{}", answer.text());
 }
 
-/// A corrected value is served within seconds, before the end of the TTL, and at once with
-/// `refreshNow`.
+/// In strict mode, the agent serves a corrected value within seconds, or at once if the read has
+/// the parameter `refreshNow`.
 #[tokio::test]
 async fn corrected_value_is_served_within_seconds() {
     let (fake, sidekey) = start_agent(INCOMPLETE, true).await;
     assert_eq!(sidekey.read(NAME).await.status, 400);
     fake.secrets().put(NAME, WELL_FORMED).expect("the secret exists");
-    assert_eq!(sidekey.read(NAME).await.status, 400, "the malformed value is still cached");
+    assert_eq!(sidekey.read(NAME).await.status, 400, "the malformed value must still be cached");
     sidekey.advance(5 * SECOND);
     let corrected = sidekey.read(NAME).await;
     assert_eq!((corrected.value(), corrected.header(HEADER)), (WELL_FORMED.to_owned(), None));
@@ -297,8 +306,8 @@ async fn corrected_value_is_served_within_seconds() {
     assert_eq!((corrected.value(), corrected.cache()), (WELL_FORMED.to_owned(), "refreshed"));
 }
 
-/// Without strict mode, a malformed value ages like any other. The header disappears with the
-/// malformed version.
+/// Without strict mode, the agent refreshes a malformed value like any other value. The response
+/// header that reports the problem disappears with the malformed version.
 #[tokio::test]
 async fn problem_header_disappears_with_the_malformed_version() {
     let (fake, sidekey) = start_agent(INCOMPLETE, false).await;
@@ -314,8 +323,8 @@ async fn problem_header_disappears_with_the_malformed_version() {
     assert_eq!(new.await.header(HEADER), None);
 }
 
-/// A long poll gets the next well-formed version, even if the cached version is withheld. If the
-/// next version is malformed, or none appears, it gets the error.
+/// A long poll (a read that waits for a new version) returns the next well-formed version, even if
+/// the cached version is malformed.
 #[tokio::test]
 async fn long_poll_returns_the_well_formed_version() {
     let (fake, sidekey) = start_agent(INCOMPLETE, true).await;
@@ -349,13 +358,12 @@ async fn long_poll_returns_the_well_formed_version() {
     };
     let over = tokio::select! {
         over = waiter.receive() => over,
-        () = passing => unreachable!("the clock advances until the answer arrives"),
+        () = passing => unreachable!("the test must advance the clock until the response arrives"),
     };
     assert_eq!(over.kind(), "MalformedSecretException");
 }
 
-/// The prefetch caches a malformed secret like any other. The agent becomes ready, because it can
-/// report the problem.
+/// A malformed secret does not prevent the agent from becoming ready.
 #[tokio::test]
 async fn malformed_secret_does_not_delay_the_start() {
     let clock = ManualClock::new();
@@ -369,8 +377,7 @@ async fn malformed_secret_does_not_delay_the_start() {
     }
 }
 
-/// A malformed version is logged once, with kind, field and code but without its value, however
-/// often it is fetched. The next malformed version is logged again.
+/// The agent logs each malformed version only once, and never logs its value.
 #[tokio::test]
 async fn malformed_version_is_logged_once() {
     for ttl in ["1ms", "0"] {
@@ -391,22 +398,27 @@ async fn malformed_version_is_logged_once() {
         program.signal(Signal::TERM);
         let (_, log) = program.ended().await;
         let lines = log.lines().filter(|line| line.contains("breaks the convention"));
-        let lines: Vec<Value> =
-            lines.map(|line| serde_json::from_str(line).expect("every line is JSON")).collect();
+        let lines: Vec<Value> = lines
+            .map(|line| serde_json::from_str(line).expect("every line must be JSON"))
+            .collect();
         let reported: Vec<_> = lines.iter().map(|line| line["problems"].as_str()).collect();
-        assert_eq!(reported, [Some(CODES), Some("not-json")], "with a TTL of {ttl}:\n{log}");
+        assert_eq!(
+            reported,
+            [Some(CODES), Some("not-json")],
+            "the log must report both problems with a TTL of {ttl}:\n{log}"
+        );
         for line in &lines {
             assert_eq!((&line["level"], &line["kind"]), (&json!("WARN"), &json!("sms-twilio")));
             assert_eq!((&line["secret"], &line["withheld"]), (&json!(NAME), &json!(false)));
             assert!(line["hint"].is_string());
         }
         for text in ["t0k3n", "AC1", "PLACEHOLDER"] {
-            assert!(!log.contains(text), "{text} is in\n{log}");
+            assert!(!log.contains(text), "the log must not contain {text}:\n{log}");
         }
     }
 }
 
-/// A file adds conventions, replaces built-in conventions, or disables all of them.
+/// A file can add rules for secret values, replace built-in rules, or disable all built-in rules.
 #[tokio::test]
 async fn conventions_file_adds_replaces_and_removes() {
     let own = r#"
@@ -430,7 +442,7 @@ async fn conventions_file_adds_replaces_and_removes() {
             ("app-prod/db", r#"{"password":"PLACEHOLDER"}"#),
             ("app-test/db", "{}"),
         ] {
-            fake.secrets().create(name, value).expect("the secret name is unused");
+            fake.secrets().create(name, value).expect("the fake AWS server must create the secret");
         }
         let path = folder.write("conventions.toml", &file);
         let sidekey = setup.with("SIDEKEY_CONVENTIONS", path.display()).start().await;
@@ -446,8 +458,8 @@ async fn conventions_file_adds_replaces_and_removes() {
     }
 }
 
-/// Mistakes in the conventions file stop the start of a standalone agent, but never the start on
-/// Lambda. An unknown key only causes a warning there.
+/// A mistake in the file with the rules for secret values prevents the start of the agent, except
+/// on Lambda.
 #[test]
 fn convention_mistakes_name_their_table() {
     let folder = TempFolder::new();

@@ -1,5 +1,5 @@
-//! Sidekey gives the same answers in front of the fake and of moto, an independent Secrets Manager.
-//! So the tests do not depend on a mistake in the fake.
+//! Tests that Sidekey gives the same responses with the fake AWS server and with moto, an
+//! independent emulator. A mistake in the fake therefore does not stay unnoticed.
 
 use crate::clients::Clients;
 use crate::moto::Moto;
@@ -16,13 +16,13 @@ use serde_json::{Value, json};
 const BYTES: [u8; 5] = [0, 255, 16, 251, 10];
 const OBJECT: &str = r#"{"user":"ann \"ä\" <b>","port":5432}"#;
 
-/// Identifiers of the secrets in one upstream. The identifiers differ between moto and the fake.
+/// Identifiers of a secret that differ between moto and the fake AWS server.
 struct Identifiers {
     object_arn: String,
     first_version: String,
 }
 
-/// Creates a text, an object with two versions, bytes and further secrets in moto.
+/// Creates several secrets in moto. One of them has two versions.
 async fn fill_moto(moto: &Moto) -> Identifiers {
     moto.create_secret("app/text", "hunter2").await;
     let first = moto.create_secret("app/object", "{}").await;
@@ -35,16 +35,19 @@ async fn fill_moto(moto: &Moto) -> Identifiers {
     Identifiers { object_arn: first.arn, first_version: first.version_id }
 }
 
-/// Creates the same secrets in the fake.
+/// Creates the same secrets in the fake AWS server.
 fn fill_fake(fake: &Fake) -> Identifiers {
     let secrets = fake.secrets();
-    secrets.create("app/text", "hunter2").expect("the secret name is unused");
-    let object_arn = secrets.create("app/object", "{}").expect("the secret name is unused");
+    secrets.create("app/text", "hunter2").expect("the fake AWS server must create the secret");
+    let object_arn =
+        secrets.create("app/object", "{}").expect("the fake AWS server must create the secret");
     let first_version = secrets.version_id("app/object", "AWSCURRENT").expect("the secret exists");
     secrets.put("app/object", OBJECT).expect("the secret exists");
-    secrets.create("app/bytes", BYTES.to_vec()).expect("the secret name is unused");
+    secrets
+        .create("app/bytes", BYTES.to_vec())
+        .expect("the fake AWS server must create the secret");
     for name in names() {
-        secrets.create(&name, name.as_str()).expect("the secret name is unused");
+        secrets.create(&name, name.as_str()).expect("the fake AWS server must create the secret");
     }
     Identifiers { object_arn, first_version }
 }
@@ -53,8 +56,8 @@ fn names() -> Vec<String> {
     (0..25).map(|number| format!("many/{number}")).collect()
 }
 
-/// Reads everything through an agent. Returns the answers without the parts that differ between two
-/// upstreams.
+/// Reads all secrets through an agent. Returns the responses, without the parts that differ between
+/// moto and the fake AWS server.
 async fn answers(sidekey: &Sidekey, identifiers: &Identifiers) -> Vec<(String, Value)> {
     let Identifiers { object_arn, first_version } = identifiers;
     let mut answers = Vec::new();
@@ -77,7 +80,7 @@ async fn answers(sidekey: &Sidekey, identifiers: &Identifiers) -> Vec<(String, V
     answers
 }
 
-/// Returns the status, the headers and the body of an answer, without ARN, version id and date.
+/// Returns the status, the headers and the body of a response, without ARNs, version ids and dates.
 fn shared(answer: &Answer) -> Value {
     let mut body = serde_json::from_slice(&answer.body).unwrap_or_else(|_| json!(answer.text()));
     if let Some(body) = body.as_object_mut() {
@@ -88,8 +91,8 @@ fn shared(answer: &Answer) -> Value {
     json!([answer.status, answer.cache(), answer.header("content-type"), body])
 }
 
-/// Reads text, bytes, fields, versions, labels, ARNs and missing secrets in front of moto and of
-/// the fake. The answers must be equal, with and without batches in the prefetch.
+/// Reads the same secrets through an agent that calls moto, and through an agent that calls the
+/// fake AWS server. All responses must be equal.
 #[tokio::test]
 async fn answers_before_moto_and_before_the_fake_are_equal() {
     let clients = match Clients::install() {

@@ -1,5 +1,5 @@
-//! The function's environment points AWS SDKs at Sidekey, and Sidekey inherits this environment.
-//! Sidekey still calls its own upstream and never itself.
+//! Tests of an agent whose environment points AWS SDKs at Sidekey itself. The agent must still call
+//! AWS and never itself.
 
 use crate::port::Port;
 use crate::support::agent::{Setup, Sidekey};
@@ -14,14 +14,14 @@ const ROLE: &str = "arn:aws:iam::123456789012:role/app";
 
 async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     fake
 }
 
-/// Checks that Sidekey received only `reads` reads and this request for metrics. A call of Sidekey
-/// to itself would show as a read, a refusal or an open connection.
+/// Checks that Sidekey received only `reads` reads, and this request for metrics. A call of Sidekey
+/// to itself would also be counted.
 async fn check_unasked(sidekey: &Sidekey, reads: f64) {
-    let metrics = eventually("the test's own connections close", async || {
+    let metrics = eventually("the connections of the test itself are closed", async || {
         let metrics = sidekey.metrics().await;
         (metrics.get("sidekey_connections") == 1.0).then_some(metrics)
     })
@@ -30,7 +30,7 @@ async fn check_unasked(sidekey: &Sidekey, reads: f64) {
     assert_eq!(metrics.sum("sidekey_gate_refusals_total"), 0.0);
 }
 
-/// Makes STS the only source of credentials.
+/// Makes STS the agent's only source of credentials.
 fn with_web_identity(setup: Setup, folder: &TempFolder) -> Setup {
     setup
         .without("AWS_ACCESS_KEY_ID")
@@ -39,8 +39,8 @@ fn with_web_identity(setup: Setup, folder: &TempFolder) -> Setup {
         .with("AWS_WEB_IDENTITY_TOKEN_FILE", folder.write("token", "an identity").display())
 }
 
-/// Every variable that changes an SDK's endpoint holds Sidekey's own address, in several notations.
-/// A read is still answered from Sidekey's own upstream.
+/// Every variable that changes the endpoint of an AWS SDK contains Sidekey's own address. The agent
+/// must still call the configured endpoint.
 #[tokio::test]
 async fn endpoint_variables_of_the_function_are_ignored() {
     let clock = ManualClock::new();
@@ -63,8 +63,8 @@ async fn endpoint_variables_of_the_function_are_ignored() {
     assert_eq!(fake.calls().count(GetSecretValue), 6);
 }
 
-/// Credentials for a web identity come from STS. Sidekey calls STS at the URL of its own variable,
-/// not at the function's endpoint, and signs with the result.
+/// The agent calls STS at the URL in `AWS_ENDPOINT_URL_STS`, and not at the endpoint of other
+/// services, which is Sidekey itself.
 #[tokio::test]
 async fn sts_is_never_reached_at_sidekeys_own_address() {
     let clock = ManualClock::new();
@@ -85,9 +85,8 @@ async fn sts_is_never_reached_at_sidekeys_own_address() {
     check_unasked(&sidekey, 1.0).await;
 }
 
-/// A profile sets the function's endpoint. Reads still go to Sidekey's own upstream. If the profile
-/// is the only source of the STS endpoint, and names Sidekey, reads fail at once with a typed
-/// error.
+/// A profile contains Sidekey's own address as the endpoint of AWS. The agent must ignore it, or
+/// fail at once if the profile is the only source of the STS endpoint.
 #[tokio::test]
 async fn endpoint_in_a_profile_is_ignored() {
     let clock = ManualClock::new();
@@ -121,8 +120,8 @@ async fn endpoint_in_a_profile_is_ignored() {
     assert_eq!(fake.calls().count(GetSecretValue), 1);
 }
 
-/// The STS endpoint is an alias of Sidekey's own address. Sidekey detects this after it has
-/// connected and before it sends anything.
+/// The endpoint of STS is another notation of Sidekey's own address. Sidekey must notice this
+/// before it sends a request.
 #[tokio::test]
 async fn alias_of_the_own_address_is_detected() {
     let clock = ManualClock::new();
@@ -141,8 +140,8 @@ async fn alias_of_the_own_address_is_detected() {
     assert_eq!(fake.calls().count(GetSecretValue), 0);
 }
 
-/// `SIDEKEY_ENDPOINT` is the agent's own address or its probe address by mistake. A read fails with
-/// an error that says so, and no call is made.
+/// `SIDEKEY_ENDPOINT` contains the agent's own address by mistake. Reads fail with an error that
+/// says so.
 #[tokio::test]
 async fn own_address_as_endpoint_is_an_error() {
     let clock = ManualClock::new();

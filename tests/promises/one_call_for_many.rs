@@ -1,4 +1,4 @@
-//! Many readers of one secret cause one call to AWS, however they write the secret's name.
+//! Tests that many readers of one secret cause only one call to AWS.
 
 use crate::support::agent::{Setup, read_request};
 use crate::support::clock::ManualClock;
@@ -8,13 +8,13 @@ use fake_aws::Operation::GetSecretValue;
 
 const READERS: usize = 64;
 
-/// 64 callers read an uncached secret, half of them with the default stage written out. The gateway
-/// delays the call until all wait. One call answers all of them with the same bytes.
+/// 64 callers read an uncached secret at the same time. The agent makes one call to AWS, and all
+/// callers get the same response.
 #[tokio::test]
 async fn readers_of_an_uncached_secret_share_one_call() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let gateway = Gateway::start(&fake).await;
     let sidekey = Setup::for_endpoint(&gateway.url(), &clock).start().await;
 
@@ -27,7 +27,7 @@ async fn readers_of_an_uncached_secret_share_one_call() {
         readers.push(reader);
     }
     let others = (READERS - 1) as f64;
-    eventually("all readers wait for the call", async || {
+    eventually("all readers wait for the call to AWS", async || {
         let metrics = sidekey.metrics().await;
         (metrics.get("sidekey_flights_joined_total") == others).then_some(())
     })
@@ -44,13 +44,16 @@ async fn readers_of_an_uncached_secret_share_one_call() {
     assert_eq!(metrics.get("sidekey_reads_total{result=\"miss\"}"), READERS as f64);
 }
 
-/// A secret that was read by name is then cached under its full ARN too. A partial ARN costs one
-/// call, because only AWS's answer reveals the secret, and then shares the same entry.
+/// A secret that was read by its name is also cached under its full ARN. A partial ARN needs one
+/// more call, because only AWS can find its secret.
 #[tokio::test]
 async fn name_and_arn_share_one_entry() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    let arn = fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    let arn = fake
+        .secrets()
+        .create("app/db", "hunter2")
+        .expect("the fake AWS server must create the secret");
     let partial = &arn[..arn.len() - "-AbC123".len()];
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let mut connection = sidekey.connect().await;
@@ -72,12 +75,12 @@ async fn name_and_arn_share_one_entry() {
     assert_eq!(sidekey.metrics().await.get("sidekey_entries"), 1.0);
 }
 
-/// With `SIDEKEY_TTL=0` every read calls AWS, but concurrent readers share one call.
+/// With `SIDEKEY_TTL=0`, every read calls AWS, but reads at the same time share one call.
 #[tokio::test]
 async fn concurrent_readers_share_a_call_without_a_cache() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let gateway = Gateway::start(&fake).await;
     let sidekey = Setup::for_endpoint(&gateway.url(), &clock).with("SIDEKEY_TTL", 0).start().await;
 
@@ -93,7 +96,7 @@ async fn concurrent_readers_share_a_call_without_a_cache() {
         reader.send(read_request("app/db")).await;
         readers.push(reader);
     }
-    eventually("all readers wait for the call", async || {
+    eventually("all readers wait for the call to AWS", async || {
         let metrics = sidekey.metrics().await;
         (metrics.get("sidekey_flights_joined_total") == 7.0).then_some(())
     })

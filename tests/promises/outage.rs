@@ -1,5 +1,5 @@
-//! AWS fails for longer than the TTL. Cached values are served, marked as stale, up to a limit.
-//! Readers get the new value soon after the outage ends.
+//! Tests in which AWS fails for longer than the TTL. The agent serves cached values, marked as
+//! stale, up to a limit, and new values soon after AWS answers again.
 
 use crate::support::agent::{Setup, Sidekey, read_request};
 use crate::support::clock::ManualClock;
@@ -12,21 +12,22 @@ use std::time::Duration;
 const SECOND: Duration = Duration::from_secs(1);
 const TTL: Duration = Duration::from_secs(60);
 
-/// `SIDEKEY_STALE_IF_ERROR` of the stricter of two agents.
+/// The setting `SIDEKEY_STALE_IF_ERROR` of one of the two agents: how long it serves a value after
+/// the TTL.
 const STALE_IF_ERROR: Duration = Duration::from_secs(300);
 
-/// Ages of the cached value at which the tests read during an outage. The gaps exceed every
-/// back-off.
+/// The ages of the cached value at which the tests read it. The intervals are longer than every
+/// back-off, the pause after a failed call to AWS.
 const AGES: [Duration; 4] =
     [TTL, Duration::from_secs(130), Duration::from_secs(240), Duration::from_secs(359)];
 
-/// The cause of an outage.
+/// The reason why all calls to the fake AWS server fail.
 #[derive(Clone, Debug)]
 enum Outage {
     Fault(Fault),
     /// AWS throttles every call.
     Throttled,
-    /// AWS's answers are valid but arrive after the timeout.
+    /// AWS's responses are valid, but arrive after the timeout.
     Late,
     /// AWS accepts no connections.
     Refused,
@@ -38,19 +39,21 @@ impl Outage {
             Self::Fault(fault) => fake.faults().always(Match::any(), fault.clone()),
             Self::Throttled => fake.faults().throttle_above(0),
             Self::Late => fake.faults().set_latency(Duration::from_secs(600)),
-            Self::Refused => fake.pause().await.expect("the listener stops"),
+            Self::Refused => fake.pause().await.expect("the listener must stop without an error"),
         }
     }
 
     async fn end(&self, fake: &Fake) {
         match self {
             Self::Fault(_) | Self::Throttled | Self::Late => fake.faults().clear(),
-            Self::Refused => fake.resume().await.expect("the reserved port stays reserved"),
+            Self::Refused => {
+                fake.resume().await.expect("no other process may take the reserved port")
+            }
         }
     }
 
-    /// Returns the timeout of a call, in real time. The timeout is short for faults that end only
-    /// with a timeout, but long enough for calls that succeed.
+    /// Returns the timeout of a call to AWS in real time. The timeout is short if calls fail only
+    /// by a timeout.
     fn upstream_timeout(&self) -> &'static str {
         match self {
             Self::Late | Self::Fault(Fault::Stall | Fault::Drip(_)) => "1s",
@@ -62,8 +65,8 @@ impl Outage {
 /// The number of reads at each age.
 const READERS: u16 = 20;
 
-/// Reads several times in sequence. Each read must return the cached value, marked as stale. Only
-/// the first read may have waited: the later ones neither make nor join a call.
+/// Reads the secret several times. Each read must return the cached value, marked as stale. Only
+/// the first read may wait for a call to AWS.
 async fn serves_stale_value(sidekey: &Sidekey, age: Duration, outage: &Outage) {
     let mut connection = sidekey.connect().await;
     let mut read = async || {
@@ -82,7 +85,8 @@ async fn serves_stale_value(sidekey: &Sidekey, age: Duration, outage: &Outage) {
     assert_eq!(after.since(&before, "sidekey_flights_joined_total"), [], "{outage:?}");
 }
 
-/// Waits until no call is in progress, because a call that began during the outage still fails.
+/// Waits until no call to AWS is in progress, because a call that began during the outage still
+/// fails.
 async fn wait_until_idle(sidekey: &Sidekey) {
     eventually("no call is in progress", async || {
         (sidekey.agent.status().flights == 0).then_some(())
@@ -90,19 +94,19 @@ async fn wait_until_idle(sidekey: &Sidekey) {
     .await;
 }
 
-/// Checks that a read returns the new value.
+/// Checks that a read returns the new value of the secret.
 async fn serves_new_value(sidekey: &Sidekey, outage: &Outage) {
     let answer = sidekey.read("app/db").await;
     assert_eq!(answer.value(), "new", "{outage:?}");
     assert!(["hit", "miss"].contains(&answer.cache()), "{outage:?}: {}", answer.cache());
 }
 
-/// Runs one outage for two agents, one of which stops serving the stale value during the outage.
-/// Both agents count failed calls as `outcome`. Readers without a value get `status` and `kind`.
+/// Runs one outage with two agents. Failed calls must be counted as `outcome`. Readers without a
+/// cached value must get an error with `status` and `kind`.
 async fn survives(outage: Outage, outcome: &str, status: u16, kind: &str) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    fake.secrets().create("app/db", "old").expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock)
         .with("SIDEKEY_SECRETS", "app/db")
         .with("SIDEKEY_TTL", format!("{}s", TTL.as_secs()))
@@ -111,7 +115,11 @@ async fn survives(outage: Outage, outcome: &str, status: u16, kind: &str) {
     let stale_if_error = format!("{}s", STALE_IF_ERROR.as_secs());
     let strict = setup.with("SIDEKEY_STALE_IF_ERROR", stale_if_error).start().await;
     for sidekey in [&lenient, &strict] {
-        assert_eq!(sidekey.read("app/db").await.cache(), "hit", "the secret was prefetched");
+        assert_eq!(
+            sidekey.read("app/db").await.cache(),
+            "hit",
+            "the prefetch must have cached the secret"
+        );
     }
     let before = [lenient.metrics().await, strict.metrics().await];
     fake.secrets().put("app/db", "new").expect("the secret exists");
@@ -170,7 +178,6 @@ async fn survives(outage: Outage, outcome: &str, status: u16, kind: &str) {
     tokio::join!(serves_new_value(&lenient, &outage), serves_new_value(&strict, &outage));
 }
 
-/// Both agents survive every kind of AWS failure, however the call ends.
 #[tokio::test]
 async fn every_upstream_failure_is_survived() {
     let fault = Outage::Fault;
@@ -183,8 +190,8 @@ async fn every_upstream_failure_is_survived() {
     survives(Outage::Refused, "connection", 502, "ConnectionError").await;
 }
 
-/// AWS refuses the agent's credentials for longer than the TTL, with various error types. The same
-/// credentials are valid again when the outage ends.
+/// AWS rejects the agent's credentials for longer than the TTL. When the outage ends, AWS accepts
+/// the same credentials again.
 #[tokio::test]
 async fn every_credentials_failure_is_survived() {
     for kind in [
@@ -200,16 +207,20 @@ async fn every_credentials_failure_is_survived() {
     }
 }
 
-/// Each call fails in a different way. Cached values are served throughout, and the first
-/// successful call ends the outage.
+/// Each call to AWS fails in a different way. The agent serves the cached value until a call
+/// succeeds.
 #[tokio::test]
 async fn mixed_failures_are_survived() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    fake.secrets().create("app/db", "old").expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let sidekey = setup.with("SIDEKEY_TTL", format!("{}s", TTL.as_secs())).start().await;
-    assert_eq!(sidekey.read("app/db").await.cache(), "hit", "the secret was prefetched");
+    assert_eq!(
+        sidekey.read("app/db").await.cache(),
+        "hit",
+        "the prefetch must have cached the secret"
+    );
     let before = sidekey.metrics().await;
     fake.secrets().put("app/db", "new").expect("the secret exists");
     let faults = [Fault::Throttle, Fault::InternalError, Fault::Reset, Fault::Truncated];
@@ -240,12 +251,11 @@ async fn every_timeout_is_survived() {
     );
 }
 
-/// A wrong content type is not a failure: after the TTL the new value is served.
 #[tokio::test]
 async fn wrong_content_type_is_not_a_failure() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    fake.secrets().create("app/db", "old").expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let sidekey = setup.with("SIDEKEY_TTL", format!("{}s", TTL.as_secs())).start().await;
     assert_eq!(sidekey.read("app/db").await.value(), "old");
@@ -260,15 +270,15 @@ async fn wrong_content_type_is_not_a_failure() {
     assert_eq!(metrics.get("sidekey_refreshes_total{outcome=\"ok\"}"), 1.0);
 }
 
-/// AWS revokes access to one of two secrets. This secret is served during its grace and then
-/// refused with a hint. The other one is refreshed as usual.
+/// AWS denies access to one of two secrets. The agent serves this secret for a limited time, and
+/// refreshes the other secret as usual.
 #[tokio::test]
 async fn revoked_access_to_one_secret_leaves_others_unaffected() {
     const GRACE: Duration = Duration::from_secs(90);
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["app/db", "app/mail"] {
-        fake.secrets().create(name, "old").expect("the secret name is unused");
+        fake.secrets().create(name, "old").expect("the fake AWS server must create the secret");
     }
     let sidekey = Setup::for_fake(&fake, &clock)
         .with("SIDEKEY_SECRETS", "app/db,app/mail")
@@ -293,22 +303,26 @@ async fn revoked_access_to_one_secret_leaves_others_unaffected() {
     clock.advance(SECOND);
     let answer = sidekey.read("app/db").await;
     assert_eq!((answer.status, answer.kind().as_str()), (400, "AccessDeniedException"));
-    let hint = answer.json()["hint"].as_str().expect("the error has a hint").to_owned();
+    let hint = answer.json()["hint"].as_str().expect("the error must contain a hint").to_owned();
     assert!(hint.contains("grant secretsmanager:GetSecretValue"), "{hint}");
     let answer = sidekey.read("app/mail").await;
     assert_eq!(answer.value(), "new");
     assert!(["hit", "miss"].contains(&answer.cache()), "{}", answer.cache());
     let metrics = sidekey.metrics().await;
     assert_eq!(metrics.get("sidekey_stale_reads_total{reason=\"refused\"}"), 3.0);
-    assert_eq!(metrics.sum("sidekey_stale_reads_total"), 3.0, "only reads of app/db were stale");
+    assert_eq!(
+        metrics.sum("sidekey_stale_reads_total"),
+        3.0,
+        "only the reads of app/db must be stale"
+    );
 
     fake.faults().allow_secret("app/db");
     clock.advance(FAILING_MAX);
     serves_new_value(&sidekey, &Outage::Refused).await;
 }
 
-/// The role loses the permission for the whole operation. Every secret is served during its grace
-/// and then refused, until the role has the permission again.
+/// AWS denies access to all secrets. The agent serves each cached secret for a limited time, and
+/// then refuses reads until access is allowed again.
 #[tokio::test]
 async fn role_without_the_permission_loses_every_secret() {
     const GRACE: Duration = Duration::from_secs(90);
@@ -316,7 +330,7 @@ async fn role_without_the_permission_loses_every_secret() {
     let fake = fake(&clock).await;
     let names = ["app/db", "app/mail"];
     for name in names {
-        fake.secrets().create(name, "old").expect("the secret name is unused");
+        fake.secrets().create(name, "old").expect("the fake AWS server must create the secret");
     }
     let sidekey = Setup::for_fake(&fake, &clock)
         .with("SIDEKEY_SECRETS", names.join(","))

@@ -1,5 +1,5 @@
-//! The fake of Parameter Store answers boto3, AWS's SDK for Python, as AWS does. Where moto, an
-//! independent Parameter Store, is right, its answers and the fake's are equal.
+//! Tests that the fake Parameter Store answers boto3, AWS's SDK for Python, as AWS does. The tests
+//! also compare the fake with moto, an independent emulator.
 
 use crate::clients::Clients;
 use crate::moto::Moto;
@@ -15,7 +15,7 @@ const ARN: &str = "arn:aws:ssm:eu-north-1:123456789012:parameter";
 
 async fn boto3(clients: &Clients, endpoint: &str, calls: &Value) -> Vec<Value> {
     let reports = call(clients, Service::ParameterStore, endpoint, Some("any"), calls).await;
-    reports.as_array().expect("the script prints a list").clone()
+    reports.as_array().expect("the script must print a list").clone()
 }
 
 fn get(name: &str) -> Value {
@@ -26,7 +26,7 @@ async fn start_fake() -> Fake {
     fake(&ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_668_586_960_362))).await
 }
 
-/// The calls that moto answers as AWS does, except for the parts that [`comparable`] removes.
+/// Returns the calls that must get the same responses from moto and from the fake AWS server.
 fn calls_for_both() -> Value {
     let put = |parameters: Value| json!(["put_parameter", parameters]);
     let by_path = |parameters: Value| json!(["every_page:get_parameters_by_path", parameters]);
@@ -97,9 +97,9 @@ fn calls_for_both() -> Value {
     json!(calls)
 }
 
-/// Removes the parts of a report in which moto differs from AWS, and the date.
+/// Removes the parts of a report in which moto differs from AWS, and the dates.
 fn comparable(mut report: Value) -> Value {
-    // moto has a text where AWS has none, or has another text.
+    // The messages of these errors differ between moto and AWS.
     for code in ["ParameterNotFound", "InvalidFilterKey", "ParameterVersionLabelLimitExceeded"] {
         if report["code"] == code {
             report["message"].take();
@@ -124,15 +124,16 @@ fn comparable(mut report: Value) -> Value {
     report
 }
 
-/// Removes the date and the selector, which moto does not return.
+/// Removes the date of a parameter, and the selector (version or label), which moto does not
+/// return.
 fn remove_differences(parameter: &mut Value) {
-    let parameter = parameter.as_object_mut().expect("a parameter is an object");
+    let parameter = parameter.as_object_mut().expect("the parameter must be an object");
     assert!(parameter.remove("LastModifiedDate").is_some_and(|date| date.is_number()));
     parameter.remove("Selector");
 }
 
-/// Creates, labels, reads, lists and deletes parameters in moto and in the fake. boto3 must report
-/// the same answers, exceptions and numbers of attempts.
+/// Makes the same boto3 calls to moto and to the fake AWS server. Both must give the same
+/// responses, exceptions and numbers of attempts.
 #[tokio::test]
 async fn boto3_gets_the_same_answers_from_moto_and_from_the_fake() {
     let clients = match Clients::install() {
@@ -143,15 +144,15 @@ async fn boto3_gets_the_same_answers_from_moto_and_from_the_fake() {
     let calls = calls_for_both();
     let in_moto = boto3(&clients, &moto.endpoint(), &calls).await;
     let in_fake = boto3(&clients, &fake.url(), &calls).await;
-    let calls = calls.as_array().expect("the calls are a list");
+    let calls = calls.as_array().expect("the calls must be a list");
     assert_eq!((in_moto.len(), in_fake.len()), (calls.len(), calls.len()));
     for ((call, moto), fake) in calls.iter().zip(in_moto).zip(in_fake) {
         assert_eq!(comparable(fake), comparable(moto), "{call}");
     }
 }
 
-/// boto3 reads the parameters for which moto differs from AWS: selectors, ciphertexts, secrets by
-/// reference, public parameters, parameters of another account, and labels in a filter.
+/// Reads parameters for which moto differs from AWS, such as public parameters and parameters of
+/// another account.
 #[tokio::test]
 async fn boto3_reads_what_moto_does_not_have() {
     let clients = match Clients::install() {
@@ -162,13 +163,13 @@ async fn boto3_reads_what_moto_does_not_have() {
     let parameters = fake.parameters();
     parameters.put("/app/url", "one").expect("the name is valid");
     parameters.put("/app/url", "two").expect("the name is valid");
-    parameters.move_label("/app/url", "live", 1).expect("the version exists");
+    parameters.move_label("/app/url", "live", 1).expect("the version must exist");
     parameters.put("/app/password", ParameterValue::secure("hunter2")).expect("the name is valid");
     parameters.put("/aws/service/list/regions", "eu-north-1").expect("the name is valid");
     let other = Location::new("999988887777", "eu-west-1");
     let shared = parameters.put_in(&other, "/shared", "theirs").expect("the name is valid");
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
-    fake.secrets().create("key", vec![0, 255]).expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
+    fake.secrets().create("key", vec![0, 255]).expect("the fake AWS server must create the secret");
     let label = json!({"Key": "Label", "Values": ["live"]});
     let calls = json!([
         get("/app/url:live"),
@@ -190,7 +191,7 @@ async fn boto3_reads_what_moto_does_not_have() {
     let mut labelled = reports[1]["answer"]["Parameters"][0].clone();
     labelled["Selector"] = json!(":live");
     assert_eq!(labelled, live);
-    let ciphertext = answers[2]["Value"].as_str().expect("the ciphertext is a string");
+    let ciphertext = answers[2]["Value"].as_str().expect("the ciphertext must be a string");
     assert!(ciphertext.starts_with("AQICAH"), "{ciphertext}");
     assert_eq!(answers[3]["ARN"], "arn:aws:ssm:eu-north-1::parameter/aws/service/list/regions");
     assert_eq!(answers[4]["Value"], "theirs");
@@ -210,8 +211,8 @@ async fn boto3_reads_what_moto_does_not_have() {
     assert_eq!(reports[7]["error"], "ParameterNotFound");
 }
 
-/// boto3 raises its own exception for each failure of Parameter Store, and repeats only throttled
-/// calls.
+/// boto3 raises a different exception for each failure of Parameter Store, and retries only
+/// throttled calls.
 #[tokio::test]
 async fn boto3_raises_the_exceptions_of_parameter_store() {
     let clients = match Clients::install() {

@@ -1,5 +1,5 @@
-//! A `[[policy]]` table applies to the secrets that it lists, by whichever id they are read, and to
-//! no other secret.
+//! Tests of `[[policy]]` tables in the configuration file. Each table applies to the secrets that
+//! it lists, by name or by ARN, and to no other secret.
 
 use crate::support::agent::{Setup, Sidekey};
 use crate::support::clock::ManualClock;
@@ -14,28 +14,28 @@ use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Starts an agent in front of `fake`, with the configuration file's text `file`.
+/// Starts an agent that calls `fake`. `file` is the text of the agent's configuration file.
 async fn start(fake: &Fake, clock: &Arc<ManualClock>, file: &str) -> Sidekey {
     let folder = TempFolder::new();
     let path = folder.write("sidekey.toml", file);
     Setup::for_fake(fake, clock).with("SIDEKEY_CONFIG", path.display()).start().await
 }
 
-/// Returns the status page's data on the secret `name`.
+/// Returns what the status page says about the secret `name`.
 async fn status(sidekey: &Sidekey, name: &str) -> Value {
     let status = sidekey.get("/status").await.json();
-    let mut entries = status["entries"].as_array().expect("the value is a JSON array").iter();
-    entries.find(|entry| entry["name"] == name).cloned().expect("the entry is cached")
+    let mut entries = status["entries"].as_array().expect("the JSON value must be an array").iter();
+    entries.find(|entry| entry["name"] == name).cloned().expect("the secret must be cached")
 }
 
-/// Two secrets have policies. After the shorter TTL only one shows its new value. In an outage, one
-/// is still served as stale and the other is not.
+/// Two secrets have policies with different TTLs. After the shorter TTL, only one secret has its
+/// new value.
 #[tokio::test]
 async fn each_secret_ages_by_its_own_policy() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["app/short", "app/long"] {
-        fake.secrets().create(name, "old").expect("the secret name is unused");
+        fake.secrets().create(name, "old").expect("the fake AWS server must create the secret");
     }
     let file = r#"
         secrets = ["app/short", "app/long"]
@@ -64,20 +64,20 @@ async fn each_secret_ages_by_its_own_policy() {
     let long = sidekey.read("app/long").await;
     assert_eq!((long.value().as_str(), long.cache()), ("old", "hit"));
 
-    fake.pause().await.expect("the listener stops");
+    fake.pause().await.expect("the listener must stop without an error");
     clock.advance(600 * SECOND);
     assert_eq!(sidekey.read("app/short").await.status, 502);
     let long = sidekey.read("app/long").await;
     assert_eq!((long.value().as_str(), long.cache()), ("old", "stale"));
 }
 
-/// A secret with a TTL of 0 is fetched at every read, by name and ARN, and never in the background.
+/// The agent fetches a secret with a TTL of 0 for every read, and never in the background.
 #[tokio::test]
 async fn caching_can_be_disabled_for_one_secret() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["app/live", "app/held"] {
-        fake.secrets().create(name, "value").expect("the secret name is unused");
+        fake.secrets().create(name, "value").expect("the fake AWS server must create the secret");
     }
     let arn = fake.secrets().arn("app/live").expect("the secret exists");
     let file = format!(
@@ -93,18 +93,20 @@ async fn caching_can_be_disabled_for_one_secret() {
     assert_eq!(
         fake.calls().count(GetSecretValue),
         5,
-        "one call by the prefetch and one for each read"
+        "the prefetch and each read must make one call to AWS"
     );
     assert_eq!(sidekey.get("/status").await.json()["entries"].as_array().map(Vec::len), Some(1));
 }
 
-/// A missing secret has `required = false`. The agent is ready without it and reports it as
-/// missing. When the secret exists, the agent caches it without a read.
+/// A secret with `required = false` is missing. The agent is ready without it, and caches it as
+/// soon as it exists.
 #[tokio::test]
 async fn missing_optional_secret_does_not_block_readiness() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/needed", "value").expect("the secret name is unused");
+    fake.secrets()
+        .create("app/needed", "value")
+        .expect("the fake AWS server must create the secret");
     let listed = "secrets = [\"app/needed\", \"app/spare\"]\n";
     let optional = format!("{listed}[[policy]]\nsecrets = [\"app/s*\"]\nrequired = false\n");
     let patient = start(&fake, &clock, &optional).await;
@@ -126,7 +128,9 @@ async fn missing_optional_secret_does_not_block_readiness() {
     })
     .await;
 
-    fake.secrets().create("app/spare", "value").expect("the secret name is unused");
+    fake.secrets()
+        .create("app/spare", "value")
+        .expect("the fake AWS server must create the secret");
     eventually("the secret is cached", async || {
         clock.advance(31 * SECOND);
         (patient.get("/status").await.json()["missing"] == json!([])).then_some(())
@@ -135,13 +139,12 @@ async fn missing_optional_secret_does_not_block_readiness() {
     assert_eq!(patient.read("app/spare").await.value(), "value");
 }
 
-/// A secret with `refresh = "always"` gets its new value within its TTL, even without reads.
 #[tokio::test]
 async fn always_refreshed_secret_stays_fresh_without_readers() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["app/warm", "app/idle"] {
-        fake.secrets().create(name, "old").expect("the secret name is unused");
+        fake.secrets().create(name, "old").expect("the fake AWS server must create the secret");
     }
     let file = r#"
         secrets = ["app/warm", "app/idle"]
@@ -160,15 +163,15 @@ async fn always_refreshed_secret_stays_fresh_without_readers() {
     })
     .await;
     assert_eq!(status(&sidekey, "app/warm").await["refresh"], "always");
-    assert_eq!(fake.calls().count(GetSecretValue), 3, "only this secret is refreshed");
+    assert_eq!(fake.calls().count(GetSecretValue), 3, "the agent must refresh only this secret");
     let warm = sidekey.read("app/warm").await;
     assert_eq!((warm.value().as_str(), warm.cache()), ("new", "hit"));
     let idle = sidekey.read("app/idle").await;
     assert_eq!((idle.value().as_str(), idle.cache()), ("old", "hit"));
 }
 
-/// Mistakes in policies stop the start of a standalone agent. On Lambda, an unknown key only causes
-/// a warning.
+/// A mistake in a `[[policy]]` table prevents the start of the agent. On Lambda, an unknown key
+/// causes only a warning.
 #[test]
 fn policy_mistakes_name_their_table() {
     let folder = TempFolder::new();

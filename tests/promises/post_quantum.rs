@@ -1,6 +1,5 @@
-//! A TLS connection to AWS begins with a post-quantum key exchange, so that a recording cannot be
-//! decrypted by a future quantum computer. The test reads the agent's first bytes to an https
-//! endpoint.
+//! Tests that a TLS connection to AWS begins with a post-quantum key exchange, so that a future
+//! quantum computer cannot decrypt recorded traffic.
 
 use crate::support::agent::Setup;
 use crate::support::clock::ManualClock;
@@ -13,35 +12,37 @@ use tokio::net::{TcpListener, TcpStream};
 const X25519_MLKEM768: u16 = 0x11ec;
 /// The TLS number of X25519 alone, for servers without the hybrid.
 const X25519: u16 = 0x001d;
-/// The size of a hybrid key share: an ML-KEM-768 encapsulation key and an X25519 public key.
+/// The size in bytes of a hybrid key share: an ML-KEM-768 encapsulation key and an X25519 public
+/// key.
 const SHARE_BYTES: usize = 1184 + 32;
 
-/// The TLS numbers of the extensions that the test reads.
+/// The TLS number of the extension in which a client lists its key exchanges.
 const SUPPORTED_GROUPS: u16 = 10;
 const SUPPORTED_VERSIONS: u16 = 43;
 const KEY_SHARE: u16 = 51;
 const TLS_1_3: [u8; 2] = [3, 4];
 
-/// The unread part of a TLS message.
+/// The bytes of a TLS message that have not been read yet.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
     fn take(&mut self, bytes: usize) -> &'a [u8] {
-        let (taken, rest) = self.0.split_at_checked(bytes).expect("the ClientHello is complete");
+        let (taken, rest) =
+            self.0.split_at_checked(bytes).expect("the TLS ClientHello must be complete");
         self.0 = rest;
         taken
     }
 
-    /// Reads a big-endian number of this many bytes.
+    /// Reads a big-endian number that is `bytes` bytes long.
     fn number(&mut self, bytes: usize) -> usize {
         self.take(bytes).iter().fold(0, |number, byte| number << 8 | usize::from(*byte))
     }
 
     fn short(&mut self) -> u16 {
-        u16::try_from(self.number(2)).expect("a number of two bytes fits into u16")
+        u16::try_from(self.number(2)).expect("a number of two bytes must fit into a u16")
     }
 
-    /// Reads a field that begins with its own length, which has this many bytes.
+    /// Reads a field that begins with its own length, a number of `bytes` bytes.
     fn counted(&mut self, bytes: usize) -> Self {
         let length = self.number(bytes);
         Self(self.take(length))
@@ -52,7 +53,7 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// Returns the extensions of a ClientHello by their numbers (RFC 8446, section 4.1.2).
+/// Returns the extensions of a TLS ClientHello by their numbers (RFC 8446, section 4.1.2).
 fn extensions(handshake: &[u8]) -> BTreeMap<u16, &[u8]> {
     let mut rest = Rest(handshake);
     assert_eq!(rest.number(1), 1, "a ClientHello");
@@ -70,7 +71,7 @@ fn extensions(handshake: &[u8]) -> BTreeMap<u16, &[u8]> {
     extensions
 }
 
-/// Returns the groups of a `supported_groups` extension, in order of preference.
+/// Returns the key exchanges in the TLS extension `supported_groups`, in order of preference.
 fn groups(extension: &[u8]) -> Vec<u16> {
     let mut list = Rest(extension).counted(2);
     let mut groups = Vec::new();
@@ -80,7 +81,8 @@ fn groups(extension: &[u8]) -> Vec<u16> {
     groups
 }
 
-/// Returns the groups of a `key_share` extension, with the length of each share.
+/// Returns the key exchanges in the TLS extension `key_share`, each with the length of its key
+/// share.
 fn shares(extension: &[u8]) -> Vec<(u16, usize)> {
     let mut list = Rest(extension).counted(2);
     let mut shares = Vec::new();
@@ -94,23 +96,24 @@ fn shares(extension: &[u8]) -> Vec<(u16, usize)> {
 /// Reads the first TLS record of a connection, which is the client's ClientHello.
 async fn client_hello(mut connection: TcpStream) -> Vec<u8> {
     let mut head = [0; 5];
-    connection.read_exact(&mut head).await.expect("the head of the record arrives");
-    assert_eq!(head[0], 22, "the first record is a handshake record");
+    connection.read_exact(&mut head).await.expect("the head of the TLS record must arrive");
+    assert_eq!(head[0], 22, "the first TLS record must be a handshake record");
     let mut record = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
-    connection.read_exact(&mut record).await.expect("the record is complete");
+    connection.read_exact(&mut record).await.expect("the TLS record must be complete");
     record
 }
 
-/// The agent prefers the hybrid key exchange and sends the key share for it, so that no second
-/// round trip is needed. It also sends a share of X25519, for servers without the hybrid.
+/// The agent offers the hybrid key exchange first, together with its key share, so that the
+/// handshake needs no second round trip. For other servers, it also offers X25519.
 #[tokio::test]
 async fn tls_handshake_offers_a_post_quantum_key_exchange() {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
-    let endpoint = format!("https://{}", upstream.local_addr().expect("the socket is bound"));
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("the test must find a free port");
+    let endpoint =
+        format!("https://{}", upstream.local_addr().expect("the socket must have an address"));
     let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
 
     let heard = async {
-        let (connection, _) = upstream.accept().await.expect("the connection opens");
+        let (connection, _) = upstream.accept().await.expect("the connection must open");
         client_hello(connection).await
     };
     let (answer, hello) = with_timeout("the agent makes a call", async {

@@ -1,5 +1,5 @@
-//! Listed secrets are cached before the first read, by either operation. The agent recovers from
-//! every failure of the prefetch.
+//! Tests of the prefetch, which caches the configured secrets before the first read. The agent
+//! recovers from every failure of the prefetch.
 
 use crate::support::agent::{REGION, Setup, Sidekey, TOKEN_HEADER, read_request};
 use crate::support::client::get;
@@ -12,22 +12,25 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Starts a fake with `count` secrets. Returns the fake and the secrets' names.
+/// Starts a fake AWS server with `count` secrets. Returns the server and the names of the secrets.
 async fn start_fake(clock: &Arc<ManualClock>, count: usize) -> (Fake, Vec<String>) {
     let fake = fake(clock).await;
     let names: Vec<String> = (0..count).map(|number| format!("app/{number}")).collect();
     for name in &names {
-        fake.secrets().create(name, name.as_str()).expect("the secret name is unused");
+        fake.secrets()
+            .create(name, name.as_str())
+            .expect("the fake AWS server must create the secret");
     }
     (fake, names)
 }
 
-/// Returns the numbers of batch calls and of single calls.
+/// Returns the numbers of `BatchGetSecretValue` and `GetSecretValue` calls that the fake AWS server
+/// received.
 fn calls(fake: &Fake) -> (u64, u64) {
     (fake.calls().count(BatchGetSecretValue), fake.calls().count(GetSecretValue))
 }
 
-/// Checks that a read of every name is a cache hit with the right value.
+/// Checks that a read of each secret in `names` returns the right value from the cache.
 async fn check_cached(sidekey: &Sidekey, names: &[String]) {
     for name in names {
         let answer = sidekey.read(name).await;
@@ -35,8 +38,7 @@ async fn check_cached(sidekey: &Sidekey, names: &[String]) {
     }
 }
 
-/// Every listed secret is cached under its own name, whether by single calls or batches. The number
-/// of calls is one per secret, or one per batch of twenty.
+/// The prefetch makes one call for each secret, or one batch call for up to twenty secrets.
 #[tokio::test]
 async fn every_listed_secret_is_cached() {
     for (mode, count, expected) in [
@@ -53,15 +55,23 @@ async fn every_listed_secret_is_cached() {
         let (fake, names) = start_fake(&clock, count).await;
         let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PREFETCH", mode);
         let sidekey = setup.with("SIDEKEY_SECRETS", names.join(" ")).start().await;
-        assert_eq!(calls(&fake), expected, "{mode} of {count}");
+        assert_eq!(
+            calls(&fake),
+            expected,
+            "the prefetch made wrong calls, in mode {mode} with {count} secrets"
+        );
         check_cached(&sidekey, &names).await;
-        assert_eq!(calls(&fake), expected, "{mode} of {count}, read");
+        assert_eq!(
+            calls(&fake),
+            expected,
+            "a read must cause no call, in mode {mode} with {count} secrets"
+        );
         assert_eq!(sidekey.get("/ready").await.status, 200);
     }
 }
 
-/// A batch fails as a whole (denied, throttled, interrupted, or one secret denied). Single calls
-/// replace it: in `auto` mode for all later batches, in `batch` mode for this batch only.
+/// A batch call fails as a whole. The agent then fetches its secrets by single calls, and in the
+/// mode `auto` makes no further batch calls.
 #[tokio::test]
 async fn failed_batch_falls_back_to_single_calls() {
     type Break = fn(&Fake);
@@ -98,8 +108,8 @@ async fn failed_batch_falls_back_to_single_calls() {
     }
 }
 
-/// Some IAM policies make one denied secret fail a whole batch. All other secrets are still cached,
-/// and the status of the denied one has the cause.
+/// With some IAM policies, one denied secret makes a batch call fail. The agent must still cache
+/// all other secrets.
 #[tokio::test]
 async fn one_denied_secret_does_not_fail_the_others() {
     for (fails_whole, expected) in [(true, (1, 8)), (false, (1, 0))] {
@@ -109,7 +119,11 @@ async fn one_denied_secret_does_not_fail_the_others() {
         fake.faults().batch_fails_on_denied(fails_whole);
         let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PREFETCH", "auto");
         let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).start().await;
-        assert_eq!(calls(&fake), expected, "fails as a whole: {fails_whole}");
+        assert_eq!(
+            calls(&fake),
+            expected,
+            "wrong calls, if a denied secret fails the whole batch: {fails_whole}"
+        );
         names.remove(3);
         check_cached(&sidekey, &names).await;
         let missing = sidekey.get("/status").await.json()["missing"].clone();
@@ -119,8 +133,8 @@ async fn one_denied_secret_does_not_fail_the_others() {
     }
 }
 
-/// A batch can only fetch current versions in one region. Listed versions, stages and secrets of
-/// other regions are fetched alone, and a missing secret in a batch is reported as missing.
+/// A batch call can fetch only current versions in one region. The agent therefore fetches old
+/// versions and secrets of other regions by single calls.
 #[tokio::test]
 async fn secrets_unsuited_to_a_batch_are_fetched_alone() {
     let clock = ManualClock::new();
@@ -133,7 +147,9 @@ async fn secrets_unsuited_to_a_batch_are_fetched_alone() {
         secrets.put(name, name).expect("the secret exists");
     }
     let abroad = Location::new("123456789012", "us-east-1");
-    let abroad = secrets.create_in(&abroad, "abroad", "abroad").expect("the secret name is unused");
+    let abroad = secrets
+        .create_in(&abroad, "abroad", "abroad")
+        .expect("the fake AWS server must create the secret");
     let gateway = Gateway::start(&fake).await;
     let list = format!(
         "{}, {arn}:::{first} {stage}::AWSPREVIOUS: {abroad}#field missing",
@@ -155,9 +171,8 @@ async fn secrets_unsuited_to_a_batch_are_fetched_alone() {
     assert_eq!(calls(&fake), (1, 3));
 }
 
-/// `/ready` answers 503 with the number of missing secrets until all are cached, then 200. The
-/// answer names the missing secrets only to callers with the token. A read during the prefetch
-/// waits and succeeds.
+/// `/ready` returns status 503 with the number of missing secrets, until all configured secrets are
+/// cached. Only callers with the token get the names of the secrets.
 #[tokio::test]
 async fn readiness_counts_missing_secrets() {
     let clock = ManualClock::new();
@@ -186,14 +201,14 @@ async fn readiness_counts_missing_secrets() {
     assert_eq!(reader.receive().await.value(), "app/1");
     with_timeout("the prefetch", sidekey.agent.prefetched())
         .await
-        .expect("the prefetch reports its outcome");
+        .expect("the prefetch must report its outcome");
     let ready = ask(&[]).await;
     assert_eq!((ready.status, ready.json()), (200, json!({"ready": true, "listed_missing": 0})));
     assert_eq!(calls(&fake), (0, 3));
 }
 
-/// The start waits at most for `SIDEKEY_PREFETCH_DEADLINE`, and the report names the missing
-/// secrets. Secrets that arrive later are still cached.
+/// The start of the agent waits for the prefetch at most for `SIDEKEY_PREFETCH_DEADLINE`. Secrets
+/// that arrive later are still cached.
 #[tokio::test]
 async fn start_waits_no_longer_than_the_prefetch_deadline() {
     let clock = ManualClock::new();
@@ -209,7 +224,7 @@ async fn start_waits_no_longer_than_the_prefetch_deadline() {
     sidekey.advance(Duration::from_secs(3));
     let report = with_timeout("the prefetch ends at its deadline", sidekey.agent.prefetched())
         .await
-        .expect("the prefetch reports its outcome");
+        .expect("the prefetch must report its outcome");
     assert_eq!((report.listed, report.missing.len(), report.is_settled), (2, 2, false));
     assert_eq!(sidekey.get("/ready").await.status, 503);
     gateway.release();
@@ -220,14 +235,14 @@ async fn start_waits_no_longer_than_the_prefetch_deadline() {
     check_cached(&sidekey, &names).await;
 }
 
-/// AWS is unreachable during the prefetch. The agent serves typed errors, and caches all listed
-/// secrets soon after AWS is back, without any read.
+/// AWS is unreachable during the prefetch. The agent caches all configured secrets soon after AWS
+/// is reachable again, without any read.
 #[tokio::test]
 async fn failed_prefetch_is_retried() {
     for mode in ["get", "batch", "auto"] {
         let clock = ManualClock::new();
         let (fake, names) = start_fake(&clock, 7).await;
-        fake.pause().await.expect("the listener stops");
+        fake.pause().await.expect("the listener must stop without an error");
         let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PREFETCH", mode);
         let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).start().await;
         let ready = sidekey.get("/ready").await;
@@ -235,7 +250,7 @@ async fn failed_prefetch_is_retried() {
         let answer = sidekey.read("app/1").await;
         assert_eq!((answer.status, answer.kind().as_str()), (502, "ConnectionError"), "{mode}");
 
-        fake.resume().await.expect("the reserved port stays reserved");
+        fake.resume().await.expect("no other process may take the reserved port");
         eventually("all secrets are cached", async || {
             sidekey.advance(Duration::from_secs(31));
             (sidekey.get("/ready").await.status == 200).then_some(())

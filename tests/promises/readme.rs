@@ -1,4 +1,4 @@
-//! The programs and commands in `README.md` work as written.
+//! Tests that the programs and commands in `README.md` work as written.
 
 use crate::clients::{MissingTool, killed_with_test};
 use crate::support::agent::{Setup, TOKEN};
@@ -12,23 +12,27 @@ use std::process::Command;
 
 const PAGE: &str = include_str!("../../README.md");
 
-/// Returns the first code block of the page after `heading`.
+/// Returns the first code block after `heading` in `README.md`.
 fn block_after(heading: &str) -> &'static str {
-    let (_, rest) = PAGE.split_once(heading).expect("the page must have this heading");
-    let (_, fenced) = rest.split_once("\n```").expect("a code block must follow the heading");
-    let (_, code) = fenced.split_once('\n').expect("a fence must end with a newline");
-    code.split_once("\n```").expect("every fence must be closed").0
+    let (_, rest) = PAGE.split_once(heading).expect("README.md must contain the heading");
+    let (_, fenced) =
+        rest.split_once("\n```").expect("a code block must follow the heading in README.md");
+    let (_, code) =
+        fenced.split_once('\n').expect("the first line of a code block must end with a newline");
+    code.split_once("\n```").expect("every code block must have an end").0
 }
 
-/// Runs the program of the page below `heading`, with `calls` after it. The calls read a secret that
-/// exists, and one that does not exist. The program must print the value, and then the agent's error.
+/// Runs the program after `heading` in `README.md`, with `calls` after it. The program must print a
+/// secret value, and then the agent's error for a missing secret.
 async fn check_program(tool: &str, heading: &str, calls: &str) {
     if let Err(error) = Command::new(tool).arg("--version").output() {
         return MissingTool::new(format_args!("{tool}: {error}")).skip_or_fail();
     }
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/user", r#"{"name": "maria"}"#).expect("the name must be unused");
+    fake.secrets()
+        .create("app/user", r#"{"name": "maria"}"#)
+        .expect("no other secret may have this name");
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let program = format!("{}\n{calls}\n", block_after(heading));
     let program = program.replace("127.0.0.1:2773", &sidekey.address.to_string());
@@ -60,8 +64,8 @@ async fn node_program_reads_a_secret_and_shows_errors() {
     check_program("node", "**Node**", calls).await;
 }
 
-/// The command that starts the agent beside a container works as written, except that this test
-/// chooses a free port and gives credentials.
+/// Runs the command that starts the agent beside a container, but with a free port and with
+/// credentials of this test.
 #[tokio::test]
 async fn serve_command_starts_the_agent() {
     let block = block_after("**As a sidecar container**");

@@ -1,14 +1,15 @@
-//! AWS's SDKs, popular libraries on top of them, and plain HTTP clients can use Sidekey without a
-//! change. The tests run them in five languages, in pinned versions.
+//! Tests that AWS's SDKs, popular libraries and plain HTTP clients can call Sidekey without a
+//! change, in five languages.
 //!
-//! Each language has a small client program. The test writes steps to the program's standard input,
-//! one per line: `CLIENT ACT TARGET` and options `NAME=VALUE`, separated by blanks. For each step
-//! the program prints one line of JSON. A secret is `text` or `base64`; an HTTP response has
-//! `status`, `type` and `body`; many reads give the `distinct` results; an exception gives its
-//! class as `error`, AWS's `code`, and a `message`.
+//! Each language has a small client program. A test writes steps to its standard input, one step
+//! per line: `CLIENT ACT TARGET` and options `NAME=VALUE`, separated by blanks. For each step, the
+//! program prints one line of JSON.
 //!
-//! The steps are the same for all languages. [`language`] lists the differences. The number of
-//! requests is counted by Sidekey.
+//! In this JSON, `text` or `base64` is a secret value. An HTTP response has `status`, `type` and
+//! `body`. An exception has `error`, `code` and `message`. Many reads have their `distinct`
+//! results.
+//!
+//! The steps are the same for all languages. [`language`] lists the differences.
 
 mod client_program;
 mod language;
@@ -33,7 +34,8 @@ const OBJECT: &str = r#"{"user":"<ann> & co"}"#;
 const BYTES: [u8; 4] = [0, 255, 16, 251];
 const REFUSED_AT_THE_GATE: &str = r#"sidekey_gate_refusals_total{reason="token"}"#;
 
-/// A fake with secrets of every kind, an agent in front of it, and a running client program.
+/// A fake AWS server with several secrets, an agent that calls this server, and a running client
+/// program.
 struct Scene {
     language: &'static Language,
     fake: Fake,
@@ -52,13 +54,19 @@ impl Scene {
         let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
         let fake = fake(&clock).await;
         let secrets = fake.secrets();
-        secrets.create("app/text", "the first").expect("the secret name is unused");
+        secrets
+            .create("app/text", "the first")
+            .expect("the fake AWS server must create the secret");
         secrets.put("app/text", TEXT).expect("the secret exists");
-        secrets.create("app/db", OBJECT).expect("the secret name is unused");
-        secrets.create("app/bytes", BYTES.to_vec()).expect("the secret name is unused");
-        secrets.create("app/longest", longest()).expect("the secret name is unused");
+        secrets.create("app/db", OBJECT).expect("the fake AWS server must create the secret");
+        secrets
+            .create("app/bytes", BYTES.to_vec())
+            .expect("the fake AWS server must create the secret");
+        secrets
+            .create("app/longest", longest())
+            .expect("the fake AWS server must create the secret");
         for name in ["app/cold", "denied", "throttled"] {
-            secrets.create(name, "hunter2").expect("the secret name is unused");
+            secrets.create(name, "hunter2").expect("the fake AWS server must create the secret");
         }
         fake.faults().deny_secret("denied");
         fake.faults().deny_operation(DescribeSecret);
@@ -69,21 +77,23 @@ impl Scene {
         Ok(Self { language, fake, sidekey, relay, program })
     }
 
-    /// Runs one step. Returns the program's answer, and Sidekey's metrics before and after it.
+    /// Runs one step of the client program. Returns the result, and the change of Sidekey's
+    /// metrics.
     async fn step(&mut self, step: &str) -> (Value, MetricsChange) {
         let before = self.sidekey.metrics().await;
         let reported = self.program.step(step).await;
         (reported, MetricsChange { before, after: self.sidekey.metrics().await })
     }
 
-    /// Runs a step that makes one request, and checks its answer.
+    /// Runs a step of the client program that makes one request, and checks the result.
     async fn answers(&mut self, step: &str, expected: Value) {
         let (reported, counted) = self.step(step).await;
         let language = self.language.name;
         assert_eq!((reported, counted.requests()), (expected, 1.0), "{language}: {step}");
     }
 
-    /// Runs a step that raises an exception, checks the exception, and returns its message.
+    /// Runs a step of the client program that raises an exception. Checks the exception and returns
+    /// its message.
     async fn raises(&mut self, step: &str, class: &str, code: &str, requests: u32) -> String {
         let (reported, counted) = self.step(step).await;
         let language = self.language.name;
@@ -93,7 +103,7 @@ impl Scene {
             "{language}: {reported}"
         );
         assert_eq!(counted.requests(), f64::from(requests), "{language}: {step}");
-        reported["message"].as_str().expect("the error has a message").to_owned()
+        reported["message"].as_str().expect("the error must contain a message").to_owned()
     }
 
     fn arn(&self, name: &str) -> String {
@@ -105,7 +115,7 @@ impl Scene {
     }
 }
 
-/// Sidekey's metrics before and after one step.
+/// Sidekey's metrics before and after one step of a client program.
 struct MetricsChange {
     before: Metrics,
     after: Metrics,
@@ -117,20 +127,19 @@ impl MetricsChange {
         self.after.sum("sidekey_reads_total") - self.before.sum("sidekey_reads_total")
     }
 
-    /// Returns the increase of a series during the step.
+    /// Returns by how much the metric `series` increased during the step.
     fn of(&self, series: &str) -> f64 {
         self.after.get(series) - self.before.get(series)
     }
 }
 
-/// Returns a value of the maximum size, 64 KiB.
+/// Returns a secret value of the maximum size, 64 KiB.
 fn longest() -> String {
     "x\"".repeat(32_768)
 }
 
-/// The SDK reads text, bytes and the longest value, by name, ARN, version and stage, and a batch
-/// with a missing secret. The SDK raises its own typed errors and retries only temporary errors.
-/// Many reads cause one call to AWS.
+/// Reads secrets with AWS's SDK. The SDK raises its own error types, and retries only temporary
+/// errors. Many reads at once cause one call to AWS.
 async fn check_aws_api(language: &'static Language) -> Result<(), MissingTool> {
     let mut scene = Scene::new(language, "agent", TOKEN).await?;
     let (arn, first) = (scene.arn("app/text"), scene.version("app/text", "AWSPREVIOUS"));
@@ -184,8 +193,8 @@ async fn check_aws_api(language: &'static Language) -> Result<(), MissingTool> {
     Ok(())
 }
 
-/// The libraries on top of the SDK read as they do from AWS, need no further permission, and fail
-/// at once if the secret is missing.
+/// Reads secrets with libraries that use AWS's SDK. They work as with AWS, and need no further
+/// permissions.
 async fn check_libraries(language: &'static Language) -> Result<(), MissingTool> {
     let mut scene = Scene::new(language, "agent", TOKEN).await?;
     for library in language.libraries {
@@ -201,13 +210,12 @@ async fn check_libraries(language: &'static Language) -> Result<(), MissingTool>
     Ok(())
 }
 
-/// Returns the expected result of a plain HTTP request.
 fn answer(status: u16, kind: &str, body: &str) -> Value {
     json!({"status": status, "type": kind, "body": body})
 }
 
-/// Plain HTTP clients get the bodies of AWS's own agents byte for byte, in both dialects, over one
-/// connection and over many at once.
+/// Plain HTTP clients get the same response bodies as from AWS's agents. `dialect` selects the
+/// agent that Sidekey imitates.
 async fn check_plain_http(language: &'static Language, dialect: &str) -> Result<(), MissingTool> {
     let mut scene = Scene::new(language, dialect, TOKEN).await?;
     let is_agent = dialect == "agent";
@@ -256,7 +264,7 @@ async fn check_plain_http(language: &'static Language, dialect: &str) -> Result<
         "{}",
         language.name
     );
-    let text = reported["body"].as_str().expect("the value is a string");
+    let text = reported["body"].as_str().expect("the JSON value must be a string");
     assert!(text.starts_with(words), "{}: {text}", language.name);
 
     for (act, count) in [("many", 100), ("kept", 20)] {
@@ -278,8 +286,8 @@ async fn check_plain_http(language: &'static Language, dialect: &str) -> Result<
     Ok(())
 }
 
-/// Requests with a wrong token are refused once, in the words of the imitated API, and counted. No
-/// call goes to AWS.
+/// Sidekey refuses requests with a wrong token, and makes no call to AWS. `dialect` selects the
+/// agent that Sidekey imitates.
 async fn check_wrong_token(language: &'static Language, dialect: &str) -> Result<(), MissingTool> {
     let mut scene = Scene::new(language, dialect, "wrong").await?;
     let (status, words) = match dialect {
@@ -300,7 +308,7 @@ async fn check_wrong_token(language: &'static Language, dialect: &str) -> Result
         if step.starts_with("sdk") {
             assert_eq!(reported["error"], language.errors.denied, "{reported}");
             assert_eq!(reported["code"], "UnrecognizedClientException", "{reported}");
-            let message = reported["message"].as_str().expect("the error has a message");
+            let message = reported["message"].as_str().expect("the error must contain a message");
             assert!(message.contains("set AWS_SESSION_TOKEN of this client"), "{message}");
         }
     }

@@ -1,5 +1,5 @@
-//! Unauthorised requests are refused in the words of AWS's agent and counted. They get no value,
-//! and they cause no call to AWS.
+//! Tests that the agent refuses unauthorised requests with the error texts of AWS's agent. Such
+//! requests are counted, and cause no call to AWS.
 
 use crate::support::agent::{REGION, Setup, Sidekey, TOKEN, TOKEN_HEADER, read_path, read_request};
 use crate::support::client::{Answer, get, request};
@@ -14,17 +14,17 @@ use std::time::Duration;
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// Starts an agent that has `app/db` in its cache.
+/// Starts a fake AWS server, and an agent that has cached the secret `app/db`.
 async fn start_with_cached_secret() -> (Fake, Sidekey) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db").start().await;
     (fake, sidekey)
 }
 
-/// Sends a request that must be refused. Checks that AWS got no call, that only `refusal` was
-/// counted, and that the next read succeeds.
+/// Sends a request that the agent must refuse. Checks that the refusal is counted as `refusal`, and
+/// that the agent made no call to AWS.
 async fn send_refused(
     fake: &Fake,
     sidekey: &Sidekey,
@@ -36,14 +36,14 @@ async fn send_refused(
     let counted = sidekey.metrics().await.since(&before, "sidekey_gate_refusals_total");
     let series = |reason| (format!("sidekey_gate_refusals_total{{reason=\"{reason}\"}}"), 1.0);
     assert_eq!(counted, refusal.map(series).into_iter().collect::<Vec<_>>());
-    assert_eq!(fake.calls().total(), calls, "the refused request caused a call to AWS");
+    assert_eq!(fake.calls().total(), calls, "the refused request must not cause a call to AWS");
     let next = sidekey.read("app/db").await;
     assert_eq!((next.value().as_str(), next.cache()), ("hunter2", "hit"));
     answer
 }
 
-/// Refusals that AWS's agent also has are answered with its text byte for byte, in the order of its
-/// checks. Each refusal at the gate is counted.
+/// Compares the agent's refusals byte for byte with those of AWS's agent, which makes the same
+/// checks in the same order.
 #[tokio::test]
 async fn refusals_equal_those_of_awss_agent_byte_for_byte() {
     let (fake, sidekey) = start_with_cached_secret().await;
@@ -88,8 +88,8 @@ async fn refusals_equal_those_of_awss_agent_byte_for_byte() {
     }
 }
 
-/// Refusals that only Sidekey has are JSON with a type, a message and a hint, compared byte for
-/// byte.
+/// Compares refusals that only Sidekey has byte for byte with the expected JSON, which has a type,
+/// a message and a hint.
 #[tokio::test]
 async fn refusals_known_to_sidekey_only_are_typed_json() {
     let (fake, sidekey) = start_with_cached_secret().await;
@@ -128,8 +128,8 @@ async fn refusals_known_to_sidekey_only_are_typed_json() {
     }
 }
 
-/// Valid requests are admitted: every notation of localhost, `/ping` without authorisation, probes
-/// without a token. So the refusals above do not have another cause.
+/// The agent accepts valid requests, for example probes without a token. This shows that the other
+/// requests in this file fail for the intended reasons.
 #[tokio::test]
 async fn permitted_requests_are_admitted() {
     let (fake, sidekey) = start_with_cached_secret().await;
@@ -152,8 +152,8 @@ async fn permitted_requests_are_admitted() {
     }
 }
 
-/// Some clients send a body with each request. Bodies of GET requests are read and ignored, and the
-/// connection stays open.
+/// Some clients send a body with a GET request. The agent reads and ignores the body, and keeps the
+/// connection open.
 #[tokio::test]
 async fn small_bodies_of_get_requests_are_ignored() {
     let (_fake, sidekey) = start_with_cached_secret().await;
@@ -183,12 +183,12 @@ async fn small_bodies_of_get_requests_are_ignored() {
     assert_eq!(sidekey.connect().await.exchange(without_token).await.text(), "healthy");
 }
 
-/// Five public programs send a slash after the path of a read. The read succeeds in both dialects.
+/// Some programs send a slash after the path of a read. The agent ignores this slash.
 #[tokio::test]
 async fn slash_after_a_path_is_ignored() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     for dialect in ["agent", "extension"] {
         let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_DIALECT", dialect).start().await;
         let answer = sidekey.get("/secretsmanager/get/?secretId=app%2Fdb").await;
@@ -221,8 +221,8 @@ async fn probes_answer_head_as_they_answer_get() {
     assert_eq!(foreign.receive_head().await.status, 400);
 }
 
-/// A head that is too large gets a 431, a head that is not HTTP a 400, and an incomplete head a
-/// 408. Then the connection is closed.
+/// The agent returns status 431 for a head that is too large, 400 for an invalid head, and 408 for
+/// an incomplete head. Then it closes the connection.
 #[tokio::test]
 async fn bad_heads_get_typed_errors() {
     let (fake, sidekey) = start_with_cached_secret().await;
@@ -231,7 +231,11 @@ async fn bad_heads_get_typed_errors() {
     many.push(TOKEN_HEADER);
     let path = read_path("app/db");
     let most = sidekey.connect().await.exchange(get(&path, &many)).await;
-    assert_eq!(most.value(), "hunter2", "128 headers are accepted: these, and the host");
+    assert_eq!(
+        most.value(),
+        "hunter2",
+        "the agent must accept 128 headers, one of which is `Host`"
+    );
     many.push(("X-Many", "x"));
     for (sent, status, message) in [
         (
@@ -265,8 +269,8 @@ async fn bad_heads_get_typed_errors() {
     slow.closed().await;
 }
 
-/// Refusals of the AWS API use AWS's format, with a status and a type that SDKs do not retry. The
-/// caller's session token takes the place of Sidekey's token.
+/// The agent refuses requests to the AWS API in AWS's error format, with statuses that AWS's SDKs
+/// do not retry.
 #[tokio::test]
 async fn aws_api_refusals_use_its_own_format() {
     let (fake, sidekey) = start_with_cached_secret().await;
@@ -290,8 +294,6 @@ async fn aws_api_refusals_use_its_own_format() {
     }
 }
 
-/// Every refused read is counted as a read with an error, so that a caller with a wrong token is
-/// visible.
 #[tokio::test]
 async fn refused_reads_are_counted() {
     let (_fake, sidekey) = start_with_cached_secret().await;
@@ -305,14 +307,14 @@ async fn refused_reads_are_counted() {
     assert_eq!(counted, [("sidekey_reads_total{result=\"refused\"}".to_owned(), 3.0)]);
 }
 
-/// `SIDEKEY_ALLOW` does not cover a secret. Reads by name, by ARN, in another account and with
-/// `refreshNow` are refused without a call. The error says that Sidekey refused, not AWS.
+/// `SIDEKEY_ALLOW` does not include the secret. The agent refuses every read without a call to AWS,
+/// and its error says that Sidekey refused the read.
 #[tokio::test]
 async fn disallowed_secrets_are_refused_without_a_call() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["app/db", "app/api/key", "other"] {
-        fake.secrets().create(name, "hunter2").expect("the secret name is unused");
+        fake.secrets().create(name, "hunter2").expect("the fake AWS server must create the secret");
     }
     let arn = |name| fake.secrets().arn(name).expect("the secret exists");
     let foreign = arn("app/db").replace("123456789012", "210987654321");
@@ -341,8 +343,8 @@ async fn disallowed_secrets_are_refused_without_a_call() {
     assert_eq!(sidekey.read(&arn("app/db")).await.value(), "hunter2");
 }
 
-/// AWS answers with another secret than the agent asked for. The agent refuses the read and does not
-/// cache the answer, even if `SIDEKEY_ALLOW` covers both secrets.
+/// AWS returns another secret than the agent requested. The agent refuses the read, and does not
+/// cache the returned secret.
 #[tokio::test]
 async fn answer_about_another_secret_is_not_cached() {
     let arn = format!("arn:aws:secretsmanager:{REGION}:123456789012:secret:other-AbC123");

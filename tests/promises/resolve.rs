@@ -1,5 +1,5 @@
-//! `/resolve` returns the secrets of all references in a message or in an SQS event, in one
-//! request. Each secret is fetched once, and a bad message fails alone.
+//! Tests of `/resolve`, which returns all secrets to which a message or an SQS event refers. A bad
+//! message in an event fails alone.
 
 use crate::support::agent::{REGION, Setup, Sidekey, TOKEN_HEADER, read_request};
 use crate::support::client::{Answer, request};
@@ -15,22 +15,23 @@ use std::time::Duration;
 const AI: &str = "ai_config.ai_api_key_reference";
 const WHATSAPP: &str = "channel_config.whatsapp.credentials_id";
 
-/// Starts a fake with the credentials of five companies, and a key that they share.
+/// Starts a fake AWS server with the credentials of five companies, and a key that all companies
+/// use.
 async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     let secrets = fake.secrets();
     for company in 0..5 {
         secrets
             .create(&twilio(company), well_formed(company).to_string())
-            .expect("the secret name is unused");
+            .expect("the fake AWS server must create the secret");
     }
     secrets
         .create("openai-api-key/whatsapp", r#"{"ai_api_key":"sk"}"#)
-        .expect("the secret name is unused");
+        .expect("the fake AWS server must create the secret");
     fake
 }
 
-/// Returns a well-formed value for this company.
+/// Returns a well-formed secret value for the company with this number.
 fn well_formed(company: usize) -> Value {
     let account = format!("AC{company}");
     json!({"twilio_account_sid": account, "twilio_auth_token": "t", "twilio_template_sid": "HX"})
@@ -40,7 +41,7 @@ fn twilio(company: usize) -> String {
     format!("whatsapp-credentials/company-{company}/support/twilio")
 }
 
-/// Returns a message (a Context Object) of this company.
+/// Returns a message of the company with this number. The message refers to the company's secrets.
 fn context(company: usize) -> Value {
     json!({
         "company_data": {"company_name": format!("company-{company}")},
@@ -50,7 +51,7 @@ fn context(company: usize) -> Value {
     })
 }
 
-/// Returns an SQS record.
+/// Returns an SQS record with this message id and body.
 fn record(id: &str, body: &str) -> Value {
     json!({
         "messageId": id, "receiptHandle": "x", "body": body,
@@ -59,7 +60,7 @@ fn record(id: &str, body: &str) -> Value {
     })
 }
 
-/// Returns a record of an SQS FIFO queue.
+/// Returns a record of an SQS FIFO queue with this message id, message group and body.
 fn fifo_record(id: &str, group: &str, body: &str) -> Value {
     let mut record = record(id, body);
     record["attributes"]["MessageGroupId"] = json!(group);
@@ -71,31 +72,33 @@ fn resolve_request(body: &str) -> String {
     request("POST", "/resolve", &[TOKEN_HEADER], body)
 }
 
-/// Sends a body to `/resolve` with the token, on a new connection.
+/// Sends `body` to `/resolve` with the token, on a new connection.
 async fn resolve(sidekey: &Sidekey, body: &Value) -> Answer {
     sidekey.connect().await.exchange(resolve_request(&body.to_string())).await
 }
 
-/// Sends a body. Returns the results, and the failures to report to SQS.
+/// Sends `body` to `/resolve`. Returns the results, and the list of failed messages for SQS.
 async fn results(sidekey: &Sidekey, body: &Value) -> (Vec<Value>, Value) {
     let answer = resolve(sidekey, body).await;
     let mut json = answer.json();
     assert_eq!(answer.status, 200, "{json}");
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(answer.header("content-type"), Some("application/json"));
-    let results =
-        json["results"].as_array_mut().map(std::mem::take).expect("the value is a JSON array");
+    let results = json["results"]
+        .as_array_mut()
+        .map(std::mem::take)
+        .expect("the JSON value must be an array");
     (results, json["batchItemFailures"].take())
 }
 
-/// Resolves a list of one reference, and returns its result.
+/// Sends one reference to a secret to `/resolve`, and returns its result.
 async fn resolve_one(sidekey: &Sidekey, reference: &str) -> Value {
     let (mut results, _) = results(sidekey, &json!({ "references": [reference] })).await;
     results[0]["credentials"][reference].take()
 }
 
-/// Ten records of five companies share one key. The first request causes six calls and has ten
-/// results in order. A second request is answered from the cache.
+/// An SQS event has ten messages of five companies, which share one key. The agent makes six calls
+/// to AWS, one for each secret.
 #[tokio::test]
 async fn batch_causes_one_call_per_secret() {
     let clock = ManualClock::new();
@@ -131,13 +134,21 @@ async fn batch_causes_one_call_per_secret() {
         assert_eq!(fake.calls().count(GetSecretValue), calls);
     }
     let metrics = sidekey.metrics().await;
-    assert_eq!(metrics.get("sidekey_reads_total{result=\"miss\"}"), 20.0, "each reference counts");
+    assert_eq!(
+        metrics.get("sidekey_reads_total{result=\"miss\"}"),
+        20.0,
+        "each reference must count as a read"
+    );
     assert_eq!(metrics.get("sidekey_reads_total{result=\"hit\"}"), 20.0);
-    assert_eq!(metrics.get("sidekey_read_duration_seconds_count"), 2.0, "each request is timed");
+    assert_eq!(
+        metrics.get("sidekey_read_duration_seconds_count"),
+        2.0,
+        "the duration of each request must be measured"
+    );
 }
 
-/// Messages with a missing secret, with invalid JSON, with a non-string reference and without a
-/// reference: each bad message fails alone with its own error.
+/// Sends bad messages, for example a message with invalid JSON. Each bad message fails with its own
+/// error, and the other messages succeed.
 #[tokio::test]
 async fn bad_message_fails_alone() {
     let clock = ManualClock::new();
@@ -158,7 +169,7 @@ async fn bad_message_fails_alone() {
     let failed = ["m-1", "m-3", "m-5", "m-7"];
     assert_eq!(failures, json!(failed.map(|id| json!({ "itemIdentifier": id }))));
     for result in &results {
-        let id = result["messageId"].as_str().expect("the value is a string");
+        let id = result["messageId"].as_str().expect("the JSON value must be a string");
         assert_eq!(result["ok"], json!(!failed.contains(&id)), "{id}");
     }
     let absent = &results[1]["credentials"][WHATSAPP];
@@ -167,7 +178,7 @@ async fn bad_message_fails_alone() {
     assert_eq!(absent["error"]["message"], "Secrets Manager can't find the specified secret.");
     assert!(absent["error"]["hint"].as_str().is_some_and(|hint| hint.contains("check the name")));
     assert_eq!(absent.get("value"), None);
-    assert_eq!(results[1].get("error"), None, "the message itself has no error");
+    assert_eq!(results[1].get("error"), None, "the message itself must have no error");
     assert_eq!(results[1]["credentials"][AI]["value"]["ai_api_key"], "sk");
     for (number, kind, words) in [
         (3, "SerializationException", "line 1, column 1"),
@@ -181,8 +192,8 @@ async fn bad_message_fails_alone() {
     }
 }
 
-/// A text that was cut inside an emoji contains half of a surrogate pair. In a text that is not a
-/// reference, it changes nothing. A reference that contains it fails alone, at its path.
+/// A text contains half of a surrogate pair (an incomplete Unicode character). Only a reference to
+/// a secret with such a text fails.
 #[tokio::test]
 async fn lone_surrogate_fails_only_the_reference_that_contains_it() {
     let clock = ManualClock::new();
@@ -220,7 +231,7 @@ async fn lone_surrogate_fails_only_the_reference_that_contains_it() {
         assert_eq!(credentials[AI]["value"]["ai_api_key"], "sk");
         let error = &credentials[WHATSAPP]["error"];
         assert_eq!(error["__type"].as_str(), (!is_ok).then_some("ValidationException"));
-        assert_eq!(result.get("error"), None, "the message itself has no error");
+        assert_eq!(result.get("error"), None, "the message itself must have no error");
     }
     let list = r#"{"references": ["openai-api-key/whatsapp", "a\ud83d"]}"#;
     let answer = sidekey.connect().await.exchange(resolve_request(list)).await;
@@ -229,7 +240,7 @@ async fn lone_surrogate_fails_only_the_reference_that_contains_it() {
     assert_eq!(result["credentials"]["a\u{fffd}"]["error"]["__type"], "ValidationException");
 }
 
-/// Returns a message as SNS delivers it to an SQS queue.
+/// Returns an SNS notification that contains `message`.
 fn notification(message: &str) -> Value {
     json!({
         "Type": "Notification", "MessageId": "s-1", "Subject": null, "Message": message,
@@ -238,7 +249,7 @@ fn notification(message: &str) -> Value {
     })
 }
 
-/// Returns an event of EventBridge.
+/// Returns an EventBridge event that contains `detail`.
 fn event_bridge(detail: &Value) -> Value {
     json!({
         "version": "0", "id": "e-1", "detail-type": "Message Created", "source": "channels",
@@ -247,8 +258,8 @@ fn event_bridge(detail: &Value) -> Value {
     })
 }
 
-/// SNS and EventBridge put messages into envelopes. The references inside are found, and their
-/// paths are those in the message. Only SQS gets a list of failed messages.
+/// SNS and EventBridge wrap messages in envelopes. The agent finds the references to secrets in the
+/// wrapped messages.
 #[tokio::test]
 async fn references_in_envelopes_are_found() {
     let clock = ManualClock::new();
@@ -288,8 +299,8 @@ async fn references_in_envelopes_are_found() {
     }
 }
 
-/// In a FIFO queue, a message fails if an earlier message of its group failed, with an error that
-/// says so and without credentials. Other groups, and standard queues, are not affected.
+/// In a FIFO queue, a message fails if an earlier message of its group failed, so that SQS keeps
+/// the order. Standard queues are not affected.
 #[tokio::test]
 async fn order_of_a_fifo_queue_is_kept() {
     let clock = ManualClock::new();
@@ -310,9 +321,10 @@ async fn order_of_a_fifo_queue_is_kept() {
     assert_eq!(
         ordered_results[3]["credentials"],
         json!({}),
-        "a skipped message gets no credentials"
+        "a skipped message must get no credentials"
     );
-    let reported = ordered_results[3]["error"]["message"].as_str().expect("the value is a string");
+    let reported =
+        ordered_results[3]["error"]["message"].as_str().expect("the JSON value must be a string");
     assert!(reported.contains("this message was skipped"), "{reported}");
 
     let mut fair = [record("m-1", "hello"), record("m-2", &good)];
@@ -323,8 +335,8 @@ async fn order_of_a_fifo_queue_is_kept() {
     assert_eq!(failures, json!([{ "itemIdentifier": "m-1" }]));
 }
 
-/// A list of references gives one result, keyed by reference. A single message gives one result,
-/// keyed by path. Neither has a message id or failures for SQS.
+/// A list of references and a single message get one result, without a message id and without a
+/// list of failed messages.
 #[tokio::test]
 async fn list_and_single_message_give_one_result() {
     let clock = ManualClock::new();
@@ -335,7 +347,7 @@ async fn list_and_single_message_give_one_result() {
     let (list, failures) = results(&sidekey, &list).await;
     assert_eq!((list.len(), failures), (1, json!([])));
     assert_eq!((list[0].get("messageId"), &list[0]["ok"]), (None, &json!(false)));
-    let credentials = list[0]["credentials"].as_object().expect("the value is a JSON object");
+    let credentials = list[0]["credentials"].as_object().expect("the JSON value must be an object");
     assert_eq!(credentials.keys().collect::<Vec<_>>(), ["none", "openai-api-key/whatsapp"]);
     assert_eq!(credentials["openai-api-key/whatsapp"]["value"], json!({"ai_api_key": "sk"}));
 
@@ -352,7 +364,8 @@ async fn list_and_single_message_give_one_result() {
     assert_eq!((none, failures), (vec![], json!([])));
 }
 
-/// The paths of the references in a message are configurable, including list indexes.
+/// The configuration sets where messages contain references to secrets. The paths may contain
+/// indexes of lists.
 #[tokio::test]
 async fn reference_paths_are_configurable() {
     let clock = ManualClock::new();
@@ -361,27 +374,32 @@ async fn reference_paths_are_configurable() {
     let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_RESOLVE_PATHS", paths).start().await;
     let message = json!({"jobs": [{"secret": twilio(0)}, {"secret": twilio(1)}], "other": ["x"]});
     let (results, _) = results(&sidekey, &message).await;
-    let credentials = results[0]["credentials"].as_object().expect("the value is a JSON object");
+    let credentials =
+        results[0]["credentials"].as_object().expect("the JSON value must be an object");
     let mut keys: Vec<&String> = credentials.keys().collect();
     keys.sort();
     assert_eq!(keys, ["jobs.0.secret", "jobs.1.secret", "other.0"]);
     assert_eq!(credentials["jobs.1.secret"]["value"]["twilio_account_sid"], "AC1");
 }
 
-/// Values keep their type: objects and lists are JSON, all other text is a string, bytes are
-/// base64, and a field keeps its JSON type. A reference may name a stage or a version.
+/// Values keep their types: JSON objects stay objects, text is a string, and bytes become base64. A
+/// reference may name a version.
 #[tokio::test]
 async fn values_keep_their_type() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
     let object = "{\"user\": \"<ann>\\n\", \"port\": 5432, \"n\": 12345678901234567890123}\n";
-    let arn = secrets.create("object", object).expect("the secret name is unused");
-    secrets.create("text", "hunter2 \"&\" ünter").expect("the secret name is unused");
-    secrets.create("digits", "0012e5").expect("the secret name is unused");
-    secrets.create("number", "12345678901234567890123").expect("the secret name is unused");
-    secrets.create("binary", vec![0, 255, 16]).expect("the secret name is unused");
-    secrets.create("null", r#"{"user":null}"#).expect("the secret name is unused");
+    let arn = secrets.create("object", object).expect("the fake AWS server must create the secret");
+    secrets
+        .create("text", "hunter2 \"&\" ünter")
+        .expect("the fake AWS server must create the secret");
+    secrets.create("digits", "0012e5").expect("the fake AWS server must create the secret");
+    secrets
+        .create("number", "12345678901234567890123")
+        .expect("the fake AWS server must create the secret");
+    secrets.create("binary", vec![0, 255, 16]).expect("the fake AWS server must create the secret");
+    secrets.create("null", r#"{"user":null}"#).expect("the fake AWS server must create the secret");
     let first = secrets.version_id("object", "AWSCURRENT").expect("the secret exists");
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let exact = resolve(&sidekey, &json!({"references": ["object"]})).await;
@@ -427,7 +445,6 @@ async fn values_keep_their_type() {
     }
 }
 
-/// 64 concurrent requests for one uncached secret share one call.
 #[tokio::test]
 async fn concurrent_requests_share_a_call() {
     const REQUESTS: usize = 64;
@@ -443,7 +460,7 @@ async fn concurrent_requests_share_a_call() {
         reader.send(resolve_request(&body)).await;
         readers.push(reader);
     }
-    eventually("all requests wait for the call", async || {
+    eventually("all requests wait for the call to AWS", async || {
         let joined = sidekey.metrics().await.get("sidekey_flights_joined_total");
         (joined == (REQUESTS - 1) as f64).then_some(())
     })
@@ -455,8 +472,8 @@ async fn concurrent_requests_share_a_call() {
     assert_eq!(fake.calls().count(GetSecretValue), 1);
 }
 
-/// All uncached secrets are fetched concurrently. The request waits no longer than one read.
-/// Secrets that arrive in time are returned, and the others have a typed error.
+/// `/resolve` fetches all uncached secrets concurrently. Secrets that do not arrive before the
+/// timeout get an error.
 #[tokio::test]
 async fn request_waits_no_longer_than_one_reader() {
     let clock = ManualClock::new();
@@ -484,8 +501,7 @@ async fn request_waits_no_longer_than_one_reader() {
     }
 }
 
-/// A secret that a read cached is a hit for `/resolve`. In an outage it is served and counted as
-/// stale.
+/// `/resolve` returns cached secrets during an outage of AWS, and counts them as stale.
 #[tokio::test]
 async fn cached_secrets_are_served_during_an_outage() {
     let clock = ManualClock::new();
@@ -493,8 +509,12 @@ async fn cached_secrets_are_served_during_an_outage() {
     let name = "openai-api-key/whatsapp";
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", name);
     let sidekey = setup.with("SIDEKEY_TTL", "1m").start().await;
-    assert_eq!(resolve_one(&sidekey, name).await["cache"], "hit", "the secret was prefetched");
-    fake.pause().await.expect("the listener stops");
+    assert_eq!(
+        resolve_one(&sidekey, name).await["cache"],
+        "hit",
+        "the prefetch must have cached the secret"
+    );
+    fake.pause().await.expect("the listener must stop without an error");
     sidekey.advance(Duration::from_secs(61));
     let stale = resolve_one(&sidekey, name).await;
     assert_eq!((&stale["cache"], &stale["value"]["ai_api_key"]), (&json!("stale"), &json!("sk")));
@@ -506,21 +526,23 @@ async fn cached_secrets_are_served_during_an_outage() {
     assert_eq!(sidekey.metrics().await.get("sidekey_reads_total{result=\"error\"}"), 1.0);
 }
 
-/// A secret of another region is fetched from that region. With `SIDEKEY_REGION_ONLY` it is refused
-/// with this reason, and no call is made.
+/// The agent fetches a secret of another region from that region. If `SIDEKEY_REGION_ONLY` is set,
+/// it refuses the secret without a call.
 #[tokio::test]
 async fn other_regions_are_called_only_if_allowed() {
     let clock = ManualClock::new();
     let fake = start_fake(&clock).await;
     let abroad = Location::new("123456789012", "us-east-1");
-    let abroad =
-        fake.secrets().create_in(&abroad, "abroad", "far").expect("the secret name is unused");
+    let abroad = fake
+        .secrets()
+        .create_in(&abroad, "abroad", "far")
+        .expect("the fake AWS server must create the secret");
     let gateway = Gateway::start(&fake).await;
     let setup = Setup::for_endpoint(&gateway.regional_url(), &clock);
     let only = setup.clone().with("SIDEKEY_REGION_ONLY", true).start().await;
     let refused = resolve_one(&only, &abroad).await;
     assert_eq!(refused["error"]["__type"], "InvalidParameterException");
-    let reported = refused["error"]["message"].as_str().expect("the value is a string");
+    let reported = refused["error"]["message"].as_str().expect("the JSON value must be a string");
     assert!(reported.contains("SIDEKEY_REGION_ONLY"), "{reported}");
     assert_eq!(gateway.regions(), [""; 0]);
 
@@ -533,8 +555,8 @@ async fn other_regions_are_called_only_if_allowed() {
     assert_eq!(regions, [REGION, "us-east-1"]);
 }
 
-/// Unauthorised requests are refused in the configured dialect, as for any read. Requests with
-/// another method get an error that names the right method.
+/// The agent refuses unauthorised requests to `/resolve` with the same errors as unauthorised
+/// reads.
 #[tokio::test]
 async fn gate_applies_as_to_every_read() {
     let clock = ManualClock::new();
@@ -569,7 +591,6 @@ async fn gate_applies_as_to_every_read() {
     assert_eq!(fake.calls().total(), 0);
 }
 
-/// Results and errors are the same JSON in both dialects.
 #[tokio::test]
 async fn answers_do_not_depend_on_the_dialect() {
     let clock = ManualClock::new();
@@ -594,8 +615,7 @@ async fn answers_do_not_depend_on_the_dialect() {
     assert_eq!(answers[0], answers[1]);
 }
 
-/// A body that is neither event, message nor list, or that exceeds a limit, is refused as a
-/// whole with a typed error. A body within the limits is answered.
+/// The agent refuses a body that is no event, no message and no list, or that exceeds a limit.
 #[tokio::test]
 async fn unacceptable_bodies_are_refused_as_a_whole() {
     let clock = ManualClock::new();
@@ -633,7 +653,7 @@ async fn unacceptable_bodies_are_refused_as_a_whole() {
         assert!(answer.text().contains(words), "{}", answer.text());
         assert!(answer.json()["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
     }
-    assert_eq!(fake.calls().total(), calls, "the refused bodies caused no call");
+    assert_eq!(fake.calls().total(), calls, "the refused request bodies must not cause a call");
     for body in [&context, &json!({"references": vec![name; 20_000]}).to_string()] {
         assert_eq!(sidekey.connect().await.exchange(resolve_request(body)).await.status, 200);
     }
@@ -642,16 +662,20 @@ async fn unacceptable_bodies_are_refused_as_a_whole() {
     assert_eq!((answer.status, failures), (200, Some(10_000)));
 }
 
-/// Forged references (outside `SIDEKEY_ALLOW`, of another account, invalid) cause no call. Each has
-/// its own error, is counted as refused, and gets no cache entry.
+/// Forged references to secrets cause no call to AWS. Each gets its own error, is counted as
+/// refused, and is not cached.
 #[tokio::test]
 async fn forged_references_cause_no_call() {
     let clock = ManualClock::new();
     let fake = start_fake(&clock).await;
     let other = Location::new("210987654321", REGION);
-    let theirs =
-        fake.secrets().create_in(&other, &twilio(0), "theirs").expect("the secret name is unused");
-    fake.secrets().create("prod/db", "hunter2").expect("the secret name is unused");
+    let theirs = fake
+        .secrets()
+        .create_in(&other, &twilio(0), "theirs")
+        .expect("the fake AWS server must create the secret");
+    fake.secrets()
+        .create("prod/db", "hunter2")
+        .expect("the fake AWS server must create the secret");
     let allowed = "whatsapp-credentials/company-0/*/twilio";
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_ALLOW", allowed);
     let sidekey = setup.with("AWS_ACCOUNT_ID", "123456789012").start().await;
@@ -682,8 +706,11 @@ async fn forged_references_cause_no_call() {
         assert_eq!(failures, json!([{ "itemIdentifier": "m" }]));
         let found = &results[0]["credentials"][WHATSAPP];
         assert_eq!(found["error"]["__type"], kind, "{reference:?}");
-        let echo = found["reference"].as_str().expect("the value is a string");
-        assert!(echo.chars().count() <= 257, "a long reference is truncated in the answer");
+        let echo = found["reference"].as_str().expect("the JSON value must be a string");
+        assert!(
+            echo.chars().count() <= 257,
+            "the response must contain only a part of a long reference"
+        );
         assert!(reference.starts_with(echo.trim_end_matches('…')));
         assert_eq!(found.get("value"), None);
     }
@@ -695,8 +722,7 @@ async fn forged_references_cause_no_call() {
     assert_eq!(resolve(&sidekey, &good).await.json()["results"][0]["ok"], true);
 }
 
-/// In strict mode a malformed value fails its own message, with an error that names the problem.
-/// Other messages succeed.
+/// In strict mode, a malformed secret value makes only the messages fail that refer to it.
 #[tokio::test]
 async fn withheld_value_fails_its_message_alone() {
     let clock = ManualClock::new();
@@ -713,7 +739,6 @@ async fn withheld_value_fails_its_message_alone() {
     assert_eq!(results[1]["credentials"][WHATSAPP]["value"], well_formed(1));
 }
 
-/// Reads and `/resolve` share one cache.
 #[tokio::test]
 async fn resolve_and_reads_share_one_cache() {
     let clock = ManualClock::new();
@@ -727,21 +752,22 @@ async fn resolve_and_reads_share_one_cache() {
     assert_eq!(fake.calls().count(GetSecretValue), 2);
 }
 
-/// The example in the documentation gives the documented answer, apart from the version id.
 #[tokio::test]
 async fn documented_example_is_answered_as_documented() {
     let page = include_str!("../../docs/http.md");
     let chapter = page.split("\n## ").find(|one| one.starts_with("Resolving messages"));
-    let blocks = chapter.expect("the chapter exists").split("```json\n").skip(1);
+    let blocks = chapter.expect("the page must contain the chapter").split("```json\n").skip(1);
     let blocks: Vec<&str> = blocks.filter_map(|block| block.split("```").next()).collect();
-    let [event, expected] = blocks[..] else { panic!("the chapter has an event and its answer") };
+    let [event, expected] = blocks[..] else {
+        panic!("the chapter of the page must contain an event and its response")
+    };
     let mut expected: Value = serde_json::from_str(expected).expect("the text is JSON");
 
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let name = "whatsapp-credentials/acme/support/twilio";
     let value = r#"{"twilio_account_sid": "PLACEHOLDER_SID"}"#;
-    fake.secrets().create(name, value).expect("the secret name is unused");
+    fake.secrets().create(name, value).expect("the fake AWS server must create the secret");
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let answer = sidekey.connect().await.exchange(resolve_request(event)).await;
     let version = fake.secrets().version_id(name, "AWSCURRENT").expect("the secret exists");

@@ -1,5 +1,5 @@
-//! The limits of `/resolve` apply to each message first, so that a hostile message fails alone. One
-//! request cannot use all calls to AWS, and a body needs little more memory than its size.
+//! Tests of the limits of `/resolve`. A hostile message fails alone, one request cannot use all
+//! calls to AWS, and a request needs little more memory than its size.
 
 use crate::clients::MissingTool;
 use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_request};
@@ -16,14 +16,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The maximum memory in bytes that a body needs in addition to its own size.
+/// The maximum memory in bytes that a request body may need in addition to its own size.
 const EXTRA_BYTES: usize = 4 * 1024 * 1024;
 
 async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     for number in 0..10 {
         let value = json!({ "token": number }).to_string();
-        fake.secrets().create(&good(number), value).expect("the secret name is unused");
+        fake.secrets()
+            .create(&good(number), value)
+            .expect("the fake AWS server must create the secret");
     }
     fake
 }
@@ -32,13 +34,13 @@ fn good(number: usize) -> String {
     format!("app/good-{number}")
 }
 
-/// Returns a message with these references.
+/// Returns a message that refers to these secrets.
 fn message<T: AsRef<str>>(references: impl IntoIterator<Item = T>) -> Value {
     let channels = references.into_iter().map(|one| json!({ "credentials_id": one.as_ref() }));
     json!({ "channel_config": channels.collect::<Vec<_>>() })
 }
 
-/// Returns this many names of secrets that do not exist.
+/// Returns `count` names of secrets that do not exist.
 fn invented(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("app/invented-{number}")).collect()
 }
@@ -54,7 +56,8 @@ fn resolve_request(body: &str) -> String {
     request("POST", "/resolve", &[TOKEN_HEADER], body)
 }
 
-/// Returns a request with a chunked body, so that its length is not known in advance.
+/// Returns a request with a chunked body, so that the agent does not know the body's length in
+/// advance.
 fn chunked_request(body: &str) -> String {
     let chunked = ("Transfer-Encoding", "chunked");
     let mut text = request("POST", "/resolve", &[TOKEN_HEADER, chunked], "");
@@ -70,8 +73,8 @@ async fn resolve(sidekey: &Sidekey, body: &Value) -> Answer {
     sidekey.connect().await.exchange(resolve_request(&body.to_string())).await
 }
 
-/// Sends nine good messages and `hostile`. Checks that only `hostile` fails, and returns its
-/// result.
+/// Sends nine good messages and the message `hostile`. Checks that only `hostile` fails, and
+/// returns its result.
 async fn fails_alone(sidekey: &Sidekey, hostile: Value) -> Value {
     let mut messages: Vec<Value> = (0..9).map(|number| message([good(number)])).collect();
     messages.insert(4, hostile);
@@ -82,14 +85,13 @@ async fn fails_alone(sidekey: &Sidekey, hostile: Value) -> Value {
         (200, &json!([{"itemIdentifier": "m-4"}]))
     );
     for (at, result) in
-        json["results"].as_array().expect("the value is a JSON array").iter().enumerate()
+        json["results"].as_array().expect("the JSON value must be an array").iter().enumerate()
     {
         assert_eq!(result["ok"], at != 4, "{result}");
     }
     json["results"][4].take()
 }
 
-/// A message with a thousand names that do not exist fails alone and causes no call.
 #[tokio::test]
 async fn message_with_a_thousand_invented_secrets_fails_alone() {
     let clock = ManualClock::new();
@@ -97,19 +99,24 @@ async fn message_with_a_thousand_invented_secrets_fails_alone() {
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let result = fails_alone(&sidekey, message(invented(1000))).await;
     assert_eq!(result["error"]["__type"], "ValidationException");
-    let reported = result["error"]["message"].as_str().expect("the value is a string");
+    let reported = result["error"]["message"].as_str().expect("the JSON value must be a string");
     assert!(reported.contains("more than 100 references"), "{reported}");
-    assert_eq!(fake.calls().count(GetSecretValue), 9, "only the good secrets are fetched");
+    assert_eq!(
+        fake.calls().count(GetSecretValue),
+        9,
+        "the agent must fetch only the secrets of the good messages"
+    );
     let result = fails_alone(&sidekey, message(invented(100))).await;
     assert_eq!(result["credentials"].as_object().map(|all| all.len()), Some(100));
 }
 
-/// A message whose credentials exceed the size limit fails alone. A smaller one succeeds.
 #[tokio::test]
 async fn message_with_too_large_credentials_fails_alone() {
     let clock = ManualClock::new();
     let fake = start_fake(&clock).await;
-    fake.secrets().create("app/large", "x".repeat(20_000)).expect("the secret name is unused");
+    fake.secrets()
+        .create("app/large", "x".repeat(20_000))
+        .expect("the fake AWS server must create the secret");
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let result = fails_alone(&sidekey, message(vec!["app/large"; 900])).await;
     assert_eq!(result["error"]["__type"], "ValidationException");
@@ -118,22 +125,27 @@ async fn message_with_too_large_credentials_fails_alone() {
         (&result["error"]["__type"], &result["credentials"]),
         (&json!("ValidationException"), &json!({}))
     );
-    let reported = result["error"]["message"].as_str().expect("the value is a string");
+    let reported = result["error"]["message"].as_str().expect("the JSON value must be a string");
     assert!(reported.contains("more than 1048576 bytes"), "{reported}");
     let answer = resolve(&sidekey, &event(&[message(vec!["app/large"; 50])])).await;
-    assert_eq!(answer.json()["results"][0]["ok"], true, "fifty credentials are within the limit");
+    assert_eq!(
+        answer.json()["results"][0]["ok"],
+        true,
+        "a message with fifty credentials must be within the limit"
+    );
 }
 
-/// Many fields of one secret count its value once. If several secrets exceed the limit, the largest
-/// messages fail. An attacker's message takes no memory from good messages, even if only the
-/// secret of the attacker's message is cached.
+/// The agent counts the size of a secret once, even if a message refers to many of its fields. If
+/// all secrets together exceed the limit, the largest messages fail.
 #[tokio::test]
 async fn message_with_many_fields_of_a_large_secret_fails_alone() {
     let clock = ManualClock::new();
     let fake = start_fake(&clock).await;
     for number in 0..100 {
         let large = format!("app/large-{number}");
-        fake.secrets().create(&large, "x".repeat(60_000)).expect("the secret name is unused");
+        fake.secrets()
+            .create(&large, "x".repeat(60_000))
+            .expect("the fake AWS server must create the secret");
     }
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let fields = (0..100).map(|number| format!("app/large-0#none-{number}"));
@@ -144,8 +156,7 @@ async fn message_with_many_fields_of_a_large_secret_fails_alone() {
     fails_alone(&sidekey, message(large)).await;
 }
 
-/// Secrets outside `SIDEKEY_ALLOW` fail their own messages, and do not count toward the request's
-/// shared limit.
+/// Secrets that `SIDEKEY_ALLOW` does not include do not count toward the limit of the request.
 #[tokio::test]
 async fn disallowed_secrets_do_not_count_toward_the_bounds() {
     let clock = ManualClock::new();
@@ -160,8 +171,8 @@ async fn disallowed_secrets_do_not_count_toward_the_bounds() {
     assert_eq!(fake.calls().count(GetSecretValue), 10);
 }
 
-/// All messages of a request together name too many secrets. The messages with the most references
-/// fail, wherever they are in the event.
+/// All messages of a request together refer to too many secrets. The messages with the most
+/// references fail.
 #[tokio::test]
 async fn largest_messages_fail_if_too_many_secrets_are_named() {
     let clock = ManualClock::new();
@@ -172,38 +183,40 @@ async fn largest_messages_fail_if_too_many_secrets_are_named() {
         .collect();
     messages.extend((0..10).map(|number| message([good(number)])));
     let json = resolve(&sidekey, &event(&messages)).await.json();
-    let results = json["results"].as_array().expect("the value is a JSON array");
+    let results = json["results"].as_array().expect("the JSON value must be an array");
     assert!(results[12..].iter().all(|result| result["ok"] == true));
     let limited = |result: &&Value| result["error"]["__type"] == "LimitExceededException";
     assert_eq!(
         results.iter().filter(limited).count(),
         3,
-        "three messages exceed the limit of 1,000 references"
+        "three messages must exceed the limit of 1,000 references"
     );
     assert_eq!(fake.calls().count(GetSecretValue), 910);
 }
 
-/// If all credentials of a request together are too large, the messages with the largest ones fail.
+/// All secrets of a response together are too large. The messages with the largest secrets fail.
 #[tokio::test]
 async fn largest_messages_fail_if_the_answer_is_too_large() {
     let clock = ManualClock::new();
     let fake = start_fake(&clock).await;
-    fake.secrets().create("app/large", "x".repeat(60_000)).expect("the secret name is unused");
+    fake.secrets()
+        .create("app/large", "x".repeat(60_000))
+        .expect("the fake AWS server must create the secret");
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let mut messages: Vec<Value> = (0..10).map(|number| message([good(number)])).collect();
     messages.extend((0..100).map(|_| message(["app/large"])));
     let answer = resolve(&sidekey, &event(&messages)).await;
     let json = answer.json();
     assert!(answer.status == 200 && answer.body.len() <= 4 * 1024 * 1024 + 64 * 1024);
-    let results = json["results"].as_array().expect("the value is a JSON array");
+    let results = json["results"].as_array().expect("the JSON value must be an array");
     assert!(results[..10].iter().all(|result| result["ok"] == true));
     let limited = |result: &&Value| result["error"]["__type"] == "LimitExceededException";
     assert_eq!(results.iter().filter(limited).count(), 31);
     assert_eq!(fake.calls().count(GetSecretValue), 11);
 }
 
-/// One request waits for a hundred names that do not exist, and another secret is read at once.
-/// While several such requests wait, a cached secret is refreshed at once.
+/// Several requests wait for secrets that do not exist. The agent must still fetch and refresh
+/// other secrets at once.
 #[tokio::test]
 async fn invented_names_do_not_delay_other_reads() {
     let clock = ManualClock::new();
@@ -231,7 +244,7 @@ async fn invented_names_do_not_delay_other_reads() {
         }
     }
     let calls = fake.calls().count(GetSecretValue);
-    assert_eq!(calls, 1 + 24 + 2, "the fourth request waits for free calls");
+    assert_eq!(calls, 1 + 24 + 2, "the fourth request must wait for free calls");
     let refreshed = read_request(&format!("{}&refreshNow=true", good(0)));
     clock.advance(std::time::Duration::from_secs(2));
     let known = sidekey.connect().await.exchange(refreshed).await;
@@ -243,7 +256,9 @@ fn peak(process: u32) -> usize {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    1024 * kib.and_then(|kib| kib.trim().parse::<usize>().ok()).expect("VmHWM is a number of KiB")
+    1024 * kib
+        .and_then(|kib| kib.trim().parse::<usize>().ok())
+        .expect("the value of VmHWM must be a number of kibibytes")
 }
 
 /// Resets the peak memory of a process, and returns the new peak. The reset needs root, because the
@@ -266,10 +281,11 @@ async fn warm_program(setup: &Setup) -> (Program, SocketAddr) {
     (program, address)
 }
 
-/// Sends a request to a new agent. Returns how much memory the request took, in bytes.
+/// Sends a request to a new agent. Returns how many bytes of memory the request needed, or an error
+/// if the test does not run as root.
 ///
-/// Each request needs an agent of its own, because memory that an earlier request freed would hide
-/// the need. Returns an error without root.
+/// Each request needs a new agent, because memory that an earlier request freed would hide the
+/// need.
 async fn memory_of(setup: &Setup, request: String) -> io::Result<usize> {
     let (program, address) = warm_program(setup).await;
     let before = reset_peak(program.id())?;
@@ -278,8 +294,8 @@ async fn memory_of(setup: &Setup, request: String) -> io::Result<usize> {
     Ok(peak(program.id()) - before)
 }
 
-/// Checks that the body takes at most [`EXTRA_BYTES`] in addition to its size. Skips the check
-/// without root.
+/// Checks that a request body needs at most [`EXTRA_BYTES`] of memory in addition to its size.
+/// Without root, only prints that the check is skipped.
 async fn check_memory(setup: &Setup, what: &str, body: &str, request: String) {
     match memory_of(setup, request).await {
         Ok(took) => assert!(
@@ -288,18 +304,18 @@ async fn check_memory(setup: &Setup, what: &str, body: &str, request: String) {
             body.len()
         ),
         Err(error) => MissingTool::new(error)
-            .context("access to the memory of another process")
+            .context("the permission to read the memory of another process")
             .skip_or_fail(),
     }
 }
 
-/// Returns an event of 10,000 records. `body` returns the message of the record with this number.
+/// Returns an event of 10,000 messages. `body` returns the text of the message with this number.
 fn many_records(body: impl Fn(usize) -> String) -> String {
     let record = |number| json!({"messageId": "m", "body": body(number)}).to_string();
     format!("{{\"Records\":[{}]}}", (0..10_000).map(record).collect::<Vec<_>>().join(","))
 }
 
-/// Returns a message with one reference, in the shortest form that the default paths find.
+/// Returns a message with one reference to a secret, in the shortest form that `/resolve` finds.
 fn one_reference(reference: impl Serialize) -> String {
     json!({"ai_config": {"ai_api_key_reference": reference}}).to_string()
 }
@@ -315,8 +331,8 @@ fn large_records() -> String {
     json!({ "Records": vec![json!({"messageId": "m", "body": filler}); 90] }).to_string()
 }
 
-/// Any body needs at most its own size and 4 MiB of memory. Parsed into a tree, the first body
-/// would need 126 times its size.
+/// Sends bodies for which a simple JSON parser would need much memory: for the first body, 126
+/// times its size.
 #[tokio::test]
 async fn body_takes_at_most_its_size_and_four_mebibytes() {
     let clock = ManualClock::new();
@@ -336,31 +352,37 @@ async fn body_takes_at_most_its_size_and_four_mebibytes() {
     let cut = format!("{{\"a\":\"{}\"}}", r"\ud83d".repeat(mib / 6 - 10));
     let crowd = vec![json!({"messageId": "m", "body": message(invented(100)).to_string()}); 1000];
     for (what, body) in [
-        ("small objects in a record", one(&objects)),
+        ("a record with many small JSON objects", one(&objects)),
         ("deep nesting in a record", one(&nested)),
         ("escapes in a record", one(&escapes)),
         ("small objects", objects),
         ("deep nesting", nested),
         ("escapes", escapes),
-        ("small objects in a notification", one(&sns(&objects_of(mib / 15 - 20)))),
-        ("escapes in a notification", one(&sns(&lines(mib / 3 - 100)))),
-        ("a notification in a notification", one(&sns(&sns(&lines(mib / 5 - 100))))),
+        ("a notification with many small JSON objects", one(&sns(&objects_of(mib / 15 - 20)))),
+        ("a notification with many escaped characters", one(&sns(&lines(mib / 3 - 100)))),
+        ("notifications that contain notifications", one(&sns(&sns(&lines(mib / 5 - 100))))),
         ("a large notification", one(&sns(&filled))),
-        ("lone surrogates in a record", one(&cut)),
+        ("a record with many incomplete Unicode characters", one(&cut)),
         ("lone surrogates", cut),
         ("many references", json!({ "Records": crowd }).to_string()),
         ("a long list", json!({"references": vec!["app/good-1"; 20_000]}).to_string()),
         ("large records", large_records()),
-        ("records without a reference", many_records(|_| r#"{"":{"":[]}}"#.to_owned())),
-        ("records with a secret each", many_records(|of| one_reference(format!("a{of}")))),
-        ("records with the same secret", many_records(|_| one_reference("app/good-1"))),
-        ("records with an unknown secret", many_records(|_| one_reference("a"))),
-        ("records with an invalid reference", many_records(|_| one_reference("a b"))),
+        ("records that refer to no secret", many_records(|_| r#"{"":{"":[]}}"#.to_owned())),
+        (
+            "records that each refer to another secret",
+            many_records(|of| one_reference(format!("a{of}"))),
+        ),
+        (
+            "records that all refer to the same secret",
+            many_records(|_| one_reference("app/good-1")),
+        ),
+        ("records that refer to an unknown secret", many_records(|_| one_reference("a"))),
+        ("records with an invalid secret name", many_records(|_| one_reference("a b"))),
         ("records with a number", many_records(|_| one_reference(1))),
         ("records that are not JSON", many_records(|_| "{".to_owned())),
         ("notifications", many_records(|_| sns(r#"{"":{"":[]}}"#))),
         (
-            "notifications with a secret each",
+            "notifications that each refer to another secret",
             many_records(|of| sns(&one_reference(format!("a{of}")))),
         ),
     ] {
@@ -370,7 +392,8 @@ async fn body_takes_at_most_its_size_and_four_mebibytes() {
     check_memory(&setup, "large records in chunks", &large, chunked_request(&large)).await;
 }
 
-/// 10,000 messages that refer to a secret of another tenant take no more memory than other bodies.
+/// Sends 10,000 messages that refer to a secret of another tenant (customer), which the agent must
+/// refuse.
 #[tokio::test]
 async fn refused_tenants_take_at_most_the_size_of_the_body_and_four_mebibytes() {
     let clock = ManualClock::new();
@@ -379,10 +402,15 @@ async fn refused_tenants_take_at_most_the_size_of_the_body_and_four_mebibytes() 
     let file = folder.write("sidekey.toml", "[resolve.tenant]\ncompany_name = \"company\"\n");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_CONFIG", file.display());
     let body = many_records(|_| one_reference("sms-credentials/a/b/twilio"));
-    check_memory(&setup, "records with another tenant", &body, resolve_request(&body)).await;
+    check_memory(
+        &setup,
+        "records that refer to a secret of another tenant",
+        &body,
+        resolve_request(&body),
+    )
+    .await;
 }
 
-/// Twenty bodies at once need at most twice the memory of one body.
 #[tokio::test]
 async fn many_bodies_at_once_take_at_most_twice_the_memory_of_one() {
     let clock = ManualClock::new();
@@ -392,7 +420,7 @@ async fn many_bodies_at_once_take_at_most_twice_the_memory_of_one() {
         Ok(before) => before,
         Err(error) => {
             return MissingTool::new(error)
-                .context("access to the memory of another process")
+                .context("the permission to read the memory of another process")
                 .skip_or_fail();
         }
     };
@@ -410,5 +438,8 @@ async fn many_bodies_at_once_take_at_most_twice_the_memory_of_one() {
         assert_eq!(connection.receive().await.status, 200);
     }
     let took = peak(program.id()) - before;
-    assert!(took <= 2 * (objects.len() + EXTRA_BYTES), "twenty at once: {took} bytes");
+    assert!(
+        took <= 2 * (objects.len() + EXTRA_BYTES),
+        "twenty requests at once took {took} bytes of memory"
+    );
 }

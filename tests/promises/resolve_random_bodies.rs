@@ -1,4 +1,4 @@
-//! Random bodies to `/resolve` are always answered with status 200 or 400 and with JSON.
+//! Tests that `/resolve` answers random bodies with status 200 or 400 and with valid JSON.
 
 use crate::support::agent::{Setup, TOKEN_HEADER};
 use crate::support::client::request;
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 /// The number of random bodies.
 const BODIES: u64 = 600;
 
-/// The keys of random objects. Some have a meaning for `/resolve`.
+/// The keys of random JSON objects. Some of the keys have a meaning for `/resolve`.
 const KEYS: [&str; 16] = [
     "Records",
     "references",
@@ -47,13 +47,15 @@ const TEXTS: [&str; 12] = [
     "",
 ];
 
-/// Sends random JSON with meaningful keys and strings, in part with one changed byte. Each answer
-/// is 200 or 400 with consistent JSON. A failure names the seed of its body.
+/// Sends random JSON to `/resolve`, sometimes with one changed byte. If the test fails, it prints
+/// the seed of the body.
 #[tokio::test]
 async fn random_bodies_are_answered() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", r#"{"user":"ann"}"#).expect("the secret name is unused");
+    fake.secrets()
+        .create("app/db", r#"{"user":"ann"}"#)
+        .expect("the fake AWS server must create the secret");
     let folder = TempFolder::new();
     let binding = "[resolve.tenant]\ncompany_name = \"company_data.company_name\"\n";
     for file in ["", binding] {
@@ -75,7 +77,7 @@ async fn random_bodies_are_answered() {
     }
 }
 
-/// Checks that the parts of an answer are consistent.
+/// Checks that the parts of a response of `/resolve` are consistent.
 fn check(what: &str, status: u16, answer: &Value) {
     if status == 400 {
         assert!(answer["__type"].is_string() && answer["hint"].is_string(), "{what}");

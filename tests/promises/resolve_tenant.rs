@@ -1,5 +1,5 @@
-//! The configuration binds a placeholder in secret names to a field of the message. So a message
-//! gets only secrets of its own tenant. Refused references are logged safely.
+//! Tests of the tenant check of `/resolve`: a message gets only secrets whose names contain the
+//! message's own tenant (customer).
 
 use crate::support::agent::{REGION, Setup, Sidekey, TOKEN_HEADER};
 use crate::support::client::{Connection, request};
@@ -21,10 +21,10 @@ async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     for name in ["sms-credentials/acme/x/twilio", "sms-credentials/other/x/twilio"] {
         fake.secrets()
             .create(name, json!({ "of": name }).to_string())
-            .expect("the secret name is unused");
+            .expect("the fake AWS server must create the secret");
     }
     for name in ["openai-api-key/sms", "prod/db", "sms-credentials/acme/x/twilio-AbC123"] {
-        fake.secrets().create(name, "hunter2").expect("the secret name is unused");
+        fake.secrets().create(name, "hunter2").expect("the fake AWS server must create the secret");
     }
     fake
 }
@@ -48,9 +48,8 @@ async fn resolve(sidekey: &Sidekey, body: &Value) -> Value {
     answer.json()["results"].take()
 }
 
-/// A message gets the secrets of its own tenant, and shared secrets. Another tenant's secret (by
-/// name or ARN), a message without a tenant, and names without a convention are refused without a
-/// call. The error names placeholder and path, but no content of the message.
+/// A message gets the secrets of its own tenant (customer), and shared secrets. The agent refuses
+/// the secrets of other tenants without a call to AWS.
 #[tokio::test]
 async fn message_gets_secrets_of_its_own_tenant_only() {
     let clock = ManualClock::new();
@@ -75,7 +74,7 @@ async fn message_gets_secrets_of_its_own_tenant_only() {
         let results = resolve(&sidekey, &message(company, reference)).await;
         let error = &results[0]["credentials"][PATH]["error"];
         assert_eq!(error["__type"], "AccessDeniedException", "{reference}");
-        let text = error["message"].as_str().expect("the value is a string");
+        let text = error["message"].as_str().expect("the JSON value must be a string");
         assert!(text.contains(words), "{text}");
         assert!(!results.to_string().contains("hunter2"), "{results}");
     }
@@ -88,8 +87,8 @@ async fn message_gets_secrets_of_its_own_tenant_only() {
     }
 }
 
-/// The answer of AWS is checked against the tenant once more, because the name of another secret
-/// may end like an ARN of the tenant.
+/// The agent also checks the name in AWS's response, because another secret may have a name that
+/// looks like the ARN of an allowed secret.
 #[tokio::test]
 async fn answer_is_checked_against_the_tenant() {
     let clock = ManualClock::new();
@@ -105,11 +104,11 @@ async fn answer_is_checked_against_the_tenant() {
         assert_eq!(found["error"]["__type"], "AccessDeniedException", "{found}");
         assert!(!results.to_string().contains("hunter2"));
     }
-    assert_eq!(fake.calls().total(), 1, "the real name is known only from the answer");
+    assert_eq!(fake.calls().total(), 1, "only the response of AWS contains the real name");
 }
 
-/// In one event, each secret is served to the message of its own tenant and refused to the others,
-/// even when it is cached.
+/// In one event, the agent serves each secret only to messages of the secret's own tenant
+/// (customer), even if the secret is cached.
 #[tokio::test]
 async fn each_message_is_checked_against_its_own_tenant() {
     let clock = ManualClock::new();
@@ -131,8 +130,8 @@ async fn each_message_is_checked_against_its_own_tenant() {
     assert_eq!(fake.calls().total(), 1);
 }
 
-/// A list of references has no message and so no tenant. Secrets of tenants are therefore refused,
-/// so that a list cannot bypass the check.
+/// A list of references contains no tenant (customer). The agent refuses secrets of tenants in a
+/// list, so that a list cannot bypass the check.
 #[tokio::test]
 async fn list_of_references_cannot_bypass_the_tenant_check() {
     let clock = ManualClock::new();
@@ -149,8 +148,8 @@ async fn list_of_references_cannot_bypass_the_tenant_check() {
     assert_eq!(fake.calls().total(), 1);
 }
 
-/// A mistake in the tenant binding is an error, also on Lambda, where other unknown keys only cause
-/// a warning. So a typo never disables the binding.
+/// A mistake in the `[resolve.tenant]` table prevents the start of the agent, even on Lambda. A
+/// typing error can therefore never disable the check.
 #[test]
 fn mistaken_tenant_binding_is_never_ignored() {
     let folder = TempFolder::new();
@@ -172,8 +171,8 @@ fn mistaken_tenant_binding_is_never_ignored() {
     }
 }
 
-/// Refused references are logged in one line per request, truncated and without control characters.
-/// Nothing else of a message is logged, even at the most verbose level.
+/// The agent logs all refused references of a request in one escaped and truncated line. It logs
+/// nothing else of a message.
 #[tokio::test]
 async fn refused_references_are_logged_escaped() {
     let clock = ManualClock::new();
@@ -197,7 +196,8 @@ async fn refused_references_are_logged_escaped() {
     let line = program.line("refused to read a secret for a /resolve request").await;
     let line: Value = serde_json::from_str(&line).expect("the text is JSON");
     let logged = line.pointer("/fields/reference").or_else(|| line.get("reference"));
-    let logged = logged.and_then(Value::as_str).expect("the log line has the reference");
+    let logged =
+        logged.and_then(Value::as_str).expect("the log line must contain the refused reference");
     assert!(logged.starts_with("?[31m??{\"level\":\"ERROR\"}xxx"), "{logged}");
     assert!(logged.len() < 150, "{logged}");
     program.signal(Signal::TERM);
@@ -206,6 +206,6 @@ async fn refused_references_are_logged_escaped() {
     assert_eq!(
         log.matches("refused to read a secret for a /resolve request").count(),
         1,
-        "at most one line is logged per second"
+        "the agent must log at most one line per second"
     );
 }

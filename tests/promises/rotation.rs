@@ -1,5 +1,5 @@
-//! A rotated value is visible at once with `refreshNow`, before the TTL ends for secrets in use,
-//! and never later than the TTL while AWS answers.
+//! Tests of secret rotation. Readers get the new value at once with `refreshNow`, and otherwise at
+//! the latest after the TTL, if AWS answers.
 
 use crate::clients::pause;
 use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_path, read_request};
@@ -12,17 +12,18 @@ use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Starts an agent with `app/db` in its cache, value `old`, with a TTL of five minutes.
+/// Starts an agent with a TTL of five minutes, which has cached the value `old` of the secret
+/// `app/db`.
 async fn start_with_cached_secret() -> (Fake, Sidekey) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    fake.secrets().create("app/db", "old").expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_TTL", "5m");
     let sidekey = setup.with("SIDEKEY_SECRETS", "app/db").start().await;
     (fake, sidekey)
 }
 
-/// `refreshNow` fetches and returns the new value. Other readers see the new value at once.
+/// A read with `refreshNow` fetches the new value. Other readers then get the new value, too.
 #[tokio::test]
 async fn refresh_now_returns_the_new_value() {
     let (fake, sidekey) = start_with_cached_secret().await;
@@ -40,8 +41,8 @@ async fn refresh_now_returns_the_new_value() {
     }
 }
 
-/// The answer to `refreshNow` is never older than the request. Within a second after the last call,
-/// the readers wait for the next call, and share it.
+/// The response to a read with `refreshNow` is never older than the request. Reads within a second
+/// after a call to AWS wait for the next call, and share it.
 #[tokio::test]
 async fn refresh_now_is_never_older_than_the_request() {
     let (fake, sidekey) = start_with_cached_secret().await;
@@ -54,13 +55,17 @@ async fn refresh_now_is_never_older_than_the_request() {
             connection.send(read_request("app/db&refreshNow=true")).await;
             waiting.push(connection);
         }
-        eventually("all readers wait for the next call", async || {
+        eventually("all readers wait for the next call to AWS", async || {
             let joined = sidekey.metrics().await.get("sidekey_flights_joined_total");
             (joined == 2.0 * (number + 1) as f64).then_some(())
         })
         .await;
         let calls = fake.calls().count(GetSecretValue);
-        assert_eq!(calls, 1 + number as u64, "the next call is a second after the last call");
+        assert_eq!(
+            calls,
+            1 + number as u64,
+            "the next call must be made a second after the last call"
+        );
         sidekey.advance(SECOND / 2);
         for connection in &mut waiting {
             let refreshed = connection.receive().await;
@@ -70,12 +75,13 @@ async fn refresh_now_is_never_older_than_the_request() {
     }
 }
 
-/// In an outage `refreshNow` returns the error, and the cached value stays unchanged.
+/// AWS fails during a read with `refreshNow`. The read gets an error, and the cached value stays
+/// unchanged.
 #[tokio::test]
 async fn failed_refresh_now_changes_nothing() {
     let (fake, sidekey) = start_with_cached_secret().await;
     sidekey.advance(SECOND);
-    fake.pause().await.expect("the listener stops");
+    fake.pause().await.expect("the listener must stop without an error");
     let failed = sidekey.read("app/db&refreshNow=true").await;
     assert_eq!((failed.status, failed.kind().as_str()), (502, "ConnectionError"));
     let cached = sidekey.read("app/db").await;
@@ -84,8 +90,8 @@ async fn failed_refresh_now_changes_nothing() {
     assert_eq!(missing.status, 502);
 }
 
-/// After the TTL no reader gets the old value: reads wait for the new value. With
-/// `SIDEKEY_STALE_WHILE_REVALIDATE` reads do not wait, and the old value is marked as stale.
+/// After the TTL, reads wait for the new value. With `SIDEKEY_STALE_WHILE_REVALIDATE`, reads return
+/// the old value at once, marked as stale.
 #[tokio::test]
 async fn old_value_is_not_served_past_the_ttl() {
     let (fake, sidekey) = start_with_cached_secret().await;
@@ -111,14 +117,13 @@ async fn old_value_is_not_served_past_the_ttl() {
     .await;
 }
 
-/// A secret in use is refreshed before its TTL ends, without a waiting reader. A secret without
-/// reads causes no call.
+/// The agent refreshes a secret before its TTL ends, if the secret has been read.
 #[tokio::test]
 async fn secrets_in_use_are_refreshed_ahead_of_expiry() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["read", "unread"] {
-        fake.secrets().create(name, "old").expect("the secret name is unused");
+        fake.secrets().create(name, "old").expect("the fake AWS server must create the secret");
     }
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_TTL", "5m");
     let sidekey = setup.with("SIDEKEY_SECRETS", "read,unread").start().await;
@@ -138,8 +143,8 @@ async fn secrets_in_use_are_refreshed_ahead_of_expiry() {
     assert_eq!(fake.calls().count_for(GetSecretValue, "unread"), 1);
 }
 
-/// The label AWSCURRENT moves back to the previous version (a rollback). Reads return that version
-/// after the TTL.
+/// The label AWSCURRENT moves back to the previous version (a rollback). After the TTL, reads
+/// return the previous version.
 #[tokio::test]
 async fn rollback_shows_after_the_ttl() {
     let (fake, sidekey) = start_with_cached_secret().await;
@@ -155,7 +160,7 @@ async fn rollback_shows_after_the_ttl() {
     .await;
 }
 
-/// Advances the clock second by second until an answer arrives.
+/// Advances the clock second by second until the connection `waiting` receives a response.
 async fn answered_as_time_passes(sidekey: &Sidekey, waiting: &mut Connection) -> Answer {
     let time_passes = async {
         loop {
@@ -169,13 +174,17 @@ async fn answered_as_time_passes(sidekey: &Sidekey, waiting: &mut Connection) ->
     }
 }
 
-/// A long poll is answered when the next version exists, even without other readers, or with 304
-/// after its timeout. The agent checks for the next version before the TTL ends, as for every read.
+/// A long poll (a read that waits for a new version) returns the next version, or status 304 after
+/// its timeout.
 #[tokio::test]
 async fn long_poll_returns_the_next_version() {
     let (fake, sidekey) = start_with_cached_secret().await;
-    let etag =
-        sidekey.read("app/db").await.header("etag").expect("the value has a version").to_owned();
+    let etag = sidekey
+        .read("app/db")
+        .await
+        .header("etag")
+        .expect("the secret value must have a version")
+        .to_owned();
     let headers = [TOKEN_HEADER, ("If-None-Match", &*etag)];
 
     let mut waiting = sidekey.connect().await;
@@ -186,7 +195,7 @@ async fn long_poll_returns_the_next_version() {
     let answer = waiting.receive().await;
     assert_eq!((answer.status, answer.value().as_str()), (200, "new"));
 
-    let etag = answer.header("etag").expect("the value has a version").to_owned();
+    let etag = answer.header("etag").expect("the secret value must have a version").to_owned();
     let headers = [TOKEN_HEADER, ("If-None-Match", &*etag)];
     waiting.send(get(&read_path("app/db&wait=20"), &headers)).await;
     let answer = answered_as_time_passes(&sidekey, &mut waiting).await;
@@ -197,19 +206,24 @@ async fn long_poll_returns_the_next_version() {
     assert_eq!(
         waiting.receive().await.value(),
         "new",
-        "a long poll with an old version does not wait"
+        "a long poll with an old version must not wait"
     );
 }
 
-/// Without a cache, a long poll causes one call per second, not calls as fast as AWS answers.
+/// If caching is disabled, a long poll (a read that waits for a new version) calls AWS only once
+/// per second.
 #[tokio::test]
 async fn long_poll_without_a_cache_calls_once_a_second() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    fake.secrets().create("app/db", "old").expect("the fake AWS server must create the secret");
     let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_TTL", "0").start().await;
-    let etag =
-        sidekey.read("app/db").await.header("etag").expect("the value has a version").to_owned();
+    let etag = sidekey
+        .read("app/db")
+        .await
+        .header("etag")
+        .expect("the secret value must have a version")
+        .to_owned();
     let mut waiting = sidekey.connect().await;
     let headers = [TOKEN_HEADER, ("If-None-Match", &*etag)];
     waiting.send(get(&read_path("app/db&wait=20"), &headers)).await;
@@ -219,7 +233,7 @@ async fn long_poll_without_a_cache_calls_once_a_second() {
     for _ in 0..100 {
         pause().await;
     }
-    assert_eq!(calls(), 3, "no further call is made while the clock stands still");
+    assert_eq!(calls(), 3, "the agent must make no further call while the clock stands still");
     fake.secrets().put("app/db", "new").expect("the secret exists");
     let answer = answered_as_time_passes(&sidekey, &mut waiting).await;
     assert_eq!((answer.status, answer.value().as_str()), (200, "new"));

@@ -1,5 +1,5 @@
-//! A plain name always means the secret in the function's own account and region, whatever secrets
-//! of the same name are read by ARN.
+//! Tests with several secrets of the same name. A name always refers to the secret in the agent's
+//! own account and region.
 
 use crate::support::agent::{REGION, Setup};
 use crate::support::clock::ManualClock;
@@ -11,20 +11,22 @@ use std::time::Duration;
 
 const ACCOUNT: &str = "123456789012";
 
-/// Secrets of the same name in another account and another region are read by ARN, before and after
-/// the own secret, cached and refreshed. Each ARN returns its own value, in its own region, and the
-/// name returns the own secret.
+/// Secrets of the same name exist in another account and in another region. Each ARN returns its
+/// own value, and the name returns the value in the agent's own account and region.
 #[tokio::test]
 async fn same_names_in_other_accounts_and_regions_stay_apart() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
-    let own = secrets.create("app/db", "own").expect("the secret name is unused");
+    let own = secrets.create("app/db", "own").expect("the fake AWS server must create the secret");
     let neighbour = Location::new("210987654321", REGION);
-    let neighbour =
-        secrets.create_in(&neighbour, "app/db", "neighbour").expect("the secret name is unused");
+    let neighbour = secrets
+        .create_in(&neighbour, "app/db", "neighbour")
+        .expect("the fake AWS server must create the secret");
     let abroad = Location::new(ACCOUNT, "us-east-1");
-    let abroad = secrets.create_in(&abroad, "app/db", "abroad").expect("the secret name is unused");
+    let abroad = secrets
+        .create_in(&abroad, "app/db", "abroad")
+        .expect("the fake AWS server must create the secret");
     let gateway = Gateway::start(&fake).await;
     let sidekey = Setup::for_endpoint(&gateway.regional_url(), &clock).start().await;
 
@@ -32,7 +34,11 @@ async fn same_names_in_other_accounts_and_regions_stay_apart() {
     for (id, value) in cases {
         assert_eq!(sidekey.read(id).await.value(), value, "cold, {id}");
     }
-    assert_eq!(gateway.regions(), ["us-east-1", REGION, REGION], "the own ARN is already cached");
+    assert_eq!(
+        gateway.regions(),
+        ["us-east-1", REGION, REGION],
+        "the ARN of the agent's own secret must already be cached"
+    );
     for (id, value) in cases {
         sidekey.advance(Duration::from_secs(1));
         let refreshed = sidekey.read(&format!("{id}&refreshNow=true")).await;
@@ -44,21 +50,22 @@ async fn same_names_in_other_accounts_and_regions_stay_apart() {
     }
 }
 
-/// A batch answers in any order and by ARN. A listed secret of another account never answers for
-/// the own secret of the same name, even if the own secret does not exist.
+/// A batch call returns secrets in any order. The agent must not confuse a secret of another
+/// account with its own secret of the same name.
 #[tokio::test]
 async fn batch_keeps_secrets_of_the_same_name_apart() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
-    secrets.create("app/db", "own").expect("the secret name is unused");
+    secrets.create("app/db", "own").expect("the fake AWS server must create the secret");
     // This ARN sorts before all others.
     let neighbour = Location::new("000000000001", REGION);
-    let both =
-        secrets.create_in(&neighbour, "app/db", "neighbour").expect("the secret name is unused");
+    let both = secrets
+        .create_in(&neighbour, "app/db", "neighbour")
+        .expect("the fake AWS server must create the secret");
     let only = secrets
         .create_in(&neighbour, "only/theirs", "neighbour")
-        .expect("the secret name is unused");
+        .expect("the fake AWS server must create the secret");
     let listed = format!("{both} app/db {only} only/theirs");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", listed);
     let sidekey = setup.with("SIDEKEY_PREFETCH", "batch").start().await;
@@ -66,16 +73,23 @@ async fn batch_keeps_secrets_of_the_same_name_apart() {
     for (id, value) in [("app/db", "own"), (&both, "neighbour"), (&only, "neighbour")] {
         assert_eq!(sidekey.read(id).await.value(), value, "{id}");
     }
-    assert_eq!(sidekey.read("only/theirs").await.status, 400, "the own account has no such secret");
+    assert_eq!(
+        sidekey.read("only/theirs").await.status,
+        400,
+        "the agent's own account must not have this secret"
+    );
 }
 
-/// A secret is deleted and created again under its name, with a new ARN. After the TTL the name
-/// returns the new secret, although the old ARN is still cached.
+/// A secret is deleted, and created again with the same name and a new ARN. After the TTL, the name
+/// returns the new secret.
 #[tokio::test]
 async fn name_follows_a_recreated_secret() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    let first = fake.secrets().create("app/db", "first").expect("the secret name is unused");
+    let first = fake
+        .secrets()
+        .create("app/db", "first")
+        .expect("the fake AWS server must create the secret");
     let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_TTL", "1m").start().await;
     assert_eq!(sidekey.read("app/db").await.value(), "first");
     fake.secrets().remove("app/db").expect("the secret exists");
@@ -85,29 +99,29 @@ async fn name_follows_a_recreated_secret() {
     assert_eq!(
         sidekey.read("app/db").await.value(),
         "first",
-        "within the TTL the old secret is served"
+        "the agent must serve the old secret within the TTL"
     );
     sidekey.advance(Duration::from_secs(60));
     assert_eq!(sidekey.read("app/db").await.value(), "second");
     assert_eq!(sidekey.read(&second).await.value(), "second");
 }
 
-/// Only ARNs are listed. `AWS_ACCOUNT_ID` then determines the account of name patterns. A listed or
-/// requested ARN never does, because it would open another account's secrets. An answer to a plain
-/// name overrides the variable.
+/// The agent learns its own account id from `AWS_ACCOUNT_ID`, or from AWS's response to a read by
+/// name. It never uses the account id of a requested ARN.
 #[tokio::test]
 async fn own_account_comes_from_configuration_or_from_a_name() {
     const OTHER: &str = "210987654321";
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
-    let own = secrets.create("app/db", "own").expect("the secret name is unused");
+    let own = secrets.create("app/db", "own").expect("the fake AWS server must create the secret");
     let neighbour = Location::new(OTHER, REGION);
-    let theirs =
-        secrets.create_in(&neighbour, "app/db", "neighbour").expect("the secret name is unused");
+    let theirs = secrets
+        .create_in(&neighbour, "app/db", "neighbour")
+        .expect("the fake AWS server must create the secret");
     let shared = secrets
         .create_in(&neighbour, "shared/key", "neighbour")
-        .expect("the secret name is unused");
+        .expect("the fake AWS server must create the secret");
     let listed = format!("{shared} {own} {theirs}");
     let pattern = format!("app/* arn:aws:secretsmanager:{REGION}:{OTHER}:secret:shared/*");
     let setup = Setup::for_fake(&fake, &clock)
@@ -133,7 +147,7 @@ async fn own_account_comes_from_configuration_or_from_a_name() {
         assert_eq!(
             sidekey.read("app/db").await.value(),
             "own",
-            "a read by name reveals the account"
+            "the agent must learn its account from a read by name"
         );
         // Four seconds are longer than the agent caches a refusal.
         sidekey.advance(Duration::from_secs(4));
@@ -141,15 +155,16 @@ async fn own_account_comes_from_configuration_or_from_a_name() {
     }
 }
 
-/// With `SIDEKEY_REGION_ONLY` a secret of another region is refused without a call. The typed error
-/// names the variable.
+/// With `SIDEKEY_REGION_ONLY`, the agent refuses secrets of other regions without a call to AWS.
 #[tokio::test]
 async fn other_regions_can_be_refused() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let abroad = Location::new(ACCOUNT, "us-east-1");
-    let abroad =
-        fake.secrets().create_in(&abroad, "app/db", "abroad").expect("the secret name is unused");
+    let abroad = fake
+        .secrets()
+        .create_in(&abroad, "app/db", "abroad")
+        .expect("the fake AWS server must create the secret");
     let gateway = Gateway::start(&fake).await;
     let sidekey = Setup::for_endpoint(&gateway.regional_url(), &clock)
         .with("SIDEKEY_REGION_ONLY", true)
@@ -162,8 +177,7 @@ async fn other_regions_can_be_refused() {
     assert!(gateway.regions().is_empty());
 }
 
-/// An ARN with an unknown region, or a region of another partition, is refused without a call,
-/// because the region becomes part of a host name.
+/// The agent refuses an ARN with an unknown region, because the region becomes part of a host name.
 #[tokio::test]
 async fn unknown_region_is_refused_without_a_call() {
     let clock = ManualClock::new();
@@ -179,14 +193,16 @@ async fn unknown_region_is_refused_without_a_call() {
     assert_eq!(fake.connections(), 0);
 }
 
-/// Forged references with many invented regions do not prevent reads from real regions.
+/// Requests with many invented regions do not prevent reads from real regions.
 #[tokio::test]
 async fn invented_regions_do_not_block_real_ones() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let abroad = Location::new(ACCOUNT, "us-east-1");
-    let abroad =
-        fake.secrets().create_in(&abroad, "app/db", "abroad").expect("the secret name is unused");
+    let abroad = fake
+        .secrets()
+        .create_in(&abroad, "app/db", "abroad")
+        .expect("the fake AWS server must create the secret");
     let gateway = Gateway::start(&fake).await;
     let sidekey = Setup::for_endpoint(&gateway.regional_url(), &clock).start().await;
     for number in 0..20 {

@@ -1,5 +1,5 @@
-//! `sidekey scaffold` with the real AWS CLI and moto: creates the secrets of a project as
-//! placeholders and fills in their values. No value is ever on a command line.
+//! Tests of `sidekey scaffold` with the real AWS CLI and the emulator moto. The command creates
+//! secrets with placeholder values, and later fills in real values.
 
 use crate::clients::{Clients, killed_with_test};
 use crate::moto::Moto;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 type Vars = BTreeMap<String, String>;
 
-/// The secrets of the test project.
+/// The names of the secrets of the test project.
 const NAMES: [&str; 6] = [
     "whatsapp-credentials/cucumber-recruitment/cv-analysis/twilio",
     "sms-credentials/cucumber-recruitment/cv-analysis/twilio",
@@ -27,7 +27,7 @@ const NAMES: [&str; 6] = [
     "openai-api-key/email",
 ];
 
-/// A file with custom conventions.
+/// A TOML file with additional rules for secret values.
 const OWN: &str = r#"
 built_in = false
 
@@ -41,7 +41,7 @@ placeholders = ["TODO*"]
 
 const PROJECT: [&str; 4] = ["--company", "cucumber-recruitment", "--project", "cv-analysis"];
 
-/// Returns the variables of an operator who uses the Secrets Manager at `endpoint`.
+/// Returns the environment variables of a user who calls the Secrets Manager at `endpoint`.
 fn operator(endpoint: &str) -> Vars {
     let pairs = [
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint),
@@ -64,7 +64,7 @@ async fn sidekey(args: &[&str], vars: &Vars, stdin: &str) -> Finished {
     done
 }
 
-/// Runs a script that `sh` reads from its standard input.
+/// Runs a shell script, which `sh` reads from its standard input.
 async fn sh(script: &str, vars: &Vars) -> Finished {
     Finished::run(killed_with_test("sh"), vars, script.as_bytes()).await
 }
@@ -82,18 +82,19 @@ fn values() -> Value {
 
 async fn stored_value(moto: &Moto, name: &str) -> Value {
     let answer = moto.call("GetSecretValue", &json!({"SecretId": name})).await;
-    serde_json::from_str(answer["SecretString"].as_str().expect("the value is a string"))
+    serde_json::from_str(answer["SecretString"].as_str().expect("the JSON value must be a string"))
         .expect("the text is JSON")
 }
 
-/// Runs `sidekey check`. Returns its exit code and the names of the secrets that are placeholders.
+/// Runs `sidekey check`. Returns its exit code, and the names of the secrets that have placeholder
+/// values.
 async fn run_check(vars: &Vars) -> (Option<i32>, Vec<String>) {
     let done = sidekey(&[&["check", "--json"][..], &NAMES].concat(), vars, "").await;
     let reported: Value =
         serde_json::from_str(done.text()).unwrap_or_else(|_| panic!("{}", done.err));
-    let results = reported["results"].as_array().expect("the value is a JSON array").iter();
+    let results = reported["results"].as_array().expect("the JSON value must be an array").iter();
     let placeholders = results.filter(|one| {
-        let findings = one["findings"].as_array().expect("the value is a JSON array");
+        let findings = one["findings"].as_array().expect("the JSON value must be an array");
         !findings.is_empty() && findings.iter().all(|finding| finding["code"] == "placeholder")
     });
     (
@@ -102,7 +103,8 @@ async fn run_check(vars: &Vars) -> (Option<i32>, Vec<String>) {
     )
 }
 
-/// Resolves ten messages of three channels in one request. Returns every credential by its name.
+/// Sends ten messages in one request to `/resolve`. Returns each credential by the name of its
+/// secret.
 async fn resolve_all(sidekey: &Sidekey) -> BTreeMap<String, Value> {
     let record = |number: usize| {
         let (channel, credentials, key) = match number % 3 {
@@ -120,19 +122,18 @@ async fn resolve_all(sidekey: &Sidekey) -> BTreeMap<String, Value> {
     let sent = request("POST", "/resolve", &[TOKEN_HEADER], &event.to_string());
     let answer = sidekey.connect().await.exchange(sent).await.json();
     assert_eq!(answer["batchItemFailures"], json!([]), "{}", answer["batchItemFailures"]);
-    let results = answer["results"].as_array().expect("the value is a JSON array");
+    let results = answer["results"].as_array().expect("the JSON value must be an array");
     assert_eq!(results.len(), 10);
-    let credentials = results
-        .iter()
-        .flat_map(|one| one["credentials"].as_object().expect("the result has credentials"));
+    let credentials = results.iter().flat_map(|one| {
+        one["credentials"].as_object().expect("the result must contain credentials")
+    });
     let named = credentials
-        .map(|(_, one)| (one["reference"].as_str().expect("the value is a string"), one));
+        .map(|(_, one)| (one["reference"].as_str().expect("the JSON value must be a string"), one));
     named.map(|(name, one)| (name.to_owned(), one["value"].clone())).collect()
 }
 
-/// The printed commands create every secret of the project, and `check` reports each as a
-/// placeholder. A second run changes nothing. Values from a file and from a folder replace the
-/// placeholders, and `check` finds no problem. A running agent serves the values within its TTL.
+/// Creates every secret of the project with a placeholder value, checks the secrets, and fills in
+/// values from a file and a folder.
 #[tokio::test]
 async fn project_is_created_checked_and_filled() {
     let clients = match Clients::install() {
@@ -164,7 +165,7 @@ async fn project_is_created_checked_and_filled() {
     let mut values = values();
     let all = values.clone();
     let (sms, key) = (NAMES[1], values[NAMES[1]].take());
-    values.as_object_mut().expect("the value is a JSON object").remove(sms);
+    values.as_object_mut().expect("the JSON value must be an object").remove(sms);
     let update = ["scaffold", "--aws", &aws, "--update", "--values", "-", "--json", "--run"];
     let updated = sidekey(&update, &vars, &values.to_string()).await;
     assert_eq!(updated.code, Some(0), "{}", updated.err);
@@ -173,9 +174,9 @@ async fn project_is_created_checked_and_filled() {
 
     let folder = TempFolder::new();
     let path = folder.path().join(format!("{sms}.json"));
-    fs::create_dir_all(path.parent().expect("the path has a parent folder"))
-        .expect("the file can be written");
-    fs::write(&path, key.to_string()).expect("the file can be written");
+    fs::create_dir_all(path.parent().expect("the path must have a parent folder"))
+        .expect("the test must be able to write the file");
+    fs::write(&path, key.to_string()).expect("the test must be able to write the file");
     let folder = folder.path().display().to_string();
     let only = ["--kind", "sms-twilio", "--update", "--values", &folder];
     let written = sidekey(&[&scaffold[..], &only].concat(), &vars, "").await;
@@ -186,14 +187,14 @@ async fn project_is_created_checked_and_filled() {
     assert_eq!(stored_value(&moto, sms).await, key);
 
     agent.advance(Duration::from_secs(300));
-    let all = all.as_object().expect("the value is a JSON object").clone();
+    let all = all.as_object().expect("the JSON value must be an object").clone();
     assert!(
         resolve_all(&agent).await.into_iter().eq(all),
-        "the agent returns the values that were written"
+        "the agent must return the values that the command has written"
     );
 }
 
-/// Writes a program that records its arguments and its standard input.
+/// Writes a program that records its arguments and its standard input. Returns its path.
 fn recorder(folder: &TempFolder, end: &str) -> String {
     let log = folder.path().join("log").display().to_string();
     let script = format!(
@@ -201,7 +202,7 @@ fn recorder(folder: &TempFolder, end: &str) -> String {
     );
     let path = folder.write("aws", &script);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700))
-        .expect("the file belongs to this user");
+        .expect("the file must belong to the current user");
     path.display().to_string()
 }
 
@@ -210,8 +211,8 @@ fn recorded_lines(folder: &Path) -> Vec<String> {
     log.lines().map(str::to_owned).collect()
 }
 
-/// The AWS CLI gets values only through a pipe, never as arguments. Its error text is reported with
-/// exit code 1, unless the text contains a value.
+/// `sidekey scaffold` passes values to the AWS CLI only through a pipe, because other users can see
+/// the arguments of a process.
 #[tokio::test]
 async fn command_lines_show_no_value() {
     let folder = TempFolder::new();
@@ -244,8 +245,7 @@ async fn command_lines_show_no_value() {
     }
 }
 
-/// Values that break their conventions are all reported, and no value is written. Placeholders are
-/// accepted only on request. Invalid arguments have exit code 2.
+/// `sidekey scaffold` reports all values that break a rule, and then writes no value at all.
 #[tokio::test]
 async fn wrong_values_are_refused_before_any_write() {
     let folder = TempFolder::new();
@@ -298,8 +298,6 @@ async fn wrong_values_are_refused_before_any_write() {
     }
 }
 
-/// Custom conventions are read from the file in an option or a variable. A mistake in the file is
-/// reported.
 #[tokio::test]
 async fn own_conventions_are_followed() {
     let folder = TempFolder::new();

@@ -1,5 +1,5 @@
-//! Programs that use AWS's SDK for Rust can call Sidekey without a change. They get the same
-//! answers and the same typed errors, and retry only temporary errors.
+//! Tests that programs with AWS's SDK for Rust can call Sidekey without a change, and get the same
+//! responses and errors as from AWS.
 
 use crate::support::agent::{REGION, Setup, Sidekey, TOKEN};
 use crate::support::clock::ManualClock;
@@ -21,8 +21,8 @@ use std::time::{Duration, UNIX_EPOCH};
 /// The maximum number of attempts that the SDK makes.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// Returns a client of the SDK for `endpoint` that signs with the token `session`. It has default
-/// settings, apart from a shorter pause between attempts.
+/// Returns an SDK client that calls `endpoint` with the session token `session`. Its pause between
+/// two attempts is shorter than by default.
 fn sdk(endpoint: &str, session: Option<&str>) -> Client {
     let session = session.map(str::to_owned);
     let retries = RetryConfig::standard()
@@ -39,12 +39,13 @@ fn sdk(endpoint: &str, session: Option<&str>) -> Client {
     Client::from_conf(config)
 }
 
-/// Returns the SDK client of a function that uses this agent.
+/// Returns the SDK client of a function that calls the agent `sidekey`.
 fn sdk_at(sidekey: &Sidekey) -> Client {
     sdk(&format!("http://{}", sidekey.address), Some(TOKEN))
 }
 
-/// Starts a fake and an agent. The creation time has milliseconds, as AWS's times have.
+/// Starts a fake AWS server and an agent. The clock shows a time with milliseconds, as AWS's times
+/// have them.
 async fn start_agent() -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
     let fake = fake(&clock).await;
@@ -52,7 +53,7 @@ async fn start_agent() -> (Fake, Sidekey) {
     (fake, sidekey)
 }
 
-/// Returns all fields of an answer, for comparison.
+/// Returns all fields of an SDK response, so that tests can compare two responses.
 fn fields_of(answer: GetSecretValueOutput) -> impl PartialEq + std::fmt::Debug {
     (
         answer.arn,
@@ -65,19 +66,23 @@ fn fields_of(answer: GetSecretValueOutput) -> impl PartialEq + std::fmt::Debug {
     )
 }
 
-/// Reads text, bytes and the longest value by name, ARN, partial ARN, version and stage. Answers
-/// equal those of Secrets Manager, on one connection and with extra slashes in the path.
+/// Reads secret values by name, ARN, partial ARN, version and staging label. Sidekey's responses
+/// equal those of the fake AWS server.
 #[tokio::test]
 async fn answers_equal_those_of_secrets_manager() {
     let (fake, sidekey) = start_agent().await;
     let secrets = fake.secrets();
     let arn = secrets
         .create("app/text", "a \"quoted\" <b>&ä🦀\n\u{1}")
-        .expect("the secret name is unused");
+        .expect("the fake AWS server must create the secret");
     let first = secrets.version_id("app/text", "AWSCURRENT").expect("the secret exists");
     secrets.put("app/text", "the second").expect("the secret exists");
-    secrets.create("app/bytes", vec![0, 255, 16, 251]).expect("the secret name is unused");
-    secrets.create("app/longest", "x\"".repeat(32_768)).expect("the secret name is unused");
+    secrets
+        .create("app/bytes", vec![0, 255, 16, 251])
+        .expect("the fake AWS server must create the secret");
+    secrets
+        .create("app/longest", "x\"".repeat(32_768))
+        .expect("the fake AWS server must create the secret");
     let direct = sdk(&fake.url(), Some("any"));
     let slashed = sdk(&format!("http://{}/", sidekey.address), Some(TOKEN));
     for own in [sdk_at(&sidekey), slashed] {
@@ -102,11 +107,10 @@ async fn answers_equal_those_of_secrets_manager() {
     }
 }
 
-/// A hundred reads, most of them concurrent, cause one call to AWS.
 #[tokio::test]
 async fn hundred_reads_cause_one_call() {
     let (fake, sidekey) = start_agent().await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let client = sdk_at(&sidekey);
     let read = async |client: Client| {
         let answer = client.get_secret_value().secret_id("app/db").send().await;
@@ -117,7 +121,7 @@ async fn hundred_reads_cause_one_call() {
         readers.spawn(read(client.clone()));
     }
     while let Some(read) = readers.join_next().await {
-        read.expect("the reading task does not panic");
+        read.expect("the task that reads must not panic");
     }
     for _ in 0..10 {
         read(client.clone()).await;
@@ -126,16 +130,18 @@ async fn hundred_reads_cause_one_call() {
     assert_eq!(sidekey.metrics().await.sum("sidekey_reads_total"), 100.0);
 }
 
-/// A batch returns each existing value once, and an error for every other id. The agent fetches the
-/// secrets by single calls, and does not fetch cached ones again.
+/// A batch call returns each existing secret once, and an error for each other id. The agent
+/// fetches only secrets that are not cached.
 #[tokio::test]
 async fn batch_returns_values_and_errors() {
     let (fake, sidekey) = start_agent().await;
     let secrets = fake.secrets();
-    let arn = secrets.create("app/a", "one").expect("the secret name is unused");
-    secrets.create("app/b", json!({"user": "ann"}).to_string()).expect("the secret name is unused");
-    secrets.create("app/c", vec![0, 255]).expect("the secret name is unused");
-    secrets.create("app/denied", "no").expect("the secret name is unused");
+    let arn = secrets.create("app/a", "one").expect("the fake AWS server must create the secret");
+    secrets
+        .create("app/b", json!({"user": "ann"}).to_string())
+        .expect("the fake AWS server must create the secret");
+    secrets.create("app/c", vec![0, 255]).expect("the fake AWS server must create the secret");
+    secrets.create("app/denied", "no").expect("the fake AWS server must create the secret");
     fake.faults().deny_secret("app/denied");
     let ask = async |ids: &[&str]| {
         let call = sdk_at(&sidekey).batch_get_secret_value();
@@ -145,7 +151,7 @@ async fn batch_returns_values_and_errors() {
     let answer = ask(&ids).await.expect("an answer arrives");
     let values = answer.secret_values().iter().map(|value| {
         let bytes = value.secret_binary().map(|bytes| bytes.as_ref().to_vec());
-        (value.name().expect("the value has a name"), value.secret_string(), bytes)
+        (value.name().expect("the secret value must have a name"), value.secret_string(), bytes)
     });
     let values: Vec<_> = values.collect();
     let expected = [
@@ -178,23 +184,23 @@ async fn batch_returns_values_and_errors() {
 
     let many: Vec<String> = (0..21).map(|n| format!("s{n}")).collect();
     let many: Vec<&str> = many.iter().map(|id| &**id).collect();
-    let refused = ask(&many).await.expect_err("a batch of 21 ids is refused");
+    let refused = ask(&many).await.expect_err("the agent must refuse a batch of 21 ids");
     assert_eq!(refused.code(), Some("ValidationException"));
     let filter = aws_sdk_secretsmanager::types::Filter::builder().build();
     let refused = sdk_at(&sidekey).batch_get_secret_value().filters(filter).send().await;
-    let refused = refused.expect_err("a batch with filters is refused").into_service_error();
+    let refused =
+        refused.expect_err("the agent must refuse a batch with filters").into_service_error();
     assert!(refused.is_invalid_parameter_exception(), "{refused:?}");
     assert!(refused.message().is_some_and(|words| words.contains("SecretIdList")), "{refused:?}");
 }
 
-/// AWS's caching libraries call DescribeSecret and then read that version. The description's labels
-/// are right through a rotation and do not depend on earlier reads. Sidekey finds them by one call
-/// to GetSecretValue for each label, and caches the results.
+/// AWS's caching libraries call `DescribeSecret`. The agent answers with the right staging labels,
+/// from one `GetSecretValue` call for each label.
 #[tokio::test]
 async fn description_lists_the_labels_of_aws() {
     let (fake, sidekey) = start_agent().await;
     let secrets = fake.secrets();
-    let arn = secrets.create("app/db", "one").expect("the secret name is unused");
+    let arn = secrets.create("app/db", "one").expect("the fake AWS server must create the secret");
     let first = secrets.version_id("app/db", "AWSCURRENT").expect("the secret exists");
     let client = sdk_at(&sidekey);
     let describe = async |id: &str| {
@@ -202,12 +208,17 @@ async fn description_lists_the_labels_of_aws() {
             client.describe_secret().secret_id(id).send().await.expect("DescribeSecret succeeds");
         assert_eq!((answer.arn(), answer.name()), (Some(&*arn), Some("app/db")));
         assert_eq!(answer.created_date().map(|date| date.secs()), Some(1_569_534_789));
-        let stages = answer.version_ids_to_stages.expect("the description has labels");
+        let stages =
+            answer.version_ids_to_stages.expect("the response must contain staging labels");
         stages.into_iter().collect::<BTreeMap<_, _>>()
     };
     let get = async |version: &str| {
         let call = client.get_secret_value().secret_id("app/db").version_id(version);
-        call.send().await.expect("the read succeeds").secret_string.expect("the value is a string")
+        call.send()
+            .await
+            .expect("the read succeeds")
+            .secret_string
+            .expect("the JSON value must be a string")
     };
     let labels = |pairs: &[(&str, &str)]| {
         let pair = |(id, label): &(&str, &str)| ((*id).to_owned(), vec![(*label).to_owned()]);
@@ -228,7 +239,7 @@ async fn description_lists_the_labels_of_aws() {
     assert_eq!(fake.calls().total(), 6);
 }
 
-/// Returns an error's code, and the number of requests that Sidekey got.
+/// Returns the error code of an SDK call, and the number of requests that Sidekey received.
 async fn error_and_attempts(
     sidekey: &Sidekey,
     client: &Client,
@@ -243,14 +254,14 @@ async fn error_and_attempts(
     (refused, code, sidekey.metrics().await.sum("sidekey_reads_total") - before)
 }
 
-/// Each permanent error of Secrets Manager is the SDK's own typed error with AWS's text, after one
-/// attempt. AWS gets at most one call.
+/// For a permanent error of Secrets Manager, the SDK raises its own error type and makes only one
+/// attempt.
 #[tokio::test]
 async fn permanent_errors_are_typed_and_not_retried() {
     let (fake, sidekey) = start_agent().await;
     let (secrets, faults) = (fake.secrets(), fake.faults());
     for name in ["deleted", "broken", "denied", "odd"] {
-        secrets.create(name, "hunter2").expect("the secret name is unused");
+        secrets.create(name, "hunter2").expect("the fake AWS server must create the secret");
     }
     secrets
         .mark_for_deletion("deleted", Duration::from_secs(7 * 86_400))
@@ -288,19 +299,21 @@ async fn permanent_errors_are_typed_and_not_retried() {
         assert_eq!((own.as_deref(), attempts), (Some(code), 1.0), "{id}");
     }
     let put = client.put_secret_value().secret_id("odd").secret_string("new").send().await;
-    let put =
-        put.map(|answer| answer.name).expect_err("Sidekey refuses to write").into_service_error();
+    let put = put
+        .map(|answer| answer.name)
+        .expect_err("the command must refuse to write")
+        .into_service_error();
     assert_eq!(put.code(), Some("UnsupportedOperationException"));
     assert!(put.message().is_some_and(|words| words.contains("reach AWS directly")), "{put:?}");
 }
 
-/// The SDK retries temporary errors by its own rules: throttling as AWS's error, and connection
-/// failures as service errors. Meanwhile the agent makes one call to AWS.
+/// For a temporary error, such as a throttled call, the SDK makes several attempts, but the agent
+/// calls AWS only once.
 #[tokio::test]
 async fn transient_errors_are_retried_by_the_sdk() {
     let (fake, sidekey) = start_agent().await;
     for name in ["throttled", "failing"] {
-        fake.secrets().create(name, "hunter2").expect("the secret name is unused");
+        fake.secrets().create(name, "hunter2").expect("the fake AWS server must create the secret");
     }
     fake.faults().always(Match::secret("throttled"), Fault::Throttle);
     fake.faults().always(Match::secret("failing"), Fault::Reset);
@@ -310,12 +323,12 @@ async fn transient_errors_are_retried_by_the_sdk() {
         let (refused, own, attempts) = error_and_attempts(&sidekey, &client, id).await;
         assert_eq!((own.as_deref(), attempts), (Some(code), f64::from(ATTEMPTS_MAX)), "{id}");
         assert_eq!(refused.is_internal_service_error(), id == "failing");
-        assert_eq!(fake.calls().count(GetSecretValue), 1, "{id}: the failure is cached");
+        assert_eq!(fake.calls().count(GetSecretValue), 1, "{id}: the agent must cache the error");
     }
 }
 
-/// A wrong session token, and static keys without one, are refused in AWS's words with a hint,
-/// after one attempt. A secret outside `SIDEKEY_ALLOW` is refused in Sidekey's name.
+/// The agent refuses a wrong session token, and static keys without a session token. The SDK makes
+/// only one attempt.
 #[tokio::test]
 async fn wrong_session_tokens_are_refused_without_a_retry() {
     let clock = ManualClock::new();
@@ -335,13 +348,13 @@ async fn wrong_session_tokens_are_refused_without_a_retry() {
     assert_eq!(fake.calls().total(), 0);
 }
 
-/// The gate accepts the session tokens of the agent's own credentials: the current and the previous
-/// token. For an unknown token the agent requests its credentials again, at most once a second.
+/// The agent accepts the current and the previous session token of its own AWS credentials. For an
+/// unknown token, it requests its credentials again, at most once a second.
 #[tokio::test]
 async fn session_tokens_of_the_agent_are_accepted() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake AWS server must create the secret");
     let credentials = |session: &str| {
         json!({"AccessKeyId": "AKIATESTS", "SecretAccessKey": "key", "Token": session,
             "Expiration": "2100-01-01T00:00:00Z"})
@@ -354,7 +367,7 @@ async fn session_tokens_of_the_agent_are_accepted() {
         .with("AWS_CONTAINER_CREDENTIALS_FULL_URI", vendor.url())
         .start()
         .await;
-    assert_eq!(vendor.calls(), 0, "no call has needed credentials yet");
+    assert_eq!(vendor.calls(), 0, "the agent must not have requested credentials yet");
     let endpoint = format!("http://{}", sidekey.address);
     let read = async |session: &str| {
         let client = sdk(&endpoint, Some(session));
@@ -368,20 +381,32 @@ async fn session_tokens_of_the_agent_are_accepted() {
     assert_eq!(read("first").await, served);
     let calls_before = vendor.calls();
     assert_eq!(read("first").await, served);
-    assert_eq!(vendor.calls(), calls_before, "a known token causes no credentials request");
+    assert_eq!(
+        vendor.calls(),
+        calls_before,
+        "a known token must not cause a request for credentials"
+    );
 
     vendor.set_json("200 OK", &credentials("second"));
-    assert_eq!(read("second").await, refused, "credentials are requested at most once a second");
+    assert_eq!(
+        read("second").await,
+        refused,
+        "the agent must request credentials at most once a second"
+    );
     sidekey.advance(Duration::from_secs(1));
     assert_eq!((read("second").await, vendor.calls()), (served.clone(), calls_before + 1));
-    assert_eq!(read("first").await, served, "the previous session token is still accepted");
+    assert_eq!(
+        read("first").await,
+        served,
+        "the agent must still accept the previous session token"
+    );
     for _ in 0..5 {
         assert_eq!(read("wrong").await, refused);
     }
     assert_eq!(
         vendor.calls(),
         calls_before + 1,
-        "wrong tokens cause no further credentials request"
+        "wrong tokens must cause no further request for credentials"
     );
     sidekey.advance(Duration::from_secs(1));
     assert_eq!(read("wrong").await, refused);
@@ -389,5 +414,9 @@ async fn session_tokens_of_the_agent_are_accepted() {
     vendor.set_json("500 Internal Server Error", "{}");
     sidekey.advance(Duration::from_secs(1));
     assert_eq!(read("wrong").await, refused);
-    assert_eq!(read("second").await, served, "a known token stays valid if the source fails");
+    assert_eq!(
+        read("second").await,
+        served,
+        "a known token must stay valid if the source of credentials fails"
+    );
 }

@@ -1,9 +1,8 @@
-//! On a machine with 64 MiB of memory and a fourteenth of a processor, no hostile input ends the
-//! agent or stops it from serving cached reads.
+//! Tests that hostile requests neither end the agent nor stop its cached reads, on a machine with
+//! 64 MiB of memory and 1/14 of a CPU.
 //!
-//! The agent is the `sidekey` program in a control group. The fake and the senders are outside the
-//! group. Each hostile input has its own agent and group.
-//! of the group. Each hostile input has a machine of its own.
+//! Each hostile input is sent to its own agent. The agent is the program `sidekey` in a control
+//! group, which limits its memory and its CPU time.
 
 use crate::cgroup::{Bounds, Cgroup};
 use crate::clients::{MissingTool, killed_with_test};
@@ -29,25 +28,25 @@ use tokio::task::{JoinSet, LocalSet};
 
 const BOUNDS: Bounds = Bounds { cpu_divisor: 14, memory_bytes: Some(64 * 1024 * 1024) };
 
-/// The cached secret that the test reads all the time.
+/// The name of the cached secret that the test reads all the time.
 const NAME: &str = "app/db";
 
-/// The pause between two reads. Without it, the reads would take the processor time that the agent
+/// The pause between two reads. Without the pause, the reads would take the CPU time that the agent
 /// needs for the hostile input.
 const READ_PAUSE: Duration = Duration::from_millis(50);
 
 /// The number of bytes that fill a pipe without a reader.
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// A future that sends one hostile input.
+/// A future that sends one hostile input to the agent.
 type Sending = Pin<Box<dyn Future<Output = ()>>>;
 
-/// A hostile input.
+/// A hostile input: requests that could end the agent, or exhaust its memory or CPU time.
 struct Hostile {
     name: &'static str,
     vars: &'static [(&'static str, &'static str)],
     log: Log,
-    /// Sends the input. The future ends when the agent has handled the input.
+    /// Sends the hostile input. The future ends when the agent has handled the input.
     send: fn(Arc<Machine>) -> Sending,
 }
 
@@ -69,7 +68,7 @@ const HOSTILE: &[Hostile] = &[
         send: |machine| Box::pin(nested_objects(machine)),
     },
     Hostile {
-        name: "a message of invented secrets",
+        name: "messages that refer to secrets that do not exist",
         vars: ALLOWED,
         log: Log::File,
         send: |machine| Box::pin(invented_secrets(machine)),
@@ -87,7 +86,7 @@ const HOSTILE: &[Hostile] = &[
         send: |machine| Box::pin(invented_secrets(machine)),
     },
     Hostile {
-        name: "names that a pattern with many wildcards nearly matches",
+        name: "names that nearly match a pattern with many wildcards",
         vars: &[("SIDEKEY_ALLOW", "app/*,app-*-*-*/db")],
         log: Log::File,
         send: |machine| Box::pin(near_matches(machine)),
@@ -99,14 +98,14 @@ const HOSTILE: &[Hostile] = &[
         send: |machine| Box::pin(idle_connections(machine)),
     },
     Hostile {
-        name: "large secrets in both forms",
+        name: "large secrets, read in two ways",
         vars: ALLOWED,
         log: Log::File,
         send: |machine| Box::pin(large_secrets(machine)),
     },
 ];
 
-/// The `sidekey` program in a control group. The program ends before the group is removed.
+/// The program `sidekey` in a control group. The program ends before the group is removed.
 #[derive(Debug)]
 struct Machine {
     program: Mutex<Child>,
@@ -119,11 +118,10 @@ struct Machine {
 }
 
 impl Machine {
-    /// Starts the agent, and waits until it serves the cached secret.
     async fn start(group: Cgroup, hostile: &Hostile) -> Self {
         let clock = ManualClock::new();
         let fake = fake(&clock).await;
-        fake.secrets().create(NAME, "hunter2").expect("the secret name is unused");
+        fake.secrets().create(NAME, "hunter2").expect("the fake AWS server must create the secret");
         let (port, probes, folder) = (Port::reserve(), Port::reserve(), TempFolder::new());
         let mut setup = Setup::for_fake(&fake, &clock)
             .with("SIDEKEY_PORT", &port)
@@ -137,8 +135,8 @@ impl Machine {
         }
         let (stderr, log) = match hostile.log {
             Log::File => {
-                let file =
-                    File::create(folder.path().join("log")).expect("the file can be written");
+                let file = File::create(folder.path().join("log"))
+                    .expect("the test must be able to write the file");
                 (Stdio::from(file), None)
             }
             Log::FullPipe => {
@@ -150,7 +148,8 @@ impl Machine {
         command.arg("serve").env_clear().env("PATH", PATH).envs(setup.vars());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         let mut command = tokio::process::Command::from(command);
-        let program = command.kill_on_drop(true).spawn().expect("the program can be started");
+        let program =
+            command.kill_on_drop(true).spawn().expect("the test must be able to start the program");
         let program = Mutex::new(program);
         let machine = Self { program, group, fake, port, probes, folder, _log: log };
         eventually("the agent listens", async || {
@@ -174,7 +173,6 @@ impl Machine {
         Connection::open(self.address()).await
     }
 
-    /// Reads the cached secret.
     async fn read(&self, connection: &mut Connection) {
         let is_sent = connection.try_send(read_request(NAME)).await.is_ok();
         let answer = if is_sent { connection.try_receive().await } else { None };
@@ -184,8 +182,7 @@ impl Machine {
         assert_eq!(answer.value(), "hunter2");
     }
 
-    /// Reads the cached secret again and again on one connection.
-    #[expect(clippy::disallowed_methods, reason = "a child process runs in real time")]
+    #[expect(clippy::disallowed_methods, reason = "the child process runs in real time")]
     async fn read_forever(&self) {
         let mut connection = self.connect().await;
         loop {
@@ -195,13 +192,15 @@ impl Machine {
     }
 
     fn assert_runs(&self) {
-        let status = self.program.lock().expect("the lock is not poisoned").try_wait();
-        if status.expect("the child process can be awaited").is_some() {
+        let status =
+            self.program.lock().expect("no thread may panic while it holds the lock").try_wait();
+        if status.expect("the test must be able to wait for the child process").is_some() {
             self.explain("the agent exited");
         }
     }
 
-    /// Panics with `what`, the group's memory statistics, and the last lines of the log.
+    /// Panics with the text `what`, the memory statistics of the control group, and the last lines
+    /// of the log.
     fn explain(&self, what: &str) -> ! {
         let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().rev().take(3).collect();
@@ -211,7 +210,6 @@ impl Machine {
         );
     }
 
-    /// Sends a request to the probe listener.
     async fn probe(&self, path: &str) -> Option<u16> {
         self.exchange_at(self.probes_address(), &get(path, &[])).await
     }
@@ -220,7 +218,8 @@ impl Machine {
         self.exchange_at(self.address(), text).await
     }
 
-    /// Sends a request, and waits for the answer or the end of the connection.
+    /// Sends a request, and returns the status of the response. Returns `None` if the agent closes
+    /// the connection without a response.
     async fn exchange_at(&self, address: SocketAddr, text: &str) -> Option<u16> {
         let socket = with_timeout("a connection", TcpStream::connect(address)).await.ok()?;
         let mut socket = Connection::from_socket(socket);
@@ -228,7 +227,7 @@ impl Machine {
         socket.try_receive().await.map(|answer| answer.status)
     }
 
-    /// Sends one body to `/resolve` several times at once.
+    /// Sends `body` to `/resolve` in `times` requests at the same time.
     async fn resolve(self: Arc<Self>, body: String, times: usize) {
         let text: Arc<str> = request("POST", "/resolve", &[TOKEN_HEADER], &body).into();
         let mut senders = JoinSet::new();
@@ -240,17 +239,18 @@ impl Machine {
     }
 }
 
-/// Returns a pipe that is full.
+/// Returns a pipe whose buffer is full, so that further writes block.
 fn full_pipe() -> (io::PipeReader, io::PipeWriter) {
-    let (reader, writer) = io::pipe().expect("a pipe can be created");
-    let mut filling = writer.try_clone().expect("a handle can be cloned");
+    let (reader, writer) = io::pipe().expect("the test must be able to create a pipe");
+    let mut filling =
+        writer.try_clone().expect("the test must be able to clone the handle of the file");
     // A thread fills the pipe, because a pipe may hold fewer bytes and then blocks. The thread ends
     // with the pipe's reader.
     thread::spawn(move || filling.write_all(&[b'\n'; PIPE_BYTES]));
     (reader, writer)
 }
 
-/// Returns an SQS event with one message for each list of references.
+/// Returns an SQS event with one message for each list of references to secrets.
 fn event(messages: &[&[&str]]) -> String {
     let message = |references: &&[&str]| {
         let channels = references.iter().enumerate();
@@ -262,9 +262,8 @@ fn event(messages: &[&[&str]]) -> String {
     json!({ "Records": messages.iter().map(message).collect::<Vec<_>>() }).to_string()
 }
 
-/// Sends 1 MiB of `{"":{"":…}}`, once and several times at once: one chain deeper than the JSON
-/// limit, and many shorter chains. A tree of the parsed objects would take a hundred times the
-/// bytes.
+/// Sends 1 MiB of nested JSON objects, for which a simple parser would need a hundred times as much
+/// memory.
 async fn nested_objects(machine: Arc<Machine>) {
     const LEVEL: &str = "{\"\":";
     const LEVELS: usize = 1_000_000 / (LEVEL.len() + 1);
@@ -277,8 +276,8 @@ async fn nested_objects(machine: Arc<Machine>) {
     }
 }
 
-/// Requests 1,000 secrets that do not exist: in one message, which is too many, and in ten
-/// messages.
+/// Requests 1,000 secrets that do not exist: first in one message, which is too many, and then in
+/// ten messages.
 async fn invented_secrets(machine: Arc<Machine>) {
     let names: Vec<String> = (0..1_000).map(|number| format!("app/invented-{number}")).collect();
     let names: Vec<&str> = names.iter().map(|name| &**name).collect();
@@ -286,21 +285,22 @@ async fn invented_secrets(machine: Arc<Machine>) {
     machine.resolve(event(&names.chunks(100).collect::<Vec<_>>()), 1).await;
 }
 
-/// Requests a secret of 18 KB 900 times, once and several times at once: in one message, which is
-/// too many, and in eighteen messages, whose answer has the maximum size.
+/// Requests a secret of 18 KB 900 times: first in one message, which is too many, and then in
+/// eighteen messages.
 async fn large_secret_many_times(machine: Arc<Machine>) {
     machine
         .fake
         .secrets()
         .create("app/large", "x".repeat(18_000))
-        .expect("the secret name is unused");
+        .expect("the fake AWS server must create the secret");
     for body in [event(&[&["app/large"; 900]]), event(&[&["app/large"; 50][..]; 18])] {
         machine.clone().resolve(body.clone(), 1).await;
         machine.clone().resolve(body, 6).await;
     }
 }
 
-/// Requests 160 KB of long names that nearly match a pattern with three wildcards in one segment.
+/// Requests 300 long names that nearly match a pattern with three wildcards, which is slow to
+/// compare.
 async fn near_matches(machine: Arc<Machine>) {
     let stem = format!("app{}", "-a".repeat(250));
     let names: Vec<String> = (0..300).map(|number| format!("{stem}/{number}")).collect();
@@ -308,8 +308,8 @@ async fn near_matches(machine: Arc<Machine>) {
     machine.resolve(event(&names.chunks(60).collect::<Vec<_>>()), 1).await;
 }
 
-/// Opens hundreds of connections without a token to both listeners. Every second one sends a probe
-/// and stays open, the others are silent. A new read and a new probe must still be answered.
+/// Opens hundreds of connections without a token, half of which send nothing. The agent must still
+/// answer a new read and a new probe.
 async fn idle_connections(machine: Arc<Machine>) {
     let probe = get("/ping", &[]);
     let mut idle = Vec::new();
@@ -333,7 +333,7 @@ async fn idle_connections(machine: Arc<Machine>) {
     }
 }
 
-/// Reads 1,000 secrets of 64 KiB, each in the dialect of AWS's agent and through the AWS API.
+/// Creates and reads 1,000 secrets of 64 KiB each.
 async fn large_secrets(machine: Arc<Machine>) {
     let mut connection = None;
     for number in 0..1_000 {
@@ -342,7 +342,7 @@ async fn large_secrets(machine: Arc<Machine>) {
             .fake
             .secrets()
             .create(&name, "x".repeat(65_536))
-            .expect("the secret name is unused");
+            .expect("the fake AWS server must create the secret");
         let call = request(
             "POST",
             "/",
@@ -367,16 +367,20 @@ async fn large_secrets(machine: Arc<Machine>) {
     }
 }
 
-/// Sends one hostile input during reads of the cached secret. Then reads the secret on a new
-/// connection.
+/// Sends one hostile input while another task reads the cached secret. Then reads the secret on a
+/// new connection.
 async fn withstand(hostile: &'static Hostile, group: Cgroup) {
     let machine = Arc::new(Machine::start(group, hostile).await);
     tokio::select! {
         () = (hostile.send)(machine.clone()) => {}
-        () = machine.read_forever() => unreachable!("the reads go on until the input was handled"),
+        () = machine.read_forever() => unreachable!("the task that reads must not end"),
     }
     machine.read(&mut machine.connect().await).await;
-    assert_eq!(machine.group.memory_kills(), 0, "no process was killed for lack of memory");
+    assert_eq!(
+        machine.group.memory_kills(),
+        0,
+        "the kernel must not kill a process for lack of memory"
+    );
 }
 
 /// Sends all hostile inputs at the same time, each to its own agent.

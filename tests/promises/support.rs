@@ -1,5 +1,5 @@
-//! Fixtures that most scenario tests share: a fake of AWS, an agent in front of the fake,
-//! an HTTP client that sees every byte, and a manual clock.
+//! The code that most tests in this folder share: a fake AWS server, an agent that calls this
+//! server, an HTTP client and a manual clock.
 
 pub(crate) mod agent;
 pub(crate) mod boto3;
@@ -28,22 +28,22 @@ use std::time::Duration;
 /// The longest time that a test waits for one step. The limit only stops tests that hang.
 const TEST_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Starts a fake of AWS without secrets and parameters. The fake reads the time from `clock`.
+/// Starts a fake AWS server without secrets and parameters. The server reads the time from `clock`.
 pub(crate) async fn fake(clock: &Arc<ManualClock>) -> Fake {
     let clock = clock.clone();
-    Fake::start(Arc::new(move || clock.now().wall)).await.expect("a free port can be bound")
+    Fake::start(Arc::new(move || clock.now().wall)).await.expect("the test must find a free port")
 }
 
 /// Waits for `work`. Fails the test if `work` does not finish within [`TEST_TIMEOUT`].
-#[expect(clippy::disallowed_methods, reason = "the timeout of a hanging test needs real time")]
+#[expect(clippy::disallowed_methods, reason = "the timeout of a test is in real time")]
 pub(crate) async fn with_timeout<T>(what: &str, work: impl Future<Output = T>) -> T {
     match tokio::time::timeout(TEST_TIMEOUT, work).await {
         Ok(done) => done,
-        Err(_) => panic!("{what}: did not happen within {TEST_TIMEOUT:?}"),
+        Err(_) => panic!("this did not happen within {TEST_TIMEOUT:?}: {what}"),
     }
 }
 
-/// Calls `probe` again and again until `probe` returns `Some`. Returns that result.
+/// Calls `probe` again and again until it returns `Some`, and returns this result.
 pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let polling = async {
         loop {
@@ -56,7 +56,7 @@ pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Op
     with_timeout(what, polling).await
 }
 
-/// A folder of mode 0700 for one test. Dropping the value deletes the folder.
+/// A folder with mode 0700 for one test. Dropping this value deletes the folder.
 #[derive(Debug)]
 pub(crate) struct TempFolder(PathBuf);
 
@@ -65,7 +65,10 @@ impl TempFolder {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let path = scratch().join(format!("p{}-{number}", process::id()));
-        DirBuilder::new().mode(0o700).create(&path).expect("the folder for tests can be written");
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .expect("the test must be able to write cargo's folder for tests");
         Self(path)
     }
 
@@ -76,7 +79,7 @@ impl TempFolder {
     /// Writes a file into the folder and returns the file's path.
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
-        std::fs::write(&path, text).expect("the folder can be written");
+        std::fs::write(&path, text).expect("the test must be able to write the folder");
         path
     }
 }

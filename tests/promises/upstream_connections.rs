@@ -1,5 +1,5 @@
-//! Connections to Secrets Manager: a burst of calls shares one connection, which is closed
-//! afterwards. A connection that breaks while it is idle causes no failure.
+//! Tests of the agent's connections to Secrets Manager. Calls that follow each other share one
+//! connection, which the agent soon closes.
 
 use crate::support::agent::{Setup, Sidekey};
 use crate::support::clock::ManualClock;
@@ -11,10 +11,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Longer than a burst of refreshes lasts.
+/// A duration after which the agent has closed an idle connection to AWS.
 const LATER: Duration = Duration::from_secs(2);
 
-/// An agent whose connections to a fake are counted by a relay.
+/// An agent, and a relay that counts the agent's connections to a fake AWS server.
 struct Counted {
     clock: Arc<ManualClock>,
     _fake: Fake,
@@ -27,7 +27,9 @@ impl Counted {
         let clock = ManualClock::new();
         let fake = fake(&clock).await;
         for name in names {
-            fake.secrets().create(name, "value").expect("the secret name is unused");
+            fake.secrets()
+                .create(name, "value")
+                .expect("the fake AWS server must create the secret");
         }
         let relay = Relay::to(fake.addr()).await;
         let sidekey =
@@ -41,7 +43,8 @@ impl Counted {
     }
 }
 
-/// Two reads share one connection. After a pause it is closed, and the next read opens another one.
+/// Two reads share one connection to AWS. After a pause, the agent closes the connection, and the
+/// next read opens a new connection.
 #[tokio::test]
 async fn burst_of_calls_shares_one_connection() {
     let run = Counted::start(&["a", "b", "c"]).await;
@@ -55,8 +58,8 @@ async fn burst_of_calls_shares_one_connection() {
     assert_eq!(run.relay.opened(), 2);
 }
 
-/// After a freeze the idle timer may not have fired. The wall clock shows that the connection is
-/// too old.
+/// A frozen process cannot close an idle connection in time. Afterwards, the wall clock tells the
+/// agent that the connection is too old.
 #[tokio::test]
 async fn connection_that_was_frozen_is_not_reused() {
     let run = Counted::start(&["a", "b"]).await;
@@ -66,14 +69,14 @@ async fn connection_that_was_frozen_is_not_reused() {
     assert_eq!(run.relay.opened(), 2);
 }
 
-/// Reads one call, with head and body.
+/// Reads one HTTP request of the agent, with its head and its body.
 async fn take_call(upstream: &mut TcpStream) {
     let mut call = Vec::new();
     while !call.ends_with(b"}") {
         assert_ne!(
-            upstream.read_buf(&mut call).await.expect("the call can be read"),
+            upstream.read_buf(&mut call).await.expect("the server must be able to read the call"),
             0,
-            "the call is complete"
+            "the request of the agent must be complete"
         );
     }
 }
@@ -86,7 +89,7 @@ async fn send(upstream: &mut TcpStream, response: &str) {
     upstream.write_all(response.as_bytes()).await.expect("the peer reads");
 }
 
-/// Returns the response of AWS to a read of the secret `name`.
+/// Returns AWS's HTTP response to a read of the secret `name`.
 fn response(name: &str, value: &str) -> String {
     let body = format!(
         "{{\"ARN\":\"arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}-AbCdEf\",\
@@ -100,15 +103,17 @@ fn response(name: &str, value: &str) -> String {
     head + &body
 }
 
-/// AWS closes the connection after each answer. The next read opens a new one and succeeds.
+/// AWS closes the connection after each response. The next read opens a new connection and
+/// succeeds.
 #[tokio::test]
 async fn connection_closed_while_idle_is_not_a_failure() {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
-    let endpoint = format!("http://{}", upstream.local_addr().expect("the socket is bound"));
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("the test must find a free port");
+    let endpoint =
+        format!("http://{}", upstream.local_addr().expect("the socket must have an address"));
     let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
     for name in ["a", "b"] {
         let upstream = async {
-            let (mut connection, _) = upstream.accept().await.expect("the connection opens");
+            let (mut connection, _) = upstream.accept().await.expect("the connection must open");
             take_call(&mut connection).await;
             answer(&mut connection, name).await;
         };
@@ -117,19 +122,21 @@ async fn connection_closed_while_idle_is_not_a_failure() {
     }
 }
 
-/// An upstream sends a second answer that the agent did not ask for. The agent closes the
-/// connection, asks over a new one, and never uses the unasked answer.
+/// A server sends a second response without a request. The agent closes the connection, and never
+/// uses this response.
 #[tokio::test]
 async fn unasked_answer_is_never_used() {
     for is_together in [true, false] {
-        let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
-        let endpoint = format!("http://{}", upstream.local_addr().expect("the socket is bound"));
+        let upstream =
+            TcpListener::bind("127.0.0.1:0").await.expect("the test must find a free port");
+        let endpoint =
+            format!("http://{}", upstream.local_addr().expect("the socket must have an address"));
         let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
         let unasked = response("b", "unasked");
         let (mut first, ()) = with_timeout("the first answer", async {
             tokio::join!(
                 async {
-                    let (mut first, _) = upstream.accept().await.expect("the connection opens");
+                    let (mut first, _) = upstream.accept().await.expect("the connection must open");
                     take_call(&mut first).await;
                     let extra = if is_together { &*unasked } else { "" };
                     send(&mut first, &(response("a", "value") + extra)).await;
@@ -143,7 +150,8 @@ async fn unasked_answer_is_never_used() {
             send(&mut first, &unasked).await;
         }
         let second = async {
-            let (mut second, _) = upstream.accept().await.expect("another connection opens");
+            let (mut second, _) =
+                upstream.accept().await.expect("the agent must open another connection");
             take_call(&mut second).await;
             answer(&mut second, "b").await;
         };
@@ -152,15 +160,16 @@ async fn unasked_answer_is_never_used() {
     }
 }
 
-/// A connection breaks during a call. AWS may have processed the call, so the agent does not repeat
-/// it.
+/// A connection breaks during a call to AWS. The agent does not repeat the call, because AWS may
+/// have processed it.
 #[tokio::test]
 async fn lost_call_is_not_repeated() {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
-    let endpoint = format!("http://{}", upstream.local_addr().expect("the socket is bound"));
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("the test must find a free port");
+    let endpoint =
+        format!("http://{}", upstream.local_addr().expect("the socket must have an address"));
     let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
     let upstream = async {
-        let (mut connection, _) = upstream.accept().await.expect("the connection opens");
+        let (mut connection, _) = upstream.accept().await.expect("the connection must open");
         take_call(&mut connection).await;
         answer(&mut connection, "a").await;
         take_call(&mut connection).await;
@@ -170,19 +179,20 @@ async fn lost_call_is_not_repeated() {
         let lost = sidekey.read("b").await;
         assert_eq!((lost.status, lost.kind().as_str()), (502, "ConnectionError"));
     };
-    with_timeout("both reads are answered", async { tokio::join!(upstream, readers) }).await;
+    with_timeout("the agent answers both reads", async { tokio::join!(upstream, readers) }).await;
 }
 
-/// A gateway accepts connections and closes them at once. Reads fail without waiting for the call's
-/// timeout.
+/// A server accepts connections and closes them at once. Reads fail without waiting for the timeout
+/// of a call.
 #[tokio::test]
 async fn immediately_closed_connections_fail_at_once() {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
-    let endpoint = format!("http://{}", upstream.local_addr().expect("the socket is bound"));
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("the test must find a free port");
+    let endpoint =
+        format!("http://{}", upstream.local_addr().expect("the socket must have an address"));
     let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
     let closing = async {
         loop {
-            drop(upstream.accept().await.expect("the connection opens"));
+            drop(upstream.accept().await.expect("the connection must open"));
         }
     };
     let readers = async {
@@ -200,14 +210,16 @@ async fn immediately_closed_connections_fail_at_once() {
     with_timeout("all reads fail", reported).await;
 }
 
-/// The agent cuts off an endless answer, which would otherwise fill its memory.
+/// AWS sends a response that never ends. The agent closes the connection before the response fills
+/// its memory.
 #[tokio::test]
 async fn endless_answer_is_cut_off() {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
-    let endpoint = format!("http://{}", upstream.local_addr().expect("the socket is bound"));
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("the test must find a free port");
+    let endpoint =
+        format!("http://{}", upstream.local_addr().expect("the socket must have an address"));
     let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
     let upstream = async {
-        let (mut first, _) = upstream.accept().await.expect("the connection opens");
+        let (mut first, _) = upstream.accept().await.expect("the connection must open");
         take_call(&mut first).await;
         let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
         first.write_all(head).await.expect("the peer reads");

@@ -1,5 +1,5 @@
-//! The commands in `docs/walkthrough.md` work as written, from creating secrets to a batch of
-//! messages. They run in front of the fake and of moto.
+//! Tests that the commands in `docs/walkthrough.md` work as written, with the fake AWS server and
+//! with moto.
 
 use crate::clients::{Clients, killed_with_test};
 use crate::moto::Moto;
@@ -14,27 +14,30 @@ use std::path::Path;
 
 const PAGE: &str = include_str!("../../docs/walkthrough.md");
 
-/// The marker line after each block's output, by which the outputs are separated.
+/// The line that separates the outputs of two blocks of commands.
 const END_OF_BLOCK: &str = "== end of the block ==";
 
-/// A block of commands, and its documented output.
+/// A block of commands on the page, and the documented output of the commands.
 #[derive(Debug, PartialEq, Eq)]
 struct Block<'a> {
     commands: &'a str,
     expected: Vec<&'a str>,
 }
 
-/// Returns the blocks of a page: each `sh` block with the `text` block that follows it.
+/// Returns the blocks of commands on a page: each `sh` block, with the `text` block that follows
+/// it.
 fn blocks(page: &str) -> Vec<Block<'_>> {
     let mut blocks: Vec<Block<'_>> = Vec::new();
     let mut rest = page;
     while let Some((_, fenced)) = rest.split_once("\n```") {
-        let (language, fenced) = fenced.split_once('\n').expect("a fence ends with a newline");
-        let (body, after) = fenced.split_once("\n```").expect("every fence is closed");
+        let (language, fenced) = fenced
+            .split_once('\n')
+            .expect("the first line of a code block must end with a newline");
+        let (body, after) = fenced.split_once("\n```").expect("every code block must have an end");
         match language {
             "sh" => blocks.push(Block { commands: body, expected: Vec::new() }),
             "text" => {
-                let block = blocks.last_mut().expect("a text block follows a sh block");
+                let block = blocks.last_mut().expect("a text block must follow each sh block");
                 block.expected = body.lines().collect();
             }
             _ => {}
@@ -44,7 +47,8 @@ fn blocks(page: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// Compares a line with a documented line. `…` stands for any text, and runs of spaces are equal.
+/// Returns whether a line of output equals a documented line. `…` stands for any text, and several
+/// spaces equal one space.
 fn fits(line: &str, expected: &str) -> bool {
     let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let line = plain(line);
@@ -60,12 +64,12 @@ fn fits(line: &str, expected: &str) -> bool {
     rest.is_empty() || is_open
 }
 
-/// Runs the page's commands in one shell, with the Secrets Manager at `endpoint`. Compares each
-/// block's output with the page.
+/// Runs all commands of the page in one shell, with the Secrets Manager at `endpoint`. Compares the
+/// output with the page.
 async fn walk(clients: &Clients, endpoint: &str) {
     let (folder, port) = (TempFolder::new(), Port::reserve());
-    let tools = clients.python().parent().expect("the path is a folder").to_owned();
-    let own = Path::new(SIDEKEY).parent().expect("the path is a folder");
+    let tools = clients.python().parent().expect("the path must be a folder").to_owned();
+    let own = Path::new(SIDEKEY).parent().expect("the path must be a folder");
     let vars = [
         ("PATH", format!("{}:{}:{PATH}", own.display(), tools.display())),
         ("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/examples/python").to_owned()),
@@ -105,7 +109,6 @@ async fn walk(clients: &Clients, endpoint: &str) {
     assert!(log.contains("AccessDeniedException") || log.contains("refused"), "{log}");
 }
 
-/// The commands work with the fake that `sidekey dev` embeds.
 #[tokio::test]
 async fn every_command_of_the_page_works_before_the_fake() {
     let clients = match Clients::install() {
@@ -116,7 +119,6 @@ async fn every_command_of_the_page_works_before_the_fake() {
     walk(&clients, &fake.url()).await;
 }
 
-/// The commands work with moto, an independent Secrets Manager.
 #[tokio::test]
 async fn every_command_of_the_page_works_before_moto() {
     let clients = match Clients::install() {
@@ -127,7 +129,6 @@ async fn every_command_of_the_page_works_before_moto() {
     walk(&clients, &moto.endpoint()).await;
 }
 
-/// `…` matches any text in a line, and runs of spaces are equal. All other text must match exactly.
 #[test]
 fn lines_are_compared_around_placeholders() {
     for (line, expected, outcome) in [

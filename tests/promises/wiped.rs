@@ -1,5 +1,4 @@
-//! A value that is no longer served is nowhere in the agent's memory: not in the cache, not in
-//! buffers of libraries, and not in freed memory.
+//! Tests that the agent's memory does not contain a secret value that the agent no longer serves.
 
 use crate::clients::MissingTool;
 use crate::support::agent::{Setup, TOKEN_HEADER, read_path, read_request};
@@ -12,7 +11,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-/// The secret values. Apart from the final number, their text occurs nowhere else in the process.
+/// The secret's value before the rotation. Only the new value has the same words.
 const OLD: &[u8] = b"fjord-anvil-quartz-ember-0001";
 const NEW: &[u8] = b"fjord-anvil-quartz-ember-0002";
 
@@ -23,20 +22,21 @@ struct Memory {
 }
 
 impl Memory {
-    /// Opens the memory of another process. The caller must be root if the process is not dumpable.
+    /// Opens the memory of another process. The agent's memory can be opened only by root.
     fn of(process: u32) -> io::Result<Self> {
         Ok(Self { process, bytes: File::open(format!("/proc/{process}/mem"))? })
     }
 
-    /// Returns how often `needle` occurs in the memory.
+    /// Returns how often the bytes `needle` occur in the memory of the process.
     fn count(&self, needle: &[u8]) -> usize {
         let maps = fs::read_to_string(format!("/proc/{}/maps", self.process));
-        let maps = maps.expect("the process still runs");
+        let maps = maps.expect("the process must still run");
         maps.lines().filter_map(writable).map(|range| self.count_in(range, needle)).sum()
     }
 
     fn count_in(&self, range: Range<u64>, needle: &[u8]) -> usize {
-        let len = usize::try_from(range.end - range.start).expect("the range fits into memory");
+        let len = usize::try_from(range.end - range.start)
+            .expect("the address range must fit into memory");
         let mut bytes = vec![0; len];
         // The process may have unmapped this range since its maps were read.
         if self.bytes.read_exact_at(&mut bytes, range.start).is_err() {
@@ -47,7 +47,7 @@ impl Memory {
     }
 }
 
-/// Returns the address range of a line of `/proc/PID/maps` if the range is writable.
+/// Returns the address range in a line of `/proc/PID/maps`, if the range is writable.
 fn writable(line: &str) -> Option<Range<u64>> {
     let mut parts = line.split_whitespace();
     let (start, end) = parts.next()?.split_once('-')?;
@@ -56,14 +56,14 @@ fn writable(line: &str) -> Option<Range<u64>> {
     Some(address(start)?..address(end)?)
 }
 
-/// After a rotation the old value disappears from memory. Without TLS, as here, the buffers of
-/// hyper and the SDK also hold the value in clear text.
+/// After a rotation, the old value disappears from the agent's memory, including the buffers of
+/// hyper and of AWS's SDK.
 #[tokio::test]
 async fn rotated_value_is_wiped_from_memory() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    let text = |value| String::from_utf8(Vec::from(value)).expect("the value is ASCII");
-    fake.secrets().create("app/db", text(OLD)).expect("the secret name is unused");
+    let text = |value| String::from_utf8(Vec::from(value)).expect("the value must be ASCII text");
+    fake.secrets().create("app/db", text(OLD)).expect("the fake AWS server must create the secret");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let program = Program::start(&["serve"], setup.vars());
     let mut connection = Connection::open(program.address().await).await;
@@ -73,11 +73,11 @@ async fn rotated_value_is_wiped_from_memory() {
         Ok(memory) => memory,
         Err(error) => {
             return MissingTool::new(error)
-                .context("access to the memory of another process")
+                .context("the permission to read the memory of another process")
                 .skip_or_fail();
         }
     };
-    assert_ne!(memory.count(OLD), 0, "the cached value is found in memory");
+    assert_ne!(memory.count(OLD), 0, "the test must find the cached value in memory");
 
     fake.secrets().put("app/db", text(NEW)).expect("the secret exists");
     let now = format!("{}&refreshNow=true", read_path("app/db"));
@@ -86,7 +86,7 @@ async fn rotated_value_is_wiped_from_memory() {
         (answer.value().as_bytes() == NEW).then_some(())
     })
     .await;
-    assert_ne!(memory.count(NEW), 0, "the cached value is found in memory");
+    assert_ne!(memory.count(NEW), 0, "the test must find the cached value in memory");
     // The open connection to AWS has a buffer, which is freed with the connection.
     eventually("the old value is gone from memory", async || {
         (memory.count(OLD) == 0).then_some(())

@@ -1,4 +1,5 @@
-//! A control group that limits processor time and memory, for a test or a benchmark.
+//! A control group of Linux, which limits the CPU time and the memory of a test's or a benchmark's
+//! programs.
 //!
 //! ```ignore
 //! let bounds = Bounds { cpu_divisor: 14, memory_bytes: Some(64 << 20) };
@@ -9,7 +10,7 @@
 //! let command = group.command(Command::new("/bin/sh"), "target/debug/sidekey");
 //! ```
 
-#![allow(dead_code, reason = "each binary that shares this file uses a part of it")]
+#![allow(dead_code, reason = "each program that includes this file uses only a part of it")]
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -20,48 +21,50 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// The length of a scheduling period. A short period spreads the throttling evenly over a start.
+/// The length in microseconds of the period in which the kernel distributes CPU time. A short
+/// period distributes the pauses of a limited program evenly.
 const PERIOD_MICROS: u32 = 20_000;
 
-/// The folder in which the kernel mounts its control groups.
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// The common prefix of all group names.
+/// The beginning of the names of all control groups that tests create.
 const PREFIX: &str = "sidekey-";
 
-/// A shell script that joins the groups before `--` and then executes the program after `--`. So no
-/// instruction of the program runs outside the groups.
+/// A shell script that first adds itself to the control groups before `--`, and then executes the
+/// program after `--`. All instructions of the program are therefore limited.
 const JOIN: &str = "while [ \"$1\" != -- ]; do echo $$ > \"$1\" || exit 125; shift; done; shift; \
                     exec \"$@\"";
 
-/// The number of attempts to remove a group while its processes end. With [`PAUSE`], 10 s in total.
+/// The maximum number of attempts to remove a control group while its processes end. Together with
+/// the pauses, the attempts take 10 seconds.
 const REMOVE_ATTEMPTS_MAX: u32 = 1_000;
 
-/// The pause between two attempts to remove a group.
+/// The pause between two attempts to remove a control group.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The resource limits that all processes of a group share.
+/// The limits that all processes of a control group share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// The group gets 1/`cpu_divisor` of one processor.
+    /// The divisor of the CPU limit: all processes together get 1/`cpu_divisor` of one CPU.
     pub(crate) cpu_divisor: u32,
-    /// The group's memory limit in bytes. The group gets no swap.
+    /// The memory limit in bytes, or `None` for no limit. The processes get no swap space.
     pub(crate) memory_bytes: Option<u64>,
 }
 
-/// A control group. Dropping the value kills the group's processes and removes the group.
+/// A control group of Linux. Dropping this value kills the group's processes and removes the group.
 #[derive(Debug)]
 pub(crate) struct Cgroup {
-    /// One folder for version 2 of control groups, or one folder for each controller of version 1.
+    /// The folders of the control group. Version 1 of control groups needs one folder for CPU time
+    /// and one for memory, version 2 needs only one folder.
     folders: Vec<PathBuf>,
 }
 
 impl Cgroup {
-    /// Creates a group with these limits.
+    /// Creates a control group with these limits.
     ///
     /// # Errors
     ///
-    /// If this user lacks permission, or the kernel lacks a controller.
+    /// If the user lacks permission, or the kernel does not support the limits.
     pub(crate) fn new(bounds: Bounds) -> io::Result<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
@@ -112,17 +115,19 @@ impl Cgroup {
         Ok(folder)
     }
 
-    /// Returns the files to which a process writes its id in order to join the group.
+    /// Returns the files of the control group. A process joins the group by writing its process id
+    /// to these files.
     pub(crate) fn membership_files(&self) -> Vec<PathBuf> {
         self.folders.iter().map(|folder| folder.join("cgroup.procs")).collect()
     }
 
-    /// Returns a command that runs `program` inside the group. `shell` runs the joining script.
+    /// Returns a command that runs `program` inside the control group. `shell` is a command that
+    /// starts a shell.
     pub(crate) fn command(&self, shell: Command, program: impl AsRef<Path>) -> Command {
         command_in_groups(shell, &self.membership_files(), program.as_ref())
     }
 
-    /// Returns how often the kernel killed a process of the group because memory ran out.
+    /// Returns how often the kernel killed a process of the control group because memory ran out.
     pub(crate) fn memory_kills(&self) -> u64 {
         // `memory.events` exists in version 2, `memory.oom_control` in version 1.
         let files = self.folders.iter().flat_map(|folder| {
@@ -137,7 +142,7 @@ impl Cgroup {
             .sum()
     }
 
-    /// Returns the peak memory use of the group in bytes, including the page cache.
+    /// Returns the peak memory use of the control group in bytes, including the page cache.
     pub(crate) fn memory_peak_bytes(&self) -> Option<u64> {
         let files = self.folders.iter().flat_map(|folder| {
             ["memory.peak", "memory.max_usage_in_bytes"].map(|file| folder.join(file))
@@ -154,7 +159,8 @@ impl Drop for Cgroup {
     }
 }
 
-/// Makes `shell` join the groups and then execute `program`. Later arguments go to `program`.
+/// Returns the command `shell` with arguments that make it join the control groups and then execute
+/// `program`. Further arguments of the command go to `program`.
 pub(crate) fn command_in_groups(
     mut shell: Command,
     members: &[PathBuf],
@@ -164,10 +170,10 @@ pub(crate) fn command_in_groups(
     shell
 }
 
-/// Kills the processes of a group, and removes the group when they have ended.
+/// Kills the processes of a control group, and removes the group when the processes have ended.
 #[allow(
     clippy::disallowed_methods,
-    reason = "the kernel sends no event when a group becomes empty"
+    reason = "the test must wait, because the kernel does not report an empty control group"
 )]
 fn remove(folder: &Path) {
     for _ in 0..REMOVE_ATTEMPTS_MAX {
@@ -188,7 +194,8 @@ fn kill_members(folder: &Path) {
     }
 }
 
-/// Removes groups whose creating process was killed before it could remove them.
+/// Removes control groups of earlier test processes that were killed before they could remove their
+/// groups.
 fn remove_leftovers(parent: &Path) {
     let Ok(groups) = fs::read_dir(parent) else { return };
     for group in groups.flatten() {
@@ -200,7 +207,8 @@ fn remove_leftovers(parent: &Path) {
     }
 }
 
-/// Writes the limit that excludes swap. The file is absent if the kernel has no swap accounting.
+/// Forbids swap space by writing `bytes` to `file`. The file is missing if the kernel does not
+/// count swap space.
 fn write_swap_limit(file: &Path, bytes: u64) -> io::Result<()> {
     if file.exists() { write(file, bytes.to_string()) } else { Ok(()) }
 }
@@ -209,7 +217,7 @@ fn write(file: &Path, text: impl AsRef<[u8]>) -> io::Result<()> {
     fs::write(file, text).map_err(|error| with_path(file, &error))
 }
 
-/// Adds the file's path to the error, because `io::Error` does not contain the path.
+/// Adds the path of a file to an error, because `io::Error` does not contain the path.
 fn with_path(file: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", file.display()))
 }

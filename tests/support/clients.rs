@@ -1,11 +1,11 @@
-//! Third-party software, in pinned versions, that the tests run Sidekey against.
+//! Third-party software, in pinned versions, with which the tests run Sidekey.
 //!
-//! The ordinary package clients install the software once into `target/clients`: moto (an
-//! independent Secrets Manager), boto3 with AWS's caching library and Powertools, the AWS CLI, and
-//! AWS's emulator of the Lambda execution environment, which `aws-sam-cli` ships.
-//! [`install_into_folder`] installs software for other languages beside it. If a machine lacks a
-//! tool, the test is skipped and prints the reason in one line. With `CI=true` such a test fails
-//! instead.
+//! The software is installed once into `target/clients`: the emulator moto, boto3 with AWS's
+//! caching library and Powertools, the AWS CLI, and AWS's emulator of Lambda, which the package
+//! `aws-sam-cli` contains. [`install_into_folder`] installs software for other languages.
+//!
+//! If a tool is missing on the machine, the test is skipped and prints the reason. With `CI=true`,
+//! the test fails instead.
 //!
 //! ```ignore
 //! #[path = "../support/clients.rs"]
@@ -21,9 +21,10 @@
 //! }
 //! ```
 //!
-//! Real processes run in real time: do not pause tokio's clock in a test that uses these modules.
+//! Do not pause tokio's clock in a test that uses these modules, because real processes run in real
+//! time.
 
-#![allow(dead_code, reason = "each test binary that shares this file uses a part of it")]
+#![allow(dead_code, reason = "each test program that includes this file uses only a part of it")]
 
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -33,8 +34,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// The packages that pip installs. moto is installed without its `server` extra, which triples the
-/// installation time. moto's server needs only Flask from that extra.
+/// The Python packages that pip installs. Instead of moto's extra `server`, which triples the
+/// installation time, the list contains Flask.
 const PYTHON_PACKAGES: [&str; 7] = [
     "moto==5.2.5",
     "flask==3.1.3",
@@ -45,11 +46,11 @@ const PYTHON_PACKAGES: [&str; 7] = [
     "awscli==1.46.2",
 ];
 
-/// The package that ships AWS's emulator. Only the emulator is extracted from the package.
+/// The Python package that contains AWS's emulator of Lambda. Only the emulator is extracted.
 const EMULATOR_PACKAGE: &str = "aws-sam-cli==1.170.0";
 
-/// Extracts one member of a wheel. Arguments: the folder with the one wheel, the target path, and
-/// the member's name.
+/// A Python script that extracts one file of a package. Its arguments are the folder of the
+/// package, the path to write, and the name of the file in the package.
 const EXTRACT: &str = "
 import os, pathlib, sys, zipfile
 folder, target, member = sys.argv[1:]
@@ -58,10 +59,9 @@ pathlib.Path(target).write_bytes(zipfile.ZipFile(wheel).read(member))
 os.chmod(target, 0o755)
 ";
 
-/// The interval between two polls.
+/// The interval at which [`until`] repeats its check.
 const POLL: Duration = Duration::from_millis(2);
 
-/// The reason why a test cannot run on this machine.
 #[derive(Debug)]
 pub(crate) struct MissingTool(String);
 
@@ -70,12 +70,12 @@ impl MissingTool {
         Self(reason.to_string())
     }
 
-    /// Prefixes the reason with the name of the thing that is missing.
+    /// Adds the name of the missing thing at the beginning of the reason.
     pub(crate) fn context(self, what: &str) -> Self {
         Self(format!("{what}: {}", self.0))
     }
 
-    /// Prints in one line that the running test is skipped. Panics instead if `CI=true`.
+    /// Prints in one line that the running test is skipped. With `CI=true`, panics instead.
     #[track_caller]
     pub(crate) fn skip_or_fail(&self) {
         let name = thread::current().name().unwrap_or("test").to_owned();
@@ -86,21 +86,23 @@ impl MissingTool {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the variable configures the tests, not the agent")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment variable configures the tests and not the agent"
+)]
 fn on_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
 }
 
-/// The installation of the third-party software.
+/// The folder of the installed third-party software.
 #[derive(Debug)]
 pub(crate) struct Clients {
     folder: PathBuf,
 }
 
 impl Clients {
-    /// Installs the software on first use, and returns the installation.
-    ///
-    /// The first installation takes a few seconds. Other test processes wait for it.
+    /// Installs the third-party software if this has not been done yet. The first installation
+    /// takes a few seconds, and other test processes wait for it.
     pub(crate) fn install() -> Result<Self, MissingTool> {
         let clients = Self { folder: folder() };
         let _lock = locked("lock");
@@ -110,17 +112,17 @@ impl Clients {
         Ok(clients)
     }
 
-    /// Returns the path of a Python that has boto3 and AWS's caching library.
+    /// Returns the path of a Python interpreter that can import boto3 and AWS's caching library.
     pub(crate) fn python(&self) -> PathBuf {
         self.folder.join("venv/bin/python")
     }
 
-    /// Returns the path of moto's server.
+    /// Returns the path of the program that starts the emulator moto.
     pub(crate) fn moto_server(&self) -> PathBuf {
         self.folder.join("venv/bin/moto_server")
     }
 
-    /// Returns the path of AWS's emulator of the execution environment.
+    /// Returns the path of AWS's emulator of Lambda.
     pub(crate) fn emulator(&self) -> PathBuf {
         self.folder.join("aws-lambda-rie")
     }
@@ -174,15 +176,17 @@ impl Clients {
     }
 }
 
-/// Returns the pinned versions. An installation with other pins is replaced.
+/// Returns the names and versions of the software to install. If they change, the software is
+/// installed again.
 fn pins() -> String {
     format!("{} {EMULATOR_PACKAGE}\n", PYTHON_PACKAGES.join(" "))
 }
 
-/// Creates a folder with these files and runs these commands in it. Returns the folder's path.
+/// Creates a folder with the files `files`, and runs `commands` in it. Returns the path of the
+/// folder.
 ///
-/// An existing folder is reused if it was created from the same files and commands. Otherwise the
-/// folder is created again. Other test processes wait meanwhile.
+/// Reuses an existing folder if it was created from the same files and commands. Other test
+/// processes wait meanwhile.
 pub(crate) fn install_into_folder(
     name: &str,
     files: &[(&str, &str)],
@@ -199,7 +203,7 @@ pub(crate) fn install_into_folder(
     fs::create_dir(&folder).map_err(MissingTool::new)?;
     for (file, text) in files {
         let path = folder.join(file);
-        fs::create_dir_all(path.parent().expect("the path has a parent folder"))
+        fs::create_dir_all(path.parent().expect("the path must have a parent folder"))
             .map_err(MissingTool::new)?;
         fs::write(path, text).map_err(MissingTool::new)?;
     }
@@ -211,22 +215,23 @@ pub(crate) fn install_into_folder(
     Ok(folder)
 }
 
-/// Takes the file lock `name`, so that only one process at a time installs under this name.
+/// Takes the file lock `name`, so that only one process at a time installs software under this
+/// name.
 fn locked(name: &str) -> File {
-    fs::create_dir_all(folder()).expect("the target folder can be written");
-    let lock = File::create(folder().join(name)).expect("the lock can be created");
-    lock.lock().expect("the file system of the target folder has locks");
+    fs::create_dir_all(folder()).expect("the test must be able to write cargo's target folder");
+    let lock =
+        File::create(folder().join(name)).expect("the test must be able to create the lock file");
+    lock.lock().expect("the file system of the target folder must support locks");
     lock
 }
 
-/// Returns the folder into which all software is installed.
+/// Returns the folder of all installed software.
 fn folder() -> PathBuf {
     target().join("clients")
 }
 
-/// Returns cargo's target folder.
 fn target() -> &'static Path {
-    scratch().parent().expect("cargo's folder for tests is inside its target folder")
+    scratch().parent().expect("cargo's folder for tests must be in its target folder")
 }
 
 /// Returns the folder that cargo reserves for files that tests write.
@@ -234,8 +239,8 @@ pub(crate) fn scratch() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
-/// Runs a command and waits until it exits. On failure, the error contains the last line of
-/// standard error.
+/// Runs a command and waits until it exits. If the command fails, the error contains the last line
+/// of its standard error.
 pub(crate) fn run(command: &mut Command) -> Result<(), MissingTool> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command
@@ -250,8 +255,9 @@ pub(crate) fn run(command: &mut Command) -> Result<(), MissingTool> {
     Err(MissingTool::new(format_args!("{program}: {}: {last_line}", output.status)))
 }
 
-/// Returns a command that the kernel kills when the thread that started it ends. So a killed test
-/// run leaves no processes behind. Without `setpriv`, the command is an ordinary one.
+/// Returns a command that the kernel kills when the thread that started the command ends. A killed
+/// test therefore leaves no processes behind. Without the tool `setpriv`, returns an ordinary
+/// command.
 pub(crate) fn killed_with_test(program: impl AsRef<Path>) -> Command {
     let arguments = ["--pdeathsig", "KILL", "--"];
     let mut command = Command::new("setpriv");
@@ -263,12 +269,12 @@ pub(crate) fn killed_with_test(program: impl AsRef<Path>) -> Command {
     command
 }
 
-/// Polls `probe` until it returns `Some`, and returns that result.
+/// Calls `probe` again and again until it returns `Some`, and returns this result.
 ///
 /// # Panics
 ///
 /// If `probe` returns `None` for longer than `within`.
-#[allow(clippy::disallowed_methods, reason = "third-party processes run in real time")]
+#[allow(clippy::disallowed_methods, reason = "the programs that the tests start run in real time")]
 pub(crate) async fn until<T>(
     what: &str,
     within: Duration,
@@ -284,12 +290,11 @@ pub(crate) async fn until<T>(
     };
     match tokio::time::timeout(within, polling).await {
         Ok(found) => found,
-        Err(_) => panic!("{what}: did not happen within {within:?}"),
+        Err(_) => panic!("this did not happen within {within:?}: {what}"),
     }
 }
 
-/// Waits for one poll interval.
-#[allow(clippy::disallowed_methods, reason = "third-party processes run in real time")]
+#[allow(clippy::disallowed_methods, reason = "the programs that the tests start run in real time")]
 pub(crate) async fn pause() {
     tokio::time::sleep(POLL).await;
 }

@@ -1,10 +1,9 @@
-//! A Lambda execution environment: AWS's own emulator with a real extension and a real function.
+//! AWS's emulator of Lambda, with a real extension and a real function.
 //!
-//! The emulator takes the role of Lambda's init process. It launches the extensions in
-//! `/opt/extensions`, waits until they have registered, starts the function, delivers invocations,
-//! and shuts the environment down as Lambda does. Every [`Emulator`] has its own mount and process
-//! namespaces. So tests run in parallel, the machine is not changed, and no process outlives its
-//! test, even if the test panics.
+//! The emulator starts the extensions in `/opt/extensions`, waits until they have registered,
+//! starts the function, sends invocations, and shuts down as Lambda does. Each [`Emulator`] has its
+//! own mount and process namespaces, so tests can run in parallel, and no process outlives its
+//! test.
 //!
 //! ```ignore
 //! let moto = Moto::start(&clients).await;
@@ -26,16 +25,15 @@
 //! assert_eq!(shutdown.exit_code, Some(0), "{}", emulator.log());
 //! ```
 //!
-//! `/opt`, `/var` and `/tmp` are private to the environment. The extension under test is
-//! `/opt/sidekey/sidekey`. Lambda launches a wrapper script as the extension `sidekey`. The script
-//! records the extension's exit code, and passes on calls with arguments. Not emulated: freezing,
-//! time and memory limits, and restoring from a snapshot.
+//! The folders `/opt`, `/var` and `/tmp` are private to the emulator. A wrapper script starts the
+//! extension `/opt/sidekey/sidekey` and records its exit code. The emulator does not imitate
+//! freezes, limits of time and memory, and snapshots.
 //!
-//! `EXTENSION_UNDER_TEST` names a binary to test instead of the one that cargo built.
+//! `EXTENSION_UNDER_TEST` names another binary to test than the one that cargo built.
 //! `EXTENSION_RUNNER` names a static program that runs this binary, for example qemu.
-//! `extension/layer/check` tests the layers' binaries in this way.
+//! `extension/layer/check` uses both to test the binaries of the Lambda layers.
 
-#![allow(dead_code, reason = "each test binary that shares this file uses a part of it")]
+#![allow(dead_code, reason = "each test program that includes this file uses only a part of it")]
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
@@ -54,45 +52,49 @@ use super::clients::{Clients, MissingTool, killed_with_test, pause, run, scratch
 use super::exchange::{self, Answer};
 use super::port::Port;
 
-/// The value of `AWS_SESSION_TOKEN` for functions and extensions.
+/// The value of `AWS_SESSION_TOKEN` for the function and the extension.
 pub(crate) const SESSION_TOKEN: &str = "emulated-session-token";
 
-/// The longest wait for a step that takes milliseconds on an idle machine.
+/// The maximum time to wait for a step of the emulator. On an idle machine, a step takes
+/// milliseconds.
 const STEP_WAIT_MAX: Duration = Duration::from_secs(20);
-/// The longest wait for a shutdown. Lambda allows 2 s, then it kills the processes and waits for
-/// their end.
+/// The maximum time to wait for the shutdown of the emulator. Like Lambda, the emulator kills the
+/// processes after 2 seconds.
 const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// The path at which the emulator accepts invocations.
+/// The URL path to which tests send invocations of the function.
 const INVOCATIONS: &str = "/2015-03-31/functions/function/invocations";
-/// The error of Managed Instances while every worker of the function is busy.
+/// The emulator's error type for an invocation of a Managed Instance while all workers of the
+/// function are busy.
 const NO_IDLE_WORKER: &str = "Runtime.Unavailable";
-/// The number of invocation attempts, about ten seconds in total. A worker is free within
-/// milliseconds.
+/// The maximum number of attempts to invoke a function whose workers are busy. All attempts
+/// together take about ten seconds.
 const INVOKE_ATTEMPTS_MAX: u32 = 4_000;
 
-/// The variables that carry AWS credentials.
+/// The environment variables that contain AWS credentials.
 const KEY_VARIABLES: [&str; 3] =
     ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
-/// The `PATH` of functions and extensions.
+/// The environment variable `PATH` of the function and the extension.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// The folders that are private to the environment.
+/// The folders that are private to one emulator.
 const PRIVATE: [&str; 3] = ["/opt", "/var", "/tmp"];
 
-/// Mounts the private folders and then executes the emulator. `mount -c` keeps the paths relative,
-/// because a mount may hide the sandbox's absolute path.
+/// A shell script that mounts the private folders and then executes the emulator. The paths are
+/// relative, because a mount may hide the absolute path.
 const ENTER: &str = "mount -c --bind opt /opt && mount -c --bind var /var \
     && mount -c --bind tmp /tmp && cd /var/task && exec /opt/aws-lambda-rie \"$@\"";
 
-/// The kinds of execution environment.
+/// The kind of Lambda execution environment that the emulator imitates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// One invocation at a time. Variables carry the credentials.
+    /// A Lambda function that processes one invocation at a time. Environment variables contain its
+    /// credentials.
     OnDemand,
-    /// An environment before its snapshot. No variables carry credentials. An endpoint on localhost
-    /// serves credentials with [`SESSION_TOKEN`], whose `Expiration` is in the year 1.
+    /// A Lambda SnapStart function before its snapshot. A server on localhost returns credentials
+    /// that expired in the year 1, with the session token [`SESSION_TOKEN`].
     SnapStart,
-    /// Up to `concurrency` invocations at once, as uid 993. Needs root.
+    /// A Lambda Managed Instance, which processes up to `concurrency` invocations at a time as the
+    /// user with id 993. The emulator then needs root.
     ManagedInstances { concurrency: u32 },
 }
 
@@ -106,7 +108,7 @@ impl Mode {
     }
 }
 
-/// The configuration from which an [`Emulator`] is started.
+/// The settings with which an [`Emulator`] is started.
 #[derive(Clone, Debug)]
 pub(crate) struct Environment {
     mode: Mode,
@@ -119,9 +121,9 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// Creates a configuration with the variables that Lambda always sets. `extension` is the
-    /// binary, unless `EXTENSION_UNDER_TEST` names another one. `function` is the folder with the
-    /// function's `bootstrap`.
+    /// Creates settings with the environment variables that Lambda always sets. `extension` is the
+    /// path of the extension's binary, unless `EXTENSION_UNDER_TEST` is set. `function` is the
+    /// folder that contains the function's program `bootstrap`.
     pub(crate) fn new(mode: Mode, extension: &Path, function: &Path) -> Self {
         let environment = Self {
             mode,
@@ -158,27 +160,27 @@ impl Environment {
         }
     }
 
-    /// Sets a variable in the function's configuration. The function and the extension get the
-    /// variable.
+    /// Sets an environment variable of the function and the extension, as the configuration of a
+    /// Lambda function does.
     pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Sets or removes a variable of the function and the extension, whatever value the emulator
-    /// passes on.
+    /// Sets or removes an environment variable of the function and the extension. Has priority over
+    /// variables that the emulator itself sets.
     pub(crate) fn set_override(mut self, name: &str, value: Option<&str>) -> Self {
         self.overrides.insert(name.to_owned(), value.map(str::to_owned));
         self
     }
 
-    /// Adds an executable file of a layer at this path below `/opt`.
+    /// Adds an executable file to the layers. `path` is the file's path below `/opt`.
     pub(crate) fn file(mut self, path: &str, from: &Path) -> Self {
         self.files.insert(path.trim_start_matches('/').into(), from.to_owned());
         self
     }
 
-    /// Returns the shell lines that apply the overrides.
+    /// Returns lines of a shell script that set and remove the overridden variables.
     fn override_lines(&self) -> String {
         let line = |(name, value): (&String, &Option<String>)| match value {
             Some(value) => format!("export {name}='{}'\n", value.replace('\'', r"'\''")),
@@ -188,28 +190,31 @@ impl Environment {
     }
 }
 
-/// Returns the path in this environment variable of the test run. The path is absolute, because
-/// cargo runs a test in its package's folder.
-#[expect(clippy::disallowed_methods, reason = "the variable configures the tests, not the agent")]
+/// Returns the absolute path that an environment variable of the test process contains. Relative
+/// paths would fail, because cargo runs a test in the folder of its package.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment variable configures the tests and not the agent"
+)]
 fn path_variable(variable: &str) -> Option<PathBuf> {
     std::env::var(variable).ok().map(PathBuf::from)
 }
 
-/// The result of a shutdown.
+/// The result of shutting the emulator down.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shutdown {
-    /// The time from Lambda's decision until the extension has ended, in steps of the kernel's
-    /// clock (4 ms). The function ends first, and its time is included.
+    /// How long the function and the extension took to end. The clock of the kernel has a
+    /// resolution of 4 ms.
     pub(crate) took: Duration,
-    /// The extension's exit code, or `None` if Lambda killed the extension.
+    /// The exit code of the extension, or `None` if the emulator killed the extension.
     pub(crate) exit_code: Option<i32>,
 }
 
-/// A running execution environment. Dropping the value ends all its processes.
+/// A running emulator of Lambda. Dropping this value ends all its processes.
 #[derive(Debug)]
 pub(crate) struct Emulator {
     sandbox: Sandbox,
-    /// The process that owns the namespaces. The emulator is its only child.
+    /// The process that owns the namespaces. Its only child is the emulator.
     holder: Child,
     invoke_port: Port,
     sidekey_port: Port,
@@ -217,17 +222,18 @@ pub(crate) struct Emulator {
 }
 
 impl Emulator {
-    /// Starts an environment and waits until it accepts invocations.
+    /// Starts an emulator and waits until it accepts invocations.
     ///
-    /// Managed Instances start the extension and the function at once. The other kinds start them
-    /// at the first invocation.
+    /// For a Managed Instance, the emulator starts the extension and the function at once. In other
+    /// modes, it starts them at the first invocation.
     pub(crate) async fn start(clients: &Clients, setup: &Environment) -> Result<Self, MissingTool> {
         check_namespaces()?;
         let interpreter = interpreter_folder(clients, setup.mode)?;
         let sandbox = Sandbox::create(clients, setup);
         let (invoke_port, runtime_api_port) = (Port::reserve(), Port::reserve());
         let sidekey_port = Port::reserve();
-        let output = File::create(sandbox.log()).expect("the sandbox can be written");
+        let output = File::create(sandbox.log())
+            .expect("the test must be able to write the emulator's folders");
 
         let holder = killed_with_test("unshare")
             .args(namespace_flags())
@@ -239,41 +245,44 @@ impl Emulator {
             .env("SIDEKEY_PORT", sidekey_port.to_string())
             .envs(&setup.variables)
             .stdin(Stdio::null())
-            .stdout(output.try_clone().expect("a file handle can be cloned"))
+            .stdout(
+                output.try_clone().expect("the test must be able to clone the handle of the file"),
+            )
             .stderr(output)
             .spawn()
             .map_err(MissingTool::new)?;
         let _runtime_api_port = runtime_api_port;
         let mut emulator = Self { sandbox, holder, invoke_port, sidekey_port, _runtime_api_port };
-        until("the emulator listens or ends", STEP_WAIT_MAX, || emulator.has_started()).await;
+        until("the emulator accepts connections or ends", STEP_WAIT_MAX, || emulator.has_started())
+            .await;
         Ok(emulator)
     }
 
-    /// Returns the port in `SIDEKEY_PORT`.
+    /// Returns the port on which the extension listens.
     pub(crate) fn sidekey_port(&self) -> u16 {
         self.sidekey_port.number()
     }
 
-    /// Sends one request directly to Sidekey, not through the function.
+    /// Sends an HTTP request directly to the extension, without the function.
     pub(crate) async fn ask_sidekey(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        exchange::request(self.sidekey_port(), "GET", path, headers, b"")
-            .await
-            .unwrap_or_else(|error| panic!("GET {path}: {error}; the log:\n{}", self.log()))
+        exchange::request(self.sidekey_port(), "GET", path, headers, b"").await.unwrap_or_else(
+            |error| panic!("the request GET {path} failed: {error}; the log:\n{}", self.log()),
+        )
     }
 
-    /// Invokes the function and returns the status and the answer. An answer that is not JSON is
-    /// returned as a JSON string.
+    /// Invokes the function, and returns the HTTP status and the JSON of the response. A response
+    /// that is not JSON is returned as a JSON string.
     ///
     /// # Panics
     ///
-    /// If the emulator does not answer.
+    /// If the emulator does not respond.
     pub(crate) async fn invoke(&self, event: &Value) -> (u16, Value) {
-        self.try_invoke(event)
-            .await
-            .unwrap_or_else(|error| panic!("invocation: {error}; the log:\n{}", self.log()))
+        self.try_invoke(event).await.unwrap_or_else(|error| {
+            panic!("the invocation of the function failed: {error}; the log:\n{}", self.log())
+        })
     }
 
-    /// Invokes the function. Returns an error if the environment has ended.
+    /// Invokes the function. Returns an error if the emulator has ended.
     pub(crate) async fn try_invoke(&self, event: &Value) -> io::Result<(u16, Value)> {
         let mut answer = self.send_invocation(event).await?;
         for _ in 1..INVOKE_ATTEMPTS_MAX {
@@ -294,12 +303,10 @@ impl Emulator {
         Ok((answer.status, answer.json()))
     }
 
-    /// Returns everything that the emulator, the extension and the function have written so far.
     pub(crate) fn log(&self) -> String {
         self.sandbox.read_log()
     }
 
-    /// Waits for a log line that contains `part`, and returns the line.
     pub(crate) async fn log_line(&self, part: &str) -> String {
         until(&format!("{part:?} in the log"), STEP_WAIT_MAX, || {
             self.log().lines().find(|line| line.contains(part)).map(str::to_owned)
@@ -307,13 +314,13 @@ impl Emulator {
         .await
     }
 
-    /// Returns the extension's exit codes, one for each time it ended without Lambda's help. An end
-    /// by a signal has the code 128 plus the signal's number.
+    /// Returns the exit code for each time that the extension ended by itself. If a signal ended
+    /// the extension, the code is 128 plus the number of the signal.
     pub(crate) fn exit_codes(&self) -> Vec<i32> {
         self.sandbox.exit_codes()
     }
 
-    /// Stops the extension's process with SIGSTOP, which imitates a freeze.
+    /// Stops the extension with the signal SIGSTOP, which imitates a freeze by Lambda.
     pub(crate) async fn stop_extension(&self) {
         self.signal_extension("STOP").await;
         until("the extension stops", STEP_WAIT_MAX, || {
@@ -322,27 +329,27 @@ impl Emulator {
         .await;
     }
 
-    /// Continues the extension's process with SIGCONT, which imitates a thaw.
+    /// Continues the extension with the signal SIGCONT, which imitates a thaw by Lambda.
     pub(crate) async fn continue_extension(&self) {
         self.signal_extension("CONT").await;
     }
 
-    /// Sends a signal (`KILL`, `STOP`, …) to the extension's process.
+    /// Sends a signal, such as `KILL`, to the extension.
     ///
-    /// Lambda notices a crash some milliseconds later. Wait for the exit code in
-    /// [`exit_codes`](Self::exit_codes) before the next invocation.
+    /// The emulator notices the end of the extension only some milliseconds later. A test must
+    /// therefore wait for the code in [`exit_codes`](Self::exit_codes) before the next invocation.
     pub(crate) async fn signal_extension(&self, signal: &str) {
         let process = until("the extension runs", STEP_WAIT_MAX, || self.extension()).await;
         send_signal(signal, process.pid);
     }
 
-    /// Returns the extension's process id outside the namespaces, or `None` if the extension is not
-    /// running.
+    /// Returns the process id of the extension outside of the emulator's namespaces, or `None` if
+    /// the extension does not run.
     pub(crate) fn extension_pid(&self) -> Option<u32> {
         self.extension().map(|process| process.pid)
     }
 
-    /// Shuts the environment down as Lambda does, and waits until all its processes have ended.
+    /// Shuts the emulator down as Lambda does, and waits until all its processes have ended.
     pub(crate) async fn shutdown(&mut self) -> Shutdown {
         let ended_before = self.exit_codes().len();
         let emulator = self.emulator().expect("the emulator runs").pid;
@@ -369,7 +376,7 @@ impl Emulator {
         Process::children_of(self.holder.id()).into_iter().next()
     }
 
-    /// Returns the process of the extension under test, the child of the wrapper script.
+    /// Returns the process of the extension, which is the child of the wrapper script.
     fn extension(&self) -> Option<Process> {
         let launched = Process::children_of(self.emulator()?.pid);
         let script = launched.into_iter().find(|process| process.name == "sidekey")?;
@@ -406,7 +413,7 @@ fn emulator_arguments(mode: Mode, invoke: &Port, runtime_api: &Port) -> Vec<Stri
     arguments
 }
 
-/// The private folders of one environment, as the machine sees them.
+/// The private folders of one emulator, with their paths outside of the emulator's namespaces.
 #[derive(Debug)]
 struct Sandbox {
     folder: PathBuf,
@@ -419,9 +426,13 @@ impl Sandbox {
         let folder = scratch().join(format!("environment-{}-{number}", process::id()));
         let _ = fs::remove_dir_all(&folder); // Of an earlier process with the same id.
         let sandbox = Self { folder };
-        sandbox.fill_opt(clients, setup).expect("the sandbox's /opt can be written");
-        sandbox.fill_var(setup).expect("the function can be copied");
-        sandbox.make_folder("tmp", 0o1777).expect("the sandbox can be written");
+        sandbox
+            .fill_opt(clients, setup)
+            .expect("the test must be able to write the emulator's folder /opt");
+        sandbox.fill_var(setup).expect("the test must be able to copy the function");
+        sandbox
+            .make_folder("tmp", 0o1777)
+            .expect("the test must be able to write the emulator's folders");
         sandbox
     }
 
@@ -466,7 +477,7 @@ impl Sandbox {
         fs::set_permissions(path, Permissions::from_mode(mode))
     }
 
-    /// Copies the files of a folder and of all folders below it.
+    /// Copies all files of a folder and of its subfolders.
     fn copy_folder(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.make_folder(to, 0o755)?;
         for entry in fs::read_dir(from)? {
@@ -510,10 +521,10 @@ impl Sandbox {
         noted.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
-    /// Returns the current time by the clock of the file system's timestamps.
+    /// Returns the current time of the clock that the file system uses for timestamps.
     fn mark_now(&self) -> Duration {
         let mark = self.folder.join("mark");
-        fs::write(&mark, "").expect("the sandbox can be written");
+        fs::write(&mark, "").expect("the test must be able to write the emulator's folders");
         modified(&mark)
     }
 }
@@ -524,13 +535,13 @@ impl Drop for Sandbox {
     }
 }
 
-/// Returns the time of a file's last modification, since the Unix epoch.
+/// Returns the time at which a file was last modified, as the time since the beginning of 1970.
 fn modified(path: &Path) -> Duration {
     let modified = fs::metadata(path).and_then(|file| file.modified()).expect("the file exists");
-    modified.duration_since(std::time::UNIX_EPOCH).expect("the time is after 1970")
+    modified.duration_since(std::time::UNIX_EPOCH).expect("the time must be after the year 1970")
 }
 
-/// A process, as read from `/proc`.
+/// A process, with data from `/proc`.
 #[derive(Debug)]
 struct Process {
     pid: u32,
@@ -541,14 +552,15 @@ struct Process {
 
 impl Process {
     fn children_of(parent: u32) -> Vec<Self> {
-        let entries = fs::read_dir("/proc").expect("/proc exists on Linux");
+        let entries = fs::read_dir("/proc").expect("the folder /proc must exist on Linux");
         entries
             .filter_map(|entry| Self::from_stat(&entry.ok()?.path().join("stat")))
             .filter(|process| process.parent == parent)
             .collect()
     }
 
-    /// Parses `PID (NAME) STATE PARENT …`. A name may contain spaces and brackets.
+    /// Parses the file `/proc/PID/stat`, which has the form `PID (NAME) STATE PARENT …`. The name
+    /// may contain spaces and brackets.
     fn from_stat(path: &Path) -> Option<Self> {
         let stat = fs::read_to_string(path).ok()?;
         let (pid, rest) = stat.split_once(" (")?;
@@ -564,7 +576,7 @@ impl Process {
     }
 }
 
-/// Sends a signal. Does nothing if the process has ended.
+/// Sends a signal to a process. Does nothing if the process has ended.
 fn send_signal(signal: &str, pid: u32) {
     let _ = run(Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", signal, &pid.to_string()]));
 }
@@ -573,26 +585,28 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-/// Returns the `unshare` flags for private mount and process namespaces. A user other than root
-/// also needs a user namespace, in which the user may mount.
+/// Returns the options of `unshare` that create a mount namespace and a process namespace. Users
+/// other than root also need a user namespace.
 fn namespace_flags() -> Vec<&'static str> {
     let user: &[&str] = if is_root() { &[] } else { &["--user", "--map-root-user"] };
     [user, &["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]].concat()
 }
 
-/// Checks that this user may create namespaces and mount folders inside them.
+/// Checks that the current user can create namespaces and mount folders in them.
 fn check_namespaces() -> Result<(), MissingTool> {
     let mounts = PRIVATE.map(|folder| format!("mount --bind {folder} {folder}")).join(" && ");
     run(Command::new("unshare").args(namespace_flags()).args(["sh", "-c", &mounts]))
         .map_err(|missing| missing.context("namespaces with mounts"))
 }
 
-/// Returns the folder of a `python3` that the function can run. The environment must not hide that
-/// folder. In Managed Instances, uid 993 must be able to reach the folder.
+/// Returns the folder of a Python interpreter that the function can run. The emulator must not hide
+/// this folder, and in a Managed Instance, the user with id 993 must be able to read it.
 fn interpreter_folder(clients: &Clients, mode: Mode) -> Result<PathBuf, MissingTool> {
     let by_others = matches!(mode, Mode::ManagedInstances { .. });
     if by_others && !is_root() {
-        return Err(MissingTool::new("Managed Instances run as uid 993, so this test needs root"));
+        return Err(MissingTool::new(
+            "the test needs root, because Managed Instances run as the user with id 993",
+        ));
     }
     let installed_from = clients.python().canonicalize().unwrap_or_default();
     ["/usr/local/bin/python3", "/usr/bin/python3"]
@@ -601,7 +615,7 @@ fn interpreter_folder(clients: &Clients, mode: Mode) -> Result<PathBuf, MissingT
         .chain([installed_from.with_file_name("python3")])
         .filter(|python| python.canonicalize().is_ok_and(|real| is_reachable(&real, by_others)))
         .find_map(|python| python.parent().map(Path::to_owned))
-        .ok_or_else(|| MissingTool::new("found no python3 that the function's user may run"))
+        .ok_or_else(|| MissingTool::new("no `python3` was found that the function's user can run"))
 }
 
 fn is_reachable(program: &Path, by_others: bool) -> bool {

@@ -5,7 +5,7 @@
 //! assert_eq!(answer.status, 200);
 //! ```
 
-#![allow(dead_code, reason = "each test binary that shares this file uses a part of it")]
+#![allow(dead_code, reason = "each test program that includes this file uses only a part of it")]
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -13,20 +13,19 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// The longest wait for a response. The limit exceeds every timeout of a function under test.
+/// The maximum time to wait for a response. It exceeds every timeout of the tested functions.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// An HTTP response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// The header lines as they were received, without the status line.
+    /// The lines of the response's head, without the status line.
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    /// Returns the value of a header. The name is compared without regard to case.
+    /// Returns the value of the header `name`, which may be in upper or lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head
             .lines()
@@ -35,18 +34,18 @@ impl Answer {
             .map(|(_, value)| value.trim())
     }
 
-    /// Returns the body as text. Invalid UTF-8 is replaced.
+    /// Returns the body as text. Replaces invalid UTF-8.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Returns the body as JSON. A body that is not JSON is returned as a JSON string.
+    /// Returns the body as JSON. Returns a JSON string if the body is not JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| Value::String(self.text()))
     }
 }
 
-/// Sends one request to 127.0.0.1 on a new connection.
+/// Sends one HTTP request to 127.0.0.1 on a new connection, and returns the response.
 pub(crate) async fn request(
     port: u16,
     method: &str,
@@ -63,7 +62,7 @@ pub(crate) async fn request(
     let sent = [sent.as_bytes(), body].concat();
     tokio::task::spawn_blocking(move || exchange(port, &sent))
         .await
-        .expect("the task does not panic")
+        .expect("the task must not panic")
 }
 
 fn exchange(port: u16, sent: &[u8]) -> io::Result<Answer> {

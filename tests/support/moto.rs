@@ -1,5 +1,5 @@
-//! moto, an independent implementation of Secrets Manager. The tests compare Sidekey's answers with
-//! moto's.
+//! moto, an independent emulator of Secrets Manager. Tests compare Sidekey's responses with those
+//! of moto.
 //!
 //! moto differs from AWS: a missing secret has status 404, `CreatedDate` is an integer, the content
 //! type is `text/html`, signatures are not checked, and no call is throttled.
@@ -11,7 +11,7 @@
 //! let second = moto.put_secret_value(&secret.arn, r#"{"ai_api_key":"two"}"#).await;
 //! ```
 
-#![allow(dead_code, reason = "each test binary that shares this file uses a part of it")]
+#![allow(dead_code, reason = "each test program that includes this file uses only a part of it")]
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -24,16 +24,17 @@ use serde_json::{Value, json};
 use super::clients::{Clients, killed_with_test, scratch, until};
 use super::exchange;
 
-/// The longest wait until moto listens. The start usually takes two seconds, and ten on a busy
+/// The maximum time to wait until moto listens. This takes about two seconds, and ten on a busy
 /// machine.
 const START_WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// moto selects the service by the scope of the credential. Without a scope it answers as S3.
+/// The header `Authorization` of requests to moto. moto reads the name of the AWS service from it,
+/// and otherwise answers as the service S3.
 const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 \
     Credential=AKIAEXAMPLE/20260101/eu-north-1/secretsmanager/aws4_request, \
     SignedHeaders=host;x-amz-date;x-amz-target, Signature=0";
 
-/// A running moto server. Dropping the value stops the server.
+/// A running moto server. Dropping this value stops the server.
 #[derive(Debug)]
 pub(crate) struct Moto {
     port: u16,
@@ -41,7 +42,7 @@ pub(crate) struct Moto {
     log: PathBuf,
 }
 
-/// The identifiers of a secret that moto created.
+/// The ARN and the version id of a secret in moto.
 #[derive(Debug)]
 pub(crate) struct Secret {
     pub(crate) arn: String,
@@ -49,50 +50,54 @@ pub(crate) struct Secret {
 }
 
 impl Moto {
-    /// Starts moto on a free port and waits until moto listens.
+    /// Starts moto on a free port, and waits until moto accepts connections.
     pub(crate) async fn start(clients: &Clients) -> Self {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let log = scratch().join(format!("moto-{}-{number}.log", process::id()));
-        let output = File::create(&log).expect("the folder for tests can be written");
+        let output =
+            File::create(&log).expect("the test must be able to write cargo's folder for tests");
         let server = killed_with_test(clients.moto_server())
             .args(["-H", "127.0.0.1", "-p", "0"])
             .env("PYTHONUNBUFFERED", "1")
             .stdin(Stdio::null())
-            .stdout(output.try_clone().expect("a file handle can be cloned"))
+            .stdout(
+                output.try_clone().expect("the test must be able to clone the handle of the file"),
+            )
             .stderr(output)
             .spawn()
-            .expect("moto's server can be started");
+            .expect("the test must be able to start moto");
         let mut moto = Self { port: 0, server, log };
         moto.port = until("moto listens", START_WAIT_MAX, || moto.announced_port()).await;
         moto
     }
 
-    /// Returns the endpoint URL of moto.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Creates a secret with a text value.
+    /// Creates a secret whose value is a string.
     pub(crate) async fn create_secret(&self, name: &str, value: &str) -> Secret {
         let body = json!({"Name": name, "SecretString": value});
         Secret::from_answer(&self.call("CreateSecret", &body).await)
     }
 
-    /// Sets a new current value for the secret with this name or ARN.
+    /// Adds a new current version to the secret with the name or ARN `id`.
     pub(crate) async fn put_secret_value(&self, id: &str, value: &str) -> Secret {
         let body = json!({"SecretId": id, "SecretString": value});
         Secret::from_answer(&self.call("PutSecretValue", &body).await)
     }
 
-    /// Calls an operation and returns the response body. Panics if the status is not 200.
+    /// Calls an operation of Secrets Manager, and returns the body of the response. Panics if the
+    /// HTTP status is not 200.
     pub(crate) async fn call(&self, operation: &str, body: &Value) -> Value {
         let (status, answer) = self.try_call(operation, body).await;
         assert_eq!(status, 200, "{operation}: {answer}");
         answer
     }
 
-    /// Calls an operation of Secrets Manager and returns the status and the body.
+    /// Calls an operation of Secrets Manager, and returns the HTTP status and the body of the
+    /// response.
     pub(crate) async fn try_call(&self, operation: &str, body: &Value) -> (u16, Value) {
         let headers = [
             ("X-Amz-Target", &*format!("secretsmanager.{operation}")),
@@ -107,11 +112,11 @@ impl Moto {
         (answer.status, answer.json())
     }
 
-    /// Returns the port from moto's log, or `None` until moto has logged its port.
+    /// Returns the port that moto has written to its log, or `None` if moto has not started yet.
     fn announced_port(&mut self) -> Option<u16> {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         if let Ok(Some(status)) = self.server.try_wait() {
-            panic!("moto ended with {status}:\n{log}");
+            panic!("moto exited with {status}; its log:\n{log}");
         }
         let (_, rest) = log.split_once("Running on http://127.0.0.1:")?;
         rest.split_once('\n')?.0.trim().parse().ok()
@@ -130,7 +135,10 @@ impl Secret {
     #[track_caller]
     fn from_answer(answer: &Value) -> Self {
         let text = |key: &str| {
-            answer[key].as_str().expect("moto's answer has the ARN and the version id").to_owned()
+            answer[key]
+                .as_str()
+                .expect("the response of moto must contain the ARN and the version id")
+                .to_owned()
         };
         Self { arn: text("ARN"), version_id: text("VersionId") }
     }

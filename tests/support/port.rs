@@ -1,16 +1,14 @@
 //! Reserved ports for programs that cannot choose a free port themselves.
 //!
-//! A test could bind port 0, note the port and close the socket. But the kernel may then give the
-//! port to another process. Therefore these ports are below the kernel's ephemeral range. A locked
-//! file reserves each port against other tests, in this and other processes, as long as the
-//! [`Port`] lives.
+//! The kernel never assigns these ports automatically. A locked file for each port prevents other
+//! tests, also in other processes, from using the port while a [`Port`] exists.
 //!
 //! ```ignore
 //! let port = Port::reserve();
 //! command.env("SIDEKEY_PORT", port.to_string());
 //! ```
 
-#![allow(dead_code, reason = "each test binary that shares this file uses a part of it")]
+#![allow(dead_code, reason = "each test program that includes this file uses only a part of it")]
 
 use std::fmt;
 use std::fs::{self, File};
@@ -18,12 +16,12 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use super::clients::scratch;
 
-/// The first port that may be reserved.
+/// The lowest port that tests may reserve.
 const FIRST: u16 = 20_000;
-/// The last port that may be reserved. Linux assigns ephemeral ports from 32768 up.
+/// The highest port that tests may reserve. Linux automatically assigns ports from 32768 up.
 const LAST: u16 = 29_999;
 
-/// A port that no other test uses while this value lives.
+/// A port that no other test uses. Dropping this value frees the port.
 #[derive(Debug)]
 pub(crate) struct Port {
     number: u16,
@@ -31,10 +29,10 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Reserves a port that is free on 127.0.0.1.
     pub(crate) fn reserve() -> Self {
         let folder = scratch().join("ports");
-        fs::create_dir_all(&folder).expect("the folder for tests can be written");
+        fs::create_dir_all(&folder)
+            .expect("the test must be able to write cargo's folder for tests");
         (FIRST..=LAST)
             .find_map(|number| {
                 let file = File::create(folder.join(number.to_string())).ok()?;
@@ -42,7 +40,7 @@ impl Port {
                 TcpListener::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
                 Some(Self { number, _reservation: file })
             })
-            .expect("one of the ports is free")
+            .expect("at least one of the ports must be free")
     }
 
     pub(crate) fn number(&self) -> u16 {

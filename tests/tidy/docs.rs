@@ -1,12 +1,12 @@
-//! What the documentation says, compared with the tables and the tests in the code.
+//! Compares the documentation with tables and tests in the code.
 
 use crate::repository::{File, is_of_word, page, root};
 use sidekey::config::{aws_extension, policy, variables};
 use sidekey::convention::file::{FIELD_KEYS, KEYS};
 use std::collections::BTreeMap;
 
-/// Returns the cells of each table row whose first cell is a name in backticks that begins with one of
-/// `prefixes`.
+/// Returns the cells of each row of a Markdown table whose first cell is a name in backticks that
+/// begins with one of `prefixes`.
 fn rows<'a>(text: &'a str, prefixes: &[&str]) -> Vec<Vec<&'a str>> {
     let rows = text.lines().filter_map(|line| line.strip_prefix('|')?.trim_end().strip_suffix('|'));
     let rows = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
@@ -26,7 +26,8 @@ fn pages(files: &[File]) -> impl Iterator<Item = &File> {
 
 // === Settings ===
 
-/// Compares the tables of variables and keys in docs/configuration.md with those of `config`.
+/// Compares the tables of variables and keys in `docs/configuration.md` with the settings in the
+/// code.
 fn wrong_settings(files: &[File]) -> Vec<String> {
     let row = |name: &str, default: &str, help: &str| match default {
         "" => format!("`{name}` |  | {help}"),
@@ -52,9 +53,9 @@ fn wrong_settings(files: &[File]) -> Vec<String> {
     for (expected, rows) in tables {
         let rows: Vec<String> = rows.iter().map(|row| row.join(" | ")).collect();
         let missing = expected.iter().filter(|row| !rows.contains(row));
-        problems.extend(missing.map(|row| format!("the page lacks the row | {row} |")));
+        problems.extend(missing.map(|row| format!("the page does not contain the row | {row} |")));
         let unknown = rows.iter().filter(|row| !expected.contains(row));
-        problems.extend(unknown.map(|row| format!("the code lacks the row | {row} |")));
+        problems.extend(unknown.map(|row| format!("the code does not contain the row | {row} |")));
         if problems.is_empty() && rows != expected {
             problems.push(format!("the order of the rows differs from {expected:#?}"));
         }
@@ -62,7 +63,7 @@ fn wrong_settings(files: &[File]) -> Vec<String> {
     problems
 }
 
-/// Finds names of variables in the documentation that `config` does not know.
+/// Finds environment variables in the documentation that no setting in the code has.
 fn unknown_variables(files: &[File]) -> Vec<String> {
     let mut known = vec![variables::CONFIG_FILE];
     known.extend(variables::VARIABLES.iter().map(|variable| variable.name));
@@ -76,7 +77,7 @@ fn unknown_variables(files: &[File]) -> Vec<String> {
 
 // === Metrics ===
 
-/// Compares docs/metrics.md with `exposition`, the text of `/metrics`.
+/// Compares the tables in `docs/metrics.md` with `exposition`, the text of the page `/metrics`.
 fn wrong_metrics(files: &[File], exposition: &str) -> Vec<String> {
     let page = page(files, "docs/metrics.md").text;
     let types = exposition.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
@@ -85,15 +86,17 @@ fn wrong_metrics(files: &[File], exposition: &str) -> Vec<String> {
     for (name, kind) in &metrics {
         let mut rows = rows(&page, &[name]).into_iter();
         if !rows.any(|row| row[0].trim_matches('`') == *name && row.get(1) == Some(kind)) {
-            problems.push(format!("docs/metrics.md lacks the {kind} `{name}`"));
+            problems.push(format!("docs/metrics.md does not contain the {kind} `{name}`"));
         }
     }
-    // The labels whose values are a fixed set.
+    // Only the values of these labels are known in advance.
     let labels = ["result=\"", "reason=\"", "operation=\"", "outcome=\"", "problem=\""];
     let values = labels.into_iter().flat_map(|label| exposition.split(label).skip(1));
     let values = values.filter_map(|rest| rest.split('"').next());
     let missing = values.filter(|value| !page.contains(&format!("`{value}`")));
-    problems.extend(missing.map(|value| format!("docs/metrics.md lacks the label `{value}`")));
+    problems.extend(
+        missing.map(|value| format!("docs/metrics.md does not contain the label `{value}`")),
+    );
     let is_metric = |word: &str| {
         let series = ["_bucket", "_sum", "_count"].iter().filter_map(|end| word.strip_suffix(end));
         series.chain([word]).any(|name| metrics.contains_key(name))
@@ -106,8 +109,8 @@ fn wrong_metrics(files: &[File], exposition: &str) -> Vec<String> {
 
 // === Clients ===
 
-/// Finds clients in docs/clients.md whose version differs from the version that the tests install. `pins`
-/// is the text of the files with the installed versions.
+/// Finds clients in `docs/clients.md` with another version than the tests install. `pins` is the
+/// text of the files that contain the installed versions.
 fn wrong_clients(files: &[File], pins: &str) -> Vec<String> {
     let pins = pins.replace("</artifactId>", " ").replace("<version>", " ");
     let is_of_name = |c: char| c.is_ascii_alphanumeric() || "/.-_@".contains(c);
@@ -123,10 +126,12 @@ fn wrong_clients(files: &[File], pins: &str) -> Vec<String> {
 
 // === Paths, tests and benches ===
 
-/// Finds paths, tests and benches that the documentation names in backticks but that do not exist. The path
-/// of a test begins with its crate, unless that is the library: `cache::plan::tests::NAME`,
-/// `promises::outage::NAME`, `sidekey_extension::api::tests::NAME`. `promises::outage` means all tests of
-/// that file.
+/// Finds paths, tests and benchmarks that the documentation names in backticks but that do not
+/// exist.
+///
+/// The path of a test begins with the name of its crate, unless it is in the library:
+/// `cache::plan::tests::NAME`, `promises::outage::NAME`. The path `promises::outage` means all
+/// tests of that file.
 fn missing(files: &[File]) -> Vec<String> {
     let mut problems = Vec::new();
     for page in pages(files) {
@@ -147,7 +152,7 @@ fn missing(files: &[File]) -> Vec<String> {
     problems
 }
 
-/// The beginnings of the paths of those tests that are outside of a module `tests`.
+/// The beginnings of the paths of tests that are not in a module called `tests`.
 const TEST_PATHS: &[&str] = &["promises::", "emulator::", "examples::", "cache::simulation::"];
 
 const TEST_FOLDERS: &[&str] = &["src", "extension/src", "fake-aws/src", "tests", "extension/tests"];
@@ -178,7 +183,8 @@ fn has_test(files: &[File], path: &str) -> bool {
     has(module, &function) || has(path, "#[tokio::test") || has(path, "#[test")
 }
 
-/// Returns whether the test or the bench of a command exists. Returns `true` for other commands.
+/// Returns whether the test or benchmark that a cargo command runs exists. Returns `true` for other
+/// commands.
 fn has_target(command: &str) -> bool {
     let package = if command.contains("sidekey-extension") { "extension/" } else { "" };
     [("--test ", "tests"), ("--bench ", "benches")].iter().all(|(option, folder)| {
@@ -188,7 +194,8 @@ fn has_target(command: &str) -> bool {
     })
 }
 
-/// Finds promises of SPECIFICATION.md without a test, a bench or a check of the layer.
+/// Finds promises in `SPECIFICATION.md` that no test, benchmark or check of the Lambda layer
+/// verifies.
 fn unguarded(files: &[File]) -> Vec<String> {
     let page = page(files, "SPECIFICATION.md");
     let rows =
@@ -210,7 +217,7 @@ mod tests {
     use sidekey::telemetry::metrics::Metrics;
     use std::fs;
 
-    /// Returns a page of the repository with one change.
+    /// Returns a file of the repository in which the text `from` is replaced by `to`.
     fn changed(path: &str, from: &str, to: &str) -> [File; 1] {
         let text = page(&repository(), path).text;
         assert!(text.contains(from), "{path} does not contain `{from}`: change this test");
@@ -222,11 +229,18 @@ mod tests {
         let files = repository();
         assert_none(
             &wrong_settings(&files),
-            "Copy the rows of src/config to docs/configuration.md.",
+            "Copy the rows of the tables in src/config to docs/configuration.md.",
         );
-        assert_none(&unknown_variables(&files), "Name only variables that exist.");
+        assert_none(
+            &unknown_variables(&files),
+            "Correct the names of variables that do not exist.",
+        );
         for (from, to, expected) in [
-            ("| `5m` |", "| `6m` |", ["page lacks the row | `SIDEKEY_TTL` | `5m`", "`6m`"]),
+            (
+                "| `5m` |",
+                "| `6m` |",
+                ["page does not contain the row | `SIDEKEY_TTL` | `5m`", "`6m`"],
+            ),
             ("| `required` |", "| `needed` |", ["`required`", "`needed`"]),
             ("| `service` |", "| `servant` |", ["`service`", "`servant`"]),
         ] {
@@ -270,8 +284,14 @@ mod tests {
     #[test]
     fn promises_name_tests_that_exist() {
         let files = repository();
-        assert_none(&missing(&files), "Name files, tests and benches that exist.");
-        assert_none(&unguarded(&files), "Name the tests that fail when the promise is broken.");
+        assert_none(
+            &missing(&files),
+            "Correct the names of files, tests and benches that do not exist.",
+        );
+        assert_none(
+            &unguarded(&files),
+            "Add the names of tests that fail if the promise is broken.",
+        );
         let text = "`src/gone.rs` `tests/` `src/*`\n```\n`src/fenced.rs`\n```\n`cargo test --test gone` \
                     `cargo bench --bench fleet` `a::b::tests::c` `a::b::tests::d` `promises::e::f`";
         let files = [File::new("README.md", text), File::new("src/a/b.rs", "    fn c() {}")];

@@ -1,13 +1,14 @@
-//! Which module may import which, and that no two files import each other.
+//! Checks which modules import each other: each module imports only allowed modules, and no two
+//! files import each other.
 //!
-//! A file is named by its module, from the root of its package: `cache/plan`, `extension/api`.
+//! A file is identified by its module, from the root of its package: `cache/plan`, `extension/api`.
 
 use crate::repository::{File, is_of_word, sources};
 use std::collections::BTreeSet;
 
-/// Each module, and the other modules that it may import. A module without a row fails the check. The row
-/// of `source` is the trait `Source`; the modules below it have rows of their own. A path with `/` that
-/// has no row is a single file of a module that may not be imported otherwise.
+/// Each module, and the other modules that it may import. A module without a row fails the check.
+///
+/// An entry such as `cache/prefetch`, which has no row, allows only this file of a module.
 #[rustfmt::skip]
 const MAY_IMPORT: &[(&str, &str)] = &[
     ("printable", ""),
@@ -41,18 +42,18 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("fake-aws", ""),
 ];
 
-/// One file names an item of another file.
+/// The use of an item of one file in another file.
 #[derive(Debug)]
 struct Import {
-    /// The module that imports.
+    /// The module that contains the import.
     from: String,
-    /// The path of the importing file, with the line of the import.
+    /// The path and the line of the import.
     place: String,
-    /// The module that is imported.
+    /// The module whose item is imported.
     to: String,
 }
 
-/// Returns all imports of one file by another one.
+/// Returns all imports between files.
 fn imports(files: &[File]) -> Vec<Import> {
     let sources: Vec<&File> = sources(files).filter(|file| file.path != "src/lib.rs").collect();
     let modules: BTreeSet<String> = sources.iter().map(|file| module(&file.path)).collect();
@@ -70,15 +71,15 @@ fn imports(files: &[File]) -> Vec<Import> {
     imports
 }
 
-/// Returns the module of a file: of `extension/src/api.rs` it is `extension/api`.
+/// Returns the module of a file: the module of `extension/src/api.rs` is `extension/api`.
 fn module(path: &str) -> String {
     let path = path.replacen("src/", "", 1);
     let path = path.trim_end_matches(".rs").trim_end_matches("/lib");
     path.strip_suffix("/main").unwrap_or(path).to_owned()
 }
 
-/// Returns the module that has the item at `path`. `from` is the module that contains the path. Returns
-/// `None` if the item is in `from` itself or outside of the repository.
+/// Returns the module that contains the item at `path`. `from` is the module that uses the item.
+/// Returns `None` if the item is in `from` itself or outside of the repository.
 fn target(from: &str, path: &[&str], modules: &BTreeSet<String>) -> Option<String> {
     let package = ["extension", "fake-aws"].into_iter().find(|package| from.starts_with(package));
     let supers = path.iter().take_while(|part| **part == "super").count();
@@ -97,8 +98,8 @@ fn target(from: &str, path: &[&str], modules: &BTreeSet<String>) -> Option<Strin
     ends.find(|end| modules.contains(end)).filter(|end| end != from)
 }
 
-/// Returns the paths with `::` in some code, each with its line. A group in braces is returned as one path
-/// for each of its members.
+/// Returns the paths with `::` in a Rust file, each with its line. A group in braces is returned as
+/// one path for each of its members.
 fn paths(code: &str) -> Vec<(usize, Vec<&str>)> {
     let mut found = Vec::new();
     for (at, _) in code.match_indices("::") {
@@ -114,8 +115,8 @@ fn paths(code: &str) -> Vec<(usize, Vec<&str>)> {
     found
 }
 
-/// Adds each path of the `use` tree at the beginning of `text` to `ends`. `stem` is the path before `text`.
-/// Returns the text behind the tree.
+/// Adds each path of the `use` tree at the beginning of `text` to `ends`, with the path `stem`
+/// before it. Returns the text after the tree.
 fn read_tree<'a>(text: &'a str, stem: &mut Vec<&'a str>, ends: &mut Vec<Vec<&'a str>>) -> &'a str {
     let text = text.trim_start();
     if let Some(mut rest) = text.strip_prefix('{') {
@@ -137,7 +138,8 @@ fn read_tree<'a>(text: &'a str, stem: &mut Vec<&'a str>, ends: &mut Vec<Vec<&'a 
     rest
 }
 
-/// Finds imports that [`MAY_IMPORT`] does not allow, and modules without a row in that table.
+/// Finds imports that the table [`MAY_IMPORT`] does not allow, and modules without a row in this
+/// table.
 fn forbidden(files: &[File]) -> Vec<String> {
     let row = |module: &str| {
         let rows = MAY_IMPORT.iter().filter(|(own, _)| is_within(module, own));
@@ -145,8 +147,11 @@ fn forbidden(files: &[File]) -> Vec<String> {
     };
     let unknown = sources(files).filter(|file| file.path != "src/lib.rs");
     let unknown = unknown.filter(|file| row(&module(&file.path)).is_none());
-    let mut problems: Vec<String> =
-        unknown.map(|file| format!("{}: its module has no row in MAY_IMPORT", file.path)).collect();
+    let mut problems: Vec<String> = unknown
+        .map(|file| {
+            format!("{}: the module of the file has no row in the table MAY_IMPORT", file.path)
+        })
+        .collect();
     for import in imports(files) {
         let (Some((from, allowed)), Some((to, _))) = (row(&import.from), row(&import.to)) else {
             continue;
@@ -162,8 +167,8 @@ fn is_within(module: &str, outer: &str) -> bool {
     module.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Finds imports between files that import each other, directly or through other files. A parent that
-/// uses its child, and a child that uses its parent, import each other.
+/// Finds imports between files that import each other, directly or through other files. A module
+/// and its submodule count, too.
 fn cyclic(files: &[File]) -> Vec<String> {
     let imports = imports(files);
     let reaches = |from: &str, to: &str| {
@@ -176,7 +181,12 @@ fn cyclic(files: &[File]) -> Vec<String> {
     };
     let cyclic = imports.iter().filter(|import| reaches(&import.to, &import.from));
     cyclic
-        .map(|import| format!("{}: imports `{}`, and is imported by it", import.place, import.to))
+        .map(|import| {
+            format!(
+                "{}: the file imports `{}`, which also imports this file",
+                import.place, import.to
+            )
+        })
         .collect()
 }
 
@@ -186,8 +196,7 @@ mod tests {
 
     #[test]
     fn modules_import_only_what_they_may() {
-        let remedy =
-            "Pass what the module needs as an argument, or move the type to a module below.";
+        let remedy = "Pass the needed data as an argument, or move the type to an allowed module.";
         assert_none(&forbidden(&repository()), remedy);
         let files = |path, text| {
             let others = ["src/clock.rs", "src/config.rs", "src/source/aws.rs", "src/server.rs"];
@@ -222,7 +231,8 @@ mod tests {
 
     #[test]
     fn no_two_files_import_each_other() {
-        let remedy = "Move what both files need to a file that imports neither of them.";
+        let remedy =
+            "Move the code that both files need to a third file that imports neither file.";
         assert_none(&cyclic(&repository()), remedy);
         let files = |child: &str, other: &str| {
             let parent = "mod child;\nmod other;\nuse child::Child;";

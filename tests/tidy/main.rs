@@ -1,8 +1,8 @@
-//! Rules of the repository that no lint can check: imports between modules, pure files, where a secret's
-//! bytes may be seen, and that the documentation says what the code does.
+//! Checks rules of the repository that no lint can check, such as the allowed imports between
+//! modules, and that the documentation equals the code.
 //!
-//! Each check takes files and returns problems. Its test runs the check over the repository, and over
-//! files with planted mistakes, so that a check that finds nothing is noticed.
+//! Each check takes files and returns problems. Its test runs the check on the repository, and on
+//! files with deliberate mistakes, which the check must find.
 
 mod repository;
 mod imports;

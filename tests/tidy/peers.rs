@@ -1,12 +1,12 @@
-//! Checks what the pages say about AWS's agents: the keys of their configuration, and their names and
-//! colours in charts.
+//! Checks what the documentation says about AWS's agents: the keys of their configuration files,
+//! and their names and colours in charts.
 
 use crate::repository::File;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// All keys of the configuration file of AWS's Secrets Manager Agent, version 3.1.2.
+/// All keys of the configuration file of the AWS Secrets Manager Agent, version 3.1.2.
 const KEYS: &[&str] = &[
     "http_port",
     "ttl_seconds",
@@ -28,7 +28,8 @@ const KEYS: &[&str] = &[
     "max_roles",
 ];
 
-/// Returns the keys of AWS's agent that `docs/migrating.md` does not mention in its tables.
+/// Returns the configuration keys of AWS's agent that are missing in the tables of
+/// `docs/migrating.md`.
 fn missing_keys(files: &[File]) -> Vec<String> {
     let pages = files.iter().filter(|file| file.path == "docs/migrating.md");
     let rows: Vec<&str> =
@@ -38,8 +39,8 @@ fn missing_keys(files: &[File]) -> Vec<String> {
     missing.map(|key| format!("docs/migrating.md: the key {key} has no row")).collect()
 }
 
-/// Returns the charts that do not say whether more is better, and the programs that have several
-/// colours. Each chart is the name of a file with its SVG text.
+/// Returns charts that do not say whether more is better, and programs that have several colours.
+/// `charts` contains the file name and the SVG text of each chart.
 fn unclear(charts: &[(String, String)]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut colours: BTreeMap<&str, &str> = BTreeMap::new();
@@ -56,7 +57,7 @@ fn unclear(charts: &[(String, String)]) -> Vec<String> {
     problems
 }
 
-/// Returns each name in the legend of a chart, with its colour.
+/// Returns the names in the legend of a chart, each with its colour.
 fn legend(svg: &str) -> impl Iterator<Item = (&str, &str)> {
     let lines = svg.lines().zip(svg.lines().skip(1));
     lines.filter_map(|(square, text)| {
@@ -65,7 +66,7 @@ fn legend(svg: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// Returns all charts in `docs`, each with its path.
+/// Returns all charts in the folder `docs`, each with its path.
 fn charts() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut charts = Vec::new();
@@ -95,7 +96,7 @@ mod tests {
     fn programs_have_one_colour_in_all_charts() {
         let charts = charts();
         assert!(legend(&charts[0].1).count() > 1, "each chart must have a legend");
-        assert_none(&unclear(&charts), "Draw the charts again with the bench.");
+        assert_none(&unclear(&charts), "Run the benchmark that draws the charts.");
         let chart = |colour: &str| {
             let square = format!(r#"<rect width="10" height="10" fill="{colour}"/>"#);
             ("a.svg".to_owned(), format!("{square}\n<text>sidekey</text>\nlower is better"))

@@ -1,8 +1,10 @@
-//! Which files only decide, and in which files a library, a lock or a secret's bytes may be seen.
+//! Checks that files of pure functions contain no input and output, and that certain words are only
+//! in certain files.
 
 use crate::repository::{File, begins_word, sources};
 
-/// Files and folders of pure functions: without tasks, waiting, files, connections and logs.
+/// The files and folders of pure functions: functions without tasks, waits, files, connections and
+/// logs.
 #[rustfmt::skip]
 const PURE: &[&str] = &[
     "src/secret.rs", "src/secret/", "src/convention.rs", "src/convention/", "src/message.rs", "src/message/",
@@ -18,37 +20,36 @@ const PURE: &[&str] = &[
     "src/commands/scaffold/plan.rs", "src/commands/table.rs", "src/config/toml_place.rs",
 ];
 
-/// Words that a pure file does not contain, besides those of AWS's SDK.
+/// Words that a file of pure functions must not contain.
 const IMPURE: &[&str] = &["tokio", "async", "await", "std::fs", "std::net::Tcp", "tracing"];
 
-/// The beginnings of the names of the AWS SDK's crates.
+/// The beginnings of the names of the crates of AWS's SDK.
 #[rustfmt::skip]
 const AWS_SDK: &[&str] = &[
     "aws_config", "aws_credential", "aws_runtime", "aws_sdk", "aws_sig", "aws_smithy", "aws_types",
 ];
 
-/// Each row has some words, the only files that may contain them, and advice for other files.
-/// `clippy.toml` lists the calls that no file may make.
+/// Each row contains words, the only files that may contain these words, and advice for other
+/// files. `clippy.toml` lists the functions that no file may call.
 #[rustfmt::skip]
 const PLACES: &[(&[&str], &[&str], &str)] = &[
     (AWS_SDK, &["src/source/aws.rs", "src/source/aws/"],
-     "only `source::aws` uses AWS's SDK: go through the trait `Source`"),
+     "only `source::aws` may use AWS's SDK: use the trait `Source`"),
     (&["hyper", "http_body_util"],
      &["src/http1.rs", "src/server.rs", "src/server/", "src/source/aws/", "src/client.rs",
        "src/commands/dev/watch.rs", "extension/src/api.rs", "fake-aws/"],
-     "only the server and the HTTP clients use hyper: call one of those"),
+     "only the server and the HTTP clients may use hyper: call their functions"),
     (&["snapshot.store("], &["src/cache/publisher.rs"],
-     "the snapshot has one writer: publish through `Writer::settle`"),
+     "only one file may replace the cache's snapshot: call `Writer::settle`"),
     (&[".expose("],
      &["src/secret/", "src/convention/check.rs", "src/server/dialect.rs", "src/server/dialect/",
        "src/server/resolving/credential.rs", "src/client/ready.rs", "src/client/secret.rs", "src/exec/",
        "src/commands/get/output.rs",
        "src/commands/check/gateway_key.rs", "src/commands/scaffold/aws_cli.rs"],
-     "a secret's bytes are seen only where they are parsed, checked, rendered or passed on: pass the \
-      `SecretValue` there"),
+     "few files may read a secret's bytes: pass a `SecretValue` to them"),
     (&[".share()"],
      &["src/secret/value.rs", "src/server/response.rs", "src/server/resolving/answer.rs"],
-     "a secret's bytes go to a socket in few places: pass the `SecretValue` there"),
+     "few files may write a secret's bytes to a socket: pass a `SecretValue` to them"),
     // A flight, a writer, a draw of a random number, the start and end of a connection, and a log line
     // may take a lock. A cached read takes none.
     (&["Mutex", "RwLock"],
@@ -56,25 +57,29 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
        "src/cache/negative_cache.rs", "src/cache/publisher.rs", "src/cache/slots.rs", "src/cache/state.rs",
        "src/server/connection_slots.rs", "src/server/renewal.rs", "src/source/", "src/tokens.rs",
        "src/clock.rs", "src/telemetry/log_limiter.rs", "src/telemetry/lines.rs", "fake-aws/"],
-     "a cached read takes no lock: use an `ArcSwap`, an atomic or a `OnceLock`"),
+     "a cached read must take no lock: use an `ArcSwap`, an atomic or a `OnceLock`"),
     (&["tokio::spawn"], &["src/agent.rs"],
-     "a detached task outlives what it works on: spawn it on a `TaskTracker`"),
+     "a detached task can outlive its data: spawn the task on a `TaskTracker`"),
 ];
 
-/// Finds words in pure files that are not pure.
+/// Finds words that files of pure functions must not contain.
 fn impure(files: &[File]) -> Vec<String> {
     let mut problems = Vec::new();
     for file in sources(files).filter(|file| file.is_in(PURE)) {
         for (at, line) in file.code().into_iter().enumerate() {
             for word in IMPURE.iter().chain(AWS_SDK).filter(|word| begins_word(line, word)) {
-                problems.push(format!("{}:{}: a pure file contains `{word}`", file.path, at + 1));
+                problems.push(format!(
+                    "{}:{}: a file of pure functions contains `{word}`",
+                    file.path,
+                    at + 1
+                ));
             }
         }
     }
     problems
 }
 
-/// Finds words in files that may not contain them.
+/// Finds words in files that must not contain these words.
 fn misplaced(files: &[File]) -> Vec<String> {
     let mut problems = Vec::new();
     for (words, places, remedy) in PLACES {
@@ -89,7 +94,7 @@ fn misplaced(files: &[File]) -> Vec<String> {
     problems
 }
 
-/// Finds files and folders that the tables above name and that do not exist.
+/// Finds files and folders in the tables of this file that do not exist.
 fn missing(files: &[File]) -> Vec<String> {
     let places = PLACES.iter().flat_map(|(_, places, _)| *places).chain(PURE);
     let missing = places.filter(|place| !files.iter().any(|file| file.is_in(&[place])));
@@ -102,7 +107,10 @@ mod tests {
 
     #[test]
     fn pure_files_only_decide() {
-        assert_none(&impure(&repository()), "Take what the function needs as an argument.");
+        assert_none(
+            &impure(&repository()),
+            "Pass the data that the pure function needs as an argument.",
+        );
         let text = "async fn f() {}\nuse tokio::net;\nuse aws_config::Region;\nlet is_async = 1;";
         let planted = ["src/secret/planted.rs", "src/server/planted.rs"];
         let planted = planted.map(|path| File::new(path, text));
@@ -111,7 +119,10 @@ mod tests {
 
     #[test]
     fn libraries_locks_and_plaintext_stay_in_their_files() {
-        assert_none(&misplaced(&repository()), "Each line says what to use instead.");
+        assert_none(
+            &misplaced(&repository()),
+            "Move the code to an allowed file. Each problem above gives an alternative.",
+        );
         for line in [
             "use aws_sdk_secretsmanager::Client;",
             "use hyper::Uri;",
@@ -132,7 +143,7 @@ mod tests {
     fn the_tables_name_files_that_exist() {
         assert_none(
             &missing(&repository()),
-            "Rename the file in the table too, or remove its row.",
+            "Change the file's name in the tables of tests/tidy/purity.rs, or remove the row.",
         );
         assert!(!missing(&[]).is_empty(), "a missing file is found");
     }

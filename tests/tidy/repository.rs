@@ -1,12 +1,12 @@
-//! The files of the repository, in the form in which the checks read them.
+//! The files of the repository, as the checks read them.
 
 use std::fs;
 use std::path::Path;
 
-/// A Rust file or a page of the repository.
+/// A Rust file or a Markdown page of the repository.
 #[derive(Clone, Debug)]
 pub(crate) struct File {
-    /// The path from the root of the repository, with `/` between its parts.
+    /// The path of the file from the root of the repository, with `/` as the separator.
     pub(crate) path: String,
     pub(crate) text: String,
 }
@@ -16,7 +16,7 @@ impl File {
         Self { path: path.to_owned(), text: text.to_owned() }
     }
 
-    /// Returns whether `places` has this file, or a folder (written with a final `/`) around it.
+    /// Returns whether `places` contains this file or a folder around it. A folder ends with `/`.
     pub(crate) fn is_in(&self, places: &[&str]) -> bool {
         places.iter().any(|place| match place.strip_suffix('/') {
             Some(_) => self.path.starts_with(place),
@@ -24,7 +24,8 @@ impl File {
         })
     }
 
-    /// Returns the lines of code, without the tests at the end of the file. A comment is an empty line.
+    /// Returns the lines of code, without comments and without the tests at the end of the file. A
+    /// comment becomes an empty line.
     pub(crate) fn code(&self) -> Vec<&str> {
         let end = self.text.find("\n#[cfg(test)]\nmod tests {").unwrap_or(self.text.len());
         self.text[..end]
@@ -37,7 +38,7 @@ impl File {
     }
 }
 
-/// Returns the files of the library and the binaries that are compiled into a release.
+/// Returns the files of the library and of the released binaries.
 pub(crate) fn sources(files: &[File]) -> impl Iterator<Item = &File> {
     files.iter().filter(|file| {
         file.path.ends_with(".rs")
@@ -46,7 +47,8 @@ pub(crate) fn sources(files: &[File]) -> impl Iterator<Item = &File> {
     })
 }
 
-/// Returns whether this file, or a module around it, is declared behind `#[cfg(test)]`.
+/// Returns whether `#[cfg(test)]` precedes the declaration of a file's module or of a module around
+/// it.
 fn is_test_code(files: &[File], path: &str) -> bool {
     let Some((folder, name)) = path.trim_end_matches(".rs").rsplit_once('/') else { return false };
     let parents = [format!("{folder}.rs"), format!("{folder}/lib.rs"), format!("{folder}/main.rs")];
@@ -59,12 +61,13 @@ fn is_test_code(files: &[File], path: &str) -> bool {
         || is_test_code(files, folder)
 }
 
-/// Returns a page, or an empty one if the page is missing, so that its check fails.
+/// Returns the page at `path`. If the page is missing, returns an empty page, so that its check
+/// fails.
 pub(crate) fn page(files: &[File], path: &str) -> File {
     files.iter().find(|file| file.path == path).cloned().unwrap_or_else(|| File::new(path, ""))
 }
 
-/// Returns whether `needle` is in `line` at the beginning of a word.
+/// Returns whether `line` contains `needle` at the beginning of a word.
 pub(crate) fn begins_word(line: &str, needle: &str) -> bool {
     line.match_indices(needle).any(|(at, _)| {
         !needle.starts_with(is_of_word) || !line[..at].chars().next_back().is_some_and(is_of_word)
@@ -79,7 +82,7 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Reads every Rust file and every page of the repository.
+/// Reads all Rust files and Markdown pages of the repository.
 pub(crate) fn repository() -> Vec<File> {
     let mut files = Vec::new();
     collect("", &mut files);
@@ -89,8 +92,13 @@ pub(crate) fn repository() -> Vec<File> {
 
 fn collect(folder: &str, files: &mut Vec<File>) {
     let mut names: Vec<String> = fs::read_dir(root().join(folder))
-        .expect("a folder of the repository can be listed")
-        .map(|item| item.expect("an entry can be read").file_name().to_string_lossy().into_owned())
+        .expect("the test must be able to list the folders of the repository")
+        .map(|item| {
+            item.expect("the test must be able to read the folder")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
         .filter(|name| !["target", "node_modules"].contains(&&**name) && !name.starts_with('.'))
         .collect();
     names.sort();
@@ -105,13 +113,14 @@ fn collect(folder: &str, files: &mut Vec<File>) {
     }
 }
 
-/// Fails unless `problems` is empty, with the problems and with what to do about them.
+/// Panics with all problems and with the advice `remedy`, if there are any problems.
 #[track_caller]
 pub(crate) fn assert_none(problems: &[String], remedy: &str) {
     assert!(problems.is_empty(), "\n{}\n\n{remedy}\n", problems.join("\n"));
 }
 
-/// Fails unless there is one problem for each expected text, in this order, which contains that text.
+/// Panics unless the number of problems equals the number of expected texts, and each problem
+/// contains its expected text.
 #[track_caller]
 pub(crate) fn assert_finds(problems: &[String], expected: &[&str]) {
     assert_eq!(problems.len(), expected.len(), "unexpected problems: {problems:#?}");

@@ -1,4 +1,4 @@
-//! Reads credentials from Sidekey.
+//! Reads credentials from the Sidekey agent.
 
 use crate::Failure;
 use std::time::Duration;
@@ -22,11 +22,12 @@ impl Credentials {
         Self {
             client: client.new_agent(),
             agent: format!("http://127.0.0.1:{}", set("SIDEKEY_PORT").unwrap_or("2773".into())),
-            token: token.expect("Lambda sets one of the two token variables"),
+            token: token.expect("one of the two environment variables with a token must be set"),
         }
     }
 
-    /// Returns one field of a secret, as bare text.
+    /// Returns the text of one field of a secret. `reference` is the name of the secret. If
+    /// `refresh` is set, the agent first fetches the current value from AWS.
     pub fn field(&self, reference: &str, field: &str, refresh: bool) -> Result<String, Failure> {
         let request = self
             .client

@@ -1,4 +1,5 @@
-//! A channel processor for SMS that reads the credentials of each message from Sidekey.
+//! A Lambda function that sends SMS messages from an SQS queue. It reads the credentials for each
+//! message from Sidekey.
 
 mod credentials;
 mod runtime;
@@ -8,13 +9,14 @@ use serde_json::{Value, json};
 
 /// The reason why a message was not sent.
 pub enum Failure {
-    /// The provider rejected the credential.
+    /// The message provider rejected the credential.
     Refused,
-    /// Any other error, with its message.
+    /// Another error, with its error message.
     Other(String),
 }
 
-/// Replaces the provider's API in this example. Returns what would be sent, without secrets.
+/// Imitates the API of a message provider in this example. Returns a description of the message,
+/// without secrets.
 fn send(context: &Value, account: &str, token: &str, ai_key: &str) -> Result<Value, Failure> {
     if context["revoked_suffix"].as_str().is_some_and(|revoked| token.ends_with(revoked)) {
         return Err(Failure::Refused);
@@ -23,7 +25,8 @@ fn send(context: &Value, account: &str, token: &str, ai_key: &str) -> Result<Val
     Ok(json!({"account": account, "token_ends": end(token), "ai_key_ends": end(ai_key)}))
 }
 
-/// Sends one message. If the provider rejects the credential, refreshes it and tries again.
+/// Sends one message. If the message provider rejects the credential, reads the current credential
+/// and tries again.
 fn process(credentials: &Credentials, body: &str) -> Result<Value, Failure> {
     let context: Value =
         serde_json::from_str(body).map_err(|error| Failure::Other(error.to_string()))?;
@@ -42,7 +45,8 @@ fn process(credentials: &Credentials, body: &str) -> Result<Value, Failure> {
     }
 }
 
-/// Sends a batch, and returns the messages that SQS must deliver again.
+/// Sends the messages of an SQS event. Returns the failed messages, so that SQS delivers them
+/// again.
 fn handle(credentials: &Credentials, event: &Value) -> Value {
     let (mut sent, mut failures) = (Vec::new(), Vec::new());
     for record in event["Records"].as_array().into_iter().flatten() {

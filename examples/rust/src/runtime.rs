@@ -1,9 +1,9 @@
-//! A small client of Lambda's runtime API. It receives events and returns responses in a loop, without
-//! the async runtime that the crate `lambda_runtime` needs.
+//! A small client of Lambda's runtime API, which receives events and sends responses in a loop.
+//! Unlike the crate `lambda_runtime`, it needs no async runtime.
 
 use serde_json::Value;
 
-/// Processes invocations until the execution environment ends.
+/// Handles invocations until the Lambda environment ends.
 pub fn serve(handle: impl Fn(&Value) -> Value) -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::var("AWS_LAMBDA_RUNTIME_API")?;
     let api = format!("http://{address}/2018-06-01/runtime/invocation");

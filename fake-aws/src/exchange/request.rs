@@ -34,8 +34,8 @@ pub(crate) enum Input {
     Json(Value),
     /// The parameters as an HTML form, which is the format of STS.
     Form(Form),
-    /// The body should be a JSON object, but is not. The fake AWS server then returns
-    /// `SerializationException`.
+    /// A body that is not a JSON object, although the service requires one. The fake AWS server
+    /// answers such a request with the error `SerializationException`.
     Unreadable,
 }
 
@@ -73,7 +73,7 @@ impl ParsedRequest {
         }
     }
 
-    /// Converts the request to the form in which tests inspect calls. `connection` is the number of
+    /// Converts the request to a [`Call`], which tests can inspect. `connection` is the number of
     /// the TCP connection that carried the request.
     pub(crate) fn to_call(&self, connection: u64) -> Call {
         Call {
@@ -89,8 +89,7 @@ impl ParsedRequest {
 }
 
 /// Returns the service and the operation that the header `X-Amz-Target` names, as in
-/// `secretsmanager.GetSecretValue`. If the service is unknown, the fake AWS server answers in the form
-/// of Secrets Manager.
+/// `secretsmanager.GetSecretValue`. Returns Secrets Manager if the service is unknown.
 fn service_and_operation(target: Option<&str>) -> (Service, Option<Operation>) {
     let found = target.and_then(|target| {
         let (prefix, name) = target.split_once('.')?;

@@ -22,8 +22,7 @@ pub(crate) struct ResponseBody {
 enum Mode {
     /// The fake AWS server sends the whole body at once.
     Complete,
-    /// The fake AWS server sends the first half of the body, and flushes the connection. The server
-    /// then reports an error to the HTTP library hyper, which closes the connection.
+    /// The fake AWS server sends only the first half of the body, and then closes the connection.
     Truncated { is_flushed: bool },
     /// The fake AWS server waits for `interval` before each byte of the body.
     Drip { interval: Duration, wait: Pin<Box<Sleep>> },
@@ -47,7 +46,7 @@ impl ResponseBody {
 }
 
 fn length(bytes: &Bytes) -> u64 {
-    u64::try_from(bytes.len()).expect("the length of a body must fit into 64 bits")
+    u64::try_from(bytes.len()).expect("the length of a response body must fit into 64 bits")
 }
 
 impl Body for ResponseBody {

@@ -16,7 +16,8 @@ use serde_json::{Value, json};
 /// Source: `GetParametersByPathMaxResults` in AWS's API reference.
 const PAGE_MAX: usize = 10;
 
-/// The id of the KMS key of every `SecureString` of the fake AWS server. Filters can ask for it.
+/// The id of the KMS key of every `SecureString` of the fake AWS server. Requests can filter
+/// parameters by this id.
 const KEY_ID: &str = "alias/aws/ssm";
 
 #[derive(Deserialize)]
@@ -30,7 +31,7 @@ pub(crate) struct GetParametersByPath {
     next_token: Option<String>,
 }
 
-/// A condition on the parameters that a request lists. If a request has several filters, a parameter
+/// A condition that a request sets for parameters. If a request has several filters, a parameter
 /// must satisfy all of them.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -71,8 +72,8 @@ impl Context<'_> {
     }
 }
 
-/// Returns whether a path contains the parameter `name`. Unless `is_recursive` is set, only the first
-/// level under the path counts. A public parameter is only under paths of public parameters.
+/// Returns whether the parameter `name` is directly under `path`, or, if `is_recursive` is set, on
+/// any level under `path`. Public parameters are not under the path `/`.
 fn is_under(name: &str, path: &str, is_recursive: bool) -> bool {
     let path = format!("{}/", path.trim_end_matches('/'));
     if name.starts_with(PUBLIC_PREFIX) && !path.starts_with(PUBLIC_PREFIX) {

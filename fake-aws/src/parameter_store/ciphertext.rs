@@ -12,10 +12,10 @@ const HEADER: [u8; 5] = [1, 2, 2, 0, 0x78];
 /// header.
 const OVERHEAD: usize = 152;
 
-/// Returns a ciphertext in base64, in the form that AWS KMS gives it. The bytes after the header have
-/// no meaning: nothing about the plaintext except its length can be computed from them.
+/// Returns a base64 text that looks like a ciphertext of AWS KMS. Only the length of the plaintext
+/// can be computed from it.
 ///
-/// Equal arguments give equal ciphertexts. `write` is the number of the change that stored the value.
+/// Equal arguments give equal texts. `write` is different for each stored value.
 pub(crate) fn ciphertext(arn: &str, write: u64, plaintext_len: usize) -> String {
     let blocks = (0_u64..).flat_map(|block| {
         let mut hasher = DefaultHasher::new();

@@ -8,10 +8,12 @@ use crate::policy::Policy;
 use crate::secrets_manager;
 use std::time::SystemTime;
 
-/// The inputs for one request. Each operation of Parameter Store is a method of this type.
+/// The inputs for one request: the parameters, the secrets, the permissions and the current time.
+/// Each operation of Parameter Store is a method of this type.
 pub(crate) struct Context<'a> {
     pub(crate) store: &'a mut Store,
-    /// Reads the secrets whose ids follow `/aws/reference/secretsmanager/` in a parameter's name.
+    /// The secrets, which requests can read under names that start with
+    /// `/aws/reference/secretsmanager/`.
     pub(crate) secrets: secrets_manager::context::Context<'a>,
     pub(crate) policy: &'a Policy,
     /// The current time. It becomes the date of the versions that a request creates.
@@ -19,11 +21,11 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Checks that the caller may use an operation on a parameter. `name` is the name, the ARN or the
-    /// path in the request.
+    /// Returns AWS's error if a test has denied the operation or the parameter. `name` is the name,
+    /// the ARN or the path in the request.
     ///
-    /// The check also works if the parameter does not exist, because AWS checks permissions before
-    /// it looks for the parameter.
+    /// The parameter may be missing, because AWS checks permissions before it looks for the
+    /// parameter.
     pub(crate) fn check_permission(
         &self,
         operation: Operation,

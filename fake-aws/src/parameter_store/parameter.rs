@@ -1,6 +1,5 @@
-//! One parameter: its versions, and the labels that move between the versions.
-//!
-//! The code in this file reads no clock, because the caller passes times in.
+//! One parameter: its versions, and the labels that move between the versions. Callers pass the
+//! current time as an argument.
 
 use super::error;
 use super::parameter_value::ParameterValue;
@@ -43,24 +42,24 @@ pub(crate) struct Content {
     pub(crate) value: ParameterValue,
     pub(crate) data_type: String,
     pub(crate) modified: SystemTime,
-    /// The number of the change that stored this value. All changes in a store have different
-    /// numbers, so this number gives each value its own ciphertext.
+    /// A number that differs for each value in a store, so that each value gets its own ciphertext.
     pub(crate) write: u64,
 }
 
 impl Parameter {
-    /// Creates a parameter with one version.
     pub(crate) fn new(name: &str, arn: String, content: Content) -> Self {
         let first = Version { number: 1, content, labels: Vec::new() };
         Self { name: name.to_owned(), arn, versions: vec![first] }
     }
 
-    /// Returns the version with the highest number. A read without a selector returns this version.
+    /// Returns the version with the highest number. A request without a version or a label reads
+    /// this version.
     pub(crate) fn latest(&self) -> &Version {
         self.versions.last().expect("a parameter must have at least one version")
     }
 
-    /// Returns the version that a selector names: a number or a label.
+    /// Returns the version with the number or the label `selector`, or the latest version if
+    /// `selector` is `None`.
     pub(crate) fn select(&self, selector: Option<&str>) -> Result<&Version, AwsError> {
         let Some(selector) = selector else { return Ok(self.latest()) };
         // A label cannot start with a digit, so a number is never a label.
@@ -143,11 +142,10 @@ mod tests {
         }
     }
 
-    /// Creates a parameter with one version for each value.
     fn parameter(values: &[&str]) -> Parameter {
         let mut parameter = Parameter::new("/url", "arn".to_owned(), content(values[0]));
         for value in &values[1..] {
-            parameter.put(content(value)).expect("the version must be added");
+            parameter.put(content(value)).expect("adding a version to the parameter must succeed");
         }
         parameter
     }
@@ -175,7 +173,9 @@ mod tests {
         check(&parameter, Some("1"), "a");
         check(&parameter, Some("live"), "b");
         for selector in ["4", "0", "test"] {
-            let error = parameter.select(Some(selector)).expect_err("the version must not exist");
+            let error = parameter
+                .select(Some(selector))
+                .expect_err("the parameter must not have this version");
             assert_eq!(error, error::version_not_found("/url", selector));
         }
     }
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(parameter.put(content("x")), Ok(101));
         assert!(parameter.select(Some("1")).is_err() && parameter.select(Some("2")).is_ok());
         attach(&mut parameter, &["live"], Some(2)).expect("the version must exist");
-        let error = parameter.put(content("x")).expect_err("the oldest version must stay");
+        let error = parameter.put(content("x")).expect_err("removing the oldest version must fail");
         assert_eq!(error.kind, "ParameterMaxVersionLimitExceeded");
     }
 }

@@ -1,10 +1,11 @@
-//! The name of a parameter in a request: a name or an ARN, optionally followed by a selector.
+//! The name or ARN of a parameter in a request, optionally followed by a version number or a label.
 
 use super::error;
 use crate::error::AwsError;
 use crate::location::Location;
 
-/// The maximum length of a name in a request, including an ARN and a selector, in bytes.
+/// The maximum length of a parameter's name or ARN in a request, in bytes. A version or a label
+/// after it counts, too.
 ///
 /// Source: `PSParameterName` in AWS's API reference.
 const TEXT_LEN_MAX: usize = 2048;
@@ -22,8 +23,8 @@ const LEVELS_MAX: usize = 15;
 /// The prefix of names that refer to secrets of Secrets Manager. The id of the secret follows.
 const SECRET_PREFIX: &str = "/aws/reference/secretsmanager/";
 
-/// The prefix of the names of public parameters. AWS owns these parameters, so their ARNs contain no
-/// account.
+/// The prefix of the names of public parameters. AWS owns these parameters, so their ARNs contain
+/// no account.
 pub(crate) const PUBLIC_PREFIX: &str = "/aws/service/";
 
 /// The name of a parameter in a request, after parsing.
@@ -66,8 +67,8 @@ impl<'a> ParameterId<'a> {
     }
 }
 
-/// Splits the ARN of a parameter into the location and the name with its selector. Returns `None` if
-/// `text` is not the ARN of a parameter.
+/// Splits the ARN of a parameter into the location and the name. The name may end with a version or
+/// a label. Returns `None` if `text` is not the ARN of a parameter.
 fn split_arn(text: &str) -> Option<(Location, &str)> {
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     let ["arn", _, "ssm", region, account, resource] = parts[..] else { return None };

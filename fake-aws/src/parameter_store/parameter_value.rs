@@ -5,8 +5,8 @@ use std::fmt;
 /// The value of one version of a parameter, together with its type: `String`, `StringList` or
 /// `SecureString`. A Rust string becomes a value of type `String`.
 ///
-/// The `Debug` output contains only the type and the length of the value, and the type does not
-/// implement `Display`. A test must not print real passwords.
+/// The `Debug` output contains only the type and the length of the value, so that a test never
+/// prints a real password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ParameterValue {
     kind: ParameterType,
@@ -27,7 +27,6 @@ pub(crate) enum ParameterType {
 impl ParameterType {
     const ALL: [Self; 3] = [Self::String, Self::StringList, Self::SecureString];
 
-    /// Returns the name of this type in requests and responses.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::String => "String",

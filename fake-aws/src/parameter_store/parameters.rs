@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A handle with which a test reads and changes the parameters of a fake AWS server. All clones of
-/// this handle change the same fake.
+/// this handle change the same server.
 ///
 /// In all methods, the parameter `id` is the name or the ARN of a parameter. A name always refers to
 /// a parameter of account 123456789012 in region eu-north-1.

@@ -40,9 +40,8 @@ impl Context<'_> {
         Ok(json!({ "Parameter": entry }))
     }
 
-    /// Reads several parameters. The member `InvalidParameters` of the response lists the names that
-    /// do not exist or are malformed. If one parameter is denied or cannot be decrypted, the whole
-    /// call fails.
+    /// Reads several parameters. The member `InvalidParameters` of the response lists missing and
+    /// malformed names. Any other error fails the whole call.
     pub(crate) fn get_parameters(&self, request: GetParameters) -> Response {
         let names = required("names", request.names)?;
         check_size(&names)?;
@@ -141,8 +140,8 @@ fn check_size(names: &[String]) -> Result<(), AwsError> {
     Err(AwsError::broken_constraint("names", Some(&value), constraint))
 }
 
-/// Returns whether `GetParameters` reports an error as an invalid name. All other errors fail the
-/// whole call.
+/// Returns whether `GetParameters` lists the name in `InvalidParameters` because of this error. All
+/// other errors fail the whole call.
 fn is_about_the_name(error: &AwsError) -> bool {
     ["ParameterNotFound", "ParameterVersionNotFound", "ValidationException"]
         .contains(&error.kind.as_ref())
@@ -274,7 +273,7 @@ mod tests {
         account
             .store
             .put(&location, "/app/password", value, "text", now)
-            .expect("the version must be stored");
+            .expect("storing the version of the parameter must succeed");
         let arn = "arn:aws:ssm:us-east-1:999988887777:parameter/app/password";
         assert_eq!(get(&mut account, arn)["Value"], "hunter3");
         account.policy.set_key_broken(Resource::parameter(arn), true);

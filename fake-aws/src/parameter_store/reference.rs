@@ -12,8 +12,8 @@ use serde_json::json;
 use std::time::SystemTime;
 use time::OffsetDateTime;
 
-/// The member `SourceResult` of a response: the secret and the version to which the parameter refers.
-/// Parameter Store sends this JSON as a string, with the members in this order.
+/// The member `SourceResult` of a response: the secret, and the version of the secret, that the
+/// request read as a parameter. Parameter Store sends this JSON as a string.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SourceResult<'a> {
@@ -29,8 +29,8 @@ struct SourceResult<'a> {
     created_date: String,
 }
 
-/// The bytes of a binary secret. AWS sends a dump of the buffer that contains the bytes. The fake AWS
-/// server sends only the first two members of the dump.
+/// The bytes of a binary secret, in the form in which Parameter Store sends them: as a Java buffer
+/// that was converted to JSON.
 #[derive(Serialize)]
 struct BinaryDump<'a> {
     hb: &'a [u8],
@@ -38,8 +38,8 @@ struct BinaryDump<'a> {
 }
 
 impl Context<'_> {
-    /// Reads a secret, and returns it in the form of a parameter. The selector is a staging label or
-    /// a version id. The value of a binary secret is missing.
+    /// Reads a secret, and returns it in the form of a parameter. The response omits the value of a
+    /// binary secret.
     pub(crate) fn referenced_secret(&self, id: &ParameterId<'_>, secret_id: &str) -> Response {
         let (secret, version) = self
             .select_secret(secret_id, id.selector)
@@ -110,7 +110,7 @@ fn source_result(secret: &Secret, version: &Version) -> String {
         version_stages: &version.labels,
         created_date: date(version.created),
     };
-    serde_json::to_string(&source).expect("strings and bytes must be valid JSON")
+    serde_json::to_string(&source).expect("the source of a parameter must convert to JSON")
 }
 
 /// Formats a time in the form `Nov 16, 2022, 8:22:40 AM`, in UTC.
@@ -171,7 +171,8 @@ mod tests {
         account.create_secret("key", vec![0, 255]);
         let entry = get(&mut account, "key");
         assert_eq!(entry.get("Value"), None);
-        let source = entry["SourceResult"].as_str().expect("the source must be a string");
+        let source =
+            entry["SourceResult"].as_str().expect("the member `SourceResult` must be a string");
         assert!(source.contains(r#""secretBinary":{"hb":[0,255],"offset":0}"#), "{source}");
     }
 

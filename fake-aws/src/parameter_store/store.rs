@@ -1,6 +1,5 @@
-//! All parameters of a fake AWS server, and the lookup of a parameter by name or ARN.
-//!
-//! The code in this file does not read a clock, because the caller passes the current time in.
+//! All parameters of a fake AWS server, and the lookup of a parameter by name or ARN. Callers pass
+//! the current time as an argument.
 
 use super::error;
 use super::parameter::{Content, Parameter};
@@ -12,8 +11,8 @@ use crate::resource::Resource;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-/// All parameters of a fake AWS server. Requests can use the name of a parameter only in the fake's
-/// default account and region. For all other parameters, requests must use the ARN.
+/// All parameters of a fake AWS server. Requests can use a parameter's name only if the parameter
+/// is in the server's default account and region. All other parameters need the ARN.
 #[derive(Debug)]
 pub(crate) struct Store {
     home: Location,
@@ -78,11 +77,11 @@ impl Store {
         self.parameters.remove(&key).ok_or_else(error::parameter_not_found)
     }
 
-    /// Returns the ARN and the names of the parameter that a request calls `text`. A test can use any
-    /// of these strings to deny access to the parameter or to inject a fault. `text` can also be the
-    /// path of a `GetParametersByPath` request.
+    /// Returns the ARN and the names of the parameter with the name or ARN `text`. A test can use
+    /// any of these strings to deny access to the parameter or to inject a fault.
     ///
-    /// The ARN is the first alias, because IAM's error messages quote it.
+    /// The ARN comes first, because IAM's error messages quote it. `text` can also be the path of a
+    /// `GetParametersByPath` request.
     pub(crate) fn aliases(&self, text: &str) -> Vec<Resource> {
         let mut aliases = Vec::new();
         if let Ok(id) = ParameterId::parse(text) {
@@ -127,7 +126,9 @@ mod tests {
     }
 
     fn put(store: &mut Store, location: &Location, name: &str) {
-        store.put(location, name, "x".into(), "text", NOW).expect("the parameter must be stored");
+        store
+            .put(location, name, "x".into(), "text", NOW)
+            .expect("storing the parameter must succeed");
     }
 
     #[track_caller]

@@ -1,5 +1,5 @@
-//! A test account with parameters, secrets and permissions, on which tests call operations without a
-//! server.
+//! A test account with parameters, secrets and permissions. Tests call operations on this account
+//! without an HTTP server.
 
 use super::context::Context;
 use super::execute;
@@ -37,16 +37,14 @@ impl Default for Account {
 }
 
 impl Account {
-    /// Stores a version of a parameter.
     #[track_caller]
     pub(crate) fn put(&mut self, name: &str, value: impl Into<ParameterValue>) {
         let home = Location::default();
         self.store
             .put(&home, name, value.into(), DATA_TYPE_DEFAULT, now())
-            .expect("the version must be stored");
+            .expect("storing the version of the parameter must succeed");
     }
 
-    /// Creates a secret, and returns its ARN and the id of its version.
     #[track_caller]
     pub(crate) fn create_secret(
         &mut self,
@@ -56,11 +54,11 @@ impl Account {
         self.secrets.create(&Location::default(), name, now()).expect("the name must be new");
         self.put_secret(name, value);
         let secret = self.secrets.find(name).expect("the secret must exist");
-        let version = secret.version_with_label(CURRENT).expect("the version must be current");
+        let version =
+            secret.version_with_label(CURRENT).expect("the secret must have a current version");
         (secret.arn.clone(), version.id.clone())
     }
 
-    /// Adds a current version to a secret.
     #[track_caller]
     pub(crate) fn put_secret(&mut self, name: &str, value: impl Into<Plaintext>) {
         let secret = self.secrets.find_mut(name).expect("the secret must exist");
@@ -68,7 +66,6 @@ impl Account {
         secret.put(&id, value.into(), &[CURRENT.to_owned()], now()).expect("the id must be new");
     }
 
-    /// Schedules a secret for deletion.
     #[track_caller]
     pub(crate) fn delete_secret(&mut self, name: &str) {
         self.secrets.find_mut(name).expect("the secret must exist").deletion = Some(now());

@@ -123,8 +123,8 @@ fn parameter_type(name: &str) -> Result<ParameterType, AwsError> {
     })
 }
 
-/// Returns the tier of a new version. Returns AWS's error if the value is empty or too long for the
-/// tier in the request.
+/// Returns the tier (standard or advanced) of a new version. Returns AWS's error if the value is
+/// empty or too long for the tier in the request.
 fn tier(requested: &str, text: &str) -> Result<&'static str, AwsError> {
     let is_long = text.len() > STANDARD_BYTES_MAX;
     check_value(text)?;

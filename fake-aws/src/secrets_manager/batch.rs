@@ -56,8 +56,8 @@ impl Context<'_> {
         }
     }
 
-    /// Reads the current version of each requested secret. If one read fails, the member `Errors`
-    /// of the response contains the error.
+    /// Reads the current version of each secret in `ids`. The member `Errors` of the response
+    /// contains an entry for each failed read.
     ///
     /// If a test has called `batch_fails_on_denied`, a denied secret makes the whole call fail
     /// instead.

@@ -1,7 +1,5 @@
-//! One secret: its versions, and the staging labels of the versions.
-//!
-//! The code in this file reads no clock and creates no random ids, because its callers pass in
-//! times and ids.
+//! One secret: its versions, and the staging labels of the versions. Callers pass times and random
+//! ids as arguments.
 
 use super::error;
 use super::plaintext::Plaintext;

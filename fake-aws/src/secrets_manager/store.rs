@@ -1,6 +1,5 @@
 //! All secrets of a fake AWS server, and the lookup of a secret by name, full ARN or partial ARN.
-//!
-//! The code in this file does not read a clock, because its callers pass in the current time.
+//! Callers pass the current time as an argument.
 
 use super::error;
 use super::plaintext::Plaintext;

@@ -174,7 +174,8 @@ fn shortened(location: &str) -> String {
 pub(super) fn has_convention(text: &str, conventions: &Conventions) -> bool {
     let Ok(Reference { id, .. }) = Reference::parse(text) else { return false };
     match &id {
-        SecretId::Name(name) | SecretId::Parameter(name) => conventions.of_name(name).is_some(),
+        SecretId::Name(name) => conventions.of_name(name).is_some(),
+        SecretId::Parameter(_) | SecretId::Path(_) => false,
         SecretId::Arn(arn) => names(arn).any(|name| conventions.of_name(name).is_some()),
     }
 }

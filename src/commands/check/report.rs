@@ -223,7 +223,8 @@ fn problem_finding(problem: Problem) -> Finding {
 /// belongs. Returns `None` if the name matches no naming convention.
 fn expected_kind<'a>(id: &SecretId, conventions: &'a Conventions) -> Option<&'a str> {
     let convention = match id {
-        SecretId::Name(name) | SecretId::Parameter(name) => conventions.of_name(name),
+        SecretId::Name(name) => conventions.of_name(name),
+        SecretId::Parameter(_) | SecretId::Path(_) => None,
         SecretId::Arn(arn) => names(arn).find_map(|name| conventions.of_name(name)),
     };
     convention.map(|(convention, _)| convention.kind())

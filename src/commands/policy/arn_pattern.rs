@@ -63,7 +63,9 @@ pub(super) fn arn_pattern(text: &str, location: &Location) -> Result<String, Bad
     }
     Ok(match Reference::parse(text)?.id {
         SecretId::Name(name) => arn_of_name(&name, location)?,
-        id @ SecretId::Parameter(_) => arn_of_parameter(id.aws_id(), location)?,
+        id @ (SecretId::Parameter(_) | SecretId::Path(_)) => {
+            arn_of_parameter(id.aws_id(), location)?
+        }
         SecretId::Arn(arn) if is_complete(&arn) => arn.to_string(),
         SecretId::Arn(arn) => format!("{arn}{SUFFIX}"),
     })

@@ -11,7 +11,5 @@ mod value;
 pub(in crate::server) use batch::Batch;
 pub(in crate::server) use description::description;
 pub(in crate::server) use failure::problem;
-pub(in crate::server) use parameter::{
-    listing, many_parameters, one_parameter, secret_as_parameter,
-};
+pub(in crate::server) use parameter::{many_parameters, one_parameter, page, secret_as_parameter};
 pub(in crate::server) use value::value;

@@ -3,10 +3,12 @@
 use super::bad_call::BadCall;
 use super::members::check_length;
 use super::page::Page;
+use crate::secret::key::Key;
 use crate::secret::name::is_parameter_char;
-use crate::secret::reference::ID_CHARS_MAX;
-use crate::secret::version::Version;
-use serde::Deserialize;
+use crate::secret::parameter_path::ParameterPath;
+use crate::secret::reference::{ID_CHARS_MAX, SecretId};
+use crate::secret::selector::Selector;
+use serde::{Deserialize, Serialize};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The option of a filter that names no option.
@@ -25,36 +27,34 @@ const VALUE_CHARS_MAX: usize = 1024;
 /// A call that lists the parameters under a path, page by page.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RequestedPath {
-    pub(crate) listed: ListedPath,
+    path: ParameterPath,
+    /// Whether the call asks for the ciphertexts of `SecureString` parameters.
+    is_encrypted: bool,
     pub(crate) page: Page,
 }
 
-/// The parameters that a call lists on all its pages.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ListedPath {
-    pub(crate) path: String,
-    /// Whether the list includes the parameters of all levels below the path.
-    pub(crate) is_recursive: bool,
-    /// Whether the list contains the ciphertexts of `SecureString` parameters.
-    pub(crate) is_encrypted: bool,
-    pub(crate) filters: Vec<Filter>,
-}
-
-/// A condition on the listed parameters.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Filter {
-    pub(crate) key: FilterKey,
-    /// Whether the text of the parameter only has to begin with one of the values.
-    pub(crate) is_prefix: bool,
-    pub(crate) values: Vec<String>,
+/// A condition on the listed parameters, as Parameter Store expects it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Filter {
+    key: FilterKey,
+    option: FilterOption,
+    values: Vec<String>,
 }
 
 /// The property of a parameter to which a filter applies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum FilterKey {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+enum FilterKey {
     Type,
     KeyId,
     Label,
+}
+
+/// How a filter compares the property with its values.
+#[derive(Clone, Copy, Debug, Serialize)]
+enum FilterOption {
+    Equals,
+    BeginsWith,
 }
 
 #[derive(Default, Deserialize)]
@@ -84,26 +84,28 @@ impl RequestedPath {
             return Err(BadCall::Path);
         }
         let filters = members.parameter_filters.unwrap_or_default();
-        let listed = ListedPath {
-            path,
-            is_recursive: members.recursive.unwrap_or_default(),
+        let filters = filters.into_iter().map(Filter::of).collect::<Result<Vec<_>, _>>()?;
+        let filters = (!filters.is_empty())
+            .then(|| serde_json::to_string(&filters).expect("strings serialise to JSON"));
+        let is_recursive = members.recursive.unwrap_or_default();
+        Ok(Self {
+            path: ParameterPath::new(&path, is_recursive, filters.as_deref()),
             is_encrypted: !members.with_decryption.unwrap_or_default(),
-            filters: filters.into_iter().map(Filter::of).collect::<Result<_, _>>()?,
-        };
-        let page = Page::of(members.max_results, members.next_token.as_deref())?;
-        Ok(Self { listed, page })
+            page: Page::of(members.max_results, members.next_token.as_deref())?,
+        })
     }
-}
 
-impl ListedPath {
-    /// Returns a fingerprint of the list that AWS returned for this path. Another call has another
-    /// fingerprint, and so has another state of the listed parameters.
-    pub(crate) fn fingerprint<'a>(&self, versions: impl Iterator<Item = &'a Version>) -> u64 {
+    /// Returns the key under which the cache stores the complete list.
+    pub(crate) fn key(&self) -> Key {
+        let selector = Selector::parameter(None, None, self.is_encrypted);
+        Key { id: SecretId::Path(self.path.clone()), selector }
+    }
+
+    /// Returns a fingerprint of the complete list. `version` is the id of the list's version. The
+    /// list of another call has another fingerprint, and so has another version of the list.
+    pub(crate) fn fingerprint(&self, version: &str) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
-        for version in versions {
-            (&version.arn, &version.id, version.created).hash(&mut hasher);
-        }
+        (self.path.as_str(), self.is_encrypted, version).hash(&mut hasher);
         hasher.finish()
     }
 }
@@ -116,9 +118,9 @@ impl Filter {
             "Label" => FilterKey::Label,
             _ => return Err(BadCall::FilterKey),
         };
-        let is_prefix = match members.option.as_deref().unwrap_or(EQUALS) {
-            EQUALS => false,
-            "BeginsWith" if key != FilterKey::Label => true,
+        let option = match members.option.as_deref().unwrap_or(EQUALS) {
+            EQUALS => FilterOption::Equals,
+            "BeginsWith" if key != FilterKey::Label => FilterOption::BeginsWith,
             _ if key == FilterKey::Label => return Err(BadCall::FilterOption(EQUALS)),
             _ => return Err(BadCall::FilterOption("Equals, BeginsWith")),
         };
@@ -134,7 +136,7 @@ impl Filter {
         for value in &values {
             check_length("parameterFilters.values", value, VALUE_CHARS_MAX)?;
         }
-        Ok(Self { key, is_prefix, values })
+        Ok(Self { key, option, values })
     }
 }
 
@@ -143,9 +145,7 @@ mod tests {
     use super::super::{Call, Operation};
     use super::*;
     use crate::hostile::{VALUE, json, mangled};
-    use crate::secret::version::{Content, Details};
     use proptest::prelude::*;
-    use std::time::UNIX_EPOCH;
 
     fn parse(body: &str) -> Result<RequestedPath, BadCall> {
         match Operation::GetParametersByPath.parse(body.as_bytes())? {
@@ -156,25 +156,17 @@ mod tests {
 
     #[test]
     fn path_and_filters_are_parsed() {
-        let call = parse(r#"{"Path":"/app","MaxResults":3,"New":1}"#).expect("the call is valid");
-        let expected = ListedPath {
-            path: "/app".to_owned(),
-            is_recursive: false,
-            is_encrypted: true,
-            filters: Vec::new(),
-        };
-        assert_eq!(call.listed, expected);
+        let call = parse(r#"{"Path":"/app/","MaxResults":3,"New":1}"#).expect("the call is valid");
+        let selector = Selector::parameter(None, None, true);
+        let id = SecretId::Path(ParameterPath::new("/app", false, None));
+        assert_eq!(call.key(), Key { id, selector });
         let body = r#"{"Path":"/","Recursive":true,"WithDecryption":true,"ParameterFilters":[
             {"Key":"Type","Option":"BeginsWith","Values":["String"]},
             {"Key":"Label","Values":["live","old"]}]}"#;
-        let listed = parse(body).expect("the call is valid").listed;
-        assert!(listed.is_recursive && !listed.is_encrypted);
-        let filter = |key, is_prefix, values: &[&str]| {
-            let values = values.iter().map(|value| (*value).to_owned()).collect();
-            Filter { key, is_prefix, values }
-        };
-        let labels = filter(FilterKey::Label, false, &["live", "old"]);
-        assert_eq!(listed.filters, [filter(FilterKey::Type, true, &["String"]), labels]);
+        let selector = Selector::parameter(None, None, false);
+        let filters = r#"[{"Key":"Type","Option":"BeginsWith","Values":["String"]},{"Key":"Label","Option":"Equals","Values":["live","old"]}]"#;
+        let id = SecretId::Path(ParameterPath::new("/", true, Some(filters)));
+        assert_eq!(parse(body).expect("the call is valid").key(), Key { id, selector });
     }
 
     #[track_caller]
@@ -217,29 +209,19 @@ mod tests {
     }
 
     #[test]
-    fn fingerprint_changes_with_the_call_and_with_each_parameter() {
-        let version = |number: &str| Version {
-            arn: "arn".into(),
-            name: "/app/url".into(),
-            id: number.into(),
-            created: Some(UNIX_EPOCH),
-            content: Content::Text(String::new().into()),
-            details: Details::Secret { labels: Vec::new() },
+    fn fingerprint_changes_with_the_call_and_with_the_version_of_the_list() {
+        let of = |body: &str, version: &str| {
+            parse(body).expect("the call is valid").fingerprint(version)
         };
-        let of = |body: &str, versions: &[Version]| {
-            parse(body).expect("the call is valid").listed.fingerprint(versions.iter())
-        };
-        let (first, second) = (version("1"), version("2"));
         let app = r#"{"Path":"/app"}"#;
-        let known = of(app, std::slice::from_ref(&first));
-        assert_eq!(known, of(r#"{"Path":"/app","MaxResults":1}"#, std::slice::from_ref(&first)));
+        let known = of(app, "1");
+        assert_eq!(known, of(r#"{"Path":"/app","MaxResults":1}"#, "1"));
         for other in [
-            of(app, &[]),
-            of(app, std::slice::from_ref(&second)),
-            of(app, &[first.clone(), second]),
-            of(r#"{"Path":"/api"}"#, std::slice::from_ref(&first)),
-            of(r#"{"Path":"/app","Recursive":true}"#, std::slice::from_ref(&first)),
-            of(r#"{"Path":"/app","WithDecryption":true}"#, &[first]),
+            of(app, "2"),
+            of(r#"{"Path":"/api"}"#, "1"),
+            of(r#"{"Path":"/app","Recursive":true}"#, "1"),
+            of(r#"{"Path":"/app","WithDecryption":true}"#, "1"),
+            of(r#"{"Path":"/app","ParameterFilters":[{"Key":"Label","Values":["a"]}]}"#, "1"),
         ] {
             assert_ne!(other, known);
         }
@@ -254,8 +236,8 @@ mod tests {
         ) {
             match parse(&body) {
                 Ok(call) => {
-                    prop_assert!(call.listed.path.starts_with('/'));
-                    prop_assert!(call.listed.path.len() <= ID_CHARS_MAX);
+                    prop_assert!(call.path.path().starts_with('/'));
+                    prop_assert!(call.path.path().len() <= ID_CHARS_MAX);
                 }
                 Err(bad) => {
                     prop_assert!(!bad.to_string().contains(VALUE) && !bad.hint().contains(VALUE));

@@ -2,13 +2,22 @@
 //! of the AWS SDK.
 
 use super::advice::{self, CallSite};
-use super::session::Session;
-use crate::secret::arn::{Arn, is_region, partition_of};
+use super::public_endpoint::Variant;
+use super::session::{CachedCredentials, Session};
+use crate::secret::arn::is_region;
 use crate::source::{FetchError, FetchErrorKind};
 use aws_config::SdkConfig;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
+
+/// The endpoint of a call to AWS, for error messages.
+pub(super) struct Target<'a, U> {
+    pub(super) region: &'a str,
+    /// Returns the URL of the endpoint.
+    pub(super) url: U,
+    /// The variable that sets the maximum time for the call.
+    pub(super) timeout_setting: &'static str,
+}
 
 /// The agent's AWS account: the region and the AWS credentials with which the agent calls AWS.
 pub(super) struct Account {
@@ -22,61 +31,72 @@ pub(super) struct Account {
 }
 
 impl Account {
+    /// Returns which variant of AWS's public endpoints the configuration of the AWS SDK chooses.
+    pub(super) fn variant(&self) -> Variant {
+        Variant {
+            is_fips: self.sdk_config.use_fips() == Some(true),
+            is_dual_stack: self.sdk_config.use_dual_stack() == Some(true),
+        }
+    }
+
     /// Makes a call to AWS with the agent's AWS credentials. Gets new credentials first if the
-    /// cached credentials cannot be used. `url` and `region` are the endpoint that `call` calls,
-    /// for error messages. The function computes `url` only after a failed call.
+    /// cached credentials cannot be used. `target` says what `call` calls, for error messages. The
+    /// function computes the target's URL only after a failed call.
     ///
     /// If AWS rejects the credentials, marks them as rejected, so that a later call gets new
     /// credentials.
     ///
-    /// `call` is a pinned reference to a future, because a function that takes a future by value
-    /// needs memory for another copy.
-    pub(super) async fn signed<T>(
+    /// `call` should return a pinned reference or a box, because a future that contains another
+    /// future by value needs memory for both.
+    pub(super) async fn signed<T, F: Future<Output = Result<T, FetchError>>>(
         &self,
-        region: &str,
-        url: impl FnOnce() -> String,
-        call: Pin<&mut impl Future<Output = Result<T, FetchError>>>,
+        target: Target<'_, impl FnOnce() -> String>,
+        call: impl FnOnce(Arc<CachedCredentials>) -> F,
     ) -> Result<T, FetchError> {
         self.attempt(call).await.map_err(|error| {
-            let credentials = &*self.credentials_source;
-            let advice = advice::of(&error, CallSite { url: &url(), region, credentials });
+            let Target { region, url, timeout_setting } = target;
+            let site = CallSite {
+                url: &url(),
+                region,
+                credentials: &self.credentials_source,
+                timeout_setting,
+            };
+            let advice = advice::of(&error, site);
             FetchError { advice: advice.map(Into::into), ..error }
         })
     }
 
-    async fn attempt<T>(
+    async fn attempt<T, F: Future<Output = Result<T, FetchError>>>(
         &self,
-        call: Pin<&mut impl Future<Output = Result<T, FetchError>>>,
+        call: impl FnOnce(Arc<CachedCredentials>) -> F,
     ) -> Result<T, FetchError> {
         let credentials = self.session.ready().await?;
-        call.await.inspect_err(|error| {
+        call(credentials.clone()).await.inspect_err(|error| {
             if error.kind == FetchErrorKind::Credentials {
                 credentials.mark_rejected();
             }
         })
     }
 
-    /// Checks that the configuration allows calls to the region of `arn`, which is not the agent's
-    /// own region, and that this region is valid.
-    pub(super) fn check_other_region(&self, arn: &Arn) -> Result<(), FetchError> {
-        if self.is_home_region_only {
+    /// Checks that the configuration allows calls to `region`. `what` is the wanted resource with
+    /// its article, such as `the secret`.
+    pub(super) fn check_region(&self, region: &str, what: &str) -> Result<(), FetchError> {
+        if self.is_home_region_only && *region != *self.region {
             return Err(wrong_region(format!(
-                "the secret is in region {}, but SIDEKEY_REGION_ONLY allows only region {}",
-                arn.region(),
+                "{what} is in region {region}, but SIDEKEY_REGION_ONLY allows only region {}",
                 self.region
             )));
         }
-        if !is_region(arn.region()) || partition_of(arn.region()) != arn.partition() {
+        if !is_region(region) {
             return Err(wrong_region(format!(
-                "the ARN is invalid: region {} does not belong to partition {}",
-                arn.region(),
-                arn.partition()
+                "{what} is in region {region}, which is not the name of an AWS region"
             )));
         }
         Ok(())
     }
 }
 
-fn wrong_region(message: String) -> FetchError {
+/// Creates the error for a call to an AWS region that is invalid, or that the configuration forbids.
+pub(super) fn wrong_region(message: String) -> FetchError {
     FetchError::new(FetchErrorKind::OtherRegion, "InvalidParameterException", message)
 }

@@ -13,12 +13,14 @@ pub(super) struct CallSite<'a> {
     pub(super) region: &'a str,
     /// Where the AWS credentials of the call come from, such as `the profile dev`.
     pub(super) credentials: &'a str,
+    /// The variable that sets the maximum time for the call, such as `SIDEKEY_UPSTREAM_TIMEOUT`.
+    pub(super) timeout_setting: &'static str,
 }
 
 /// Returns advice for a call to AWS that failed because of the network, the credentials or the
 /// clock. Returns `None` for other errors, because general advice is enough for them.
 pub(super) fn of(error: &FetchError, site: CallSite<'_>) -> Option<String> {
-    let CallSite { url, region, credentials } = site;
+    let CallSite { url, region, credentials, timeout_setting } = site;
     let misspelt = match nearest_if_unknown(region) {
         Some(nearest) => {
             format!("; {region} is not a known region of AWS: did you mean {nearest}?")
@@ -32,8 +34,8 @@ pub(super) fn of(error: &FetchError, site: CallSite<'_>) -> Option<String> {
              test DNS, the VPC endpoint, the security group and the proxy with `curl -v {url}`"
         )),
         FetchErrorKind::Timeout => Some(format!(
-            "check the network: {called} did not respond within SIDEKEY_UPSTREAM_TIMEOUT{misspelt}; test \
-             DNS, the VPC endpoint, the security group and the proxy with `curl -v {url}`"
+            "check the network: {called} did not respond within {timeout_setting}{misspelt}; test DNS, \
+             the VPC endpoint, the security group and the proxy with `curl -v {url}`"
         )),
         FetchErrorKind::Credentials if is_about_the_clock(error) => Some(format!(
             "set the clock of this machine: AWS refuses signatures whose time differs by more than 5 \
@@ -85,6 +87,7 @@ mod tests {
         url: "https://secretsmanager.eu-wset-1.amazonaws.com",
         region: "eu-wset-1",
         credentials: "the profile dev",
+        timeout_setting: "SIDEKEY_UPSTREAM_TIMEOUT",
     };
 
     #[track_caller]

@@ -47,6 +47,15 @@ impl Endpoint {
         self.url.replace(REGION, region)
     }
 
+    /// Returns the endpoint URL for `region`. `home` is the region in Sidekey's configuration. Returns
+    /// `None` if the endpoint serves only the region `home`, and `region` is another region.
+    pub(crate) fn for_region(&self, region: &str, home: &str) -> Option<String> {
+        match region == home {
+            true => Some(self.for_home_region(region)),
+            false => self.for_other_region(region),
+        }
+    }
+
     /// Returns the endpoint URL for `region`, which is not the region in Sidekey's configuration.
     /// Returns `None` if the URL does not contain `{region}`, because the endpoint then serves only
     /// one region.
@@ -107,7 +116,10 @@ mod tests {
         let any = Endpoint::parse("https://vpce.{region}.example")
             .expect("the endpoint URL must be valid");
         assert_eq!(any.for_home_region("eu-north-1"), "https://vpce.eu-north-1.example");
-        let other = any.for_other_region("us-east-1");
+        assert_eq!(fixed.for_region("us-east-1", "eu-north-1"), None);
+        let home = fixed.for_region("eu-north-1", "eu-north-1");
+        assert_eq!(home.as_deref(), Some("https://vpce.example"));
+        let other = any.for_region("us-east-1", "eu-north-1");
         assert_eq!(other.as_deref(), Some("https://vpce.us-east-1.example"));
     }
 }

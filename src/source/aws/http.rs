@@ -1,5 +1,5 @@
-//! The HTTP/1.1 client that all clients of the AWS SDK use. The HTTP client reuses connections for
-//! calls in quick succession, and refuses to call the agent itself.
+//! The HTTP/1.1 client for all calls to AWS, also those of the AWS SDK. The HTTP client reuses
+//! connections for calls in quick succession, and refuses to call the agent itself.
 
 mod pool;
 mod dialer;
@@ -33,21 +33,61 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Creates the HTTP client for calls to AWS. `own_ports` are the loopback ports on which the agent
-/// itself listens. The client refuses to call these ports, because the agent would call itself.
-pub(super) fn client(
-    trust: Trust,
-    own_ports: Vec<u16>,
-    idle_policy: IdlePolicy,
-    clock: Arc<dyn Clock>,
-) -> SharedHttpClient {
-    let dialer = Dialer::new(own_ports, trust);
-    let pool = Arc::new(Pool::new(idle_policy, clock.clone()));
-    SharedHttpClient::new(Client(Arc::new(Transport { dialer, pool, clock })))
+/// The maximum time for opening a connection to AWS, including the TLS handshake. The AWS SDK has
+/// the same default.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
+
+/// The HTTP client for calls to AWS. All clones share their idle connections.
+#[derive(Clone, Debug)]
+pub(super) struct Client(Arc<Transport>);
+
+/// The maximum times for one call to AWS.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    /// The maximum time for opening a connection, including the TLS handshake.
+    pub(super) connect: Duration,
+    /// The maximum time for the whole call, including the time to open a connection.
+    pub(super) attempt: Duration,
 }
 
-#[derive(Clone, Debug)]
-struct Client(Arc<Transport>);
+impl Timeouts {
+    /// Returns the timeouts for calls that may take `attempt` in total.
+    pub(super) fn for_attempt(attempt: Duration) -> Self {
+        Self { connect: CONNECT_TIMEOUT.min(attempt), attempt }
+    }
+}
+
+impl Client {
+    /// Creates the HTTP client. `own_ports` are the loopback ports on which the agent itself
+    /// listens. The client refuses to call these ports, because the agent would call itself.
+    pub(super) fn new(
+        trust: Trust,
+        own_ports: Vec<u16>,
+        idle_policy: IdlePolicy,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let dialer = Dialer::new(own_ports, trust);
+        let pool = Arc::new(Pool::new(idle_policy, clock.clone()));
+        Self(Arc::new(Transport { dialer, pool, clock }))
+    }
+
+    /// Sends one request, and returns the complete response. The URI of `request` must be a full
+    /// URL. The function does not retry a failed call.
+    pub(super) async fn send(
+        &self,
+        request: Request<Bytes>,
+        timeouts: Timeouts,
+    ) -> Result<Response<Bytes>, ConnectorError> {
+        let call = pin!(self.0.call(request, Some(timeouts.connect)));
+        self.0.within(Some(timeouts.attempt), call).await?
+    }
+}
+
+impl From<&Client> for SharedHttpClient {
+    fn from(client: &Client) -> Self {
+        Self::new(client.clone())
+    }
+}
 
 impl HttpClient for Client {
     fn http_connector(
@@ -76,7 +116,7 @@ impl HttpConnector for Connector {
         let transport = self.transport.clone();
         let (connect_timeout, read_timeout) = (self.connect_timeout, self.read_timeout);
         HttpConnectorFuture::new(async move {
-            let call = pin!(transport.call(request, connect_timeout));
+            let call = pin!(transport.call(in_memory(request)?, connect_timeout));
             let response = transport.within(read_timeout, call).await??;
             HttpResponse::try_from(response.map(SdkBody::from))
                 .map_err(|error| ConnectorError::other(error.into(), None))
@@ -94,15 +134,14 @@ struct Transport {
 impl Transport {
     async fn call(
         &self,
-        request: HttpRequest,
+        request: Request<Bytes>,
         connect_timeout: Option<Duration>,
     ) -> Result<Response<Bytes>, ConnectorError> {
-        let sdk_request = request.try_into_http1x().map_err(|error| unsendable(error.into()))?;
-        let uri = sdk_request.uri().clone();
+        let uri = request.uri().clone();
         let origin = Origin::of(&uri).ok_or_else(|| {
             unsendable("the URL of the AWS endpoint is not an http or https URL with a host".into())
         })?;
-        let mut request = to_wire(sdk_request)?;
+        let mut request = to_wire(request)?;
         if let Some(reused) = self.pool.take(&origin).await {
             match self.exchange(reused, &origin, request).await {
                 // The server closed the reused connection before the request was sent. The agent
@@ -151,23 +190,30 @@ impl Transport {
     }
 }
 
-/// Converts a request of the AWS SDK to the form in which the agent sends the request: with a path
-/// instead of a full URL, a `Host` header, and a body in memory.
-fn to_wire(request: Request<SdkBody>) -> Result<Request<Bytes>, ConnectorError> {
-    let (mut head, sdk_body) = request.into_parts();
+/// Converts a request of the AWS SDK to a request whose body is in memory.
+fn in_memory(request: HttpRequest) -> Result<Request<Bytes>, ConnectorError> {
+    let request = request.try_into_http1x().map_err(|error| unsendable(error.into()))?;
+    let (head, sdk_body) = request.into_parts();
     let body = sdk_body.bytes().ok_or_else(|| {
         unsendable("the AWS SDK must send the request body as a whole, not as a stream".into())
     })?;
+    Ok(Request::from_parts(head, Bytes::copy_from_slice(body)))
+}
+
+/// Converts a request to the form in which the agent sends the request: with a path instead of a
+/// full URL, and with a `Host` header.
+fn to_wire(request: Request<Bytes>) -> Result<Request<Bytes>, ConnectorError> {
+    let (mut head, body) = request.into_parts();
     if !head.headers.contains_key(HOST) {
         let host = HeaderValue::from_str(signed_host(&head.uri));
         head.headers.insert(HOST, host.map_err(|error| unsendable(error.into()))?);
     }
     head.uri = head.uri.into_parts().path_and_query.map_or_else(Uri::default, Uri::from);
-    Ok(Request::from_parts(head, Bytes::copy_from_slice(body)))
+    Ok(Request::from_parts(head, body))
 }
 
-/// Returns the value of the HTTP header `Host` for a request to `uri`. The AWS SDK has signed this
-/// value, so the agent must send exactly the same value. The value contains the port, unless the
+/// Returns the value of the HTTP header `Host` for a request to `uri`. The request's signature
+/// contains this value, so the agent must send exactly the same value. The value contains the port, unless the
 /// port is the default port of http or https.
 fn signed_host(uri: &Uri) -> &str {
     let host = match (uri.scheme_str(), uri.port_u16()) {

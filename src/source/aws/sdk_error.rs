@@ -1,5 +1,6 @@
-//! Converts errors of the AWS SDK to [`FetchError`]. The conversion drops the errors of the AWS
-//! SDK, because their `Debug` output contains raw responses with secret values.
+//! Converts errors of AWS, of the AWS SDK and of the HTTP client to [`FetchError`]. The conversion
+//! drops the errors of the AWS SDK, because their `Debug` output contains raw responses with secret
+//! values.
 
 use super::http::connect_failure;
 use crate::source::{FetchError, FetchErrorKind};
@@ -8,6 +9,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use std::error::Error;
 #[cfg(feature = "host")]
 use std::fmt;
@@ -19,67 +21,110 @@ use std::time::Duration;
 /// The maximum length of an AWS error message in characters. The agent cuts off longer messages.
 const MESSAGE_CHARS_MAX: usize = 1024;
 
+/// The name of the service that the AWS SDK calls, for error messages.
+const SECRETS_MANAGER: &str = "Secrets Manager";
+
 pub(super) fn from_sdk_error<E>(error: &SdkError<E, HttpResponse>) -> FetchError
 where
     E: ProvideErrorMetadata + RequestId + Error + 'static,
 {
     match error {
-        SdkError::ServiceError(service) => {
-            let status = service.raw().status().as_u16();
-            let (code, message) = (service.err().code(), service.err().message());
-            match (code, status) {
-                (None, 500..) => FetchError {
-                    request_id: service.err().request_id().map(Into::into),
-                    ..FetchError::new(
-                        FetchErrorKind::Service,
-                        "InternalServiceError",
-                        format!(
-                            "Secrets Manager returned HTTP status {status} without an error code"
-                        ),
-                    )
-                },
-                (None, _) => unreadable(&format!(
-                    "the response has HTTP status {status} but is not an AWS error response"
-                )),
-                (Some(_), _) => {
-                    let error = from_code(code, message, service.err().request_id());
-                    // With a 5xx status, the error is a failure of AWS, even if the error code
-                    // belongs to another category.
-                    let is_failure = status >= 500 && !error.kind.is_transient();
-                    let kind = if is_failure { FetchErrorKind::Service } else { error.kind };
-                    FetchError { kind, ..error }
-                }
-            }
-        }
+        SdkError::ServiceError(service) => from_response(
+            SECRETS_MANAGER,
+            &ErrorResponse {
+                status: service.raw().status().as_u16(),
+                code: service.err().code(),
+                message: service.err().message(),
+                request_id: service.err().request_id(),
+            },
+        ),
         SdkError::ResponseError(_) => {
             unreadable("the response of Secrets Manager could not be read")
         }
         SdkError::TimeoutError(_) => timeout(),
-        SdkError::DispatchFailure(failure) if failure.is_timeout() => timeout(),
-        // Sidekey's HTTP client returns an error of the SDK category `user` if the endpoint is an
-        // address of the agent itself.
-        SdkError::DispatchFailure(failure) if failure.is_user() => FetchError::new(
+        SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
+            Some(error) => from_connector_error(SECRETS_MANAGER, error),
+            None => broken_connection(SECRETS_MANAGER),
+        },
+        _ => unsendable(SECRETS_MANAGER),
+    }
+}
+
+/// Creates the error for a request that Sidekey could not build.
+pub(super) fn unsendable(service: &str) -> FetchError {
+    let message = format!("the request to {service} could not be built");
+    FetchError::new(FetchErrorKind::Internal, "InternalFailure", message)
+}
+
+/// Converts an error of Sidekey's HTTP client. `service` is the name of the called service.
+pub(super) fn from_connector_error(service: &str, error: &ConnectorError) -> FetchError {
+    if error.is_timeout() {
+        return timeout();
+    }
+    // The HTTP client returns an error of the category `user` if the endpoint is an address of the
+    // agent itself.
+    if error.is_user() {
+        return FetchError::new(
             FetchErrorKind::Misconfigured,
             "InvalidConfigurationException",
             "the AWS endpoint is an address of Sidekey itself",
-        ),
-        // Sidekey's HTTP client returns an error of the SDK category `other` if the response is
-        // incomplete.
-        SdkError::DispatchFailure(failure) if failure.is_other() => {
-            unreadable("the response of Secrets Manager is incomplete")
-        }
-        SdkError::DispatchFailure(failure) => {
-            let message = match failure.as_connector_error().and_then(connect_failure) {
-                Some(reason) => format!("Secrets Manager could not be reached: {reason}"),
-                None => "the connection to Secrets Manager broke during the call".to_owned(),
+        );
+    }
+    // The HTTP client returns an error of the category `other` if the response is incomplete.
+    if error.is_other() {
+        return unreadable(&format!("the response of {service} is incomplete"));
+    }
+    match connect_failure(error) {
+        Some(reason) => connection_error(format!("{service} could not be reached: {reason}")),
+        None => broken_connection(service),
+    }
+}
+
+fn broken_connection(service: &str) -> FetchError {
+    connection_error(format!("the connection to {service} broke during the call"))
+}
+
+fn connection_error(message: String) -> FetchError {
+    FetchError::new(FetchErrorKind::Connection, "ConnectionError", message)
+}
+
+/// The parts of an error response of AWS.
+pub(super) struct ErrorResponse<'a> {
+    pub(super) status: u16,
+    pub(super) code: Option<&'a str>,
+    pub(super) message: Option<&'a str>,
+    pub(super) request_id: Option<&'a str>,
+}
+
+/// Converts an error response of AWS. `service` is the name of the service that responded.
+pub(super) fn from_response(service: &str, response: &ErrorResponse<'_>) -> FetchError {
+    let &ErrorResponse { status, code, message, request_id } = response;
+    match (code, status) {
+        (None, 429 | 500..) => {
+            let (kind, code) = match status {
+                429 => (FetchErrorKind::Throttled, "ThrottlingException"),
+                _ => (FetchErrorKind::Service, "InternalServiceError"),
             };
-            FetchError::new(FetchErrorKind::Connection, "ConnectionError", message)
+            let message = format!("{service} returned HTTP status {status} without an error code");
+            FetchError {
+                request_id: request_id.map(Into::into),
+                ..FetchError::new(kind, code, message)
+            }
         }
-        _ => FetchError::new(
-            FetchErrorKind::Internal,
-            "InternalFailure",
-            "the request to Secrets Manager could not be built",
-        ),
+        (None, _) => unreadable(&format!(
+            "the response has HTTP status {status} but is not an AWS error response"
+        )),
+        (Some(_), _) => {
+            let error = from_code(code, message, request_id);
+            // With a 5xx status, the error is a failure of AWS, even if the error code belongs to
+            // another category.
+            let kind = match status {
+                500.. if !error.kind.is_transient() => FetchErrorKind::Service,
+                429 => FetchErrorKind::Throttled,
+                _ => error.kind,
+            };
+            FetchError { kind, ..error }
+        }
     }
 }
 
@@ -89,8 +134,12 @@ pub(super) fn from_code(
     request_id: Option<&str>,
 ) -> FetchError {
     let code = code.unwrap_or("UnknownError");
-    let bounded: String =
-        message.unwrap_or("AWS sent no error message").chars().take(MESSAGE_CHARS_MAX).collect();
+    let message = message.filter(|message| !message.is_empty()).unwrap_or(match code {
+        "ParameterNotFound" => "the parameter does not exist",
+        "ParameterVersionNotFound" => "the parameter does not have this version or label",
+        _ => "AWS sent no error message",
+    });
+    let bounded: String = message.chars().take(MESSAGE_CHARS_MAX).collect();
     FetchError {
         request_id: request_id.map(Into::into),
         ..FetchError::new(kind_of(code), code, bounded)
@@ -211,14 +260,18 @@ fn no_credentials(message: &str) -> FetchError {
 
 /// Returns the category of a failed call to AWS from its error code.
 ///
-/// Sources: the errors of `GetSecretValue` and the common errors in AWS's API reference, and the
-/// error codes that the AWS SDKs treat as throttling.
+/// Sources: the errors of `GetSecretValue` and `GetParameter` and the common errors in AWS's API
+/// reference, and the error codes that the AWS SDKs treat as throttling.
 fn kind_of(code: &str) -> FetchErrorKind {
     match code {
-        "ResourceNotFoundException" => FetchErrorKind::NotFound,
+        "ResourceNotFoundException" | "ParameterNotFound" | "ParameterVersionNotFound" => {
+            FetchErrorKind::NotFound
+        }
         "AccessDeniedException" | "AccessDenied" | "NotAuthorized" => FetchErrorKind::Denied,
         "InvalidRequestException" => FetchErrorKind::Unavailable,
-        "DecryptionFailure" | "DecryptionFailureException" => FetchErrorKind::Decryption,
+        "DecryptionFailure" | "DecryptionFailureException" | "InvalidKeyId" => {
+            FetchErrorKind::Decryption
+        }
         "InvalidParameterException"
         | "ValidationException"
         | "ValidationError"
@@ -231,6 +284,7 @@ fn kind_of(code: &str) -> FetchErrorKind {
         | "TooManyRequestsException"
         | "RequestLimitExceeded"
         | "LimitExceededException"
+        | "TooManyUpdates"
         | "SlowDown" => FetchErrorKind::Throttled,
         "ExpiredToken"
         | "ExpiredTokenException"
@@ -252,6 +306,7 @@ fn kind_of(code: &str) -> FetchErrorKind {
         | "ServiceUnavailable"
         | "ServiceUnavailableException" => FetchErrorKind::Service,
         "RequestTimeout" | "RequestTimeoutException" => FetchErrorKind::Timeout,
+        code if code.starts_with("KMS") => FetchErrorKind::Decryption,
         _ => FetchErrorKind::Invalid,
     }
 }
@@ -270,10 +325,42 @@ mod tests {
             ("ThrottlingException", FetchErrorKind::Throttled),
             ("ExpiredTokenException", FetchErrorKind::Credentials),
             ("InternalServiceError", FetchErrorKind::Service),
+            ("ParameterNotFound", FetchErrorKind::NotFound),
+            ("ParameterVersionNotFound", FetchErrorKind::NotFound),
+            ("InvalidKeyId", FetchErrorKind::Decryption),
+            ("KMSDisabledException", FetchErrorKind::Decryption),
+            ("TooManyUpdates", FetchErrorKind::Throttled),
+            ("InternalServerError", FetchErrorKind::Service),
+            ("InvalidFilterKey", FetchErrorKind::Invalid),
             ("SomethingNew", FetchErrorKind::Invalid),
         ] {
             assert_eq!(kind_of(code), expected, "{code}");
         }
+    }
+
+    #[test]
+    fn status_decides_if_the_error_code_does_not() {
+        for (status, code, expected) in [
+            (400, Some("ParameterNotFound"), FetchErrorKind::NotFound),
+            (500, Some("ParameterNotFound"), FetchErrorKind::Service),
+            (500, Some("ThrottlingException"), FetchErrorKind::Throttled),
+            (429, Some("SomethingNew"), FetchErrorKind::Throttled),
+            (429, None, FetchErrorKind::Throttled),
+            (503, None, FetchErrorKind::Service),
+            (403, None, FetchErrorKind::Unreadable),
+        ] {
+            let response = ErrorResponse { status, code, message: None, request_id: None };
+            let kind = from_response("Parameter Store", &response).kind;
+            assert_eq!(kind, expected, "{status} {code:?}");
+        }
+    }
+
+    #[test]
+    fn empty_message_of_aws_is_replaced() {
+        let error = from_code(Some("ParameterNotFound"), Some(""), None);
+        assert_eq!(&*error.message, "the parameter does not exist");
+        let error = from_code(Some("X"), None, None);
+        assert_eq!(&*error.message, "AWS sent no error message");
     }
 
     #[test]

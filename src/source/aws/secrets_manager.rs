@@ -5,7 +5,7 @@ mod response;
 
 pub(crate) use response::Rotation;
 
-use super::account::Account;
+use super::account::{Account, Target};
 use super::endpoint::Endpoint;
 use super::sdk_error;
 use crate::secret::key::Key;
@@ -73,8 +73,13 @@ impl SecretsManager {
         E: ProvideErrorMetadata + RequestId + Error + 'static,
     {
         let region = region.unwrap_or(&self.account.region);
+        let target = Target {
+            region,
+            url: || self.clients.url(region),
+            timeout_setting: "SIDEKEY_UPSTREAM_TIMEOUT",
+        };
         let call = pin!(async { call.await.map_err(|error| sdk_error::from_sdk_error(&error)) });
-        self.account.signed(region, || self.clients.url(region), call).await
+        self.account.signed(target, |_| call).await
     }
 }
 

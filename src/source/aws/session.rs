@@ -142,11 +142,10 @@ impl Session {
         }
     }
 
-    /// Returns how long a call to AWS may take, including an attempt to get AWS credentials before
-    /// the call. If another program provides the credentials after a change of the AWS profile, the
-    /// returned time changes too.
-    pub(super) fn deadline(&self) -> Duration {
-        **self.timeout.load() + self.settings.attempt_timeout
+    /// Returns how long an attempt to get AWS credentials may take. If another program provides the
+    /// credentials after a change of the AWS profile, the returned time changes too.
+    pub(super) fn timeout(&self) -> Duration {
+        **self.timeout.load()
     }
 
     async fn attempt(
@@ -256,6 +255,10 @@ impl Session {
 }
 
 impl CachedCredentials {
+    pub(super) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
     pub(super) fn mark_rejected(&self) {
         self.is_rejected.store(true, Ordering::Relaxed);
     }

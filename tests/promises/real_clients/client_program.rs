@@ -1,4 +1,4 @@
-//! A running client program that executes steps and prints their results.
+//! A running client program, which executes steps and prints their results.
 
 use crate::clients::MissingTool;
 use crate::support::agent::REGION;
@@ -23,8 +23,8 @@ pub(crate) struct ClientProgram {
 }
 
 impl ClientProgram {
-    /// Starts a client program that calls `address` with the token `session`. Its environment has
-    /// only the variables of a Lambda function.
+    /// Starts a client program that calls Sidekey at `address` with the token `session`. The
+    /// program has only the environment variables of a Lambda function.
     pub(crate) fn start(
         mut command: Command,
         address: SocketAddr,
@@ -32,7 +32,7 @@ impl ClientProgram {
     ) -> Result<Self, MissingTool> {
         let folder = TempFolder::new();
         let complaints = folder.path().join("stderr");
-        let stderr = File::create(&complaints).expect("the folder can be written");
+        let stderr = File::create(&complaints).expect("the test must be able to write the folder");
         command.env_clear().kill_on_drop(true);
         command
             .env("PATH", path())
@@ -46,18 +46,19 @@ impl ClientProgram {
             .env("AWS_SESSION_TOKEN", session);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().map_err(MissingTool::new)?;
-        let steps = child.stdin.take().expect("the stream is piped");
-        let answers = BufReader::new(child.stdout.take().expect("the stream is piped")).lines();
+        let steps = child.stdin.take().expect("the stream must be a pipe");
+        let answers =
+            BufReader::new(child.stdout.take().expect("the stream must be a pipe")).lines();
         Ok(Self { steps, answers, complaints, _folder: folder, _child: child })
     }
 
-    /// Sends one step to the program and returns the program's answer.
+    /// Sends one step to the client program, and returns the program's result.
     pub(crate) async fn step(&mut self, step: &str) -> Value {
         // A write error is ignored, because the missing answer reveals that the program has ended.
         let _ = self.steps.write_all(format!("{step}\n").as_bytes()).await;
         let line = with_timeout(step, self.answers.next_line())
             .await
-            .expect("the program's output is UTF-8");
+            .expect("the output of the client program must be UTF-8");
         let reported = line.as_deref().and_then(|line| serde_json::from_str(line).ok());
         reported.unwrap_or_else(|| {
             let complaints = fs::read_to_string(&self.complaints).unwrap_or_default();
@@ -69,7 +70,7 @@ impl ClientProgram {
 /// Returns the `PATH` of this machine, because the location of node and java varies.
 #[expect(
     clippy::disallowed_methods,
-    reason = "only the agent reads its variables through `config`"
+    reason = "the test reads this variable, and only the agent must use `config`"
 )]
 fn path() -> OsString {
     std::env::var_os("PATH").unwrap_or_default()

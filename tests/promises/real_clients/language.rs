@@ -1,5 +1,5 @@
-//! The languages and the differences between their clients: installation, start, error classes and
-//! numbers of attempts.
+//! The programming languages of the client programs, and the differences between them:
+//! installation, start, error classes and numbers of attempts.
 
 use crate::clients::{Clients, MissingTool, install_into_folder};
 use tokio::process::Command;
@@ -10,29 +10,30 @@ pub(crate) struct Language {
     pub(crate) name: &'static str,
     program: Program,
     pub(crate) errors: Errors,
-    /// The number of attempts that the SDK makes for a throttled call.
+    /// The number of attempts that AWS's SDK makes for a throttled call.
     pub(crate) attempts: u32,
-    /// The number of concurrent reads in the test of shared calls.
+    /// The number of reads that the client program makes at the same time.
     pub(crate) reads: u32,
     /// Whether the plain HTTP client reuses its connection.
     pub(crate) reuses_connections: bool,
     pub(crate) libraries: &'static [Library],
 }
 
-/// The SDK's exception classes.
+/// The exception classes of AWS's SDK in one language.
 #[derive(Debug)]
 pub(crate) struct Errors {
     pub(crate) not_found: &'static str,
-    /// The class for a denied call, and for every error that is missing in Secrets Manager's model.
+    /// The exception class for a denied call, and for every other error that has no class of its
+    /// own.
     pub(crate) denied: &'static str,
     pub(crate) throttled: &'static str,
 }
 
-/// A library that people use on top of the SDK.
+/// A library that is based on AWS's SDK.
 #[derive(Debug)]
 pub(crate) struct Library {
     pub(crate) name: &'static str,
-    /// The library's exception class for a missing secret.
+    /// The exception class that the library raises for a missing secret.
     pub(crate) not_found: &'static str,
     /// The number of requests that the library makes for the first read of a secret.
     pub(crate) calls: u32,
@@ -42,8 +43,8 @@ pub(crate) struct Library {
 enum Program {
     /// A Python script that the tests' own Python runs.
     Python(&'static str),
-    /// A folder with these files, the commands that prepare it, and the command that runs the
-    /// client. A command in the folder begins with `./`.
+    /// A folder with files, the commands that prepare the folder, and the command that runs the
+    /// client program. Commands in the folder begin with `./`.
     Folder {
         name: &'static str,
         files: &'static [(&'static str, &'static str)],
@@ -53,7 +54,8 @@ enum Program {
 }
 
 impl Language {
-    /// Installs the client program on first use. Returns the command that runs it.
+    /// Returns the command that runs the client program. Installs the program if this has not been
+    /// done yet.
     pub(crate) fn install(&self) -> Result<Command, MissingTool> {
         match self.program {
             Program::Python(script) => {
@@ -76,7 +78,7 @@ impl Language {
     }
 }
 
-/// Python: boto3, Powertools, AWS's caching library and urllib.
+/// The client program in Python: boto3, Powertools, AWS's caching library and urllib.
 pub(crate) const PYTHON: Language = Language {
     name: "Python",
     program: Program::Python(include_str!("python/client.py")),
@@ -94,7 +96,7 @@ pub(crate) const PYTHON: Language = Language {
     ],
 };
 
-/// Shell: the AWS CLI and curl.
+/// The client program in Shell: the AWS CLI and curl.
 pub(crate) const SHELL: Language = Language {
     name: "shell",
     program: Program::Python(include_str!("shell/client.py")),
@@ -110,7 +112,7 @@ pub(crate) const SHELL: Language = Language {
     libraries: &[],
 };
 
-/// Node: AWS's SDK for JavaScript, Powertools, middy and fetch.
+/// The client program in JavaScript for Node: AWS's SDK, Powertools, middy and fetch.
 pub(crate) const NODE: Language = Language {
     name: "Node",
     program: Program::Folder {
@@ -137,7 +139,7 @@ pub(crate) const NODE: Language = Language {
     ],
 };
 
-/// Go: AWS's SDK for Go and net/http.
+/// The client program in Go: AWS's SDK and net/http.
 pub(crate) const GO: Language = Language {
     name: "Go",
     program: Program::Folder {
@@ -161,7 +163,7 @@ pub(crate) const GO: Language = Language {
     libraries: &[],
 };
 
-/// Java: AWS's SDK for Java, AWS's caching library and HttpClient.
+/// The client program in Java: AWS's SDK, AWS's caching library and HttpClient.
 pub(crate) const JAVA: Language = Language {
     name: "Java",
     program: Program::Folder {

@@ -1,4 +1,5 @@
-//! An agent inside the test process. As in production, environment variables configure the agent.
+//! An agent that runs in the test process. As in production, environment variables configure the
+//! agent.
 
 use super::client::{Answer, Connection, get};
 use super::clock::ManualClock;
@@ -13,10 +14,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The token that the tests' agents accept.
+/// The token that the agents of these tests accept.
 pub(crate) const TOKEN: &str = "token-of-these-tests";
 
-/// The request header that carries [`TOKEN`].
+/// The request header that carries the token.
 pub(crate) const TOKEN_HEADER: (&str, &str) = ("X-Aws-Parameters-Secrets-Token", TOKEN);
 
 /// The AWS region of the fake and of every agent.
@@ -30,15 +31,15 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// Prepares an agent whose AWS endpoint is `fake`.
+    /// Returns the settings of an agent that calls `fake`.
     pub(crate) fn for_fake(fake: &Fake, clock: &Arc<ManualClock>) -> Self {
         Self::for_endpoint(&fake.url(), clock)
     }
 
-    /// Prepares an agent whose AWS endpoint is the URL `endpoint`.
+    /// Returns the settings of an agent that calls the URL `endpoint` instead of AWS.
     ///
-    /// All timeouts are 10 minutes, so that a slow machine cannot cause a failure. A test of a
-    /// timeout sets its own value.
+    /// All timeouts are 10 minutes, so that a slow machine cannot cause a failure. Tests of a
+    /// timeout set their own value.
     pub(crate) fn for_endpoint(endpoint: &str, clock: &Arc<ManualClock>) -> Self {
         let setup = Self { vars: BTreeMap::new(), clock: clock.clone() };
         setup
@@ -54,19 +55,16 @@ impl Setup {
             .with("AWS_EC2_METADATA_DISABLED", "true")
     }
 
-    /// Sets an environment variable.
     pub(crate) fn with(mut self, name: &str, value: impl Display) -> Self {
         self.vars.insert(name.to_owned(), value.to_string());
         self
     }
 
-    /// Removes an environment variable.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.vars.remove(name);
         self
     }
 
-    /// Returns the environment variables.
     pub(crate) fn vars(&self) -> &BTreeMap<String, String> {
         &self.vars
     }
@@ -81,7 +79,7 @@ impl Setup {
         let sidekey = self.launch().await;
         with_timeout("the prefetch", sidekey.agent.prefetched())
             .await
-            .expect("the prefetch reports its outcome");
+            .expect("the prefetch must report its outcome");
         sidekey
     }
 
@@ -97,13 +95,12 @@ impl Setup {
         let metrics = Arc::new(sidekey::telemetry::metrics::Metrics::new());
         let listeners = Listeners::bind(&config.listen).await?;
         let agent = Agent::start(listeners, config, metrics, self.clock.clone()).await;
-        let agent = agent.expect("the configuration has a region");
+        let agent = agent.expect("the configuration must contain a region");
         let address = agent.addresses()[0];
         Ok(Sidekey { agent, address, clock: self.clock })
     }
 }
 
-/// An agent that runs in the test process.
 #[derive(Debug)]
 pub(crate) struct Sidekey {
     pub(crate) agent: Agent,
@@ -132,7 +129,6 @@ impl Sidekey {
         Metrics::parse(answer.text())
     }
 
-    /// Advances the agent's clock by `span`.
     pub(crate) fn advance(&self, span: Duration) {
         self.clock.advance(span);
     }

@@ -17,7 +17,8 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    /// Returns boto3's name of the service, and the variable that sets the service's endpoint.
+    /// Returns the name of the service in boto3, and the environment variable that sets the
+    /// endpoint of the service.
     fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::SecretsManager => ("secretsmanager", "AWS_ENDPOINT_URL_SECRETS_MANAGER"),
@@ -26,8 +27,8 @@ impl Service {
     }
 }
 
-/// Makes these calls with boto3, and returns the script's JSON report on each call. `session` is the
-/// session token of the credentials.
+/// Makes the calls in `calls` with boto3, and returns a JSON report on each call. `session` is the
+/// session token of the AWS credentials.
 pub(crate) async fn call(
     clients: &Clients,
     service: Service,
@@ -47,7 +48,9 @@ pub(crate) async fn call(
         .env("AWS_SECRET_ACCESS_KEY", "key")
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .envs(session.map(|session| ("AWS_SESSION_TOKEN", session)));
-    let ran = with_timeout("boto3", python.output()).await.expect("Python can be started");
+    let ran = with_timeout("boto3", python.output())
+        .await
+        .expect("the test must be able to start Python");
     let complaint = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{complaint}");
     serde_json::from_slice(&ran.stdout)

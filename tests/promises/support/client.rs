@@ -9,12 +9,12 @@ use std::path::Path;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-/// Whether the body of a response follows its head.
+/// Whether a body follows the head of an HTTP response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HasBody {
-    /// The response has as many bytes as its `Content-Length` header says.
+    /// A body follows, whose length is in the `Content-Length` header.
     ByLength,
-    /// The response answers a HEAD request.
+    /// No body follows, because the response answers a HEAD request.
     Never,
 }
 
@@ -29,13 +29,13 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Returns the value of a header. The name is compared without regard to case.
+    /// Returns the value of the header `name`, which may be in upper or lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
         headers.find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
     }
 
-    /// Returns the `X-Sidekey-Cache` header, for example `hit` or `miss`.
+    /// Returns the value of the header `X-Sidekey-Cache`, for example `hit` or `miss`.
     #[track_caller]
     pub(crate) fn cache(&self) -> &str {
         self.header("x-sidekey-cache").unwrap_or("no such header")
@@ -55,18 +55,21 @@ impl Answer {
         })
     }
 
-    /// Returns the `SecretString` of a response in the dialect of AWS's agent.
+    /// Returns the member `SecretString` of the JSON body.
     #[track_caller]
     pub(crate) fn value(&self) -> String {
         let json = self.json();
         assert_eq!(self.status, 200, "{json}");
-        json["SecretString"].as_str().expect("the value is a string").to_owned()
+        json["SecretString"].as_str().expect("the JSON value must be a string").to_owned()
     }
 
-    /// Returns the `__type` field of a JSON error.
+    /// Returns the member `__type` of the JSON body, which is the type of an error.
     #[track_caller]
     pub(crate) fn kind(&self) -> String {
-        self.json()["__type"].as_str().expect("the error has a __type field").to_owned()
+        self.json()["__type"]
+            .as_str()
+            .expect("the error must contain the member `__type`")
+            .to_owned()
     }
 
     fn parse(received: &mut Vec<u8>, has_body: HasBody) -> Option<Self> {
@@ -78,21 +81,23 @@ impl Answer {
         let status = status_line
             .next()
             .and_then(|text| text.parse().ok())
-            .expect("the status line has a status");
+            .expect("the first line of a response must contain a status");
         let headers: Vec<(String, String)> = lines
-            .map(|line| line.split_once(':').expect("every header line has a colon"))
+            .map(|line| line.split_once(':').expect("every header line must contain a colon"))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
             .collect();
         let mut answer = Self { status, protocol, headers, body: Vec::new() };
         assert_eq!(
             answer.header("transfer-encoding"),
             None,
-            "Sidekey never sends a chunked response"
+            "Sidekey must not send a chunked response"
         );
         let length = match (status, answer.header("content-length")) {
             (304, _) | (_, None) => 0,
             _ if has_body == HasBody::Never => 0,
-            (_, Some(length)) => length.parse().expect("the content length is a number"),
+            (_, Some(length)) => {
+                length.parse().expect("the header `Content-Length` must be a number")
+            }
         };
         let total = end + 4 + length;
         if received.len() < total {
@@ -122,40 +127,43 @@ impl fmt::Debug for Connection {
 impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> Self {
         let socket = with_timeout("a connection", TcpStream::connect(address)).await;
-        Self::from_socket(socket.expect("the peer accepts the connection"))
+        Self::from_socket(socket.expect("the server must accept the connection"))
     }
 
     pub(crate) fn from_socket(socket: TcpStream) -> Self {
-        socket.set_nodelay(true).expect("the socket is open");
+        socket.set_nodelay(true).expect("the connection must be open");
         Self { socket: Box::new(socket), received: Vec::new() }
     }
 
     pub(crate) async fn open_socket(path: &Path) -> Self {
         let socket = with_timeout("a connection", UnixStream::connect(path)).await;
         Self {
-            socket: Box::new(socket.expect("the peer accepts the connection")),
+            socket: Box::new(socket.expect("the server must accept the connection")),
             received: Vec::new(),
         }
     }
 
-    /// Sends these bytes unchanged. Panics if the peer has closed the connection.
+    /// Sends these bytes without a change. Panics if the agent has closed the connection.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).await.expect("the peer reads");
     }
 
-    /// Sends these bytes. Returns an error if the peer has closed the connection.
+    /// Sends these bytes. Returns an error if the agent has closed the connection.
     pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         with_timeout("sending", self.socket.write_all(bytes.as_ref())).await
     }
 
-    /// Closes the sending direction. The connection can still receive.
+    /// Closes the sending direction of the connection. The connection can still receive.
     pub(crate) async fn finish_sending(&mut self) {
-        with_timeout("shutdown", self.socket.shutdown()).await.expect("the connection is open");
+        with_timeout("shutdown", self.socket.shutdown())
+            .await
+            .expect("the connection must be open");
     }
 
-    /// Receives one response. Bytes after that response stay buffered for the next call.
+    /// Receives one response. Bytes that follow the response are kept for the next call of this
+    /// function.
     pub(crate) async fn receive(&mut self) -> Answer {
-        self.try_receive().await.expect("an answer arrives before the connection closes")
+        self.try_receive().await.expect("the response must arrive before the connection closes")
     }
 
     /// Receives one response, or returns `None` if the connection closes before the response is
@@ -167,7 +175,7 @@ impl Connection {
     /// Receives the response to a HEAD request. Such a response has no body.
     pub(crate) async fn receive_head(&mut self) -> Answer {
         let answer = self.receive_any(HasBody::Never).await;
-        answer.expect("an answer arrives before the connection closes")
+        answer.expect("the response must arrive before the connection closes")
     }
 
     async fn receive_any(&mut self, has_body: HasBody) -> Option<Answer> {
@@ -182,17 +190,19 @@ impl Connection {
         }
     }
 
-    /// Sends a request and receives the response.
     pub(crate) async fn exchange(&mut self, request: impl AsRef<[u8]>) -> Answer {
         self.send(request).await;
         self.receive().await
     }
 
-    /// Waits until the peer closes the connection. Panics if the peer sends any bytes before that.
+    /// Waits until the agent closes the connection. Panics if the agent sends any bytes before.
     pub(crate) async fn closed(&mut self) {
         let left = self.try_receive().await;
-        assert_eq!(left, None, "the peer closes the connection without a further response");
-        assert_eq!(self.received, b"", "the peer closes the connection without further bytes");
+        assert_eq!(left, None, "the agent must close the connection without a further response");
+        assert_eq!(
+            self.received, b"",
+            "the agent must close the connection without sending further bytes"
+        );
     }
 }
 

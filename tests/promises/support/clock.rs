@@ -11,43 +11,39 @@ use tokio::sync::watch;
 pub(crate) struct ManualClock {
     started: SystemTime,
     passed: watch::Sender<Duration>,
-    /// The time by which the wall clock is ahead of the monotonic clock, in addition to the start
-    /// time.
+    /// The time by which a test has advanced only the wall clock, and not the monotonic clock.
     skipped: Mutex<Duration>,
 }
 
 impl ManualClock {
-    /// Creates a clock that starts at the machine's current time. The AWS SDK compares credential
-    /// expiries with the machine's time.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the machine's time is read once, as the start time"
-    )]
+    /// Creates a clock that starts at the current time, because the AWS SDK compares the expiry of
+    /// credentials with the current time.
+    #[expect(clippy::disallowed_methods, reason = "the clock of the test starts at the real time")]
     pub(crate) fn new() -> Arc<Self> {
         Self::at(SystemTime::now())
     }
 
-    /// Creates a clock that starts at this time of day.
+    /// Creates a clock that starts at the time `started`.
     pub(crate) fn at(started: SystemTime) -> Arc<Self> {
         let passed = watch::Sender::new(Duration::ZERO);
         Arc::new(Self { started, passed, skipped: Mutex::default() })
     }
 
-    /// Advances both clocks and wakes the tasks whose sleep is over.
+    /// Advances the wall clock and the monotonic clock, and wakes the tasks whose sleep is over.
     pub(crate) fn advance(&self, span: Duration) {
         self.passed.send_modify(|passed| *passed += span);
     }
 
-    /// Advances only the wall clock, as between a snapshot and its restore.
+    /// Advances only the wall clock, as when a Lambda snapshot is restored.
     pub(crate) fn advance_wall(&self, span: Duration) {
-        *self.skipped.lock().expect("the lock is not poisoned") += span;
+        *self.skipped.lock().expect("no thread may panic while it holds the lock") += span;
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Moment {
         let passed = *self.passed.borrow();
-        let skipped = *self.skipped.lock().expect("the lock is not poisoned");
+        let skipped = *self.skipped.lock().expect("no thread may panic while it holds the lock");
         Moment { wall: self.started + passed + skipped, steady: passed }
     }
 

@@ -1,12 +1,12 @@
-//! A container credentials endpoint, as ECS has, and Lambda with SnapStart.
+//! A server of AWS credentials, like those of ECS and of Lambda with SnapStart.
 
 use super::gateway::{CannedUpstream, json_answer};
 use std::sync::{Arc, Mutex};
 
-/// The `Authorization` header value that the endpoint requires.
+/// The value of the `Authorization` header that the server of credentials requires.
 pub(crate) const AUTHORIZATION: &str = "authorization-of-these-tests";
 
-/// A credentials endpoint on loopback. Its credentials expire in the year 2099.
+/// A server on 127.0.0.1 that returns AWS credentials. The credentials expire in the year 2099.
 #[derive(Debug)]
 pub(crate) struct CredentialEndpoint {
     endpoint: CannedUpstream,
@@ -14,7 +14,7 @@ pub(crate) struct CredentialEndpoint {
 }
 
 impl CredentialEndpoint {
-    /// Starts an endpoint that returns credentials with this session token.
+    /// Starts a server that returns AWS credentials with the session token `session`.
     pub(crate) async fn start(session: &str) -> Self {
         let session = Arc::new(Mutex::new(session.to_owned()));
         let current = session.clone();
@@ -27,7 +27,8 @@ impl CredentialEndpoint {
                 // Lambda's own endpoint also answers 404 here.
                 return json_answer("404 Not Found", "text/plain", "");
             }
-            let token = current.lock().expect("the lock is not poisoned").clone();
+            let token =
+                current.lock().expect("no thread may panic while it holds the lock").clone();
             let body = format!(
                 "{{\"AccessKeyId\":\"ASIATESTS\",\"SecretAccessKey\":\"key-of-{token}\",\
                  \"Token\":\"{token}\",\"Expiration\":\"2099-01-01T00:00:00Z\"}}"
@@ -37,17 +38,19 @@ impl CredentialEndpoint {
         Self { endpoint: endpoint.await, session }
     }
 
-    /// Returns credentials with another session token from now on.
+    /// Makes the server return AWS credentials with another session token.
     pub(crate) fn rotate(&self, session: &str) {
-        session.clone_into(&mut self.session.lock().expect("the lock is not poisoned"));
+        session.clone_into(
+            &mut self.session.lock().expect("no thread may panic while it holds the lock"),
+        );
     }
 
-    /// Returns the URL for `AWS_CONTAINER_CREDENTIALS_FULL_URI`.
+    /// Returns the URL of the server, for the variable `AWS_CONTAINER_CREDENTIALS_FULL_URI`.
     pub(crate) fn url(&self) -> String {
         format!("{}/2021-04-23/credentials", self.endpoint.url())
     }
 
-    /// Returns the number of credential requests so far.
+    /// Returns the number of requests for credentials that the server has received.
     pub(crate) fn calls(&self) -> u64 {
         self.endpoint.calls()
     }

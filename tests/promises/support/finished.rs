@@ -1,4 +1,4 @@
-//! A `sidekey` process that has ended, with its exit code and its two output streams.
+//! A process that has ended, with its exit code and its output.
 
 use super::program::{PATH, SIDEKEY};
 use super::with_timeout;
@@ -17,8 +17,8 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
-    /// Runs `sidekey` with these arguments and waits until it exits. Only `vars` and `PATH` are
-    /// set.
+    /// Runs `sidekey` with these arguments and waits until it exits. The process has only the
+    /// environment variables `vars` and `PATH`.
     pub(crate) async fn sidekey(
         args: &[impl AsRef<OsStr>],
         vars: &BTreeMap<String, String>,
@@ -29,7 +29,8 @@ impl Finished {
         Self::run(command, vars, stdin).await
     }
 
-    /// Runs a command and waits until it exits. Only `vars` and `PATH` are set as variables.
+    /// Runs a command and waits until it exits. The process has only the environment variables
+    /// `vars` and `PATH`.
     pub(crate) async fn run(
         mut command: Command,
         vars: &BTreeMap<String, String>,
@@ -38,8 +39,9 @@ impl Finished {
         command.env_clear().env("PATH", PATH).envs(vars);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut command = tokio::process::Command::from(command);
-        let mut child = command.kill_on_drop(true).spawn().expect("the program can be started");
-        let mut input = child.stdin.take().expect("the stream is piped");
+        let mut child =
+            command.kill_on_drop(true).spawn().expect("the test must be able to start the program");
+        let mut input = child.stdin.take().expect("the stream must be a pipe");
         let feed = async move {
             // A write error is fine: the process may exit without reading its input.
             let _ = input.write_all(stdin).await;
@@ -48,13 +50,13 @@ impl Finished {
         let ended = async { tokio::join!(feed, child.wait_with_output()).1 };
         let output = with_timeout("the program ends", ended)
             .await
-            .expect("the child process can be awaited");
+            .expect("the test must be able to wait for the child process");
         let err = String::from_utf8_lossy(&output.stderr).into_owned();
         Self { code: output.status.code(), out: output.stdout, err }
     }
 
     /// Returns standard output as text. Panics if standard output is not UTF-8.
     pub(crate) fn text(&self) -> &str {
-        str::from_utf8(&self.out).expect("the bytes are UTF-8")
+        str::from_utf8(&self.out).expect("the bytes must be UTF-8")
     }
 }

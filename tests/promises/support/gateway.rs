@@ -1,5 +1,5 @@
-//! Two servers for tests that stand between an agent and AWS: [`Gateway`] forwards calls and can
-//! delay them, and [`CannedUpstream`] returns responses that a test defines.
+//! Two servers that tests use instead of AWS: [`Gateway`] forwards and delays calls, and
+//! [`CannedUpstream`] returns responses that a test defines.
 
 use fake_aws::Fake;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,8 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Forwards calls to a fake, and returns the fake's responses. The first path segment of a call is
-/// recorded as its region and then removed.
+/// A server that forwards calls to a fake AWS server. The first segment of a call's URL path is the
+/// AWS region of the call, and is not forwarded.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     address: SocketAddr,
@@ -22,10 +22,10 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Starts a gateway in front of `fake`. The gateway forwards calls until [`hold`](Self::hold).
+    /// Starts a gateway that forwards all calls to `fake`, until a test calls [`hold`](Self::hold).
     pub(crate) async fn start(fake: &Fake) -> Self {
         let listener = listen().await;
-        let address = listener.local_addr().expect("a bound socket has an address");
+        let address = listener.local_addr().expect("the bound socket must have an address");
         let (is_open, open) = watch::channel(true);
         let regions = Arc::new(Mutex::new(Vec::new()));
         let seen = regions.clone();
@@ -40,18 +40,17 @@ impl Gateway {
         Self { address, is_open, regions, serving }
     }
 
-    /// Returns the endpoint URL of the gateway.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Returns the endpoint URL with the placeholder `{region}`, so that the gateway can record the
-    /// region of each call.
+    /// Returns the gateway's endpoint URL with the placeholder `{region}`, so that the gateway can
+    /// record the region of each call.
     pub(crate) fn regional_url(&self) -> String {
         format!("http://{}/{{region}}", self.address)
     }
 
-    /// Delays all further calls until [`release`](Self::release).
+    /// Makes the gateway delay all further calls until [`release`](Self::release).
     pub(crate) fn hold(&self) {
         self.is_open.send_replace(false);
     }
@@ -61,9 +60,9 @@ impl Gateway {
         self.is_open.send_replace(true);
     }
 
-    /// Returns the regions of the calls so far, in order of arrival.
+    /// Returns the AWS regions of all calls so far, in order of arrival.
     pub(crate) fn regions(&self) -> Vec<String> {
-        self.regions.lock().expect("the lock is not poisoned").clone()
+        self.regions.lock().expect("no thread may panic while it holds the lock").clone()
     }
 }
 
@@ -82,7 +81,10 @@ async fn pass_on(
     let Some(request) = read_request(&mut socket).await? else { return Ok(()) };
     let (line, rest) = request.split_at(request.iter().position(|b| *b == b'\r').unwrap_or(0));
     let path = String::from_utf8_lossy(line).split(' ').nth(1).unwrap_or_default().to_owned();
-    regions.lock().expect("the lock is not poisoned").push(path.trim_matches('/').to_owned());
+    regions
+        .lock()
+        .expect("no thread may panic while it holds the lock")
+        .push(path.trim_matches('/').to_owned());
     // An error means that the test has ended.
     let _ = open.wait_for(|is_open| *is_open).await;
     let mut upstream = TcpStream::connect(upstream).await?;
@@ -92,10 +94,11 @@ async fn pass_on(
     socket.shutdown().await
 }
 
-/// Returns the response for a complete request, which is passed as text.
+/// A function that returns the response to a request. Its argument is the complete request.
 type Answer = dyn Fn(&str) -> Vec<u8> + Send;
 
-/// An upstream that returns the responses that a test defines, and closes each connection.
+/// A server that returns the responses that a test defines, and closes the connection after each
+/// response.
 pub(crate) struct CannedUpstream {
     address: SocketAddr,
     answer: Arc<Mutex<Box<Answer>>>,
@@ -110,23 +113,23 @@ impl fmt::Debug for CannedUpstream {
 }
 
 impl CannedUpstream {
-    /// Starts an upstream that answers every request with exactly these bytes, including the head.
+    /// Starts a server that answers every request with exactly these bytes, which include the head
+    /// of the response.
     pub(crate) async fn with_response(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();
         Self::with_handler(move |_| answer.clone()).await
     }
 
-    /// Starts an upstream that answers every request with this status and JSON body, in AWS's
-    /// content type.
+    /// Starts a server that answers every request with this HTTP status and JSON body, and with the
+    /// content type that AWS uses.
     pub(crate) async fn with_json(status: &str, body: &str) -> Self {
         Self::with_response(json_answer(status, "application/x-amz-json-1.1", body)).await
     }
 
-    /// Starts an upstream that answers each request with the bytes that `answer` returns for the
-    /// request.
+    /// Starts a server that answers each request with the bytes that the function `answer` returns.
     pub(crate) async fn with_handler(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
         let listener = listen().await;
-        let address = listener.local_addr().expect("a bound socket has an address");
+        let address = listener.local_addr().expect("the bound socket must have an address");
         let calls = Arc::new(AtomicU64::new(0));
         let answer: Arc<Mutex<Box<Answer>>> = Arc::new(Mutex::new(Box::new(answer)));
         let (shared, counted) = (answer.clone(), calls.clone());
@@ -135,7 +138,10 @@ impl CannedUpstream {
                 if let Ok(Some(request)) = read_request(&mut socket).await {
                     counted.fetch_add(1, Ordering::Relaxed);
                     let request = String::from_utf8_lossy(&request);
-                    let answer = shared.lock().expect("the lock is not poisoned")(&request);
+                    let answer =
+                        shared.lock().expect("no thread may panic while it holds the lock")(
+                            &request,
+                        );
                     let _ = socket.write_all(&answer).await;
                     let _ = socket.shutdown().await;
                 }
@@ -144,18 +150,18 @@ impl CannedUpstream {
         Self { address, answer, calls, serving }
     }
 
-    /// Answers all further requests with this status and JSON body.
+    /// Makes the server answer all further requests with this HTTP status and JSON body.
     pub(crate) fn set_json(&self, status: &str, body: &str) {
         let answer = json_answer(status, "application/x-amz-json-1.1", body);
-        *self.answer.lock().expect("the lock is not poisoned") = Box::new(move |_| answer.clone());
+        *self.answer.lock().expect("no thread may panic while it holds the lock") =
+            Box::new(move |_| answer.clone());
     }
 
-    /// Returns the endpoint URL of this upstream.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Returns the number of calls so far.
+    /// Returns the number of requests that the server has received.
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
@@ -167,7 +173,7 @@ impl Drop for CannedUpstream {
     }
 }
 
-/// Builds a response that closes the connection.
+/// Returns the bytes of an HTTP response, after which the connection is closed.
 pub(super) fn json_answer(status: &str, content_type: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
@@ -178,7 +184,7 @@ pub(super) fn json_answer(status: &str, content_type: &str, body: &str) -> Vec<u
 }
 
 async fn listen() -> TcpListener {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port can be bound")
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("the test must find a free port")
 }
 
 /// Reads one request with its body. Returns `None` if the connection closes before the request is

@@ -5,7 +5,8 @@ use crate::clients::{MissingTool, install_into_folder, killed_with_test};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// parliament needs setuptools in a version that still includes `pkg_resources`.
+/// The Python packages of the linters. parliament needs a version of setuptools that still includes
+/// `pkg_resources`.
 const PACKAGES: &str = "parliament==1.6.4\ncfn-lint==1.58.0\njsonschema==4.26.0\n\
                         python-hcl2==8.1.4\nsetuptools==80.9.0\n";
 

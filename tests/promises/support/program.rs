@@ -15,10 +15,11 @@ use tokio::task::JoinHandle;
 /// The path of the `sidekey` program under test.
 pub(crate) const SIDEKEY: &str = env!("CARGO_BIN_EXE_sidekey");
 
-/// The `PATH` of child processes. Child processes inherit no variable from the test run.
+/// The variable `PATH` of child processes, which inherit no environment variable of the test
+/// process.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// A running child process. Dropping the value kills the process.
+/// A running child process. Dropping this value kills the process.
 #[derive(Debug)]
 pub(crate) struct Program {
     child: Child,
@@ -27,78 +28,79 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts `sidekey` with these arguments. Only `vars` and `PATH` are set as variables.
+    /// Starts `sidekey` with these arguments. The process has only the environment variables `vars`
+    /// and `PATH`.
     pub(crate) fn start(args: &[&str], vars: &BTreeMap<String, String>) -> Self {
         let mut command = killed_with_test(SIDEKEY);
         command.args(args);
         Self::run(command, vars)
     }
 
-    /// Starts a command. Only `vars` and `PATH` are set as variables.
+    /// Starts a command. The process has only the environment variables `vars` and `PATH`.
     pub(crate) fn run(mut command: Command, vars: &BTreeMap<String, String>) -> Self {
         command.env_clear().env("PATH", PATH).envs(vars).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut command = tokio::process::Command::from(command);
-        let mut child = command.kill_on_drop(true).spawn().expect("the program can be started");
+        let mut child =
+            command.kill_on_drop(true).spawn().expect("the test must be able to start the program");
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let reading = vec![
-            tokio::spawn(collect(out.expect("the stream is piped"), lines.clone())),
-            tokio::spawn(collect(err.expect("the stream is piped"), lines.clone())),
+            tokio::spawn(collect(out.expect("the stream must be a pipe"), lines.clone())),
+            tokio::spawn(collect(err.expect("the stream must be a pipe"), lines.clone())),
         ];
         Self { child, lines, reading }
     }
 
-    /// Returns everything that the process has written so far to its two output streams.
+    /// Returns everything that the process has written to standard output and to standard error.
     pub(crate) fn output(&self) -> String {
-        self.lines.lock().expect("the lock is not poisoned").join("\n")
+        self.lines.lock().expect("no thread may panic while it holds the lock").join("\n")
     }
 
-    /// Waits until the process writes a line that contains `part`. Returns the line.
+    /// Waits until the process writes a line that contains `part`, and returns the line.
     pub(crate) async fn line(&self, part: &str) -> String {
         eventually(part, async || {
-            let lines = self.lines.lock().expect("the lock is not poisoned");
+            let lines = self.lines.lock().expect("no thread may panic while it holds the lock");
             lines.iter().find(|line| line.contains(part)).cloned()
         })
         .await
     }
 
-    /// Waits until `serve` logs that it serves. Returns the first address in that log line.
+    /// Waits until `sidekey serve` logs its addresses, and returns the first address.
     pub(crate) async fn address(&self) -> SocketAddr {
         let line: Value =
             serde_json::from_str(&self.line("sidekey serves").await).expect("the text is JSON");
-        let addresses = line["addresses"].as_str().expect("the addresses are a string");
+        let addresses =
+            line["addresses"].as_str().expect("the addresses in the log must be a string");
         let first = addresses.split(' ').next().unwrap_or_default();
-        first.parse().expect("the address is valid")
+        first.parse().expect("the address must be valid")
     }
 
-    /// Returns the process id.
     pub(crate) fn id(&self) -> u32 {
-        self.child.id().expect("the process still runs")
+        self.child.id().expect("the process must still run")
     }
 
-    /// Sends a signal to the process.
     pub(crate) fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.id())
             .ok()
             .and_then(Pid::from_raw)
-            .expect("the process id is positive");
-        kill_process(id, signal).expect("the process still runs");
+            .expect("the process id must be positive");
+        kill_process(id, signal).expect("the process must still run");
     }
 
     /// Waits until the process exits. Returns its exit code and everything that it wrote.
     pub(crate) async fn ended(mut self) -> (Option<i32>, String) {
         let status = super::with_timeout("the program ends", self.child.wait()).await;
         for reading in std::mem::take(&mut self.reading) {
-            reading.await.expect("the task does not panic");
+            reading.await.expect("the task must not panic");
         }
-        (status.expect("the child process can be awaited").code(), self.output())
+        (status.expect("the test must be able to wait for the child process").code(), self.output())
     }
 }
 
 async fn collect(stream: impl AsyncRead + Unpin, lines: Arc<Mutex<Vec<String>>>) {
     let mut stream = BufReader::new(stream).lines();
     while let Ok(Some(line)) = stream.next_line().await {
-        lines.lock().expect("the lock is not poisoned").push(line);
+        lines.lock().expect("no thread may panic while it holds the lock").push(line);
     }
 }

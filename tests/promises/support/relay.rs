@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Forwards all bytes in both directions.
+/// A TCP relay, which forwards all bytes between a client and an agent.
 #[derive(Debug)]
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
@@ -19,9 +19,10 @@ pub(crate) struct Relay {
 impl Relay {
     /// Starts a relay to the address `target`.
     pub(crate) async fn to(target: SocketAddr) -> Self {
-        let listener =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port can be bound");
-        let address = listener.local_addr().expect("a bound socket has an address");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("the test must find a free port");
+        let address = listener.local_addr().expect("the bound socket must have an address");
         let opened = Arc::new(AtomicU64::new(0));
         let closed = Arc::new(AtomicU64::new(0));
         let counts = (opened.clone(), closed.clone());

@@ -4,9 +4,8 @@ use super::epoch_seconds::epoch_seconds;
 use crate::cache::entry::Entry;
 use crate::secret::field::FieldError;
 use crate::secret::secret_parameter::SecretParameter;
-use crate::secret::selector::Selector;
 use crate::secret::value::SecretValue;
-use crate::secret::version::{Details, Version};
+use crate::secret::version::Details;
 use crate::server::dialect::json::{join, render, text_of};
 use crate::server::dialect::parameter::Answer;
 use crate::server::operation::{BadCall, RequestedPath};
@@ -85,26 +84,26 @@ pub(in crate::server) fn many_parameters<'a>(
     join(br#"{"Parameters":["#, parameters, end.as_bytes())
 }
 
-/// Returns the answer to `GetParametersByPath`: one page of `versions`, which are all parameters that
-/// the call lists.
+/// Returns the answer to `GetParametersByPath`: one page of the parameters in `list`, which contains
+/// all parameters that the call lists.
 ///
 /// # Errors
 ///
 /// Fails if the token in the call does not belong to this list.
-pub(in crate::server) fn listing(
+pub(in crate::server) fn page(
     requested: &RequestedPath,
-    versions: &[Version],
+    list: &Entry,
 ) -> Result<SecretValue, BadCall> {
-    let fingerprint = requested.listed.fingerprint(versions.iter());
-    let (page, token) = requested.page.slice(versions, fingerprint)?;
-    let newest = Selector::parameter(None, None, requested.listed.is_encrypted);
+    let fingerprint = requested.fingerprint(&list.version.id);
+    let (page, token) = requested.page.slice(list.version.parameters(), fingerprint)?;
     let parameters: Vec<SecretValue> = page
         .iter()
         .filter_map(|version| match &version.details {
             Details::Parameter(parameter) => {
-                Some(parameter_body(Answer::of_parameter(version, parameter, &newest), None))
+                let answer = Answer::of_parameter(version, parameter, &list.selector);
+                Some(parameter_body(answer, None))
             }
-            Details::Secret { .. } => None,
+            Details::Secret { .. } | Details::Path(_) => None,
         })
         .collect();
     let end =
@@ -118,7 +117,9 @@ mod tests {
     use super::*;
     use crate::cache::freshness::Policy;
     use crate::clock::Moment;
-    use crate::secret::version::{Content, Parameter, ParameterKind};
+    use crate::secret::parameter_path::ParameterPath;
+    use crate::secret::selector::Selector;
+    use crate::secret::version::{Content, Parameter, ParameterKind, Version};
     use crate::server::operation::{Call, Operation};
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -195,24 +196,28 @@ mod tests {
 
     #[test]
     fn list_is_answered_page_by_page() {
-        let versions: Vec<Version> =
-            ["/a/x", "/a/y", "/a/z"].into_iter().map(|name| version(name, "v")).collect();
-        let first = listing(&requested(r#"{"Path":"/a","MaxResults":2}"#), &versions)
+        let list = |names: &[&str]| {
+            let path = ParameterPath::new("/a", false, None);
+            let parameters = names.iter().map(|name| version(name, "v")).collect();
+            entry(Version::of_path(&path, parameters), Selector::parameter(None, None, true))
+        };
+        let three = list(&["/a/x", "/a/y", "/a/z"]);
+        let first = page(&requested(r#"{"Path":"/a","MaxResults":2}"#), &three)
             .expect("the first page needs no token");
         let first: serde_json::Value =
             serde_json::from_slice(first.expose()).expect("the body is JSON");
         assert_eq!(first["Parameters"].as_array().map(Vec::len), Some(2));
         let token = first["NextToken"].as_str().expect("a second page follows");
         let second = format!(r#"{{"Path":"/a","MaxResults":2,"NextToken":"{token}"}}"#);
-        let last = listing(&requested(&second), &versions).expect("the token is valid");
         check(
-            &last,
+            &page(&requested(&second), &three).expect("the token is valid"),
             r#"{"Parameters":[{"ARN":"arn:aws:ssm:eu-north-1:123456789012:parameter/a/z","DataType":"text","LastModifiedDate":1668586960.362,"Name":"/a/z","Type":"String","Value":"v","Version":3}]}"#,
         );
-        assert_eq!(listing(&requested(&second), &versions[..2]).err(), Some(BadCall::NextToken));
+        let two = list(&["/a/x", "/a/y"]);
+        assert_eq!(page(&requested(&second), &two).err(), Some(BadCall::NextToken));
         let other = second.replace("/a", "/b");
-        assert_eq!(listing(&requested(&other), &versions).err(), Some(BadCall::NextToken));
-        let empty = listing(&requested(r#"{"Path":"/none"}"#), &[]).expect("no token is needed");
+        assert_eq!(page(&requested(&other), &three).err(), Some(BadCall::NextToken));
+        let empty = page(&requested(r#"{"Path":"/a"}"#), &list(&[])).expect("no token is needed");
         check(&empty, r#"{"Parameters":[]}"#);
     }
 }

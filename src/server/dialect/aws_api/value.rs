@@ -54,18 +54,18 @@ pub(in crate::server) fn value(
 fn body(entry: &Entry, field: Option<&SecretValue>) -> SecretValue {
     let version = &entry.version;
     match &version.details {
-        Details::Secret { labels } => {
-            let value = field.map_or_else(|| JsonValue::of(&version.content), JsonValue::of_text);
-            secret_body(version, labels, &value)
-        }
         Details::Parameter(parameter) => {
             let answer = Answer::of_parameter(version, parameter, &entry.selector);
             parameter_body(answer, field)
         }
+        Details::Secret { .. } | Details::Path(_) => {
+            let value = field.map_or_else(|| JsonValue::of(&version.content), JsonValue::of_text);
+            secret_body(version, &value)
+        }
     }
 }
 
-fn secret_body(version: &Version, labels: &[Box<str>], value: &JsonValue<'_>) -> SecretValue {
+fn secret_body(version: &Version, value: &JsonValue<'_>) -> SecretValue {
     render(&Body {
         arn: &version.arn,
         created_date: version.created.map(epoch_seconds),
@@ -73,7 +73,7 @@ fn secret_body(version: &Version, labels: &[Box<str>], value: &JsonValue<'_>) ->
         secret_binary: value.base64(),
         secret_string: value.text(),
         version_id: &version.id,
-        version_stages: labels,
+        version_stages: version.labels(),
     })
 }
 

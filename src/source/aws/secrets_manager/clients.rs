@@ -1,10 +1,11 @@
 //! Creates and caches the clients of the AWS SDK, one for each AWS region.
 
-use crate::secret::arn::partition_of;
+use crate::secret::arn::{Arn, partition_of};
 use crate::secret::reference::SecretId;
 use crate::source::FetchError;
-use crate::source::aws::account::Account;
+use crate::source::aws::account::{Account, wrong_region};
 use crate::source::aws::endpoint::Endpoint;
+use crate::source::aws::public_endpoint::{SECRETS_MANAGER, public_url};
 use aws_config::{Region, SdkConfig};
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::Builder;
@@ -38,19 +39,10 @@ impl Clients {
     /// Returns the URL that a call to the AWS region `region` uses, for error messages. If no
     /// custom endpoint is set, this is the URL of AWS's public endpoint.
     pub(super) fn url(&self, region: &str) -> String {
-        let custom =
-            self.endpoint.as_ref().and_then(|endpoint| match *region == *self.account.region {
-                true => Some(endpoint.for_home_region(region)),
-                false => endpoint.for_other_region(region),
-            });
-        custom.unwrap_or_else(|| {
-            let fips = if self.account.sdk_config.use_fips() == Some(true) { "-fips" } else { "" };
-            let domain = match partition_of(region) {
-                "aws-cn" => "amazonaws.com.cn",
-                _ => "amazonaws.com",
-            };
-            format!("https://secretsmanager{fips}.{region}.{domain}")
-        })
+        let endpoint = self.endpoint.as_ref();
+        endpoint
+            .and_then(|endpoint| endpoint.for_region(region, &self.account.region))
+            .unwrap_or_else(|| public_url(SECRETS_MANAGER, region, self.account.variant()))
     }
 
     /// Returns the AWS SDK client for the region in Sidekey's configuration.
@@ -66,7 +58,7 @@ impl Clients {
             SecretId::Arn(arn) if arn.region() != &*self.account.region => arn,
             _ => return Ok(self.home.clone()),
         };
-        self.account.check_other_region(arn)?;
+        self.check_other_region(arn)?;
         let mut clients = self
             .other_regions
             .lock()
@@ -87,6 +79,18 @@ impl Clients {
         }
         clients.push((arn.region().into(), client.clone()));
         Ok(client)
+    }
+
+    fn check_other_region(&self, arn: &Arn) -> Result<(), FetchError> {
+        self.account.check_region(arn.region(), "the secret")?;
+        if partition_of(arn.region()) != arn.partition() {
+            return Err(wrong_region(format!(
+                "the ARN is invalid: region {} does not belong to partition {}",
+                arn.region(),
+                arn.partition()
+            )));
+        }
+        Ok(())
     }
 }
 

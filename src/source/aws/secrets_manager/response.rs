@@ -6,12 +6,13 @@ use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Details, Version};
 use crate::source::FetchError;
 use crate::source::aws::sdk_error;
+use crate::source::aws::timestamp::to_system_time;
 use aws_sdk_secretsmanager::operation::batch_get_secret_value::BatchGetSecretValueOutput;
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
 use aws_sdk_secretsmanager::types::{ApiErrorType, SecretValueEntry};
 use aws_smithy_types::{Blob, DateTime};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rotation {
@@ -130,25 +131,10 @@ fn required(part: Option<String>, name: &str) -> Result<Box<str>, FetchError> {
         .ok_or_else(|| sdk_error::unreadable(&format!("the response of AWS contains no {name}")))
 }
 
-/// Converts a time of the AWS SDK and rounds it to milliseconds. AWS sends times as floating-point
-/// numbers with milliseconds, so the SDK's times have rounding errors.
-fn to_system_time(time: DateTime) -> Option<SystemTime> {
-    let millis = (time.as_nanos() + 500_000).div_euclid(1_000_000);
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(millis).ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::source::FetchErrorKind;
-
-    #[test]
-    fn creation_date_is_rounded_to_milliseconds() {
-        let date = DateTime::from_secs_f64(1_569_534_789.046);
-        let expected = SystemTime::UNIX_EPOCH + Duration::from_millis(1_569_534_789_046);
-        assert_eq!(to_system_time(date), Some(expected));
-        assert_eq!(to_system_time(DateTime::from_secs(-5)), None);
-    }
 
     #[test]
     fn incomplete_response_is_unreadable_and_the_message_names_the_missing_part() {

@@ -1,0 +1,188 @@
+//! Decides what of an answer of AWS is cached, and caches it.
+
+use super::entry::Entry;
+use super::fetched::Sent;
+use super::flight::Outcome;
+use super::freshness::Policy;
+use super::logged_versions::LoggedVersions;
+use super::malformed::Malformed;
+use super::publisher::Publisher;
+use super::rollback::Verdict;
+use super::snapshot::Snapshot;
+use super::state::State;
+use crate::printable::LogExcerpt;
+use crate::secret::arn::Arn;
+use crate::secret::key::Key;
+use crate::secret::parameter_path::ParameterPath;
+use crate::secret::reference::{PARAMETER_PREFIX, SecretId};
+use crate::secret::version::{Details, Version};
+use crate::source::{FetchError, FetchErrorKind};
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// Advice in log lines about a secret whose value breaks the rules for secrets with such names.
+const HINT: &str = "correct the value of the secret; docs/configuration.md lists the rules \
+                    (conventions) for values";
+
+/// Checks the versions that AWS returns, and caches those that the agent may serve.
+#[derive(Debug)]
+pub(super) struct Acceptor {
+    state: Arc<State>,
+    publisher: Publisher,
+    /// Wakes the task that checks the memory limit of the cache when a cached secret takes more
+    /// memory.
+    grown: Arc<Notify>,
+    logged_versions: LoggedVersions,
+}
+
+impl Acceptor {
+    pub(super) fn new(state: Arc<State>) -> Self {
+        Self {
+            publisher: Publisher::new(state.clone()),
+            state,
+            grown: Arc::default(),
+            logged_versions: LoggedVersions::default(),
+        }
+    }
+
+    /// Waits until a cached secret takes more memory than before. Completes at once if a cached
+    /// secret has grown since this function last completed.
+    pub(super) async fn grown(&self) {
+        self.grown.notified().await;
+    }
+
+    pub(super) fn trim(&self) {
+        self.publisher.trim();
+    }
+
+    /// Caches `version`, which AWS returned for `key`, unless the TTL of the secret is 0. Returns
+    /// an error if AWS returned another secret or version than `key` asks for, if `SIDEKEY_ALLOW`
+    /// does not allow the secret, or if the cache keeps a newer version.
+    pub(super) fn accept(&self, key: &Key, sent: Sent, version: Version) -> Outcome {
+        let state = &self.state;
+        if let (SecretId::Path(path), Details::Path(parameters)) = (&key.id, &version.details) {
+            return Ok(self.accept_path(key, path, sent, parameters));
+        }
+        let arn = Arn::parse(&version.arn).map_err(|_| {
+            let message = "the answer of AWS contains no valid ARN of a secret or parameter";
+            FetchError::new(FetchErrorKind::Unreadable, "ConnectionError", message)
+        })?;
+        if !key.is_answered_by(&version, &arn) {
+            let message = "the answer of AWS is another secret or version than Sidekey asked for";
+            return Err(FetchError::new(FetchErrorKind::Mismatched, "MismatchedAnswer", message));
+        }
+        // The ARN of a public parameter contains no account.
+        if !key.id.is_arn() && !arn.account().is_empty() {
+            state.learn_account(arn.account());
+        }
+        if !state.config.scope.admits_answer(&arn, &version.name, &state.home.load()) {
+            return Err(out_of_scope());
+        }
+        let snapshot = state.snapshot.load();
+        let now = state.clock.now();
+        state.detect_restore(now);
+        // Search by the ARN in the answer, because the cache may not know yet that `key` means this
+        // secret.
+        if let Some(older) = snapshot.exact(&version.arn, &key.selector)
+            && older.judge(&version, now, state.epoch()) == Verdict::HoldBack
+        {
+            if snapshot.secret(key.id.as_str()).is_none_or(|secret| *secret.arn != *version.arn) {
+                self.publisher.publish(key, older.clone());
+            }
+            let message =
+                "AWS answered with a version that is older than the cached version of the secret";
+            return Err(FetchError::new(FetchErrorKind::Lagging, "StaleAnswer", message));
+        }
+        let policy = state.config.policies.of_answer(&arn, &version.name, &state.home.load());
+        state.learn_policy(key, policy);
+        let entry = Arc::new(self.entry(key, sent, version, policy, &snapshot));
+        if entry.policy.ttl.is_zero() {
+            self.publisher.remove(&entry);
+            return Ok(entry);
+        }
+        Ok(self.publisher.publish(key, entry))
+    }
+
+    /// Caches the answer to a request for all parameters under `path`, and each of its parameters, so
+    /// that requests by name find them too.
+    ///
+    /// Leaves out the parameters that `SIDEKEY_ALLOW` does not allow. If the cache keeps a newer
+    /// version of a parameter, the cached answer contains this version.
+    fn accept_path(
+        &self,
+        key: &Key,
+        path: &ParameterPath,
+        sent: Sent,
+        parameters: &[Version],
+    ) -> Arc<Entry> {
+        let state = &self.state;
+        let accepted = parameters.iter().filter_map(|version| {
+            let id = SecretId::parse(&format!("{PARAMETER_PREFIX}{}", version.name)).ok()?;
+            let key = Key { id, selector: key.selector.clone() };
+            if let Ok(entry) = self.accept(&key, sent, version.clone()) {
+                state.negative.forget(&key);
+                return Some(entry.version.clone());
+            }
+            let snapshot = state.snapshot.load();
+            snapshot.exact(key.id.as_str(), &key.selector).map(|newer| newer.version.clone())
+        });
+        let version = Version::of_path(path, accepted.collect());
+        let policy = state.config.policies.of_reference(&key.id, &state.home.load());
+        let entry = Arc::new(self.entry(key, sent, version, policy, &state.snapshot.load()));
+        match policy.ttl.is_zero() {
+            true => entry,
+            false => self.publisher.publish(key, entry),
+        }
+    }
+
+    fn entry(
+        &self,
+        key: &Key,
+        sent: Sent,
+        version: Version,
+        policy: Policy,
+        snapshot: &Snapshot,
+    ) -> Entry {
+        let malformed = self.check_convention(snapshot, &version);
+        let is_withheld = malformed.as_ref().is_some_and(|malformed| malformed.is_withheld);
+        let own = if is_withheld { policy.of_withheld() } else { policy };
+        let draw = self.state.draw();
+        Entry::new(version, key.selector.clone(), own, sent.moment, sent.epoch, draw)
+            .with_malformed(malformed)
+            .with_grown(self.grown.clone())
+    }
+
+    /// Returns how the value of `version` breaks the rules for secrets with such names. Checks each
+    /// cached version only once. Logs each version that breaks the rules only once.
+    fn check_convention(&self, snapshot: &Snapshot, version: &Version) -> Option<Arc<Malformed>> {
+        if !matches!(version.details, Details::Secret { .. }) {
+            return None;
+        }
+        let cached = snapshot.secret(&version.arn).map_or(&[][..], |secret| secret.entries());
+        if let Some(known) = cached.iter().find(|entry| entry.version.is_same_as(version)) {
+            return known.malformed.clone();
+        }
+        let config = &self.state.config;
+        let found = Malformed::find(&config.conventions, version, config.is_strict)?;
+        if self.logged_versions.insert(&version.arn, &version.id) {
+            tracing::warn!(
+                secret = %LogExcerpt(&version.name),
+                version = %LogExcerpt(&version.id),
+                kind = found.kind(),
+                problems = found.codes(),
+                withheld = found.is_withheld,
+                hint = HINT,
+                "the value of a secret breaks the convention (the rules) for secrets of this name"
+            );
+        }
+        Some(Arc::new(found))
+    }
+}
+
+pub(super) fn out_of_scope() -> FetchError {
+    let message = "Sidekey refused this read: SIDEKEY_ALLOW does not cover the secret";
+    FetchError::new(FetchErrorKind::OutOfScope, "AccessDeniedException", message)
+}
+
+#[cfg(test)]
+mod tests;

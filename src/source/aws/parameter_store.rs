@@ -1,0 +1,198 @@
+//! The calls of Parameter Store, a part of AWS Systems Manager (SSM).
+//!
+//! Sidekey makes these calls without the AWS SDK, because the SDK crate for Systems Manager is
+//! large.
+//!
+//! ```text
+//!  parameter  the values that the calls return
+//!  request    builds and signs HTTP requests
+//!  response   parses HTTP responses
+//!  advice     what the user can do after a failed call
+//! ```
+
+mod parameter;
+mod request;
+mod response;
+mod advice;
+#[cfg(test)]
+mod tests;
+
+#[cfg_attr(not(test), expect(unused_imports, reason = "only tests read parameters"))]
+pub(crate) use parameter::ParameterKind;
+pub(crate) use parameter::{Parameter, Parameters};
+
+use super::account::{Account, Target};
+use super::endpoint::Endpoint;
+use super::http::{self, Timeouts};
+use super::public_endpoint::{PARAMETER_STORE, public_url};
+use super::sdk_error;
+use super::session::CachedCredentials;
+use crate::clock::Clock;
+use crate::source::FetchError;
+use request::{ByPath, Get, GetMany, Operation, Request};
+use response::{Body, SERVICE};
+use serde_json::value::RawValue;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The maximum number of names in one call of `GetParameters`.
+///
+/// Source: `Names` of `GetParameters` in AWS's API reference.
+pub(crate) const NAMES_MAX: usize = 10;
+
+/// The maximum number of parameters that Sidekey reads for one path. With values of 4 KB, this
+/// number of parameters needs about 4 MB of memory.
+const PARAMETERS_BY_PATH_MAX: usize = 1000;
+
+/// The maximum number of responses that Sidekey reads for one path. AWS may return many pages with
+/// few or no parameters if the call has filters.
+const PAGES_MAX: usize = 200;
+
+/// Calls Parameter Store, in any AWS region. Creating this client costs nothing: it has no state of
+/// its own, and opens connections when it is first called.
+pub(crate) struct ParameterStore {
+    account: Arc<Account>,
+    http: http::Client,
+    clock: Arc<dyn Clock>,
+    endpoint: Option<Endpoint>,
+    timeouts: Timeouts,
+    timeout_setting: &'static str,
+}
+
+impl fmt::Debug for ParameterStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ParameterStore").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+impl ParameterStore {
+    pub(super) fn new(
+        account: Arc<Account>,
+        http: http::Client,
+        clock: Arc<dyn Clock>,
+        endpoint: Option<Endpoint>,
+        timeouts: Timeouts,
+        timeout_setting: &'static str,
+    ) -> Self {
+        Self { account, http, clock, endpoint, timeouts, timeout_setting }
+    }
+
+    /// Returns the maximum duration of one call, including an attempt to get AWS credentials before
+    /// the call. [`by_path`](Self::by_path) makes a call for each page.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.account.session.timeout() + self.timeouts.attempt
+    }
+
+    /// Calls `GetParameter`. `name` is the name or ARN of a parameter, and may end in `:VERSION` or
+    /// `:LABEL`. Without `with_decryption`, the value of a `SecureString` is a ciphertext. `region`
+    /// is the AWS region of the parameter, or `None` for the agent's own region.
+    pub(crate) async fn get(
+        &self,
+        name: &str,
+        with_decryption: bool,
+        region: Option<&str>,
+    ) -> Result<Parameter, FetchError> {
+        let request = Request::new(Operation::Get, &Get { name, with_decryption });
+        self.call(request, region, response::single).await
+    }
+
+    /// Calls `GetParameters` for at most [`NAMES_MAX`] names or ARNs, which may each end in
+    /// `:VERSION` or `:LABEL`. The returned parameters have no particular order.
+    pub(crate) async fn get_many(
+        &self,
+        names: &[String],
+        with_decryption: bool,
+        region: Option<&str>,
+    ) -> Result<Parameters, FetchError> {
+        let request = Request::new(Operation::GetMany, &GetMany { names, with_decryption });
+        self.call(request, region, response::many).await
+    }
+
+    /// Calls `GetParametersByPath` until AWS has returned all parameters under `path`. `filters` is
+    /// the JSON of `ParameterFilters`, which Sidekey passes on unchanged.
+    ///
+    /// Each page is a call of its own with its own timeout. Returns an error if the path has more
+    /// than 1000 parameters or 200 pages.
+    pub(crate) async fn by_path(
+        &self,
+        path: &str,
+        is_recursive: bool,
+        with_decryption: bool,
+        filters: Option<&RawValue>,
+        region: Option<&str>,
+    ) -> Result<Vec<Parameter>, FetchError> {
+        let mut found = Vec::new();
+        let mut next_token: Option<Box<str>> = None;
+        for _ in 0..PAGES_MAX {
+            let body = ByPath {
+                path,
+                is_recursive,
+                with_decryption,
+                filters,
+                next_token: next_token.as_deref(),
+            };
+            let request = Request::new(Operation::ByPath, &body);
+            let page = self.call(request, region, response::page).await?;
+            found.extend(page.parameters);
+            if found.len() > PARAMETERS_BY_PATH_MAX {
+                let excess = format!("more than {PARAMETERS_BY_PATH_MAX} parameters");
+                return Err(advice::path_is_too_large(&excess));
+            }
+            next_token = page.next_token;
+            if next_token.is_none() {
+                return Ok(found);
+            }
+        }
+        Err(advice::path_is_too_large(&format!("more than {PAGES_MAX} pages of parameters")))
+    }
+
+    /// Makes one call. `parse` parses the body of a successful response.
+    async fn call<T>(
+        &self,
+        request: Request,
+        region: Option<&str>,
+        parse: fn(&Body) -> Result<T, FetchError>,
+    ) -> Result<T, FetchError> {
+        let region = region.unwrap_or(&self.account.region);
+        let operation = request.operation;
+        let result = self.body(request, region).await.and_then(|body| parse(&body));
+        result.map_err(|error| {
+            let own = || advice::of(error.kind, operation, region).map(Into::into);
+            let advice = error.advice.clone().or_else(own);
+            FetchError { advice, ..error }
+        })
+    }
+
+    /// Makes one call, and returns the body of the successful response.
+    async fn body(&self, request: Request, region: &str) -> Result<Body, FetchError> {
+        self.account.check_region(region, "the parameter")?;
+        let target =
+            Target { region, url: || self.url(region), timeout_setting: self.timeout_setting };
+        // A box, so that the futures of the callers are small.
+        let send = |credentials| Box::pin(self.send(request, region, credentials));
+        self.account.signed(target, send).await
+    }
+
+    async fn send(
+        &self,
+        request: Request,
+        region: &str,
+        credentials: Arc<CachedCredentials>,
+    ) -> Result<Body, FetchError> {
+        let now = self.clock.now().wall;
+        let signed = request
+            .signed(&self.url(region), region, credentials.credentials(), now)
+            .ok_or_else(|| sdk_error::unsendable(SERVICE))?;
+        let response = self.http.send(signed, self.timeouts).await;
+        response::body(response.map_err(|error| sdk_error::from_connector_error(SERVICE, &error))?)
+    }
+
+    /// Returns the URL that a call to the AWS region `region` uses.
+    fn url(&self, region: &str) -> String {
+        let endpoint = self.endpoint.as_ref();
+        endpoint
+            .and_then(|endpoint| endpoint.for_region(region, &self.account.region))
+            .unwrap_or_else(|| public_url(PARAMETER_STORE, region, self.account.variant()))
+    }
+}

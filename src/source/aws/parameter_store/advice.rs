@@ -1,0 +1,87 @@
+//! Advice for the user after a failed call of Parameter Store. The general advice of an error speaks
+//! of secrets.
+
+use super::request::Operation;
+use crate::source::{FetchError, FetchErrorKind};
+
+/// Returns advice about an error of Parameter Store. `region` is the called AWS region. Returns
+/// `None` if the general advice for `kind` also applies to parameters.
+pub(super) fn of(kind: FetchErrorKind, operation: Operation, region: &str) -> Option<String> {
+    let text = match kind {
+        FetchErrorKind::NotFound => {
+            return Some(format!(
+                "check the parameter's name, the version or label, and the account; Sidekey looked in \
+                 region {region}, and a plain name refers to the function's own account"
+            ));
+        }
+        FetchErrorKind::Denied if operation == Operation::ByPath => {
+            "grant ssm:GetParametersByPath on this path to the function's role, and kms:Decrypt if \
+             its SecureString parameters have a KMS key of their own"
+        }
+        FetchErrorKind::Denied => {
+            "grant ssm:GetParameter and ssm:GetParameters on this parameter to the function's role, \
+             and kms:Decrypt if the parameter is a SecureString with a KMS key of its own"
+        }
+        FetchErrorKind::Decryption => {
+            "enable the KMS key of this parameter, and grant kms:Decrypt on the key to the function's \
+             role"
+        }
+        FetchErrorKind::Invalid => {
+            "check the parameter's name, path or ARN, and the version or label in the request"
+        }
+        FetchErrorKind::OtherRegion => {
+            "correct the parameter's ARN; if SIDEKEY_REGION_ONLY is set, Sidekey reads only \
+             parameters of the function's own region"
+        }
+        FetchErrorKind::Throttled => {
+            "Parameter Store throttles Sidekey; Sidekey retries automatically; if this error \
+             persists, enable higher throughput in the settings of Parameter Store"
+        }
+        FetchErrorKind::Service => "Parameter Store failed; Sidekey retries automatically",
+        FetchErrorKind::Unreadable => {
+            "the response is not in the format of Parameter Store; check the endpoint"
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+/// Creates the error for a path with too many parameters. `excess` says what the path has too many
+/// of, such as `more than 1000 parameters`.
+pub(super) fn path_is_too_large(excess: &str) -> FetchError {
+    let message = format!("Parameter Store returned {excess} for the path");
+    let advice = "request longer paths with fewer parameters each, or the parameters by name";
+    FetchError {
+        advice: Some(advice.into()),
+        ..FetchError::new(FetchErrorKind::Invalid, "ValidationException", message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_never_speaks_of_secrets() {
+        for kind in FetchErrorKind::ALL {
+            for operation in [Operation::Get, Operation::GetMany, Operation::ByPath] {
+                if let Some(advice) = of(kind, operation, "eu-north-1") {
+                    let lower = advice.to_lowercase();
+                    assert!(!lower.contains("secret"), "{advice}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn advice_names_the_permission_and_the_region() {
+        let check = |kind, operation, part: &str| {
+            let advice = of(kind, operation, "eu-north-1").expect("the user needs advice");
+            assert!(advice.contains(part), "{part}: {advice}");
+        };
+        check(FetchErrorKind::Denied, Operation::Get, "ssm:GetParameter and ssm:GetParameters");
+        check(FetchErrorKind::Denied, Operation::ByPath, "ssm:GetParametersByPath");
+        check(FetchErrorKind::Decryption, Operation::Get, "kms:Decrypt");
+        check(FetchErrorKind::NotFound, Operation::Get, "region eu-north-1");
+    }
+}

@@ -1,0 +1,221 @@
+//! Builds and signs requests to Parameter Store.
+
+use aws_credential_types::Credentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4::SigningParams;
+use aws_smithy_runtime_api::client::identity::Identity;
+use bytes::Bytes;
+use hyper::header::{CONTENT_TYPE, USER_AGENT};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::time::SystemTime;
+
+/// The service's name in a signature.
+const SIGNING_NAME: &str = "ssm";
+
+const TARGET: &str = "x-amz-target";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Get,
+    GetMany,
+    ByPath,
+}
+
+impl Operation {
+    /// Returns the value of the HTTP header `X-Amz-Target`.
+    fn target(self) -> &'static str {
+        match self {
+            Self::Get => "AmazonSSM.GetParameter",
+            Self::GetMany => "AmazonSSM.GetParameters",
+            Self::ByPath => "AmazonSSM.GetParametersByPath",
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Get<'a> {
+    pub(super) name: &'a str,
+    pub(super) with_decryption: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct GetMany<'a> {
+    pub(super) names: &'a [String],
+    pub(super) with_decryption: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ByPath<'a> {
+    pub(super) path: &'a str,
+    #[serde(rename = "Recursive")]
+    pub(super) is_recursive: bool,
+    pub(super) with_decryption: bool,
+    #[serde(rename = "ParameterFilters", skip_serializing_if = "Option::is_none")]
+    pub(super) filters: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next_token: Option<&'a str>,
+}
+
+/// A request without its URL and its signature.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) operation: Operation,
+    body: Bytes,
+}
+
+impl Request {
+    pub(super) fn new(operation: Operation, body: &impl Serialize) -> Self {
+        let body =
+            serde_json::to_vec(body).expect("a structure of strings must be serialisable to JSON");
+        Self { operation, body: body.into() }
+    }
+
+    /// Returns the HTTP request with AWS's signature (Signature Version 4). `now` is the time in the
+    /// signature.
+    ///
+    /// Returns `None` if `url` is not a valid URL. The credentials must contain only visible ASCII
+    /// characters.
+    pub(super) fn signed(
+        self,
+        url: &str,
+        region: &str,
+        credentials: &Credentials,
+        now: SystemTime,
+    ) -> Option<hyper::Request<Bytes>> {
+        let mut request = hyper::Request::post(format!("{}/", url.trim_end_matches('/')))
+            .header(CONTENT_TYPE, "application/x-amz-json-1.1")
+            .header(TARGET, self.operation.target())
+            .header(USER_AGENT, concat!("sidekey/", env!("CARGO_PKG_VERSION")))
+            .body(self.body)
+            .ok()?;
+        let identity = Identity::from(credentials.clone());
+        let params = SigningParams::builder()
+            .identity(&identity)
+            .region(region)
+            .name(SIGNING_NAME)
+            .time(now)
+            .settings(SigningSettings::default())
+            .build()
+            .ok()?
+            .into();
+        let uri = request.uri().to_string();
+        let headers = request
+            .headers()
+            .iter()
+            .filter_map(|(name, it)| Some((name.as_str(), it.to_str().ok()?)));
+        let body = SignableBody::Bytes(request.body());
+        let signable = SignableRequest::new("POST", uri, headers, body).ok()?;
+        let (instructions, _) = sign(signable, &params).ok()?.into_parts();
+        instructions.apply_to_request_http1x(&mut request);
+        Some(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn bodies_are_those_of_the_aws_api() {
+        let check = |request: Request, expected: &str| {
+            assert_eq!(str::from_utf8(&request.body), Ok(expected));
+        };
+        let get = Get { name: "/app/url:live", with_decryption: true };
+        check(
+            Request::new(Operation::Get, &get),
+            r#"{"Name":"/app/url:live","WithDecryption":true}"#,
+        );
+        let names = ["/a".to_owned(), "/b".to_owned()];
+        let get_many = GetMany { names: &names, with_decryption: false };
+        check(
+            Request::new(Operation::GetMany, &get_many),
+            r#"{"Names":["/a","/b"],"WithDecryption":false}"#,
+        );
+        let mut by_path = ByPath {
+            path: "/app",
+            is_recursive: false,
+            with_decryption: false,
+            filters: None,
+            next_token: None,
+        };
+        check(
+            Request::new(Operation::ByPath, &by_path),
+            r#"{"Path":"/app","Recursive":false,"WithDecryption":false}"#,
+        );
+        let filters = r#"[{"Key": "Type", "Values": ["String"]}]"#;
+        by_path.filters = Some(serde_json::from_str(filters).expect("the filters are JSON"));
+        by_path.next_token = Some("t");
+        check(
+            Request::new(Operation::ByPath, &by_path),
+            &format!(
+                r#"{{"Path":"/app","Recursive":false,"WithDecryption":false,"ParameterFilters":{filters},"NextToken":"t"}}"#
+            ),
+        );
+    }
+
+    /// Checks the headers of a signed request. The expected signatures come from botocore, AWS's
+    /// own library for Python.
+    #[track_caller]
+    fn check_signature(url: &str, token: Option<&str>, signed_headers: &str, signature: &str) {
+        let token = token.map(str::to_owned);
+        let credentials = Credentials::new("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG", token, None, "");
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_668_586_960);
+        let get = Get { name: "/app/url", with_decryption: true };
+        let request = Request::new(Operation::Get, &get)
+            .signed(url, "eu-north-1", &credentials, now)
+            .expect("the URL is valid");
+        let header = |name: &str| {
+            let value = request.headers().get(name).expect("the header is set");
+            value.to_str().expect("the header is ASCII")
+        };
+        assert_eq!(header("x-amz-date"), "20221116T082240Z");
+        assert_eq!(header("x-amz-target"), "AmazonSSM.GetParameter");
+        assert!(header("user-agent").starts_with("sidekey/"));
+        assert_eq!(
+            request.headers().contains_key("x-amz-security-token"),
+            credentials.session_token().is_some()
+        );
+        assert_eq!(
+            header("authorization"),
+            format!(
+                "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20221116/eu-north-1/ssm/aws4_request, \
+                 SignedHeaders={signed_headers}, Signature={signature}"
+            )
+        );
+    }
+
+    #[test]
+    fn signature_equals_that_of_another_implementation() {
+        check_signature(
+            "https://ssm.eu-north-1.amazonaws.com",
+            None,
+            "content-type;host;x-amz-date;x-amz-target",
+            "f956978ee587cf13335f62e305a525f4dc55e2c46fe58cc225853e0c68547c89",
+        );
+        check_signature(
+            "https://ssm.eu-north-1.amazonaws.com",
+            Some("IQoJb3JpZ2luX2VjEXAMPLE//==+"),
+            "content-type;host;x-amz-date;x-amz-security-token;x-amz-target",
+            "1f7b259ac863f813423e5bba32d299d1ca00eab43ed8db35d7efd45f8afd2a5d",
+        );
+        check_signature(
+            "http://localhost:4566/prefix",
+            None,
+            "content-type;host;x-amz-date;x-amz-target",
+            "f0c8f6b05d4261b27d6de6d37f6d6e13242e68279d3d0ed494bf8642321039db",
+        );
+    }
+
+    #[test]
+    fn malformed_url_is_no_request() {
+        let credentials = Credentials::new("id", "key", None, None, "");
+        let get = Get { name: "/app/url", with_decryption: true };
+        let request = Request::new(Operation::Get, &get);
+        assert!(request.signed("http://[", "x", &credentials, SystemTime::UNIX_EPOCH).is_none());
+    }
+}

@@ -1,0 +1,329 @@
+//! Parses responses of Parameter Store.
+//!
+//! A response contains secret values, so no error quotes a response, and each value is copied once,
+//! into memory of its final size.
+
+use super::parameter::{Parameter, ParameterKind, Parameters};
+use crate::secret::json_text;
+use crate::secret::value::SecretValue;
+use crate::source::FetchError;
+use crate::source::aws::sdk_error::{self, ErrorResponse};
+use crate::source::aws::timestamp::to_system_time;
+use aws_smithy_types::DateTime;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::fmt;
+use std::mem;
+use zeroize::Zeroize;
+
+/// The name of the service in error messages.
+pub(super) const SERVICE: &str = "Parameter Store";
+
+/// The maximum size of a response in bytes: 10 parameters of 8 KB, whose bytes JSON escapes make up
+/// to six times as long, and as much again for the names and ARNs.
+const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
+
+/// The maximum length of an error code in bytes. The codes of AWS have less than 50 bytes.
+const CODE_BYTES_MAX: usize = 100;
+
+/// The body of a response. Dropping this value overwrites the bytes, unless the HTTP library still
+/// uses the same memory as its buffer.
+pub(super) struct Body(Bytes);
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Body({} bytes)", self.0.len())
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Ok(mut unshared) = mem::take(&mut self.0).try_into_mut() {
+            unshared[..].zeroize();
+        }
+    }
+}
+
+/// One page of the parameters under a path.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) parameters: Vec<Parameter>,
+    /// The token with which a call gets the next page. `None` after the last page.
+    pub(super) next_token: Option<Box<str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SingleResponse<'a> {
+    #[serde(borrow)]
+    parameter: Entry<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ManyResponse<'a> {
+    #[serde(borrow, default)]
+    parameters: Vec<Entry<'a>>,
+    #[serde(default)]
+    invalid_parameters: Vec<Box<str>>,
+    next_token: Option<Box<str>>,
+}
+
+/// A parameter in a response. The strings that may contain a secret value stay in the response.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry<'a> {
+    #[serde(rename = "ARN")]
+    arn: Option<Box<str>>,
+    name: Option<Box<str>>,
+    #[serde(rename = "Type")]
+    kind: Option<Box<str>>,
+    version: Option<u64>,
+    data_type: Option<Box<str>>,
+    /// Seconds since 1970, with milliseconds as a fraction.
+    last_modified_date: Option<f64>,
+    selector: Option<Box<str>>,
+    #[serde(borrow)]
+    source_result: Option<&'a RawValue>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct ErrorBody {
+    #[serde(rename = "__type")]
+    code: Option<Box<str>>,
+    #[serde(alias = "Message")]
+    message: Option<Box<str>>,
+}
+
+/// Returns the body of a successful response, or the error in an error response.
+pub(super) fn body(response: hyper::Response<Bytes>) -> Result<Body, FetchError> {
+    let (head, body) = response.into_parts();
+    let body = Body(body);
+    if body.0.len() > RESPONSE_BYTES_MAX {
+        return Err(sdk_error::unreadable("the response of Parameter Store is longer than 1 MiB"));
+    }
+    if head.status.is_success() {
+        return Ok(body);
+    }
+    let ErrorBody { code, message } = serde_json::from_slice(&body.0).unwrap_or_default();
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let response = ErrorResponse {
+        status: head.status.as_u16(),
+        code: header("x-amzn-errortype")
+            .and_then(plain_code)
+            .or_else(|| plain_code(code.as_deref()?)),
+        message: message.as_deref(),
+        request_id: header("x-amzn-requestid"),
+    };
+    Err(sdk_error::from_response(SERVICE, &response))
+}
+
+/// Returns an error code without the namespace before it and the URL after it, which AWS may add:
+/// `com.amazonaws.ssm#ParameterNotFound` or `ParameterNotFound:http://...`. Returns `None` if the
+/// text is not an error code.
+fn plain_code(text: &str) -> Option<&str> {
+    let code = text.split(':').next()?;
+    let code = code.rsplit('#').next()?.trim();
+    let is_code = !code.is_empty()
+        && code.len() <= CODE_BYTES_MAX
+        && code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_'));
+    is_code.then_some(code)
+}
+
+pub(super) fn single(body: &Body) -> Result<Parameter, FetchError> {
+    let response: SingleResponse<'_> = parsed(body)?;
+    response.parameter.try_into()
+}
+
+pub(super) fn many(body: &Body) -> Result<Parameters, FetchError> {
+    let response: ManyResponse<'_> = parsed(body)?;
+    Ok(Parameters { found: parameters(response.parameters)?, invalid: response.invalid_parameters })
+}
+
+pub(super) fn page(body: &Body) -> Result<Page, FetchError> {
+    let response: ManyResponse<'_> = parsed(body)?;
+    Ok(Page {
+        parameters: parameters(response.parameters)?,
+        next_token: response.next_token.filter(|token| !token.is_empty()),
+    })
+}
+
+/// Parses the JSON of a response. The parser's error is dropped, because it may quote the response.
+fn parsed<'a, T: Deserialize<'a>>(body: &'a Body) -> Result<T, FetchError> {
+    serde_json::from_slice(&body.0)
+        .map_err(|_| sdk_error::unreadable("the response of Parameter Store could not be read"))
+}
+
+fn parameters(entries: Vec<Entry<'_>>) -> Result<Vec<Parameter>, FetchError> {
+    entries.into_iter().map(Parameter::try_from).collect()
+}
+
+impl TryFrom<Entry<'_>> for Parameter {
+    type Error = FetchError;
+
+    fn try_from(entry: Entry<'_>) -> Result<Self, FetchError> {
+        let kind = entry.kind.as_deref().and_then(ParameterKind::parse);
+        Ok(Self {
+            arn: required(entry.arn, "ARN")?,
+            name: required(entry.name, "name")?,
+            kind: required(kind, "known parameter type")?,
+            version: required(entry.version, "version")?,
+            data_type: entry.data_type,
+            last_modified: entry
+                .last_modified_date
+                .and_then(|seconds| to_system_time(DateTime::from_secs_f64(seconds))),
+            selector: entry.selector,
+            source_result: entry.source_result.and_then(secret),
+            value: required(entry.value.and_then(secret), "value")?,
+        })
+    }
+}
+
+/// Decodes a JSON string that may contain a secret value. Returns `None` for other JSON.
+fn secret(raw: &RawValue) -> Option<SecretValue> {
+    json_text::decoded(raw).map(|text| SecretValue::from(text.into_owned()))
+}
+
+fn required<T>(part: Option<T>, name: &str) -> Result<T, FetchError> {
+    part.ok_or_else(|| sdk_error::unreadable(&format!("the response of AWS contains no {name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::FetchErrorKind;
+    use std::time::{Duration, SystemTime};
+
+    fn response(status: u16, headers: &[(&str, &str)], body: &str) -> hyper::Response<Bytes> {
+        let mut response = hyper::Response::builder().status(status);
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        response.body(Bytes::from(body.to_owned())).expect("the response is valid")
+    }
+
+    fn ok(json: &str) -> Body {
+        body(response(200, &[], json)).expect("the response is successful")
+    }
+
+    #[test]
+    fn all_parts_of_a_parameter_are_read() {
+        let parameter = single(&ok(r#"{"Parameter": {
+            "ARN": "arn", "DataType": "text", "LastModifiedDate": 1.569534789046E9, "Name": "/app/url",
+            "Selector": ":live", "SourceResult": "{\"a\":1}", "Type": "SecureString",
+            "Value": "a\"\n\ud83d\ude00", "Version": 3, "Novel": [null]
+        }, "ResultMetadata": {}}"#))
+        .expect("the response is complete");
+        assert_eq!((&*parameter.arn, &*parameter.name), ("arn", "/app/url"));
+        assert_eq!((parameter.kind, parameter.version), (ParameterKind::SecureString, 3));
+        assert_eq!(parameter.data_type.as_deref(), Some("text"));
+        let modified = SystemTime::UNIX_EPOCH + Duration::from_millis(1_569_534_789_046);
+        assert_eq!(parameter.last_modified, Some(modified));
+        assert_eq!(parameter.selector.as_deref(), Some(":live"));
+        let source_result = parameter.source_result.expect("the response has a source result");
+        assert_eq!(source_result.expose(), br#"{"a":1}"#);
+        assert_eq!(parameter.value.expose(), "a\"\n\u{1f600}".as_bytes());
+    }
+
+    #[test]
+    fn absent_parts_and_null_are_equal() {
+        let parameter = single(&ok(r#"{"Parameter": {"ARN": "a", "Name": "n", "Type": "String",
+            "Value": "", "Version": 0, "Selector": null, "SourceResult": null, "DataType": null}}"#))
+        .expect("the response is complete");
+        assert_eq!((parameter.version, parameter.value.len()), (0, 0));
+        assert!(parameter.selector.is_none() && parameter.source_result.is_none());
+        assert!(parameter.data_type.is_none() && parameter.last_modified.is_none());
+    }
+
+    #[test]
+    fn unusable_response_is_unreadable_and_never_quoted() {
+        for (json, expected) in [
+            ("hunter2", "could not be read"),
+            ("", "could not be read"),
+            (r#"{"Parameter": "hunter2"}"#, "could not be read"),
+            (r#"{"Parameter": {"Version": "hunter2"}}"#, "could not be read"),
+            (
+                r#"{"Parameter": {"ARN": "a", "Name": "n", "Version": 1, "Value": "hunter2", "Type": "X"}}"#,
+                "no known parameter type",
+            ),
+            (
+                r#"{"Parameter": {"ARN": "a", "Name": "n", "Version": 1, "Type": "String"}}"#,
+                "no value",
+            ),
+            (
+                r#"{"Parameter": {"ARN": "a", "Name": "n", "Version": 1, "Type": "String", "Value": 7}}"#,
+                "no value",
+            ),
+            (
+                r#"{"Parameter": {"Name": "n", "Version": 1, "Type": "String", "Value": "hunter2"}}"#,
+                "no ARN",
+            ),
+        ] {
+            let error = single(&ok(json)).expect_err("the response is unusable");
+            assert_eq!(error.kind, FetchErrorKind::Unreadable, "{json}");
+            assert!(error.message.contains(expected), "{error}");
+            assert!(!format!("{error:?}").contains("hunter2"), "{error}");
+        }
+        let long = body(response(200, &[], &" ".repeat(RESPONSE_BYTES_MAX + 1)));
+        let error = long.expect_err("the response is too long");
+        assert_eq!(error.kind, FetchErrorKind::Unreadable);
+        assert_eq!(format!("{:?}", ok("hunter2")), "Body(7 bytes)");
+    }
+
+    #[test]
+    fn names_and_next_token_are_read() {
+        let parameters = many(&ok(r#"{"Parameters": [], "InvalidParameters": ["/a"]}"#));
+        let parameters = parameters.expect("the response is complete");
+        assert_eq!((parameters.found.len(), &*parameters.invalid[0]), (0, "/a"));
+        for (json, expected) in
+            [(r#"{"NextToken": "t"}"#, Some("t")), (r#"{"NextToken": ""}"#, None), ("{}", None)]
+        {
+            let page = page(&ok(json)).expect("the response is complete");
+            assert_eq!(page.next_token.as_deref(), expected, "{json}");
+        }
+    }
+
+    /// Checks the category, the code and the message of the error in an error response.
+    #[track_caller]
+    fn check(response: hyper::Response<Bytes>, kind: FetchErrorKind, code: &str, message: &str) {
+        let error = body(response).expect_err("the response is an error response");
+        assert_eq!((error.kind, &*error.code, &*error.message), (kind, code, message));
+    }
+
+    #[test]
+    fn error_code_is_in_the_header_or_in_the_body() {
+        let kind = FetchErrorKind::Denied;
+        let code = "AccessDeniedException";
+        for (header, json) in [
+            (None, r#"{"__type":"AccessDeniedException","message":"m"}"#),
+            (None, r#"{"__type":"com.amazonaws.ssm#AccessDeniedException","Message":"m"}"#),
+            (Some("AccessDeniedException"), r#"{"__type":"ValidationException","message":"m"}"#),
+            (Some("AccessDeniedException:http://x.amazonaws.com/"), r#"{"Message":"m"}"#),
+            (Some("a#AccessDeniedException:http://x#y"), r#"{"message":"m"}"#),
+        ] {
+            let headers: Vec<_> = header.map(|it| ("x-amzn-errortype", it)).into_iter().collect();
+            check(response(400, &headers, json), kind, code, "m");
+        }
+    }
+
+    #[test]
+    fn error_response_keeps_the_request_id_and_gets_a_message() {
+        let not_found = r#"{"__type":"ParameterNotFound"}"#;
+        let headers = [("x-amzn-requestid", "id-1")];
+        let error = body(response(400, &headers, not_found)).expect_err("it is an error response");
+        assert_eq!(error.request_id.as_deref(), Some("id-1"));
+        assert_eq!(&*error.message, "the parameter does not exist");
+        let none = "Parameter Store returned HTTP status 503 without an error code";
+        let service = FetchErrorKind::Service;
+        check(response(503, &[], "<html>hunter2"), service, "InternalServiceError", none);
+        let other = "the response has HTTP status 404 but is not an AWS error response";
+        let unreadable = FetchErrorKind::Unreadable;
+        check(response(404, &[], "hunter2"), unreadable, "ConnectionError", other);
+        let forged = r#"{"__type":"hunter2 \u0000"}"#;
+        let other = "the response has HTTP status 400 but is not an AWS error response";
+        check(response(400, &[], forged), unreadable, "ConnectionError", other);
+    }
+}
