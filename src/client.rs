@@ -123,7 +123,8 @@ impl Client {
         self.exchange(request, Bytes::new()).await
     }
 
-    /// Calls an operation of the AWS API, such as `GetSecretValue`, at the agent instead of AWS.
+    /// Calls an operation of the AWS API, such as `secretsmanager.GetSecretValue`, at the agent instead
+    /// of AWS.
     /// `parameters` is the JSON object with the parameters of the operation.
     ///
     /// # Errors
@@ -135,7 +136,7 @@ impl Client {
         parameters: String,
     ) -> Result<Answer, ClientError> {
         let request = Request::post("/")
-            .header(TARGET, format!("secretsmanager.{operation}"))
+            .header(TARGET, operation)
             .header(CONTENT_TYPE, "application/x-amz-json-1.1");
         self.exchange(self.authorized(request, SECURITY_TOKEN), parameters.into()).await
     }

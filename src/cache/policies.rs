@@ -1,5 +1,5 @@
-//! Finds the refresh policy of a secret. The first matching rule decides, or the default policy if
-//! no rule matches.
+//! Finds the refresh policy of a secret. The first matching rule decides, or the default policy of
+//! the secret's service if no rule matches.
 //!
 //! All functions are pure: the name or ARN of the secret, and the region and account of the Lambda
 //! function, are arguments.
@@ -9,6 +9,7 @@ use crate::secret::arn::Arn;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::scope::{Home, Scope};
+use crate::secret::service::{PerService, Service};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -40,29 +41,30 @@ impl Rule {
     }
 }
 
-/// All rules for refresh policies, and the policy for secrets that no rule matches. If several
-/// rules match a secret, the first of them applies.
+/// All rules for refresh policies, and the default policy of each service for secrets that no rule
+/// matches. If several rules match a secret, the first of them applies.
 #[derive(Clone, Debug, Default)]
 pub struct Policies {
-    default: Policy,
-    rules: Vec<(Scope, Policy)>,
+    defaults: PerService<Policy>,
+    rules: Vec<(Scope, PerService<Policy>)>,
 }
 
 impl Policies {
-    /// Combines a default refresh policy with the rules that change it for some secrets. If several
-    /// rules match a secret, the first of them applies.
-    pub fn new(default: Policy, rules: Vec<Rule>) -> Self {
+    /// Combines the default refresh policy of each service with the rules that change it for some
+    /// secrets. If several rules match a secret, the first of them applies.
+    pub fn new(defaults: impl Into<PerService<Policy>>, rules: Vec<Rule>) -> Self {
+        let defaults = defaults.into();
         let resolved = rules.into_iter().map(|rule| {
-            let policy = rule.policy(&default);
-            (rule.secrets, policy)
+            let policies = defaults.map(|default| rule.policy(default));
+            (rule.secrets, policies)
         });
-        Self { default, rules: resolved.collect() }
+        Self { rules: resolved.collect(), defaults }
     }
 
     /// Returns the refresh policy of the secret with the ARN `arn` and the name `name`, which AWS
     /// returned. It does not matter whether the request contained the name or the ARN.
     pub(crate) fn of_answer(&self, arn: &Arn, name: &str, home: &Home) -> Policy {
-        self.first(|secrets| secrets.admits_answer(arn, name, home))
+        self.first(arn.service(), |secrets| secrets.admits_answer(arn, name, home))
     }
 
     /// Returns the refresh policy of each secret in `SIDEKEY_SECRETS` before AWS has answered.
@@ -74,12 +76,12 @@ impl Policies {
     /// Returns the refresh policy of the secret `id` (a name or ARN) before AWS has answered. The
     /// answer may change the policy, because a rule can match only the name or only the ARN.
     pub(crate) fn of_reference(&self, id: &SecretId, home: &Home) -> Policy {
-        self.first(|secrets| secrets.may_admit(id, home))
+        self.first(id.service(), |secrets| secrets.may_admit(id, home))
     }
 
-    fn first(&self, matches: impl Fn(&Scope) -> bool) -> Policy {
+    fn first(&self, service: Service, matches: impl Fn(&Scope) -> bool) -> Policy {
         let rule = self.rules.iter().find(|(secrets, _)| matches(secrets));
-        rule.map_or(self.default, |(_, policy)| *policy)
+        *rule.map_or(&self.defaults, |(_, policies)| policies).of(service)
     }
 }
 
@@ -162,6 +164,35 @@ mod tests {
             let policy = policies.of_answer(&arn, name, &home(Some("123456789012")));
             assert_eq!(policy.ttl, seconds * SECOND, "{arn}");
         }
+    }
+
+    #[test]
+    fn parameters_have_a_default_policy_of_their_own() {
+        let of_ttl = |seconds| Policy { ttl: seconds * SECOND, ..Policy::default() };
+        let defaults = PerService { secrets: of_ttl(100), parameters: of_ttl(200) };
+        let grace = Rule {
+            secrets: Scope::new(["app/*", "ssm:/app/*"])
+                .expect("the patterns in the test must be valid"),
+            denied_grace: Some(SECOND),
+            ..Rule::default()
+        };
+        let policies = Policies::new(defaults, vec![grace]);
+        for (id, ttl, is_matched) in [
+            ("db", 100, false),
+            ("ssm:/db", 200, false),
+            ("arn:aws:ssm:us-east-1:123456789012:parameter/db", 200, false),
+            ("app/db", 100, true),
+            ("ssm:/app/db", 200, true),
+        ] {
+            let id = SecretId::parse(id).expect("the name or ARN in the test must be valid");
+            let policy = policies.of_reference(&id, &home(None));
+            assert_eq!(policy.ttl, ttl * SECOND, "{id:?}");
+            assert_eq!(policy.denied_grace == SECOND, is_matched, "{id:?}");
+        }
+        let arn = "arn:aws:ssm:eu-north-1:123456789012:parameter/app/db";
+        let arn = Arn::parse(arn).expect("the ARN in the test must be valid");
+        let policy = policies.of_answer(&arn, "/app/db", &home(Some("123456789012")));
+        assert_eq!((policy.ttl, policy.denied_grace), (200 * SECOND, SECOND));
     }
 
     #[test]

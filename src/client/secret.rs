@@ -1,4 +1,4 @@
-//! Reads one secret from a running agent, with a request of the AWS API.
+//! Reads one secret or parameter from a running agent, with a request of the AWS API.
 //!
 //! Agents answer such requests in every configuration, and their errors have types, such as
 //! `ResourceNotFoundException`.
@@ -6,8 +6,9 @@
 use super::{Answer, Client};
 use crate::printable::Printable;
 use crate::secret::key::Key;
+use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
-use crate::secret::version::{Content, Details, Version};
+use crate::secret::version::{Content, Details, Parameter, ParameterKind, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -49,14 +50,46 @@ struct Body {
     secret_binary: Option<String>,
 }
 
+/// The JSON body of a successful answer to a `GetParameter` request.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ParameterBody {
+    parameter: ParameterMembers,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ParameterMembers {
+    #[serde(rename = "ARN")]
+    arn: Box<str>,
+    name: Box<str>,
+    #[serde(rename = "Type")]
+    kind: Box<str>,
+    version: u64,
+    data_type: Option<Box<str>>,
+    last_modified_date: Option<f64>,
+    value: String,
+}
+
 impl Client {
     pub(crate) async fn secret(&mut self, key: &Key) -> Result<Version, ReadError> {
-        let answer = self.call("GetSecretValue", parameters(key)).await;
-        version(&answer.map_err(|error| ReadError::NoAnswer(error.to_string()))?)
+        let (operation, parse): (_, fn(&[u8]) -> Option<Version>) = match key.id.service() {
+            Service::SecretsManager => ("secretsmanager.GetSecretValue", version),
+            Service::ParameterStore => ("AmazonSSM.GetParameter", parameter_version),
+        };
+        let answer = self.call(operation, members(key)).await;
+        parsed(&answer.map_err(|error| ReadError::NoAnswer(error.to_string()))?, parse)
     }
 }
 
-fn parameters(key: &Key) -> String {
+/// Returns the JSON body of a request for the secret or parameter `key`.
+fn members(key: &Key) -> String {
+    if key.id.service() == Service::ParameterStore {
+        let (label, number) = (key.selector.stage(), key.selector.version());
+        let selector = label.or(number).map(|text| format!(":{text}")).unwrap_or_default();
+        let name = format!("{}{selector}", key.id.aws_id());
+        return json!({ "Name": name, "WithDecryption": true }).to_string();
+    }
     let mut parameters = json!({ "SecretId": key.id.as_str() });
     if let Some(stage) = key.selector.stage() {
         parameters["VersionStage"] = stage.into();
@@ -67,24 +100,48 @@ fn parameters(key: &Key) -> String {
     parameters.to_string()
 }
 
-/// Parses the answer to a `GetSecretValue` request. Returns an error if the answer has another
-/// format, because a program other than Sidekey may have sent it.
-fn version(answer: &Answer) -> Result<Version, ReadError> {
+/// Parses an answer of the agent: `parse` parses the body if the agent answers with a value. Returns
+/// an error if the answer has another format, because a program other than Sidekey may have sent it.
+fn parsed(answer: &Answer, parse: fn(&[u8]) -> Option<Version>) -> Result<Version, ReadError> {
     let body = answer.body.expose();
-    let not_sidekey = ReadError::NotSidekey { status: answer.status.as_u16() };
-    if !answer.status.is_success() {
-        return Err(refusal(body).unwrap_or(not_sidekey));
-    }
-    let Ok(body) = serde_json::from_slice::<Body>(body) else { return Err(not_sidekey) };
+    let version = match answer.status.is_success() {
+        true => parse(body).ok_or(None),
+        false => Err(refusal(body)),
+    };
+    version.map_err(|refusal| {
+        refusal.unwrap_or(ReadError::NotSidekey { status: answer.status.as_u16() })
+    })
+}
+
+/// Parses the body of the answer to a `GetParameter` request.
+fn parameter_version(body: &[u8]) -> Option<Version> {
+    let parameter = serde_json::from_slice::<ParameterBody>(body).ok()?.parameter;
+    let kind = ParameterKind::ALL.into_iter().find(|kind| kind.label() == &*parameter.kind)?;
+    Some(Version {
+        arn: parameter.arn,
+        name: parameter.name,
+        id: parameter.version.to_string().into(),
+        created: parameter.last_modified_date.and_then(to_the_millisecond),
+        content: Content::Text(parameter.value.into()),
+        details: Details::Parameter(Parameter {
+            number: parameter.version,
+            kind,
+            data_type: parameter.data_type,
+        }),
+    })
+}
+
+/// Parses the body of the answer to a `GetSecretValue` request.
+fn version(body: &[u8]) -> Option<Version> {
+    let body: Body = serde_json::from_slice(body).ok()?;
     let content = match (body.secret_string, body.secret_binary) {
         (Some(text), _) => Content::Text(text.into()),
-        (None, Some(base64)) => match STANDARD.decode(SecretValue::from(base64).expose()) {
-            Ok(bytes) => Content::Binary(SecretValue::new(bytes)),
-            Err(_) => return Err(not_sidekey),
-        },
-        (None, None) => return Err(not_sidekey),
+        (None, base64) => {
+            let bytes = STANDARD.decode(SecretValue::from(base64?).expose()).ok()?;
+            Content::Binary(SecretValue::new(bytes))
+        }
     };
-    Ok(Version {
+    Some(Version {
         arn: body.arn,
         name: body.name,
         id: body.version_id,
@@ -133,32 +190,80 @@ mod tests {
     use proptest::prelude::*;
 
     #[track_caller]
-    fn check_parameters(reference: &str, expected: &Value) {
+    fn check_members(reference: &str, expected: &Value) {
         let Reference { id, selector, .. } =
             Reference::parse(reference).expect("the reference is valid");
-        let parameters: Value = serde_json::from_str(&parameters(&Key { id, selector }))
-            .expect("the parameters are JSON");
-        assert_eq!(parameters, *expected);
+        let members: Value =
+            serde_json::from_str(&members(&Key { id, selector })).expect("the request is JSON");
+        assert_eq!(members, *expected);
     }
 
     #[test]
     fn request_names_the_version_of_the_reference() {
-        check_parameters(
-            "app/db#user",
-            &json!({"SecretId": "app/db", "VersionStage": "AWSCURRENT"}),
-        );
+        check_members("app/db#user", &json!({"SecretId": "app/db", "VersionStage": "AWSCURRENT"}));
         let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
         let previous = json!({"SecretId": arn, "VersionStage": "AWSPREVIOUS"});
-        check_parameters(&format!("{arn}::AWSPREVIOUS:"), &previous);
-        check_parameters(&format!("{arn}:::v1"), &json!({"SecretId": arn, "VersionId": "v1"}));
+        check_members(&format!("{arn}::AWSPREVIOUS:"), &previous);
+        check_members(&format!("{arn}:::v1"), &json!({"SecretId": arn, "VersionId": "v1"}));
+        for (reference, name) in [
+            ("ssm:/app/url#host", "/app/url"),
+            ("ssm:/app/url:3", "/app/url:3"),
+            ("ssm:url:live", "url:live"),
+            (
+                "arn:aws:ssm:eu-north-1:123456789012:parameter/app/url:live",
+                "arn:aws:ssm:eu-north-1:123456789012:parameter/app/url:live",
+            ),
+        ] {
+            check_members(reference, &json!({"Name": name, "WithDecryption": true}));
+        }
     }
 
     fn read(status: u16, body: &str) -> Result<Version, ReadError> {
-        version(&Answer {
+        read_as(status, body, version)
+    }
+
+    fn read_as(
+        status: u16,
+        body: &str,
+        parse: fn(&[u8]) -> Option<Version>,
+    ) -> Result<Version, ReadError> {
+        let answer = Answer {
             status: StatusCode::from_u16(status).expect("the status is valid"),
             headers: HeaderMap::new(),
             body: body.to_owned().into(),
-        })
+        };
+        parsed(&answer, parse)
+    }
+
+    #[test]
+    fn parameter_is_parsed_with_all_metadata() {
+        let body = r#"{"Parameter":{"ARN":"a","DataType":"text","LastModifiedDate":1569534789.046,
+            "Name":"/app/url","Type":"StringList","Value":"a,b","Version":3}}"#;
+        let version = read_as(200, body, parameter_version).expect("the answer has a parameter");
+        assert_eq!((&*version.arn, &*version.name, &*version.id), ("a", "/app/url", "3"));
+        let created = SystemTime::UNIX_EPOCH + Duration::from_millis(1_569_534_789_046);
+        assert_eq!(version.created, Some(created));
+        assert!(matches!(&version.content, Content::Text(text) if text.expose() == b"a,b"));
+        let Details::Parameter(Parameter { number, kind, data_type }) = &version.details else {
+            panic!("the version must be a parameter: {version:?}");
+        };
+        assert_eq!(
+            (*number, *kind, data_type.as_deref()),
+            (3, ParameterKind::StringList, Some("text"))
+        );
+        for (status, body) in [
+            (200, body.replace("StringList", "Other")),
+            (200, body.replace(r#""Version":3"#, r#""Version":"3""#)),
+            (200, r#"{"ARN":"a","Name":"n","VersionId":"v","SecretString":"v"}"#.to_owned()),
+            (404, "<html>".to_owned()),
+        ] {
+            let error = read_as(status, &body, parameter_version).map(|_| ());
+            assert_eq!(error, Err(ReadError::NotSidekey { status }), "{body}");
+        }
+        let refused = r#"{"__type":"ParameterNotFound","message":"m"}"#;
+        let error = read_as(400, refused, parameter_version).map(|_| ());
+        let error = error.map_err(|error| error.to_string());
+        assert_eq!(error, Err("ParameterNotFound: m".to_owned()));
     }
 
     #[track_caller]

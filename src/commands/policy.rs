@@ -14,7 +14,8 @@ use super::terminal::fitted;
 use crate::config::vars::Environment;
 use crate::config::{self, Config, Host, Loaded, Mistakes};
 use crate::secret::arn::{is_region, partition_of};
-use arn_pattern::{BadTarget, Location, arn_pattern, suffix_warning};
+use crate::secret::reference::SecretId;
+use arn_pattern::{BadTarget, Location, Needed, suffix_warning};
 pub(super) use document::Document;
 use document::{SAM_LOCATION, Statement, statements};
 use key_arn::KeyArn;
@@ -45,17 +46,19 @@ Examples:
       --account 123456789012 --region eu-north-1
   aws iam put-role-policy --role-name R --policy-name sidekey \\
       --policy-document \"$(sidekey policy app/db --account 123456789012 --region eu-north-1)\"
-  sidekey policy --terraform app/db
+  sidekey policy --terraform app/db ssm:/app/url 'ssm:/app/db/*'
   aws iam get-role-policy --role-name R --policy-name P |
       sidekey policy --verify - app/db --account 123456789012 --region eu-north-1
 
 For a secret's name, the ARN in the policy ends in -??????, which matches exactly the suffix that \
 Secrets Manager appends. In Sidekey, * matches within one path segment; in IAM, * also matches /. So a \
-policy made from patterns may grant more than SIDEKEY_ALLOW permits.
+policy made from patterns may grant more than SIDEKEY_ALLOW permits. For a path of parameters such as \
+ssm:/app/*, the policy also allows GetParametersByPath.
 
 --verify lists missing and unneeded permissions, and considers only the given policy. A permission also \
 counts as missing if the policy grants it only under a condition, by NotAction or by NotResource, or if \
-a Deny statement may deny it. Actions of services other than Secrets Manager and KMS are not checked.
+a Deny statement may deny it. Actions of services other than Secrets Manager and KMS are not checked, \
+except, if parameters are given, the actions of Parameter Store.
 
 Exit codes: 0 the policy was written, or grants exactly the needed permissions; 1 a permission is \
 missing or unneeded; 2 an argument is wrong.";
@@ -63,7 +66,7 @@ missing or unneeded; 2 an argument is wrong.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Allow reading these secrets: names, ARNs or patterns [default: SIDEKEY_SECRETS]
+    /// Allow reading these secrets and parameters: names, ARNs or patterns [default: SIDEKEY_SECRETS]
     #[arg(value_name = "REFERENCE|PATTERN")]
     targets: Vec<String>,
     /// Set the account of secrets that you give by name [default: AWS_ACCOUNT_ID]
@@ -120,7 +123,7 @@ fn compute(
     mistakes: &Mistakes,
 ) -> Result<Vec<Statement>, Vec<String>> {
     let targets: Vec<String> = match args.targets.is_empty() {
-        true => config.cache.listed.iter().map(|key| key.id.as_str().to_owned()).collect(),
+        true => config.cache.listed.iter().map(|key| target_of(&key.id)).collect(),
         false => args.targets.clone(),
     };
     if targets.is_empty() {
@@ -128,16 +131,24 @@ fn compute(
         // lists these mistakes too.
         let mut problems: Vec<String> = mistakes.0.iter().map(ToString::to_string).collect();
         problems.push(
-            "no secrets are given; name secrets or patterns as arguments, or set SIDEKEY_SECRETS"
+            "no secrets are given; name secrets, parameters or patterns as arguments, or set SIDEKEY_SECRETS"
                 .to_owned(),
         );
         return Err(problems);
     }
-    let arns = arn_patterns(&targets, &location(args, config))?;
+    let needed = needed(&targets, &location(args, config))?;
     for warning in targets.iter().filter_map(|target| suffix_warning(target)) {
         err(&format!("sidekey: {warning}\n"));
     }
-    Ok(statements(&args.name, arns, &args.keys, args.batch))
+    Ok(statements(&args.name, needed, &args.keys, args.batch))
+}
+
+/// Returns a secret, parameter or path of `SIDEKEY_SECRETS` in the form of an argument.
+fn target_of(id: &SecretId) -> String {
+    match id {
+        SecretId::Path(path) => path.pattern().to_owned(),
+        _ => id.as_str().to_owned(),
+    }
 }
 
 /// Returns the least-privilege policy: an IAM policy that allows only reading the secrets
@@ -155,11 +166,11 @@ pub(super) fn least<'a>(
         region: Some(region.to_owned()),
         account: Some(account.unwrap_or("*").to_owned()),
     };
-    let arns: Vec<String> = targets
-        .into_iter()
-        .map(|target| arn_pattern(target, &location))
-        .collect::<Result<_, _>>()?;
-    Ok(Document::of(&statements("Sidekey", arns, &[], false)))
+    let mut needed = Needed::default();
+    for target in targets {
+        needed.add(target, &location)?;
+    }
+    Ok(Document::of(&statements("Sidekey", needed, &[], false)))
 }
 
 /// Prints the least-privilege policy. Warns the user if the policy is longer than IAM allows.
@@ -256,15 +267,14 @@ fn terraform_expressions(label: &str) -> Expressions {
     ]
 }
 
-fn arn_patterns(targets: &[String], location: &Location) -> Result<Vec<String>, Vec<String>> {
-    let (mut arns, mut problems) = (Vec::new(), Vec::new());
+fn needed(targets: &[String], location: &Location) -> Result<Needed, Vec<String>> {
+    let (mut needed, mut problems) = (Needed::default(), Vec::new());
     for target in targets {
-        match arn_pattern(target, location) {
-            Ok(arn) => arns.push(arn),
-            Err(bad) => problems.push(format!("'{target}': {bad}")),
+        if let Err(bad) = needed.add(target, location) {
+            problems.push(format!("'{target}': {bad}"));
         }
     }
-    if problems.is_empty() { Ok(arns) } else { Err(problems) }
+    if problems.is_empty() { Ok(needed) } else { Err(problems) }
 }
 
 fn as_text(verdict: &Verdict) -> String {

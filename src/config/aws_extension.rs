@@ -8,6 +8,7 @@ use super::span::SPAN_MAX;
 use super::values::choice;
 use super::variables::{CACHE_SIZE_MAX, Settings};
 use crate::cache::flight::FLIGHTS_MAX;
+use crate::secret::service::PerService;
 use crate::telemetry::log::Level;
 use std::time::Duration;
 
@@ -37,9 +38,18 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "SECRETS_MANAGER_TTL",
         default: "SIDEKEY_TTL",
-        help: "How long a cached value is served, in seconds; 0 turns the cache off. Values above 300 are accepted.",
+        help: "How long a cached secret is served, in seconds; 0 turns the cache off for secrets. Values above 300 are accepted.",
         parse: |settings, text| {
-            settings.ttl = Duration::from_secs(whole_number(text)?).min(SPAN_MAX);
+            settings.ttl.secrets = Duration::from_secs(whole_number(text)?).min(SPAN_MAX);
+            Ok(())
+        },
+    },
+    Key {
+        name: "SSM_PARAMETER_STORE_TTL",
+        default: "SIDEKEY_TTL",
+        help: "How long a cached parameter is served, in seconds; 0 turns the cache off for parameters. Values above 300 are accepted.",
+        parse: |settings, text| {
+            settings.ttl.parameters = Duration::from_secs(whole_number(text)?).min(SPAN_MAX);
             Ok(())
         },
     },
@@ -50,7 +60,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
         parse: |settings, text| match text.to_ascii_lowercase().as_str() {
             "true" | "1" => Ok(()),
             "false" | "0" => {
-                settings.ttl = Duration::ZERO;
+                settings.ttl = PerService::from(Duration::ZERO);
                 Ok(())
             }
             _ => Err("the value must be TRUE or FALSE".to_owned()),
@@ -64,7 +74,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
             let size = usize::try_from(whole_number(text)?).unwrap_or(CACHE_SIZE_MAX);
             settings.cache_size = size.min(CACHE_SIZE_MAX);
             if size == 0 {
-                settings.ttl = Duration::ZERO;
+                settings.ttl = PerService::from(Duration::ZERO);
             }
             Ok(())
         },
@@ -74,9 +84,20 @@ pub const VARIABLES: &[Key<Settings>] = &[
         default: "SIDEKEY_UPSTREAM_TIMEOUT",
         help: "The timeout of one call to Secrets Manager, in milliseconds; 0 means Sidekey's default. Callers wait at least as long as this timeout.",
         parse: |settings, text| {
-            let timeout = Duration::from_millis(whole_number(text)?).min(SPAN_MAX);
-            if !timeout.is_zero() {
-                settings.upstream_timeout = timeout;
+            if let Some(timeout) = timeout(text)? {
+                settings.upstream_timeout.secrets = timeout;
+                settings.reader_wait = settings.reader_wait.max(timeout);
+            }
+            Ok(())
+        },
+    },
+    Key {
+        name: "SSM_PARAMETER_STORE_TIMEOUT_MILLIS",
+        default: "SIDEKEY_UPSTREAM_TIMEOUT",
+        help: "The timeout of one call to Parameter Store, in milliseconds; 0 means Sidekey's default. Callers wait at least as long as this timeout.",
+        parse: |settings, text| {
+            if let Some(timeout) = timeout(text)? {
+                settings.upstream_timeout.parameters = timeout;
                 settings.reader_wait = settings.reader_wait.max(timeout);
             }
             Ok(())
@@ -85,7 +106,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "PARAMETERS_SECRETS_EXTENSION_MAX_CONNECTIONS",
         default: "",
-        help: "The maximum number of concurrent calls to Secrets Manager, up to 32. The variable does not limit the connections of callers.",
+        help: "The maximum number of concurrent calls to AWS, up to 32. The variable does not limit the connections of callers.",
         parse: |settings, text| {
             let max = whole_number(text)?;
             if max == 0 {
@@ -113,6 +134,12 @@ pub const VARIABLES: &[Key<Settings>] = &[
     },
 ];
 
+/// Parses a number of milliseconds. Returns `None` for 0, which means Sidekey's default.
+fn timeout(text: &str) -> Result<Option<Duration>, String> {
+    let timeout = Duration::from_millis(whole_number(text)?).min(SPAN_MAX);
+    Ok(Some(timeout).filter(|timeout| !timeout.is_zero()))
+}
+
 fn whole_number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| "the value must be a whole number".to_owned())
 }
@@ -122,6 +149,7 @@ mod tests {
     use super::*;
     use crate::config::variables;
     use crate::hostile::text_of;
+    use crate::secret::service::Service;
     use proptest::prelude::*;
 
     #[track_caller]
@@ -148,16 +176,22 @@ mod tests {
     fn values_of_awss_extension_are_accepted() {
         let get = |name, text| set(name, text).expect("the value must be valid");
         assert_eq!(get("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", "8080").port, 8080);
-        let ttl = |text| get("SECRETS_MANAGER_TTL", text).ttl;
-        assert_eq!([ttl("0"), ttl("2700")], [0, 2700].map(Duration::from_secs));
-        assert_eq!(ttl("99999999999999"), SPAN_MAX);
+        let ttl = |text| get("SECRETS_MANAGER_TTL", text).ttl.secrets;
+        let parameter_ttl = |text| get("SSM_PARAMETER_STORE_TTL", text).ttl.parameters;
+        for (text, expected) in [
+            ("0", Duration::ZERO),
+            ("2700", Duration::from_secs(2700)),
+            ("99999999999999", SPAN_MAX),
+        ] {
+            assert_eq!([ttl(text), parameter_ttl(text)], [expected; 2], "{text}");
+        }
         let enabled = |text| get("PARAMETERS_SECRETS_EXTENSION_CACHE_ENABLED", text).ttl;
         let default = Settings::default().ttl;
         assert_eq!(["TRUE", "true", "True", "1"].map(enabled), [default; 4]);
-        assert_eq!(["FALSE", "false", "0"].map(enabled), [Duration::ZERO; 3]);
+        assert_eq!(["FALSE", "false", "0"].map(enabled), [PerService::from(Duration::ZERO); 3]);
         let size = |text| {
             let settings = get("PARAMETERS_SECRETS_EXTENSION_CACHE_SIZE", text);
-            (settings.cache_size, settings.ttl.is_zero())
+            (settings.cache_size, settings.ttl == PerService::from(Duration::ZERO))
         };
         assert_eq!([size("0"), size("1"), size("2000")], [(0, true), (1, false), (2000, false)]);
         assert_eq!(size("99999999999999"), (CACHE_SIZE_MAX, false));
@@ -170,15 +204,34 @@ mod tests {
 
     #[test]
     fn callers_wait_at_least_as_long_as_the_timeout() {
-        let waits = |text| {
-            let settings =
-                set("SECRETS_MANAGER_TIMEOUT_MILLIS", text).expect("the value must be valid");
-            (settings.upstream_timeout, settings.reader_wait)
-        };
         let default = Settings::default();
-        assert_eq!(waits("0"), (default.upstream_timeout, default.reader_wait));
-        assert_eq!(waits("1500"), (Duration::from_millis(1500), default.reader_wait));
-        assert_eq!(waits("60000"), (Duration::from_secs(60), Duration::from_secs(60)));
+        let long = Duration::from_secs(60);
+        for (text, timeout, reader_wait) in [
+            ("0", default.upstream_timeout.secrets, default.reader_wait),
+            ("1500", Duration::from_millis(1500), default.reader_wait),
+            ("60000", long, long),
+        ] {
+            for name in ["SECRETS_MANAGER_TIMEOUT_MILLIS", "SSM_PARAMETER_STORE_TIMEOUT_MILLIS"] {
+                let settings = set(name, text).expect("the value must be valid");
+                let PerService { secrets, parameters } = settings.upstream_timeout;
+                let (own, other) = match name.starts_with("SSM") {
+                    true => (parameters, secrets),
+                    false => (secrets, parameters),
+                };
+                assert_eq!((own, settings.reader_wait), (timeout, reader_wait), "{name}={text}");
+                assert_eq!(other, default.upstream_timeout.secrets, "{name}={text}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_ttl_counts_only_for_its_service() {
+        let default = Settings::default().ttl;
+        let secrets = set("SECRETS_MANAGER_TTL", "20").expect("the value must be valid").ttl;
+        let parameters = set("SSM_PARAMETER_STORE_TTL", "20").expect("the value must be valid").ttl;
+        let changed = Duration::from_secs(20);
+        assert_eq!(secrets, PerService { secrets: changed, ..default });
+        assert_eq!(parameters, PerService { parameters: changed, ..default });
     }
 
     #[test]
@@ -188,6 +241,8 @@ mod tests {
             ("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", "65536"),
             ("SECRETS_MANAGER_TTL", "5m"),
             ("SECRETS_MANAGER_TTL", "-1"),
+            ("SSM_PARAMETER_STORE_TTL", "5m"),
+            ("SSM_PARAMETER_STORE_TIMEOUT_MILLIS", "2s"),
             ("PARAMETERS_SECRETS_EXTENSION_CACHE_ENABLED", "yes"),
             ("PARAMETERS_SECRETS_EXTENSION_CACHE_SIZE", "1.5"),
             ("SECRETS_MANAGER_TIMEOUT_MILLIS", "2s"),
@@ -207,10 +262,13 @@ mod tests {
             for variable in VARIABLES {
                 let Ok(settings) = set(variable.name, &text) else { continue };
                 prop_assert!(settings.port != 0);
-                prop_assert!(settings.ttl <= SPAN_MAX && settings.reader_wait <= SPAN_MAX);
+                for service in Service::ALL {
+                    prop_assert!(*settings.ttl.of(service) <= SPAN_MAX);
+                    prop_assert!(!settings.upstream_timeout.of(service).is_zero());
+                }
+                prop_assert!(settings.reader_wait <= SPAN_MAX);
                 prop_assert!(settings.cache_size <= CACHE_SIZE_MAX);
                 prop_assert!((1..=FLIGHTS_MAX).contains(&settings.calls_max));
-                prop_assert!(!settings.upstream_timeout.is_zero());
             }
         }
     }

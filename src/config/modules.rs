@@ -3,14 +3,14 @@
 
 use super::aws_extension;
 use super::host::Host;
-use super::settings::Resolved;
+use super::settings::{Resolved, exposed_endpoints};
 use super::values::{DialectSetting, OnInitFailure};
 use crate::cache::{self, prefetch};
 use crate::secret::arn::is_account;
-use crate::secret::key::Key;
+use crate::secret::service::PerService;
 use crate::server::dialect::Dialect;
 use crate::server::{listener, resolving};
-use crate::source::aws::{self, Endpoint};
+use crate::source::aws;
 use crate::telemetry::log;
 use crate::tokens::Token;
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ pub struct Config {
     /// The tokens with which callers can authenticate. If no token is configured, this list is
     /// empty and `sidekey serve` generates a token.
     pub(crate) tokens: Vec<Token>,
-    /// The configuration of the client with which the agent calls AWS Secrets Manager.
+    /// The configuration of the client with which the agent calls AWS.
     pub source: aws::Config,
     /// The level, the format and the destination of the log lines.
     pub log: log::Config,
@@ -75,16 +75,17 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
         resolved;
     let initialization = environment.get("AWS_LAMBDA_INITIALIZATION_TYPE");
     let is_snapshot = initialization.is_some_and(|kind| kind == "snap-start");
-    let listed = settings.secrets.into_iter();
-    if settings.allow_http_endpoint && settings.endpoint.as_ref().is_some_and(Endpoint::is_exposed)
-    {
-        warnings.push(
-            "INSECURE: SIDEKEY_ENDPOINT uses http, so secrets cross the network unencrypted, and \
-             every host on the way can read and change them; use this only for development, with \
-             an emulator of AWS"
-                .to_owned(),
-        );
+    if settings.allow_http_endpoint {
+        warnings.extend(exposed_endpoints(&settings).map(|name| {
+            format!(
+                "INSECURE: {name} uses http, so secrets cross the network unencrypted, and every \
+                 host on the way can read and change them; use this only for development, with \
+                 an emulator of AWS"
+            )
+        }));
     }
+    let PerService { secrets: timeout, parameters: parameter_store_timeout } =
+        settings.upstream_timeout;
     Config {
         cache: cache::Config {
             policies,
@@ -92,7 +93,7 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             entries_max: settings.cache_size,
             bytes_max: settings.cache_bytes,
             calls_max: settings.calls_max,
-            listed: listed.map(|secret| Key { id: secret.id, selector: secret.selector }).collect(),
+            listed: settings.listed,
             scope: settings.scope,
             conventions,
             is_strict: settings.is_strict,
@@ -117,10 +118,11 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
         source: aws::Config {
             region: settings.region,
             endpoint: settings.endpoint,
-            parameter_store_endpoint: None,
+            parameter_store_endpoint: settings.parameter_store_endpoint,
             region_only: settings.region_only,
-            attempt_timeout: settings.upstream_timeout,
-            parameter_store_timeout: None,
+            attempt_timeout: timeout,
+            parameter_store_timeout: (parameter_store_timeout != timeout)
+                .then_some(parameter_store_timeout),
             credential_process_timeout: settings.credential_process_timeout,
             trust,
             environment,

@@ -10,6 +10,7 @@ use super::values::{boolean, choice, patterns, span};
 use super::variables::CONFIG_FILE;
 use crate::cache::freshness::{Policy, Refresh};
 use crate::cache::policies::{Policies, Rule};
+use crate::secret::service::{PerService, Service};
 use std::time::Duration;
 use toml::{Table, Value};
 
@@ -18,7 +19,7 @@ use toml::{Table, Value};
 const TABLES_MAX: usize = 100;
 
 /// The minimum TTL of a secret with `refresh = "always"`. Sidekey refreshes such a secret once per
-/// TTL, so a shorter TTL would cause calls to Secrets Manager without a pause.
+/// TTL, so a shorter TTL would cause calls to AWS without a pause.
 const ALWAYS_TTL_MIN: Duration = Duration::from_secs(1);
 
 /// The keys of a `[[policy]]` table in the configuration file, in the order of
@@ -48,13 +49,13 @@ pub const KEYS: &[Key<Rule>] = &[
     Key {
         name: "stale_if_error",
         default: "SIDEKEY_STALE_IF_ERROR",
-        help: "How long a cached value is still served after the end of its TTL while Secrets Manager fails.",
+        help: "How long a cached value is still served after the end of its TTL while AWS fails.",
         parse: |rule, text| set(&mut rule.stale_if_error, span(text)),
     },
     Key {
         name: "denied_grace",
         default: "SIDEKEY_DENIED_GRACE",
-        help: "How long a cached value is still served after Secrets Manager first denied access to the secret.",
+        help: "How long a cached value is still served after AWS first denied access to the secret.",
         parse: |rule, text| set(&mut rule.denied_grace, span(text)),
     },
     Key {
@@ -170,11 +171,18 @@ fn unknown(key_name: String, key: &str) -> Unknown {
 }
 
 /// Records a mistake for each `[[policy]]` table with `refresh = "always"` and a TTL below
-/// [`ALWAYS_TTL_MIN`]. If a table has no TTL, the TTL in `default` applies.
-pub(super) fn check(tables: &[PolicyTable], default: &Policy, mistakes: &mut Mistakes) {
+/// [`ALWAYS_TTL_MIN`]. If a table has no TTL, the TTL in `defaults` applies.
+pub(super) fn check(
+    tables: &[PolicyTable],
+    defaults: &PerService<Policy>,
+    mistakes: &mut Mistakes,
+) {
+    let is_too_short =
+        |policy: Policy| policy.refresh == Refresh::Always && policy.ttl < ALWAYS_TTL_MIN;
     for PolicyTable { name, rule } in tables {
-        let policy = rule.policy(default);
-        if policy.refresh == Refresh::Always && policy.ttl < ALWAYS_TTL_MIN {
+        let mut services =
+            Service::ALL.into_iter().filter(|service| rule.secrets.may_contain(*service));
+        if services.any(|service| is_too_short(rule.policy(defaults.of(service)))) {
             let problem = "the value 'always' needs a TTL of at least 1s; with a shorter TTL, \
                            Sidekey would refresh the secret without a pause";
             mistakes.add(format!("{name}.refresh"), problem);
@@ -182,10 +190,13 @@ pub(super) fn check(tables: &[PolicyTable], default: &Policy, mistakes: &mut Mis
     }
 }
 
-/// Combines the `[[policy]]` tables with the default policy, which contains the TTL and related
-/// settings. The default policy applies to each secret that no table matches.
-pub(super) fn resolved(default: Policy, tables: Vec<PolicyTable>) -> Policies {
-    Policies::new(default, tables.into_iter().map(|table| table.rule).collect())
+/// Combines the `[[policy]]` tables with the default policy of each service, which contains the TTL
+/// and related settings. The default policies apply to secrets that no table matches.
+pub(super) fn resolved(
+    defaults: impl Into<PerService<Policy>>,
+    tables: Vec<PolicyTable>,
+) -> Policies {
+    Policies::new(defaults, tables.into_iter().map(|table| table.rule).collect())
 }
 
 #[cfg(test)]
@@ -206,7 +217,7 @@ mod tests {
         let value = file.remove(POLICY).expect("the TOML text must contain the key `policy`");
         let mut problems = Problems::default();
         let tables = read(value, &mut problems);
-        check(&tables, &Policy::default(), &mut problems.mistakes);
+        check(&tables, &Policy::default().into(), &mut problems.mistakes);
         let (mistakes, _) = problems.judged(Host::Standalone);
         (tables, mistakes.0.iter().map(ToString::to_string).collect())
     }
@@ -326,12 +337,54 @@ mod tests {
         }
         let (tables, _) = load(always);
         let mut mistakes = Mistakes::default();
-        check(&tables, &Policy { ttl: Duration::ZERO, ..Policy::default() }, &mut mistakes);
+        let off = Policy { ttl: Duration::ZERO, ..Policy::default() };
+        check(&tables, &off.into(), &mut mistakes);
         assert!(
             mistakes
                 .to_string()
                 .starts_with("SIDEKEY_CONFIG: policy[1].refresh: the value 'always'")
         );
+    }
+
+    #[test]
+    fn always_needs_a_ttl_of_the_services_in_its_patterns() {
+        let off = Policy { ttl: Duration::ZERO, ..Policy::default() };
+        let no_parameters = PerService { secrets: Policy::default(), parameters: off };
+        for (pattern, expected) in [
+            ("app/*", 0),
+            ("arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/*", 0),
+            ("ssm:/app/*", 1),
+            ("arn:aws:ssm:eu-north-1:123456789012:parameter/app/*", 1),
+        ] {
+            let text = format!("[[policy]]\nsecrets = [\"{pattern}\"]\nrefresh = \"always\"\n");
+            let (tables, _) = load(&text);
+            let mut mistakes = Mistakes::default();
+            check(&tables, &no_parameters, &mut mistakes);
+            assert_eq!(mistakes.0.len(), expected, "{pattern}: {mistakes}");
+        }
+    }
+
+    #[test]
+    fn tables_apply_to_parameters_too() {
+        let (tables, mistakes) = load(
+            "[[policy]]\nsecrets = [\"ssm:/app/*\", \"app/db\"]\nttl = \"1m\"\n\
+             [[policy]]\nsecrets = \"arn:aws:ssm:eu-north-1:210987654321:parameter/shared/*\"\n\
+             ttl = \"2m\"\n",
+        );
+        assert_eq!(mistakes, [""; 0]);
+        let default = Policy { ttl: SECOND, ..Policy::default() };
+        let policies = resolved(default, tables);
+        let home = Home { region: "eu-north-1".into(), account: None };
+        for (id, seconds) in [
+            ("ssm:/app/url", 60),
+            ("app/db", 60),
+            ("arn:aws:ssm:eu-north-1:210987654321:parameter/shared/url", 120),
+            ("ssm:/app/db/url", 1),
+            ("/app/url", 1),
+        ] {
+            let id = SecretId::parse(id).expect("the name or ARN must be valid");
+            assert_eq!(policies.of_reference(&id, &home).ttl, seconds * SECOND, "{id:?}");
+        }
     }
 
     proptest! {

@@ -13,7 +13,10 @@ use crate::cache::freshness::Policy;
 use crate::cache::policies::Policies;
 use crate::convention::Conventions;
 use crate::message::tenant::{TenantBinding, TenantCheck};
+use crate::secret::key::Key;
+use crate::secret::reference::SecretId;
 use crate::secret::scope::Home;
+use crate::secret::service::PerService;
 use crate::source::aws::{Endpoint, Trust};
 use crate::tokens::Token;
 use std::collections::BTreeMap;
@@ -40,18 +43,18 @@ pub(super) fn resolve(raw: Raw, host: Host, problems: &mut Problems) -> Resolved
     let settings = typed(raw.texts.iter(), &mut problems.mistakes);
     check_relations(&settings, &mut problems.mistakes);
     check_aws_variables(&settings, &raw.environment, &mut problems.mistakes);
-    let default_policy = Policy {
-        ttl: settings.ttl,
+    let default_policies = settings.ttl.map(|ttl| Policy {
+        ttl: *ttl,
         stale_while_revalidate: settings.stale_while_revalidate,
         stale_if_error: settings.stale_if_error,
         denied_grace: settings.denied_grace,
         ..Policy::default()
-    };
-    policy::check(&tables.policies, &default_policy, &mut problems.mistakes);
+    });
+    policy::check(&tables.policies, &default_policies, &mut problems.mistakes);
     let conventions = load_conventions(&settings, &tables, problems);
     let own_token = settings.token.as_deref();
     Resolved {
-        policies: policy::resolved(default_policy, tables.policies),
+        policies: policy::resolved(default_policies, tables.policies),
         tenant_check: TenantCheck::new(conventions.clone(), tables.tenant_bindings),
         conventions,
         tokens: credentials::tokens(own_token, &raw.environment, host, &mut problems.mistakes),
@@ -118,34 +121,59 @@ pub(super) fn load_conventions(
 
 /// Checks the settings whose valid values depend on other settings.
 fn check_relations(settings: &Settings, mistakes: &mut Mistakes) {
-    if settings.upstream_timeout > settings.reader_wait {
+    let PerService { secrets, parameters } = settings.upstream_timeout;
+    if secrets.max(parameters) > settings.reader_wait {
         mistakes.add(
             "SIDEKEY_READER_WAIT",
             "the value must not be shorter than SIDEKEY_UPSTREAM_TIMEOUT (or \
-             SECRETS_MANAGER_TIMEOUT_MILLIS); otherwise callers would stop waiting before a call to \
-             Secrets Manager times out",
+             SECRETS_MANAGER_TIMEOUT_MILLIS, or SSM_PARAMETER_STORE_TIMEOUT_MILLIS); otherwise \
+             callers would stop waiting before a call to AWS times out",
         );
     }
-    if settings.endpoint.as_ref().is_some_and(Endpoint::is_exposed) && !settings.allow_http_endpoint
-    {
-        mistakes.add(
-            "SIDEKEY_ENDPOINT",
-            "the URL uses http with a host that is not a loopback address, so secrets would cross \
-             the network unencrypted; use https, or for development with an emulator of AWS, set \
-             SIDEKEY_ALLOW_HTTP_ENDPOINT=true",
-        );
-    }
-    let unknown_home = Home { region: "".into(), account: None };
-    for secret in &settings.secrets {
-        // Only names are checked. ARNs cannot be checked yet, because the agent's own account may
-        // be unknown.
-        if !secret.id.is_arn() && !settings.scope.admits(&secret.id, &unknown_home) {
-            let problem = format!(
-                "no pattern in SIDEKEY_ALLOW matches the secret {}: add a pattern, or remove the secret from SIDEKEY_SECRETS",
-                secret.id.as_str()
+    if !settings.allow_http_endpoint {
+        for name in exposed_endpoints(settings) {
+            mistakes.add(
+                name,
+                "the URL uses http with a host that is not a loopback address, so secrets would \
+                 cross the network unencrypted; use https, or for development with an emulator of \
+                 AWS, set SIDEKEY_ALLOW_HTTP_ENDPOINT=true",
             );
-            mistakes.add("SIDEKEY_SECRETS", problem);
         }
+    }
+    check_listed(settings, mistakes);
+}
+
+/// Returns the names of the variables whose endpoint URLs send secrets over the network without
+/// encryption.
+pub(super) fn exposed_endpoints(settings: &Settings) -> impl Iterator<Item = &'static str> {
+    let endpoints = [
+        ("SIDEKEY_ENDPOINT", &settings.endpoint),
+        ("SIDEKEY_SSM_ENDPOINT", &settings.parameter_store_endpoint),
+    ];
+    endpoints
+        .into_iter()
+        .filter(|(_, endpoint)| endpoint.as_ref().is_some_and(Endpoint::is_exposed))
+        .map(|(name, _)| name)
+}
+
+/// Checks that callers may read all secrets and paths in `SIDEKEY_SECRETS`.
+fn check_listed(settings: &Settings, mistakes: &mut Mistakes) {
+    let unknown_home = Home { region: "".into(), account: None };
+    for Key { id, .. } in &settings.listed {
+        let problem = match id {
+            // ARNs cannot be checked yet, because the agent's own account may be unknown.
+            SecretId::Arn(_) => continue,
+            _ if settings.scope.may_admit(id, &unknown_home) => continue,
+            SecretId::Path(path) => format!(
+                "no pattern in SIDEKEY_ALLOW matches all parameters of the path {0}: add the pattern {0}, or remove the path from SIDEKEY_SECRETS",
+                path.pattern()
+            ),
+            SecretId::Name(_) | SecretId::Parameter(_) => format!(
+                "no pattern in SIDEKEY_ALLOW matches the secret {}: add a pattern, or remove the secret from SIDEKEY_SECRETS",
+                id.as_str()
+            ),
+        };
+        mistakes.add("SIDEKEY_SECRETS", problem);
     }
 }
 

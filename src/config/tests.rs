@@ -29,6 +29,13 @@ fn of_any_secret(config: &Config) -> Policy {
     config.cache.policies.of_answer(&arn, "any/secret", &home)
 }
 
+fn of_any_parameter(config: &Config) -> Policy {
+    let arn = "arn:aws:ssm:eu-north-1:123456789012:parameter/any/parameter";
+    let home = Home { region: "eu-north-1".into(), account: Some("123456789012".into()) };
+    let arn = Arn::parse(arn).expect("the ARN must be valid");
+    config.cache.policies.of_answer(&arn, "/any/parameter", &home)
+}
+
 #[test]
 fn without_variables_all_defaults_apply() {
     let loaded = load_from(&[], Host::Standalone);
@@ -121,6 +128,8 @@ fn variables_of_awss_extension_count_if_sidekeys_are_unset() {
             ("PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL", "Error"),
             ("SECRETS_MANAGER_TTL", " 20 "),
             ("SECRETS_MANAGER_TIMEOUT_MILLIS", ""),
+            ("SSM_PARAMETER_STORE_TTL", "30"),
+            ("SSM_PARAMETER_STORE_TIMEOUT_MILLIS", "1000"),
         ];
         let loaded = load_from(&[&foreign[..], own].concat(), Host::Standalone);
         assert!(loaded.mistakes.is_empty(), "{}", loaded.mistakes);
@@ -129,18 +138,23 @@ fn variables_of_awss_extension_count_if_sidekeys_are_unset() {
     let foreign = load(&[]);
     assert_eq!((foreign.listen.port, foreign.cache.calls_max), (8080, 3));
     assert_eq!(of_any_secret(&foreign).ttl, Duration::from_secs(20));
+    assert_eq!(of_any_parameter(&foreign).ttl, Duration::from_secs(30));
     assert_eq!(foreign.log.level, log::Level::ERROR);
     assert_eq!(foreign.source.attempt_timeout, Duration::from_secs(2));
+    assert_eq!(foreign.source.parameter_store_timeout, Some(Duration::from_secs(1)));
     let own = load(&[
         ("SIDEKEY_PORT", "1"),
         ("SIDEKEY_TTL", "1m"),
+        ("SIDEKEY_UPSTREAM_TIMEOUT", "3s"),
         ("SIDEKEY_LOG", "warn"),
         ("PARAMETERS_SECRETS_EXTENSION_CACHE_SIZE", "0"),
     ]);
     assert_eq!((own.listen.port, own.log.level), (1, log::Level::WARN));
-    assert_eq!(of_any_secret(&own).ttl, Duration::from_secs(60));
+    assert_eq!([of_any_secret(&own).ttl, of_any_parameter(&own).ttl], [Duration::from_secs(60); 2]);
+    let timeouts = (own.source.attempt_timeout, own.source.parameter_store_timeout);
+    assert_eq!(timeouts, (Duration::from_secs(3), None));
     let off = load(&[("PARAMETERS_SECRETS_EXTENSION_CACHE_SIZE", "0")]);
-    assert_eq!(of_any_secret(&off).ttl, Duration::ZERO);
+    assert_eq!([of_any_secret(&off).ttl, of_any_parameter(&off).ttl], [Duration::ZERO; 2]);
 }
 
 #[test]
@@ -201,6 +215,22 @@ fn mistaken_variable_counts_as_unset() {
 fn settings_that_depend_on_each_other_are_checked() {
     mistakes(&[("SIDEKEY_READER_WAIT", "1s")], &["SIDEKEY_READER_WAIT"]);
     mistakes(&[("SIDEKEY_SECRETS", "a b"), ("SIDEKEY_ALLOW", "a")], &["SIDEKEY_SECRETS"]);
+    for (listed, allowed, expected) in [
+        ("ssm:/app/url", "ssm:/app/*", ""),
+        ("ssm:/app/*", "ssm:/app/*", ""),
+        ("ssm:/app/url", "/app/*", "no pattern in SIDEKEY_ALLOW matches the secret ssm:/app/url"),
+        (
+            "ssm:/app/*",
+            "ssm:/app/url",
+            "no pattern in SIDEKEY_ALLOW matches all parameters of the path ssm:/app/*: add the \
+             pattern ssm:/app/*",
+        ),
+    ] {
+        let pairs = [("SIDEKEY_SECRETS", listed), ("SIDEKEY_ALLOW", allowed)];
+        let found = load_from(&pairs, Host::Standalone).mistakes;
+        assert_eq!(found.0.len(), usize::from(!expected.is_empty()), "{listed}: {found}");
+        assert!(found.0.iter().all(|one| one.problem.starts_with(expected)), "{found}");
+    }
     mistakes(&[("AWS_CA_BUNDLE", "/nonexistent")], &["AWS_CA_BUNDLE"]);
 }
 
@@ -393,19 +423,35 @@ fn conventions_are_read_although_other_variables_have_mistakes() {
 
 #[test]
 fn http_endpoint_on_another_host_needs_its_own_variable() {
-    let endpoint = ("SIDEKEY_ENDPOINT", "http://localstack:4566");
-    let refused = load_from(&[endpoint], Host::Standalone);
-    let problem = refused.mistakes.to_string();
-    assert!(problem.starts_with("SIDEKEY_ENDPOINT: "), "{problem}");
-    assert!(problem.ends_with("set SIDEKEY_ALLOW_HTTP_ENDPOINT=true"), "{problem}");
+    for name in ["SIDEKEY_ENDPOINT", "SIDEKEY_SSM_ENDPOINT"] {
+        let endpoint = (name, "http://localstack:4566");
+        let refused = load_from(&[endpoint], Host::Standalone);
+        let problem = refused.mistakes.to_string();
+        assert!(problem.starts_with(&format!("{name}: ")), "{problem}");
+        assert!(problem.ends_with("set SIDEKEY_ALLOW_HTTP_ENDPOINT=true"), "{problem}");
 
-    let allowed = [endpoint, ("SIDEKEY_ALLOW_HTTP_ENDPOINT", "true")];
-    let Loaded { mistakes, warnings, .. } = load_from(&allowed, Host::Standalone);
-    assert_eq!(mistakes.to_string(), "");
-    assert!(warnings.len() == 1 && warnings[0].contains("unencrypted"), "{warnings:?}");
+        let allowed = [endpoint, ("SIDEKEY_ALLOW_HTTP_ENDPOINT", "true")];
+        let Loaded { mistakes, warnings, .. } = load_from(&allowed, Host::Standalone);
+        assert_eq!(mistakes.to_string(), "");
+        assert!(warnings.len() == 1, "{warnings:?}");
+        assert!(warnings[0].starts_with(&format!("INSECURE: {name} uses http")), "{warnings:?}");
 
-    let encrypted = [("SIDEKEY_ENDPOINT", "https://localstack:4566"), allowed[1]];
-    assert!(load_from(&encrypted, Host::Standalone).warnings.is_empty());
+        let encrypted = [(name, "https://localstack:4566"), allowed[1]];
+        assert!(load_from(&encrypted, Host::Standalone).warnings.is_empty());
+    }
+}
+
+#[test]
+fn parameter_store_can_have_an_endpoint_of_its_own() {
+    let endpoints = |pairs: &[(&str, &str)]| {
+        let aws = load_from(pairs, Host::Standalone).config.source;
+        (aws.endpoint.is_some(), aws.parameter_store_endpoint.is_some())
+    };
+    let both = ("SIDEKEY_ENDPOINT", "https://all.example");
+    let own = ("SIDEKEY_SSM_ENDPOINT", "https://ssm.example");
+    assert_eq!(endpoints(&[both]), (true, false));
+    assert_eq!(endpoints(&[own]), (false, true));
+    assert_eq!(endpoints(&[both, own]), (true, true));
 }
 
 #[test]

@@ -2,8 +2,11 @@
 
 use super::{size, span};
 use crate::secret::arn::is_region;
-use crate::secret::reference::Reference;
+use crate::secret::key::Key;
+use crate::secret::parameter_path::ParameterPath;
+use crate::secret::reference::{Reference, SecretId};
 use crate::secret::scope::Scope;
+use crate::secret::selector::Selector;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -48,23 +51,33 @@ pub(super) fn is_separator(c: char) -> bool {
     c == ',' || c.is_whitespace()
 }
 
-/// Parses a list of secrets, each given by its name or ARN. The error message contains every
-/// invalid item.
-pub(super) fn references(text: &str) -> Result<Vec<Reference>, String> {
-    let (mut references, mut problems) = (Vec::new(), Vec::new());
+/// Parses a list of secrets and parameters, each given by its name or ARN, and of paths of
+/// parameters. The error message contains every invalid item.
+pub(super) fn listed(text: &str) -> Result<Vec<Key>, String> {
+    let (mut keys, mut problems) = (Vec::new(), Vec::new());
     for item in list(text) {
-        match Reference::parse(item) {
-            Ok(reference) => references.push(reference),
-            Err(bad) => problems.push(format!("'{item}': {bad}")),
+        match listed_key(item) {
+            Ok(key) => keys.push(key),
+            Err(problem) => problems.push(format!("'{item}': {problem}")),
         }
     }
     if !problems.is_empty() {
         return Err(problems.join("; "));
     }
-    if references.len() > SECRETS_MAX {
+    if keys.len() > SECRETS_MAX {
         return Err(format!("at most {SECRETS_MAX} secrets are allowed"));
     }
-    Ok(references)
+    Ok(keys)
+}
+
+fn listed_key(item: &str) -> Result<Key, String> {
+    if ParameterPath::is_pattern(item) {
+        let path = ParameterPath::parse(item).map_err(|bad| bad.to_string())?;
+        let selector = Selector::parameter(None, None, false);
+        return Ok(Key { id: SecretId::Path(path), selector });
+    }
+    let Reference { id, selector, .. } = Reference::parse(item).map_err(|bad| bad.to_string())?;
+    Ok(Key { id, selector })
 }
 
 /// Parses a list of patterns for the names and ARNs of secrets. Refuses an empty list with the

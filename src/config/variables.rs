@@ -2,14 +2,15 @@
 
 use super::key::Key;
 use super::values::{
-    DialectSetting, OnInitFailure, boolean, choice, list, number, path, patterns, positive_span,
-    references, region, size, span,
+    DialectSetting, OnInitFailure, boolean, choice, list, listed, number, path, patterns,
+    positive_span, region, size, span,
 };
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::prefetch::Mode;
 use crate::message::paths::{BUILT_IN_PATHS, Paths};
-use crate::secret::reference::Reference;
+use crate::secret;
 use crate::secret::scope::Scope;
+use crate::secret::service::PerService;
 use crate::source::aws::Endpoint;
 use crate::telemetry::log::Level;
 use std::fmt;
@@ -105,16 +106,16 @@ settings! {
         // this value.
         calls_max: usize = FLIGHTS_MAX,
     }
-    secrets: Vec<Reference> {
+    listed: Vec<secret::key::Key> {
         name: "SIDEKEY_SECRETS",
         default: "",
-        help: "Secrets to prefetch and never evict: names or ARNs, separated by commas or white space.",
-        parse: references,
+        help: "Secrets to prefetch and never evict: names or ARNs, separated by commas or white space. `ssm:NAME` is a parameter, and `ssm:/app/*` means all parameters directly under `/app`.",
+        parse: listed,
     }
     scope: Scope {
         name: "SIDEKEY_ALLOW",
         default: "",
-        help: "Patterns of the secrets that callers may read; `*` matches any characters except `/`. If unset, callers may read every secret that IAM allows.",
+        help: "Patterns of the secrets that callers may read; `*` matches any characters except `/`. Patterns of parameters begin with `ssm:`. If unset, callers may read every secret and parameter that IAM allows.",
         parse: |text| {
             patterns(text, "the value must not be empty; unset the variable to allow every secret that IAM allows")
         },
@@ -140,11 +141,11 @@ settings! {
             Err(_) => Err("the value must be ADDRESS:PORT, such as 0.0.0.0:9277".to_owned()),
         },
     }
-    ttl: Duration {
+    ttl: PerService<Duration> {
         name: "SIDEKEY_TTL",
         default: "5m",
         help: "How long a cached value is served before it must be refreshed; 0 turns the cache off.",
-        parse: span,
+        parse: |text| span(text).map(PerService::from),
     }
     stale_while_revalidate: Duration {
         name: "SIDEKEY_STALE_WHILE_REVALIDATE",
@@ -155,13 +156,13 @@ settings! {
     stale_if_error: Duration {
         name: "SIDEKEY_STALE_IF_ERROR",
         default: "1h",
-        help: "How long a cached value is still served after the end of its TTL while Secrets Manager fails.",
+        help: "How long a cached value is still served after the end of its TTL while AWS fails.",
         parse: span,
     }
     denied_grace: Duration {
         name: "SIDEKEY_DENIED_GRACE",
         default: "60s",
-        help: "How long a cached value is still served after Secrets Manager first denied access to the secret.",
+        help: "How long a cached value is still served after AWS first denied access to the secret.",
         parse: span,
     }
     cache_size: usize {
@@ -185,14 +186,14 @@ settings! {
     reader_wait: Duration {
         name: "SIDEKEY_READER_WAIT",
         default: "5s",
-        help: "How long a caller waits for Secrets Manager before the agent answers with an error.",
+        help: "How long a caller waits for AWS before the agent answers with an error.",
         parse: positive_span,
     }
-    upstream_timeout: Duration {
+    upstream_timeout: PerService<Duration> {
         name: "SIDEKEY_UPSTREAM_TIMEOUT",
         default: "2s",
-        help: "The timeout of one call to Secrets Manager.",
-        parse: positive_span,
+        help: "The timeout of one call to Secrets Manager or Parameter Store.",
+        parse: |text| positive_span(text).map(PerService::from),
     }
     credential_process_timeout: Duration {
         name: "SIDEKEY_CREDENTIAL_PROCESS_TIMEOUT",
@@ -203,7 +204,7 @@ settings! {
     prefetch: Mode {
         name: "SIDEKEY_PREFETCH",
         default: "get",
-        help: "How the secrets in SIDEKEY_SECRETS are prefetched: `get` makes one call for each secret, `batch` makes one call for up to 20 secrets, and `auto` chooses between the two.",
+        help: "How the secrets in SIDEKEY_SECRETS are prefetched: `get` makes one call for each secret, `batch` makes one call for up to 20 secrets, and `auto` chooses between the two. Parameters always share calls.",
         parse: |text| {
             choice(text, &[("get", Mode::Get), ("batch", Mode::Batch), ("auto", Mode::Auto)])
         },
@@ -242,13 +243,19 @@ settings! {
     endpoint: Option<Endpoint> {
         name: "SIDEKEY_ENDPOINT",
         default: "",
-        help: "The URL that the agent calls instead of AWS's own endpoint of Secrets Manager. The URL must use https, or http with a loopback address. `{region}` in the URL is replaced by the region.",
+        help: "The URL that the agent calls instead of AWS's own endpoints of Secrets Manager and Parameter Store. The URL must use https, or http with a loopback address. `{region}` in the URL is replaced by the region.",
+        parse: |text| Endpoint::parse(text).map(Some).map_err(|bad| bad.to_string()),
+    }
+    parameter_store_endpoint: Option<Endpoint> {
+        name: "SIDEKEY_SSM_ENDPOINT",
+        default: "",
+        help: "The URL that the agent calls for Parameter Store, in the format of SIDEKEY_ENDPOINT. If unset, SIDEKEY_ENDPOINT is used.",
         parse: |text| Endpoint::parse(text).map(Some).map_err(|bad| bad.to_string()),
     }
     allow_http_endpoint: bool {
         name: "SIDEKEY_ALLOW_HTTP_ENDPOINT",
         default: "false",
-        help: "Whether SIDEKEY_ENDPOINT may use http with any host, such as an emulator of AWS. Secrets then cross the network unencrypted.",
+        help: "Whether SIDEKEY_ENDPOINT and SIDEKEY_SSM_ENDPOINT may use http with any host, such as an emulator of AWS. Secrets then cross the network unencrypted.",
         parse: boolean,
     }
     region: Option<String> {
@@ -343,7 +350,7 @@ mod tests {
         assert_eq!(
             [ttl, stale_while_revalidate, stale_if_error, denied_grace],
             [
-                settings.ttl,
+                settings.ttl.secrets,
                 settings.stale_while_revalidate,
                 settings.stale_if_error,
                 settings.denied_grace
@@ -354,14 +361,31 @@ mod tests {
     #[test]
     fn lists_are_split_at_commas_and_white_space() {
         let settings = set("SIDEKEY_SECRETS", "a, b\n\tc#d,").expect("the list must be valid");
-        let ids: Vec<&str> = settings.secrets.iter().map(|secret| secret.id.as_str()).collect();
+        let ids: Vec<&str> = settings.listed.iter().map(|key| key.id.as_str()).collect();
         assert_eq!(ids, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn secrets_parameters_and_paths_can_be_listed() {
+        let arn = "arn:aws:ssm:eu-north-1:123456789012:parameter/app/url";
+        let text = format!("app/db ssm:/app/url:3 {arn} ssm:/app/* ssm:/app/db/* ssm:url#host");
+        let listed = set("SIDEKEY_SECRETS", &text).expect("the list must be valid").listed;
+        let ids: Vec<&str> = listed.iter().map(|key| key.id.as_str()).collect();
+        let expected =
+            ["app/db", "ssm:/app/url", arn, "ssm:/app/*#path", "ssm:/app/db/*#path", "ssm:url"];
+        assert_eq!(ids, expected);
+        assert_eq!(listed[1].selector.version(), Some("3"));
     }
 
     #[test]
     fn every_variable_refuses_invalid_text() {
         for (name, text, expected) in [
             ("SIDEKEY_SECRETS", "a,#", "'#': expected a field's name"),
+            ("SIDEKEY_SECRETS", "ssm:/a/**", "'ssm:/a/**': '**' is not supported; write a path"),
+            ("SIDEKEY_SECRETS", "ssm:/a/*/b", "'ssm:/a/*/b': a path of parameters begins with"),
+            ("SIDEKEY_SECRETS", "ssm:/a+b", "'ssm:/a+b': character 7 is not allowed"),
+            ("SIDEKEY_ALLOW", "ssm:/a/**", "'ssm:/a/**'"),
+            ("SIDEKEY_ALLOW", "ssm:/a+b", "'ssm:/a+b'"),
             ("SIDEKEY_ALLOW", "a/**", "'a/**'"),
             ("SIDEKEY_ALLOW", " , ", "must not be empty"),
             ("SIDEKEY_PORT", "65536", "from 0 to 65535"),
@@ -376,6 +400,7 @@ mod tests {
             ("SIDEKEY_ON_INIT_FAILURE", "exit", "serve or fail"),
             ("SIDEKEY_DIALECT", "lambda", "auto, agent or extension"),
             ("SIDEKEY_ENDPOINT", "localstack:4566", "must be a URL"),
+            ("SIDEKEY_SSM_ENDPOINT", "localstack:4566", "must be a URL"),
             ("SIDEKEY_ALLOW_HTTP_ENDPOINT", "yes", "true, false, 1 or 0"),
             ("SIDEKEY_REGION", "evil.example", "the value must be a region"),
             ("SIDEKEY_REGION_ONLY", "TRUE", "true, false, 1 or 0"),
@@ -426,13 +451,13 @@ mod tests {
             for Key { name, .. } in VARIABLES {
                 match set(name, &text) {
                     Ok(settings) => {
-                        prop_assert!(settings.ttl <= SPAN_MAX);
+                        prop_assert!(settings.ttl.parameters <= SPAN_MAX);
                         prop_assert!(settings.stale_if_error <= SPAN_MAX);
                         prop_assert!(settings.cache_size <= CACHE_SIZE_MAX);
                         prop_assert!((1..=10_000).contains(&settings.max_connections));
                         prop_assert!(!settings.reader_wait.is_zero());
-                        prop_assert!(!settings.upstream_timeout.is_zero());
-                        prop_assert!(settings.secrets.len() <= SECRETS_MAX);
+                        prop_assert!(!settings.upstream_timeout.parameters.is_zero());
+                        prop_assert!(settings.listed.len() <= SECRETS_MAX);
                         prop_assert!(settings.region.is_none_or(|region| is_region(&region)));
                         if *name == "SIDEKEY_ALLOW" {
                             prop_assert!(!settings.scope.is_open());

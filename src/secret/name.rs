@@ -14,6 +14,9 @@ pub(crate) fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "/_+=.@!-".contains(c)
 }
 
+/// The beginning of a reference to a parameter by its name, as in `ssm:/app/url`.
+pub(crate) const PARAMETER_PREFIX: &str = "ssm:";
+
 /// The maximum length of a parameter's name, in characters.
 ///
 /// Source: AWS's page *Creating Parameter Store parameters* in the Systems Manager user guide.

@@ -1,4 +1,9 @@
-//! Paths of Parameter Store, whose parameters one request lists.
+//! Paths of Parameter Store, whose parameters one request lists. In `SIDEKEY_SECRETS`, the pattern
+//! `ssm:/app/*` means all parameters directly under the path `/app`.
+
+use super::name::{
+    PARAMETER_LEVELS_MAX, PARAMETER_NAME_CHARS_MAX, PARAMETER_PREFIX as PREFIX, is_parameter_char,
+};
 
 /// A request for all parameters under a path, such as `/app`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -9,7 +14,66 @@ pub struct ParameterPath {
     filters: Option<Box<str>>,
 }
 
+/// The error for an invalid pattern of a path of parameters.
+///
+/// Positions are counted in characters, from 1. The error messages contain no part of the pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadParameterPath {
+    #[error("'**' is not supported; write a path for each level, such as ssm:/app/* ssm:/app/db/*")]
+    DoubleStar,
+    #[error(
+        "a path of parameters begins with ssm:/ and ends in /*, such as ssm:/app/*, and has no \
+         other wildcard, no version and no field"
+    )]
+    Form,
+    #[error("character {at} is not allowed; use only A-Za-z0-9/_.- in a path of parameters")]
+    Character { at: usize },
+    #[error("the path of parameters is longer than {PARAMETER_NAME_CHARS_MAX} characters")]
+    TooLong,
+    #[error("a path of parameters has fewer than {PARAMETER_LEVELS_MAX} parts between slashes")]
+    TooManyLevels,
+}
+
 impl ParameterPath {
+    /// Returns whether `text` is a pattern of parameters and not a reference to one parameter,
+    /// because the name after `ssm:` contains a wildcard.
+    pub(crate) fn is_pattern(text: &str) -> bool {
+        text.strip_prefix(PREFIX).is_some_and(|name| name.contains(['*', '?', '[']))
+    }
+
+    /// Parses a pattern such as `ssm:/app/*`, which means all parameters directly under `/app`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first mistake in the pattern.
+    pub(crate) fn parse(pattern: &str) -> Result<Self, BadParameterPath> {
+        if pattern.contains("**") {
+            return Err(BadParameterPath::DoubleStar);
+        }
+        let path = pattern
+            .strip_prefix(PREFIX)
+            .and_then(|name| name.strip_suffix("/*"))
+            .filter(|path| path.is_empty() || (path.starts_with('/') && !path.ends_with('/')))
+            .filter(|path| !path.contains(['*', '?', '[', ':', '#']))
+            .ok_or(BadParameterPath::Form)?;
+        if let Some(at) = path.chars().position(|c| !is_parameter_char(c)) {
+            return Err(BadParameterPath::Character { at: PREFIX.len() + at + 1 });
+        }
+        if path.len() > PARAMETER_NAME_CHARS_MAX {
+            return Err(BadParameterPath::TooLong);
+        }
+        // The name of each parameter directly under the path has one more part than the path.
+        if path.matches('/').count() >= PARAMETER_LEVELS_MAX {
+            return Err(BadParameterPath::TooManyLevels);
+        }
+        Ok(Self::new(path, false, None))
+    }
+
+    /// Returns the pattern of the parameters under the path, such as `ssm:/app/*`.
+    pub(crate) fn pattern(&self) -> &str {
+        self.text.split_once('#').map_or(&self.text, |(pattern, _)| pattern)
+    }
+
     /// Makes a request for the parameters under `path`. If `is_recursive` is `false`, the request
     /// asks only for parameters whose names have one more part than `path`. `filters` is the JSON
     /// text of the member `ParameterFilters` of the AWS API.
@@ -19,7 +83,7 @@ impl ParameterPath {
         let path = path.trim_end_matches('/');
         let star = if is_recursive { "**" } else { "*" };
         // No reference contains `#` in its name, so no reference to a parameter equals this text.
-        let text = format!("ssm:{path}/{star}#path{}", filters.unwrap_or_default());
+        let text = format!("{PREFIX}{path}/{star}#path{}", filters.unwrap_or_default());
         let path = if path.is_empty() { "/" } else { path };
         Self {
             text: text.into(),
@@ -58,6 +122,8 @@ impl ParameterPath {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::text_of;
+    use proptest::prelude::*;
 
     #[test]
     fn slash_at_the_end_of_a_path_changes_nothing() {
@@ -82,6 +148,72 @@ mod tests {
         ] {
             let found = ParameterPath::new(path, is_recursive, None).contains(name);
             assert_eq!(found, expected, "{path} {is_recursive} {name}");
+        }
+    }
+
+    #[test]
+    fn only_names_of_parameters_with_wildcards_are_paths() {
+        for (text, expected) in [
+            ("ssm:/app/*", true),
+            ("ssm:/app/?", true),
+            ("ssm:/app/[ab]", true),
+            ("ssm:/app/url", false),
+            ("/app/*", false),
+            ("arn:aws:ssm:eu-north-1:123456789012:parameter/app/*", false),
+        ] {
+            assert_eq!(ParameterPath::is_pattern(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn star_after_a_slash_is_the_path_before_it() {
+        let deepest = format!("ssm:{}/*", "/a".repeat(PARAMETER_LEVELS_MAX - 1));
+        for (text, path) in [
+            ("ssm:/app/*", "/app"),
+            ("ssm:/app/db.v-1/*", "/app/db.v-1"),
+            ("ssm:/*", "/"),
+            (&deepest, &deepest[4..deepest.len() - 2]),
+        ] {
+            let parsed = ParameterPath::parse(text).expect("the path in the test must be valid");
+            assert_eq!((parsed.path(), parsed.is_recursive()), (path, false));
+            assert_eq!(parsed.pattern(), text);
+        }
+    }
+
+    #[test]
+    fn other_patterns_are_refused_with_a_remedy() {
+        let long = format!("ssm:/{}/*", "a".repeat(PARAMETER_NAME_CHARS_MAX));
+        let deep = format!("ssm:{}/*", "/a".repeat(PARAMETER_LEVELS_MAX));
+        for (text, expected) in [
+            ("ssm:/app/**", BadParameterPath::DoubleStar),
+            ("ssm:/app/*/url", BadParameterPath::Form),
+            ("ssm:/app/*/*", BadParameterPath::Form),
+            ("ssm:/app//*", BadParameterPath::Form),
+            ("ssm:/app/a*", BadParameterPath::Form),
+            ("ssm:/app/?", BadParameterPath::Form),
+            ("ssm:/[ab]/*", BadParameterPath::Form),
+            ("ssm:app/*", BadParameterPath::Form),
+            ("ssm:*", BadParameterPath::Form),
+            ("ssm:/app/*:1", BadParameterPath::Form),
+            ("ssm:/app/*#field", BadParameterPath::Form),
+            ("ssm:/a+b/*", BadParameterPath::Character { at: 7 }),
+            (&long, BadParameterPath::TooLong),
+            (&deep, BadParameterPath::TooManyLevels),
+        ] {
+            assert_eq!(ParameterPath::parse(text), Err(expected), "{text}");
+        }
+        assert!(BadParameterPath::DoubleStar.to_string().contains("write a path for each level"));
+        assert!(BadParameterPath::Form.to_string().contains("ends in /*, such as ssm:/app/*"));
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_text_an_accepted_path_is_its_pattern_again(
+            text in text_of(&["ssm:", "/", "*", "**", "?", "a", ".", ":", "#"]),
+        ) {
+            if let Ok(parsed) = ParameterPath::parse(&text) {
+                prop_assert_eq!(parsed.pattern(), text);
+            }
         }
     }
 }

@@ -2,6 +2,8 @@
 //! meant. A reference is a name or ARN, with an optional field and an optional version. The name of a
 //! parameter follows `ssm:`, as in `ssm:/app/url`.
 
+pub(crate) use super::name::PARAMETER_PREFIX;
+
 use super::arn::{Arn, BadArn};
 use super::name::{
     NAME_CHARS_MAX, PARAMETER_LEVELS_MAX, PARAMETER_NAME_CHARS_MAX, is_name_char, is_parameter_char,
@@ -27,9 +29,6 @@ pub(crate) const STAGE_CHARS_MAX: usize = 256;
 ///
 /// Source: `VersionId` of `GetSecretValue` in AWS's API reference (32 to 64).
 pub(crate) const VERSION_CHARS_MAX: usize = 64;
-
-/// The beginning of a reference to a parameter by its name, as in `ssm:/app/url`.
-pub(crate) const PARAMETER_PREFIX: &str = "ssm:";
 
 /// The name or ARN of a secret or parameter.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -101,6 +101,19 @@ impl Scope {
         }
     }
 
+    /// Returns whether the set can contain secrets of `service`.
+    pub(crate) fn may_contain(&self, service: Service) -> bool {
+        let names = match service {
+            Service::SecretsManager => &self.names,
+            Service::ParameterStore => &self.parameters,
+        };
+        let is_of_service = |arn: &Glob| {
+            let part = arn.as_str().split(':').nth(2).and_then(|part| Glob::new(part).ok());
+            part.is_none_or(|part| part.matches(service.arn_name()))
+        };
+        self.is_open() || !names.is_empty() || self.arns.iter().any(is_of_service)
+    }
+
     /// Returns whether the patterns allow at least one of the secrets that `id` can mean.
     ///
     /// Use this function only to choose a cache policy, and not to allow a read. An ambiguous ARN
@@ -165,8 +178,11 @@ impl Scope {
 
     /// Returns whether a pattern matches all parameters whose names have one more part than `path`.
     fn admits_children(&self, path: &ParameterPath) -> bool {
-        let children = format!("{}/*", path.path().trim_end_matches('/'));
-        self.parameters.iter().any(|pattern| pattern.as_str() == children)
+        let admits = |pattern: &Glob| {
+            let parent = pattern.as_str().strip_suffix("/*").and_then(|text| Glob::new(text).ok());
+            parent.is_some_and(|parent| parent.matches(path.path().trim_end_matches('/')))
+        };
+        self.parameters.iter().any(admits)
     }
 
     fn admits_name(&self, service: Service, name: &str) -> bool {
@@ -267,11 +283,30 @@ mod tests {
             (&["app/*"], false, false),
             (&["ssm:/app/url"], true, false),
             (&["ssm:/app/*"], true, true),
+            (&["ssm:/*/*"], true, true),
+            (&["ssm:/a[a-z]p/*"], true, true),
+            (&["ssm:/app/u*"], true, false),
+            (&["ssm:/app/*/*"], true, false),
         ] {
             let scope = Scope::new(patterns.iter().copied()).expect("the patterns are valid");
             let found = (scope.admits(&path, &home), scope.may_admit(&path, &home));
             assert_eq!(found, (admits, may_admit), "{patterns:?}");
         }
+    }
+
+    #[test]
+    fn services_of_a_set_follow_from_its_patterns() {
+        for (pattern, secrets, parameters) in [
+            ("app/*", true, false),
+            ("ssm:/app/*", false, true),
+            ("arn:aws:secretsmanager:eu-north-1:123456789012:secret:*", true, false),
+            ("arn:aws:ssm:eu-north-1:123456789012:parameter/*", false, true),
+        ] {
+            let scope = Scope::new([pattern]).expect("the pattern is valid");
+            let found = Service::ALL.map(|service| scope.may_contain(service));
+            assert_eq!(found, [secrets, parameters], "{pattern}");
+        }
+        assert!(Scope::default().may_contain(Service::ParameterStore));
     }
 
     #[test]

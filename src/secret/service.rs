@@ -16,11 +16,48 @@ impl Service {
     /// Every service from which Sidekey reads secrets.
     pub const ALL: [Self; 2] = [Self::SecretsManager, Self::ParameterStore];
 
+    /// Returns the name of the service for users.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::SecretsManager => "Secrets Manager",
+            Self::ParameterStore => "Parameter Store",
+        }
+    }
+
     /// Returns the name of the service in ARNs.
     pub(crate) fn arn_name(self) -> &'static str {
         match self {
             Self::SecretsManager => "secretsmanager",
             Self::ParameterStore => "ssm",
         }
+    }
+}
+
+/// A setting of each service, such as the TTL of its secrets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PerService<T> {
+    /// The setting for secrets of Secrets Manager.
+    pub secrets: T,
+    /// The setting for parameters of Parameter Store.
+    pub parameters: T,
+}
+
+impl<T> PerService<T> {
+    pub(crate) fn of(&self, service: Service) -> &T {
+        match service {
+            Service::SecretsManager => &self.secrets,
+            Service::ParameterStore => &self.parameters,
+        }
+    }
+
+    pub(crate) fn map<U>(&self, convert: impl Fn(&T) -> U) -> PerService<U> {
+        PerService { secrets: convert(&self.secrets), parameters: convert(&self.parameters) }
+    }
+}
+
+impl<T: Clone> From<T> for PerService<T> {
+    /// Makes a setting that is the same for every service.
+    fn from(setting: T) -> Self {
+        Self { secrets: setting.clone(), parameters: setting }
     }
 }

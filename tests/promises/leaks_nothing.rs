@@ -175,7 +175,8 @@ async fn debug_output_shows_no_value() {
     let mut client = Client::connect(&address, Some(&token)).await.expect("the agent listens");
     check_debug("a client", &client);
     let members = json!({ "SecretId": "app/text" }).to_string();
-    let answered = client.call("GetSecretValue", members).await.expect("an answer arrives");
+    let answered =
+        client.call("secretsmanager.GetSecretValue", members).await.expect("an answer arrives");
     assert_eq!(answered.status, 200, "{answered:?}");
     check_debug("the response that the agent's client received", &answered);
     let vars = setup.with("SIDEKEY_PORT", 1);

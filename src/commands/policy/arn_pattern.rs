@@ -1,13 +1,19 @@
-//! Converts names of secrets, and patterns of such names, to ARN patterns of IAM.
+//! Converts names of secrets and parameters, and patterns of such names, to ARN patterns of IAM.
 
 use crate::secret::arn::Arn;
-use crate::secret::name::{NAME_CHARS_MAX, is_name_char};
+use crate::secret::name::{
+    NAME_CHARS_MAX, PARAMETER_NAME_CHARS_MAX, PARAMETER_PREFIX, is_name_char, is_parameter_char,
+};
+use crate::secret::parameter_path::ParameterPath;
 use crate::secret::reference::{BadReference, Reference, SecretId};
 use crate::secret::service::Service;
 
 /// The end of an ARN pattern for a secret whose name is known. Secrets Manager appends a hyphen and
 /// six random characters to the name, and `?` matches one character.
 pub(super) const SUFFIX: &str = "-??????";
+
+/// The beginning of the names of AWS's public parameters.
+const PUBLIC: &str = "/aws/service/";
 
 /// The partition, region and account in the ARNs of secrets that the user gives by name. Each part
 /// is a plain value, or a template expression such as `${AWS::Region}`.
@@ -38,11 +44,16 @@ pub(in crate::commands) enum BadTarget {
         at: usize,
     },
     #[error(
-        "the pattern is longer than {NAME_CHARS_MAX} characters, the maximum length of a secret's name"
+        "character {at} of the pattern is invalid; write only *, ? and the characters of parameter names: A-Za-z0-9/_.-"
     )]
-    TooLong,
+    ParameterCharacter {
+        /// The position of the invalid character in the pattern, counted from 1.
+        at: usize,
+    },
+    #[error("the pattern is longer than {max} characters, the maximum length of a name")]
+    TooLong { max: usize },
     #[error(
-        "the text is not the ARN of a secret; write arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:PATTERN"
+        "the text is not the ARN of a secret or parameter; write arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:PATTERN or arn:PARTITION:ssm:REGION:ACCOUNT:parameter/PATTERN"
     )]
     Arn,
     #[error("the region of this secret is unknown; use --region, or set AWS_REGION")]
@@ -54,20 +65,63 @@ pub(in crate::commands) enum BadTarget {
     NoAccount,
 }
 
-/// Returns the ARN pattern of IAM for a secret's name, for its ARN, or for a pattern of names as in
-/// `SIDEKEY_ALLOW`. In IAM, `*` also matches `/`, so the ARN pattern may match more secrets.
-pub(super) fn arn_pattern(text: &str, location: &Location) -> Result<String, BadTarget> {
-    let without_field = text.split_once('#').map_or(text, |(id, _)| id);
-    if without_field.contains(['*', '?', '[']) {
-        return of_pattern(without_field, location);
-    }
-    Ok(match Reference::parse(text)?.id {
-        SecretId::Name(name) => arn_of_name(&name, location)?,
-        id @ (SecretId::Parameter(_) | SecretId::Path(_)) => {
-            arn_of_parameter(id.aws_id(), location)?
+/// The ARN patterns of IAM for everything that a policy must allow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Needed {
+    pub(super) secrets: Vec<String>,
+    pub(super) parameters: Vec<String>,
+    /// The ARN patterns of paths whose parameters Sidekey lists, such as `ssm:/app/*`.
+    pub(super) paths: Vec<String>,
+}
+
+impl Needed {
+    /// Adds a secret or parameter, given by its name, by its ARN, or by a pattern as in
+    /// `SIDEKEY_ALLOW`. In IAM, `*` also matches `/`, so the ARN pattern may match more secrets.
+    pub(super) fn add(&mut self, text: &str, location: &Location) -> Result<(), BadTarget> {
+        let without_field = text.split_once('#').map_or(text, |(id, _)| id);
+        let arn = match without_field.contains(['*', '?', '[']) {
+            true => of_pattern(without_field, location)?,
+            false => of_reference(&Reference::parse(text)?.id, location)?,
+        };
+        match service_of(without_field) {
+            Service::SecretsManager => self.secrets.push(arn),
+            Service::ParameterStore => {
+                if let Ok(path) = ParameterPath::parse(without_field) {
+                    self.paths.extend(arns_of_path(&path, location)?);
+                }
+                self.parameters.push(arn);
+            }
         }
-        SecretId::Arn(arn) if is_complete(&arn) => arn.to_string(),
-        SecretId::Arn(arn) => format!("{arn}{SUFFIX}"),
+        Ok(())
+    }
+}
+
+fn of_reference(id: &SecretId, location: &Location) -> Result<String, BadTarget> {
+    match id {
+        SecretId::Name(_) | SecretId::Parameter(_) | SecretId::Path(_) => {
+            arn_of_name(id.service(), id.aws_id(), location)
+        }
+        SecretId::Arn(arn) if is_complete(arn) => Ok(arn.to_string()),
+        SecretId::Arn(arn) => Ok(format!("{arn}{SUFFIX}")),
+    }
+}
+
+/// Returns the service of a reference or of a pattern.
+fn service_of(text: &str) -> Service {
+    let is_parameter = text.starts_with(PARAMETER_PREFIX)
+        || (text.starts_with("arn:")
+            && text.split(':').nth(2) == Some(Service::ParameterStore.arn_name()));
+    if is_parameter { Service::ParameterStore } else { Service::SecretsManager }
+}
+
+/// Returns the ARNs on which `GetParametersByPath` needs a permission: AWS checks the path with or
+/// without a slash at its end, exactly as the request contains it.
+fn arns_of_path(path: &ParameterPath, location: &Location) -> Result<Vec<String>, BadTarget> {
+    let path = path.path().trim_end_matches('/');
+    let below = arn_of_name(Service::ParameterStore, &format!("{path}/*"), location)?;
+    Ok(match path {
+        "" => vec![below],
+        _ => vec![arn_of_name(Service::ParameterStore, path, location)?, below],
     })
 }
 
@@ -98,19 +152,20 @@ fn is_parameter(arn: &Arn) -> bool {
     arn.service() == Service::ParameterStore
 }
 
-fn arn_of_name(name: &str, location: &Location) -> Result<String, BadTarget> {
+/// Returns the ARN pattern for a name, or for a pattern of names.
+fn arn_of_name(service: Service, name: &str, location: &Location) -> Result<String, BadTarget> {
     let region = location.region.as_deref().ok_or(BadTarget::NoRegion)?;
     let partition = location.partition.as_deref().ok_or(BadTarget::NoRegion)?;
-    let account = location.account.as_deref().ok_or(BadTarget::NoAccount)?;
-    Ok(format!("arn:{partition}:secretsmanager:{region}:{account}:secret:{name}{SUFFIX}"))
-}
-
-fn arn_of_parameter(name: &str, location: &Location) -> Result<String, BadTarget> {
-    let region = location.region.as_deref().ok_or(BadTarget::NoRegion)?;
-    let partition = location.partition.as_deref().ok_or(BadTarget::NoRegion)?;
-    let account = location.account.as_deref().ok_or(BadTarget::NoAccount)?;
-    let slash = if name.starts_with('/') { "" } else { "/" };
-    Ok(format!("arn:{partition}:ssm:{region}:{account}:parameter{slash}{name}"))
+    // The ARN of a public parameter contains no account.
+    let is_public = service == Service::ParameterStore && name.starts_with(PUBLIC);
+    let account = if is_public { Some("") } else { location.account.as_deref() };
+    let account = account.ok_or(BadTarget::NoAccount)?;
+    let start = format!("arn:{partition}:{}:{region}:{account}", service.arn_name());
+    Ok(match service {
+        Service::SecretsManager => format!("{start}:secret:{name}{SUFFIX}"),
+        Service::ParameterStore if name.starts_with('/') => format!("{start}:parameter{name}"),
+        Service::ParameterStore => format!("{start}:parameter/{name}"),
+    })
 }
 
 fn of_pattern(pattern: &str, location: &Location) -> Result<String, BadTarget> {
@@ -120,35 +175,55 @@ fn of_pattern(pattern: &str, location: &Location) -> Result<String, BadTarget> {
     if pattern.contains("**") {
         return Err(BadTarget::DoubleStar);
     }
-    let name = match pattern.starts_with("arn:") {
-        true => name_part(pattern).ok_or(BadTarget::Arn)?,
-        false => pattern,
+    let is_arn = pattern.starts_with("arn:");
+    let service = service_of(pattern);
+    let name = match is_arn {
+        true => name_part(pattern, service).ok_or(BadTarget::Arn)?,
+        false => pattern.strip_prefix(PARAMETER_PREFIX).unwrap_or(pattern),
     };
-    if name.len() > NAME_CHARS_MAX {
-        return Err(BadTarget::TooLong);
-    }
-    if let Some(offset) = name.find(|c| !is_name_char(c) && !"*?".contains(c)) {
-        let before = pattern.len() - name.len() + offset;
-        return Err(BadTarget::Character { at: pattern[..before].chars().count() + 1 });
-    }
-    match pattern.starts_with("arn:") {
-        true if may_end_in_suffix(name) => Ok(pattern.to_owned()),
-        true => Ok(format!("{pattern}{SUFFIX}")),
-        false => arn_of_name(name, location),
+    check_pattern(pattern, name, service)?;
+    match (is_arn, service) {
+        (false, _) => arn_of_name(service, name, location),
+        (true, Service::SecretsManager) if !may_end_in_suffix(name) => {
+            Ok(format!("{pattern}{SUFFIX}"))
+        }
+        (true, _) => Ok(pattern.to_owned()),
     }
 }
 
-/// Returns the part of an ARN pattern that matches the secret's name. Returns `None` if the pattern
-/// matches no ARN of a secret.
-fn name_part(pattern: &str) -> Option<&str> {
+/// Checks the length and the characters of `name`, which is the end of `pattern`.
+fn check_pattern(pattern: &str, name: &str, service: Service) -> Result<(), BadTarget> {
+    let (max, is_valid): (usize, fn(char) -> bool) = match service {
+        Service::SecretsManager => (NAME_CHARS_MAX, is_name_char),
+        Service::ParameterStore => (PARAMETER_NAME_CHARS_MAX, is_parameter_char),
+    };
+    if name.len() > max {
+        return Err(BadTarget::TooLong { max });
+    }
+    let Some(offset) = name.find(|c| !is_valid(c) && !"*?".contains(c)) else { return Ok(()) };
+    let before = pattern.len() - name.len() + offset;
+    let at = pattern[..before].chars().count() + 1;
+    Err(match service {
+        Service::SecretsManager => BadTarget::Character { at },
+        Service::ParameterStore => BadTarget::ParameterCharacter { at },
+    })
+}
+
+/// Returns the part of an ARN pattern that matches the name. Returns `None` if the pattern matches
+/// no ARN of a secret or parameter.
+fn name_part(pattern: &str, service: Service) -> Option<&str> {
     const WORD: &str = "abcdefghijklmnopqrstuvwxyz-";
-    let parts: Vec<&str> = pattern.splitn(7, ':').collect();
-    let [_, partition, service, region, account, kind, name] = parts[..] else { return None };
+    let parts: Vec<&str> = pattern.splitn(6, ':').collect();
+    let [_, partition, service_part, region, account, resource] = parts[..] else { return None };
+    let name = match service {
+        Service::SecretsManager => resource.strip_prefix("secret:")?,
+        Service::ParameterStore => resource.strip_prefix("parameter/")?,
+    };
+    let is_public = service == Service::ParameterStore && account.is_empty();
     let is_arn = consists_of(partition, WORD)
-        && service == "secretsmanager"
+        && service_part == service.arn_name()
         && consists_of(region, WORD)
-        && consists_of(account, "")
-        && kind == "secret"
+        && (is_public || consists_of(account, ""))
         && !name.is_empty();
     is_arn.then_some(name)
 }
@@ -188,7 +263,41 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: &str) {
-        assert_eq!(arn_pattern(text, &location()).as_deref(), Ok(expected), "{text}");
+        let needed = Needed { secrets: vec![expected.to_owned()], ..Needed::default() };
+        assert_eq!(needed_for(text, &location()), Ok(needed), "{text}");
+    }
+
+    fn needed_for(text: &str, location: &Location) -> Result<Needed, BadTarget> {
+        let mut needed = Needed::default();
+        needed.add(text, location).map(|()| needed)
+    }
+
+    #[test]
+    fn parameters_and_their_paths_get_arns_of_parameter_store() {
+        const STORE: &str = "arn:aws:ssm:eu-north-1:123456789012:parameter";
+        let arn = format!("{STORE}/app/url");
+        let arn_pattern = format!("{STORE}/app/*");
+        let public = "arn:aws:ssm:eu-north-1::parameter/aws/service/x";
+        for (text, parameter, paths) in [
+            ("ssm:/app/url", arn.clone(), &[][..]),
+            ("ssm:/app/url:3#host", arn.clone(), &[]),
+            ("ssm:url", format!("{STORE}/url"), &[]),
+            (&*arn, arn.clone(), &[]),
+            (&*arn_pattern, arn_pattern.clone(), &[]),
+            ("ssm:/app/db-?", format!("{STORE}/app/db-?"), &[]),
+            ("ssm:/app/*/url", format!("{STORE}/app/*/url"), &[]),
+            ("ssm:/app/*", arn_pattern.clone(), &["/app", "/app/*"]),
+            ("ssm:/*", format!("{STORE}/*"), &["/*"]),
+            ("ssm:/aws/service/x", public.to_owned(), &[]),
+            (public, public.to_owned(), &[]),
+        ] {
+            let expected = Needed {
+                secrets: Vec::new(),
+                parameters: vec![parameter],
+                paths: paths.iter().map(|path| format!("{STORE}{path}")).collect(),
+            };
+            assert_eq!(needed_for(text, &location()), Ok(expected), "{text}");
+        }
     }
 
     #[test]
@@ -225,7 +334,7 @@ mod tests {
 
     #[track_caller]
     fn refused(text: &str, expected: BadTarget) {
-        assert_eq!(arn_pattern(text, &location()), Err(expected), "{text}");
+        assert_eq!(needed_for(text, &location()), Err(expected), "{text}");
     }
 
     #[test]
@@ -235,7 +344,13 @@ mod tests {
         refused("app/**", BadTarget::DoubleStar);
         refused("app/* x", BadTarget::Character { at: 6 });
         refused("a${b}/*", BadTarget::Character { at: 2 });
-        refused(&"*a".repeat(300), BadTarget::TooLong);
+        refused(&"*a".repeat(300), BadTarget::TooLong { max: 512 });
+        refused(&format!("ssm:{}", "*a".repeat(600)), BadTarget::TooLong { max: 1011 });
+        refused("ssm:/app/**", BadTarget::DoubleStar);
+        refused("ssm:/app/[ab]", BadTarget::Class);
+        refused("ssm:/a+b/*", BadTarget::ParameterCharacter { at: 7 });
+        refused("ssm:/app/*:1", BadTarget::ParameterCharacter { at: 11 });
+        refused("arn:aws:ssm:eu-north-1:123456789012:document/*", BadTarget::Arn);
         for arn in [
             "arn:aws:s3:::bucket/*",
             "arn:*",
@@ -250,10 +365,12 @@ mod tests {
     fn only_a_name_needs_a_location() {
         let unknown = Location::default();
         let full = format!("{HERE}app/db-AbC123");
-        assert_eq!(arn_pattern(&full, &unknown), Ok(full));
-        assert_eq!(arn_pattern("app/db", &unknown), Err(BadTarget::NoRegion));
+        assert_eq!(needed_for(&full, &unknown).map(|needed| needed.secrets), Ok(vec![full]));
+        assert_eq!(needed_for("app/db", &unknown), Err(BadTarget::NoRegion));
+        assert_eq!(needed_for("ssm:/app/url", &unknown), Err(BadTarget::NoRegion));
         let no_account = Location { account: None, ..location() };
-        assert_eq!(arn_pattern("app/*", &no_account), Err(BadTarget::NoAccount));
+        assert_eq!(needed_for("app/*", &no_account), Err(BadTarget::NoAccount));
+        assert_eq!(needed_for("ssm:/app/*", &no_account), Err(BadTarget::NoAccount));
     }
 
     #[test]
@@ -271,9 +388,10 @@ mod tests {
             pattern in "[ab/*?-]{1,10}",
             name in "[ab/-]{1,10}",
         ) {
-            let Ok(arn) = arn_pattern(&pattern, &location()) else { return Ok(()) };
+            let Ok(needed) = needed_for(&pattern, &location()) else { return Ok(()) };
+            let arn = &needed.secrets[0];
             if Glob::new(&pattern).is_ok_and(|glob| glob.matches(&name)) {
-                prop_assert!(covers(&arn, &format!("{HERE}{name}-AbC123")), "{arn}");
+                prop_assert!(covers(arn, &format!("{HERE}{name}-AbC123")), "{arn}");
             }
         }
     }

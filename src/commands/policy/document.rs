@@ -1,8 +1,10 @@
 //! The least-privilege policy, an IAM policy that allows only reading the given secrets: its
 //! statements, and the formats in which `sidekey policy` writes them.
 
+use super::arn_pattern::Needed;
 use super::iam_glob::covers;
 use super::key_arn::KeyArn;
+use crate::secret::service::Service;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -10,12 +12,26 @@ pub(super) const GET: &str = "secretsmanager:GetSecretValue";
 
 pub(super) const BATCH: &str = "secretsmanager:BatchGetSecretValue";
 
+pub(super) const GET_PARAMETER: &str = "ssm:GetParameter";
+
+/// The IAM action for reading up to ten parameters in one call.
+pub(super) const GET_PARAMETERS: &str = "ssm:GetParameters";
+
+/// The IAM action for listing the parameters of a path with their values.
+pub(super) const GET_PATH: &str = "ssm:GetParametersByPath";
+
 /// The IAM action for decrypting secrets that are encrypted with a customer's own KMS key.
 pub(super) const DECRYPT: &str = "kms:Decrypt";
 
 /// The IAM condition key that restricts through which AWS services a role may use a KMS key.
-/// Sidekey's policies allow the use only through Secrets Manager.
+/// Sidekey's policies allow the use only through the service that stores the secrets.
 pub(super) const VIA_SERVICE: &str = "kms:ViaService";
+
+/// The IAM condition key that restricts which parameters a role may decrypt with a KMS key.
+///
+/// Source: AWS's page *AWS KMS encryption for AWS Systems Manager Parameter Store SecureString
+/// parameters* in the Systems Manager user guide.
+pub(super) const PARAMETER_ARN: &str = "kms:EncryptionContext:PARAMETER_ARN";
 
 /// The maximum total length of all inline policies of an IAM role, in characters without white
 /// space.
@@ -43,48 +59,84 @@ pub(super) struct Statement {
     pub(super) sid: String,
     pub(super) action: &'static str,
     pub(super) resources: Vec<String>,
-    /// The AWS services through which the role may use the KMS keys, as values of `kms:ViaService`.
-    /// Empty if the action is not `kms:Decrypt`.
-    pub(super) via_services: Vec<String>,
+    /// The conditions on the use of KMS keys. Empty if the action is not `kms:Decrypt`.
+    pub(super) conditions: Vec<NeededCondition>,
+}
+
+/// A condition of a statement. It holds if the key of the request has one of the values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NeededCondition {
+    pub(super) operator: &'static str,
+    pub(super) key: &'static str,
+    pub(super) values: Vec<String>,
+}
+
+impl Statement {
+    fn new(sid: String, action: &'static str, resources: impl IntoIterator<Item = String>) -> Self {
+        Self { sid, action, resources: without_covered(resources), conditions: Vec::new() }
+    }
 }
 
 pub(super) fn statements(
     sid: &str,
-    secrets: impl IntoIterator<Item = String>,
+    needed: Needed,
     keys: &[KeyArn],
     is_batch: bool,
 ) -> Vec<Statement> {
-    let mut all = vec![Statement {
-        sid: format!("{sid}GetSecretValue"),
-        action: GET,
-        resources: without_covered(secrets),
-        via_services: Vec::new(),
-    }];
-    if is_batch {
-        all.push(Statement {
-            sid: format!("{sid}BatchGetSecretValue"),
-            action: BATCH,
-            // For the batch action, IAM accepts no resource except `*`. Reading a secret in a batch
-            // also needs secretsmanager:GetSecretValue on that secret.
-            resources: vec!["*".to_owned()],
-            via_services: Vec::new(),
-        });
+    let Needed { secrets, parameters, paths } = needed;
+    let has_secrets = !secrets.is_empty();
+    let mut all = Vec::new();
+    if has_secrets {
+        all.push(Statement::new(format!("{sid}GetSecretValue"), GET, secrets));
     }
+    if has_secrets && is_batch {
+        // For the batch action, IAM accepts no resource except `*`. Reading a secret in a batch also
+        // needs secretsmanager:GetSecretValue on that secret.
+        let resource = "*".to_owned();
+        all.push(Statement::new(format!("{sid}BatchGetSecretValue"), BATCH, [resource]));
+    }
+    if !parameters.is_empty() {
+        all.push(Statement::new(format!("{sid}GetParameter"), GET_PARAMETER, parameters.clone()));
+        all.push(Statement::new(format!("{sid}GetParameters"), GET_PARAMETERS, parameters.clone()));
+    }
+    if !paths.is_empty() {
+        all.push(Statement::new(format!("{sid}GetParametersByPath"), GET_PATH, paths));
+    }
+    if has_secrets {
+        all.extend(decrypt(&format!("{sid}Decrypt"), keys, Service::SecretsManager, &[]));
+    }
+    if !parameters.is_empty() {
+        let arns = without_covered(parameters);
+        let sid = format!("{sid}DecryptParameters");
+        all.extend(decrypt(&sid, keys, Service::ParameterStore, &arns));
+    }
+    all
+}
+
+/// Returns the statements that allow decryption through `service`, one for each region of the KMS
+/// keys. If `parameters` is not empty, the statements allow only decryption of these parameters.
+fn decrypt(sid: &str, keys: &[KeyArn], service: Service, parameters: &[String]) -> Vec<Statement> {
     let mut by_region: BTreeMap<&str, Vec<&KeyArn>> = BTreeMap::new();
     for key in keys {
         by_region.entry(&key.region).or_default().push(key);
     }
     let is_one_region = by_region.len() == 1;
-    for (index, keys) in by_region.into_values().enumerate() {
+    let in_region = |(index, keys): (usize, Vec<&KeyArn>)| {
         let number = if is_one_region { String::new() } else { (index + 1).to_string() };
-        all.push(Statement {
-            sid: format!("{sid}Decrypt{number}"),
-            action: DECRYPT,
-            resources: without_covered(keys.iter().map(|key| key.as_str().to_owned())),
-            via_services: keys.first().map(|key| key.via_services()).unwrap_or_default(),
-        });
-    }
-    all
+        let arns = keys.iter().map(|key| key.as_str().to_owned());
+        let mut statement = Statement::new(format!("{sid}{number}"), DECRYPT, arns);
+        let via = keys.first().map(|key| key.via_services(service)).unwrap_or_default();
+        let via = NeededCondition { operator: "StringEquals", key: VIA_SERVICE, values: via };
+        let arns = NeededCondition {
+            operator: "StringLike",
+            key: PARAMETER_ARN,
+            values: parameters.to_vec(),
+        };
+        statement.conditions =
+            [via, arns].into_iter().filter(|condition| !condition.values.is_empty()).collect();
+        statement
+    };
+    by_region.into_values().enumerate().map(in_region).collect()
 }
 
 /// Sorts ARN patterns, and removes redundant patterns. For example, `a/*` makes `a/b` redundant.
@@ -121,18 +173,24 @@ struct JsonStatement {
     action: &'static str,
     resource: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    condition: Option<BTreeMap<&'static str, BTreeMap<&'static str, Vec<String>>>>,
+    condition: Option<JsonConditions>,
 }
+
+/// The values of a statement's conditions, by operator and by condition key.
+type JsonConditions = BTreeMap<&'static str, BTreeMap<&'static str, Vec<String>>>;
 
 impl From<&Statement> for JsonStatement {
     fn from(statement: &Statement) -> Self {
-        let via = Some(statement.via_services.clone()).filter(|via| !via.is_empty());
+        let mut conditions: JsonConditions = BTreeMap::new();
+        for NeededCondition { operator, key, values } in &statement.conditions {
+            conditions.entry(operator).or_default().insert(key, values.clone());
+        }
         Self {
             sid: statement.sid.clone(),
             effect: "Allow",
             action: statement.action,
             resource: statement.resources.clone(),
-            condition: via.map(|via| [("StringEquals", [(VIA_SERVICE, via)].into())].into()),
+            condition: Some(conditions).filter(|conditions| !conditions.is_empty()),
         }
     }
 }
@@ -175,17 +233,20 @@ impl Document {
 
 pub(super) fn sam(statements: &[Statement]) -> String {
     let mut text = "Policies:\n  - Version: '2012-10-17'\n    Statement:\n".to_owned();
-    for Statement { sid, action, resources, via_services } in statements {
+    for Statement { sid, action, resources, conditions } in statements {
         text += &format!("      - Sid: {sid}\n        Effect: Allow\n        Action: {action}\n");
         text += "        Resource:\n";
         for resource in resources {
             text += &format!("          - {}\n", sam_text(resource));
         }
-        if !via_services.is_empty() {
-            text += "        Condition:\n          StringEquals:\n";
-            text += &format!("            {VIA_SERVICE}:\n");
-            for service in via_services {
-                text += &format!("              - {}\n", sam_text(service));
+        if !conditions.is_empty() {
+            text += "        Condition:\n";
+        }
+        // Each operator occurs in at most one condition, so no key of the YAML object repeats.
+        for NeededCondition { operator, key, values } in conditions {
+            text += &format!("          {operator}:\n            {key}:\n");
+            for value in values {
+                text += &format!("              - {}\n", sam_text(value));
             }
         }
     }
@@ -218,15 +279,15 @@ pub(super) fn terraform(statements: &[Statement], label: &str) -> String {
 }
 
 fn terraform_block(statement: &Statement) -> String {
-    let Statement { sid, action, resources, via_services } = statement;
+    let Statement { sid, action, resources, conditions } = statement;
     let resources: String = resources.iter().map(|arn| format!("      \"{arn}\",\n")).collect();
     let mut block = format!("  statement {{\n    sid     = \"{sid}\"\n");
     block += &format!("    actions = [\"{action}\"]\n");
     block += &format!("    resources = [\n{resources}    ]\n");
-    if !via_services.is_empty() {
-        block += "\n    condition {\n      test     = \"StringEquals\"\n";
-        block += &format!("      variable = \"{VIA_SERVICE}\"\n");
-        let values: Vec<String> = via_services.iter().map(|via| format!("\"{via}\"")).collect();
+    for NeededCondition { operator, key, values } in conditions {
+        block += &format!("\n    condition {{\n      test     = \"{operator}\"\n");
+        block += &format!("      variable = \"{key}\"\n");
+        let values: Vec<String> = values.iter().map(|value| format!("\"{value}\"")).collect();
         block += &format!("      values   = [{}]\n    }}\n", values.join(", "));
     }
     block + "  }\n"
@@ -240,6 +301,10 @@ mod tests {
 
     fn secrets(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| format!("{HERE}{name}")).collect()
+    }
+
+    fn needed(names: &[&str]) -> Needed {
+        Needed { secrets: secrets(names), ..Needed::default() }
     }
 
     fn key(region: &str) -> KeyArn {
@@ -264,7 +329,7 @@ mod tests {
     #[test]
     fn only_needed_statements_are_written() {
         let actions = |keys: &[KeyArn], is_batch| {
-            let all = statements("S", secrets(&["a"]), keys, is_batch);
+            let all = statements("S", needed(&["a"]), keys, is_batch);
             all.into_iter().map(|one| (one.sid, one.resources.len())).collect::<Vec<_>>()
         };
         let expected = |ends: &[&str]| -> Vec<(String, usize)> {
@@ -280,7 +345,7 @@ mod tests {
 
     #[test]
     fn document_has_the_format_of_iam() {
-        let all = statements("Sidekey", secrets(&["a-??????"]), &[key("eu-north-1")], true);
+        let all = statements("Sidekey", needed(&["a-??????"]), &[key("eu-north-1")], true);
         let expected = serde_json::json!({
             "Version": "2012-10-17",
             "Statement": [
@@ -307,12 +372,74 @@ mod tests {
         assert_eq!(written, expected);
     }
 
+    const STORE: &str = "arn:aws:ssm:eu-north-1:123456789012:parameter";
+
+    fn with_parameters(secrets: &[&str]) -> Needed {
+        Needed {
+            parameters: vec![format!("{STORE}/app/*"), format!("{STORE}/app/url")],
+            paths: vec![format!("{STORE}/app"), format!("{STORE}/app/*")],
+            ..needed(secrets)
+        }
+    }
+
+    #[test]
+    fn parameters_get_statements_of_their_own() {
+        let all = statements("S", with_parameters(&[]), &[key("eu-north-1")], true);
+        let statement = |sid: &str, action: &str, resources: &[&str]| serde_json::json!({"Sid": sid, "Effect": "Allow", "Action": action, "Resource": resources});
+        let (app, below) = (format!("{STORE}/app"), format!("{STORE}/app/*"));
+        let mut decrypt = statement(
+            "SDecryptParameters",
+            "kms:Decrypt",
+            &["arn:aws:kms:eu-north-1:123456789012:key/1"],
+        );
+        decrypt["Condition"] = serde_json::json!({
+            "StringEquals": {"kms:ViaService": ["ssm.eu-north-1.amazonaws.com"]},
+            "StringLike": {"kms:EncryptionContext:PARAMETER_ARN": [below]},
+        });
+        let expected = serde_json::json!([
+            statement("SGetParameter", "ssm:GetParameter", &[&below]),
+            statement("SGetParameters", "ssm:GetParameters", &[&below]),
+            statement("SGetParametersByPath", "ssm:GetParametersByPath", &[&app, &below]),
+            decrypt,
+        ]);
+        let written: serde_json::Value = serde_json::from_str(&Document::of(&all).json())
+            .expect("the policy document must be JSON");
+        assert_eq!(written["Statement"], expected);
+
+        let both = statements("S", with_parameters(&["a"]), &[key("eu-north-1")], false);
+        let sids: Vec<&str> = both.iter().map(|one| &*one.sid).collect();
+        let expected = [
+            "SGetSecretValue",
+            "SGetParameter",
+            "SGetParameters",
+            "SGetParametersByPath",
+            "SDecrypt",
+            "SDecryptParameters",
+        ];
+        assert_eq!(sids, expected);
+    }
+
+    #[test]
+    fn templates_contain_every_condition() {
+        let all = statements("S", with_parameters(&[]), &[key("eu-north-1")], false);
+        let text = sam(&all);
+        let conditions = format!(
+            "        Condition:\n          StringEquals:\n            kms:ViaService:\n              - 'ssm.eu-north-1.amazonaws.com'\n          StringLike:\n            kms:EncryptionContext:PARAMETER_ARN:\n              - '{STORE}/app/*'\n"
+        );
+        assert!(text.ends_with(&conditions), "{text}");
+        let text = terraform(&all, "x");
+        let condition = format!(
+            "    condition {{\n      test     = \"StringLike\"\n      variable = \"{PARAMETER_ARN}\"\n      values   = [\"{STORE}/app/*\"]\n    }}\n"
+        );
+        assert!(text.contains(&condition), "{text}");
+    }
+
     #[test]
     fn too_long_document_is_warned_about() {
         let names: Vec<String> = (0..200).map(|number| format!("app/{number:03}-??????")).collect();
         let warning = |count: usize| {
             let some: Vec<&str> = names[..count].iter().map(String::as_str).collect();
-            Document::of(&statements("S", secrets(&some), &[], false)).size_warning(&[])
+            Document::of(&statements("S", needed(&some), &[], false)).size_warning(&[])
         };
         assert_eq!(warning(50), None);
         assert!(warning(100).is_some_and(|text| text.contains("too many for a managed policy")));
@@ -322,8 +449,9 @@ mod tests {
     #[test]
     fn sam_template_keeps_expressions() {
         let arn = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:a";
-        let all =
-            statements("S", [arn.to_owned(), format!("{HERE}b")], &[key("eu-north-1")], false);
+        let secrets = vec![arn.to_owned(), format!("{HERE}b")];
+        let needed = Needed { secrets, ..Needed::default() };
+        let all = statements("S", needed, &[key("eu-north-1")], false);
         let text = sam(&all);
         assert!(text.contains(&format!("          - !Sub '{arn}'\n")), "{text}");
         assert!(text.contains(&format!("          - '{HERE}b'\n")), "{text}");
@@ -332,11 +460,19 @@ mod tests {
 
     #[test]
     fn terraform_refers_only_to_used_data_sources() {
-        let text = terraform(&statements("S", secrets(&["a"]), &[key("eu-north-1")], false), "x");
+        let text = terraform(&statements("S", needed(&["a"]), &[key("eu-north-1")], false), "x");
         assert!(text.starts_with("data \"aws_iam_policy_document\" \"x\" {\n"), "{text}");
         let arn =
             "arn:aws:secretsmanager:eu-north-1:${data.aws_caller_identity.x.account_id}:secret:a";
-        let text = terraform(&statements("S", [arn.to_owned()], &[], false), "x");
+        let text = terraform(
+            &statements(
+                "S",
+                Needed { secrets: vec![arn.to_owned()], ..Needed::default() },
+                &[],
+                false,
+            ),
+            "x",
+        );
         assert!(
             text.starts_with("data \"aws_caller_identity\" \"x\" {}\n\ndata \"aws_iam"),
             "{text}"

@@ -1,6 +1,7 @@
-//! The ARN of a KMS key with which secrets are encrypted.
+//! The ARN of a KMS key with which secrets and parameters are encrypted.
 
 use crate::secret::arn::{is_region, partition_of};
+use crate::secret::service::Service;
 use std::str::FromStr;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,15 +27,15 @@ impl KeyArn {
         &self.text
     }
 
-    /// Returns the values of the IAM condition key `kms:ViaService` that stand for Secrets Manager,
-    /// such as `secretsmanager.eu-north-1.amazonaws.com`. A policy with this condition lets only
-    /// Secrets Manager use the KMS key.
+    /// Returns the values of the IAM condition key `kms:ViaService` that stand for `service`, such as
+    /// `secretsmanager.eu-north-1.amazonaws.com`. A policy with this condition lets only this service
+    /// use the KMS key.
     ///
     /// Outside the partition `aws`, returns two values, because AWS's documentation uses two
     /// domains.
     ///
     /// Source: `kms:ViaService` in AWS's KMS developer guide, and the domains of AWS's partitions.
-    pub(super) fn via_services(&self) -> Vec<String> {
+    pub(super) fn via_services(&self, service: Service) -> Vec<String> {
         let partition_domain = match partition_of(&self.region) {
             "aws-cn" => Some("amazonaws.com.cn"),
             "aws-iso" => Some("c2s.ic.gov"),
@@ -47,7 +48,7 @@ impl KeyArn {
         ["amazonaws.com"]
             .into_iter()
             .chain(partition_domain)
-            .map(|domain| format!("secretsmanager.{}.{domain}", self.region))
+            .map(|domain| format!("{}.{}.{domain}", service.arn_name(), self.region))
             .collect()
     }
 }
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn key_is_used_through_secrets_manager_of_its_region() {
+    fn key_is_used_through_a_service_of_its_region() {
         for (text, expected) in [
             (
                 "arn:aws:kms:eu-north-1:123456789012:key/ab-12",
@@ -101,7 +102,10 @@ mod tests {
             ),
         ] {
             let key: KeyArn = text.parse().expect("the test must use a valid ARN of a KMS key");
-            assert_eq!(key.via_services(), expected);
+            assert_eq!(key.via_services(Service::SecretsManager), expected);
+            let of_parameters = key.via_services(Service::ParameterStore);
+            let expected = expected.iter().map(|via| via.replace("secretsmanager", "ssm"));
+            assert!(of_parameters.into_iter().eq(expected), "{text}");
         }
     }
 

@@ -5,7 +5,10 @@
 //! certain that the policy grants a permission, the permission counts as missing.
 
 use super::arn_pattern::SUFFIX;
-use super::document::{BATCH, DECRYPT, GET, Statement, VIA_SERVICE};
+use super::document::{
+    BATCH, DECRYPT, GET, GET_PARAMETER, GET_PARAMETERS, GET_PATH, NeededCondition, PARAMETER_ARN,
+    Statement, VIA_SERVICE,
+};
 use super::iam_glob::{covers, has_wildcard, overlap};
 use super::parse::{Condition, ParsedStatement, Selection, named};
 use serde::Serialize;
@@ -17,8 +20,8 @@ use std::fmt;
 pub(super) struct Verdict {
     pub(super) lacks: Vec<Lack>,
     pub(super) beyond: Vec<Excess>,
-    /// The actions in the policy that belong to other services than Secrets Manager and KMS.
-    /// Sidekey cannot know whether the role needs these actions.
+    /// The actions in the policy that belong to other services than Secrets Manager, Parameter Store
+    /// and KMS. Sidekey cannot know whether the role needs these actions.
     pub(super) not_judged: Vec<String>,
 }
 
@@ -76,7 +79,7 @@ pub(super) struct Excess {
     pub(super) is_conditional: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ExcessReason {
     WildAction,
@@ -87,6 +90,7 @@ pub(super) enum ExcessReason {
     AllButResources,
     OtherResource,
     AnyService,
+    AnyParameter,
 }
 
 impl Verdict {
@@ -217,21 +221,24 @@ fn without_variables(pattern: &str) -> String {
 }
 
 /// Returns whether a policy condition holds for all of Sidekey's reads, because it allows the use
-/// of the KMS key through Secrets Manager.
+/// of the KMS key through the needed service, or for all needed parameters.
 fn always_holds(condition: &Condition, need: &Statement) -> bool {
-    is_via_service(condition)
-        && need.via_services.iter().any(|service| condition.values.contains(service))
+    let is_allowed = |value: &String| match &*condition.operator {
+        "StringEquals" => condition.values.contains(value),
+        _ => condition.values.iter().any(|allowed| covers(allowed, value)),
+    };
+    need.conditions.iter().filter(|needed| is_on_same_key(condition, needed)).any(|needed| {
+        match needed.key {
+            // The values are different names of one service.
+            VIA_SERVICE => needed.values.iter().any(is_allowed),
+            _ => needed.values.iter().all(is_allowed),
+        }
+    })
 }
 
-/// Returns whether a policy condition allows the use of the KMS key only through Secrets Manager.
-fn restricts_to_need(condition: &Condition, need: &Statement) -> bool {
-    is_via_service(condition)
-        && condition.values.iter().all(|service| need.via_services.contains(service))
-}
-
-fn is_via_service(condition: &Condition) -> bool {
-    ["StringEquals", "StringLike"].contains(&&*condition.operator)
-        && condition.key.eq_ignore_ascii_case(VIA_SERVICE)
+fn is_on_same_key(condition: &Condition, needed: &NeededCondition) -> bool {
+    ["StringEquals", "StringLike", "ArnEquals", "ArnLike"].contains(&&*condition.operator)
+        && condition.key.eq_ignore_ascii_case(needed.key)
 }
 
 // === Unneeded permissions ===
@@ -248,7 +255,7 @@ fn add_excesses(granted: &ParsedStatement, least: &[Statement], verdict: &mut Ve
         }
     };
     for action in actions {
-        if !is_judged(action) {
+        if !is_judged(action, least) {
             verdict.not_judged.push(action.clone());
         } else if has_wildcard(action) {
             let reason = ExcessReason::WildAction;
@@ -279,16 +286,23 @@ fn excess(
     }
 }
 
-/// Returns whether an action belongs to Secrets Manager or KMS. Sidekey does not judge actions of
-/// other services. `action` may be a pattern, such as `kms:*`.
-fn is_judged(action: &str) -> bool {
-    ["secretsmanager:*", "kms:*"].iter().any(|judged| overlap(judged, action))
+/// Returns whether an action belongs to Secrets Manager, KMS or, if parameters are needed, to
+/// Parameter Store. Sidekey does not judge actions of other services. `action` may be a pattern,
+/// such as `kms:*`.
+fn is_judged(action: &str, least: &[Statement]) -> bool {
+    let has_parameters = least.iter().any(|need| need.action == GET_PARAMETER);
+    let parameter_store = has_parameters.then_some("ssm:*parameter*");
+    ["secretsmanager:*", "kms:*"]
+        .into_iter()
+        .chain(parameter_store)
+        .any(|judged| overlap(judged, action))
 }
 
 /// Returns the action in AWS's spelling, such as `kms:Decrypt`, if the least-privilege policy
 /// contains the action.
 fn needed_action(action: &str, least: &[Statement]) -> Option<&'static str> {
-    [GET, BATCH, DECRYPT].into_iter().find(|known| {
+    let known = [GET, BATCH, DECRYPT, GET_PARAMETER, GET_PARAMETERS, GET_PATH];
+    known.into_iter().find(|known| {
         known.eq_ignore_ascii_case(action) && least.iter().any(|need| need.action == *known)
     })
 }
@@ -324,11 +338,9 @@ fn excess_reason(
 ) -> Option<ExcessReason> {
     let needed: Vec<&String> = needs.iter().flat_map(|need| &need.resources).collect();
     if needed.iter().any(|need| covers(need, resource)) {
-        let is_restricted = needs.iter().all(|need| {
-            need.via_services.is_empty()
-                || granted.conditions.iter().any(|condition| restricts_to_need(condition, need))
-        });
-        return (!is_restricted).then_some(ExcessReason::AnyService);
+        // A key may be needed through several services, and one statement grants it for one of them.
+        let reasons = needs.iter().map(|need| unrestricted(granted, need, needs));
+        return reasons.min().flatten();
     }
     if let Some(name) = resource.strip_suffix("-*") {
         let exact = format!("{name}{SUFFIX}");
@@ -339,6 +351,29 @@ fn excess_reason(
     Some(match needed.iter().any(|need| overlap(&without_variables(resource), need)) {
         true => ExcessReason::WildResource,
         false => ExcessReason::OtherResource,
+    })
+}
+
+/// Returns why a statement allows more uses of a KMS key than the statement `need`, and than the
+/// services of all statements in `needs`.
+fn unrestricted(
+    granted: &ParsedStatement,
+    need: &Statement,
+    needs: &[&Statement],
+) -> Option<ExcessReason> {
+    let all_needed = || needs.iter().flat_map(|need| &need.conditions);
+    let is_needed = |key: &str, allowed: &String| {
+        let mut values = all_needed().filter(|one| one.key == key).flat_map(|one| &one.values);
+        values.any(|value| covers(value, allowed))
+    };
+    let is_restricted = |needed: &NeededCondition| {
+        let mut same_key = granted.conditions.iter().filter(|one| is_on_same_key(one, needed));
+        same_key.any(|one| one.values.iter().all(|allowed| is_needed(needed.key, allowed)))
+    };
+    let missing = need.conditions.iter().find(|needed| !is_restricted(needed))?;
+    Some(match missing.key {
+        PARAMETER_ARN => ExcessReason::AnyParameter,
+        _ => ExcessReason::AnyService,
     })
 }
 
@@ -403,6 +438,9 @@ impl fmt::Display for ExcessReason {
             Self::OtherResource => "the resource is not one of the needed secrets",
             Self::AnyService => {
                 "the KMS key can be used through other services; add a condition on kms:ViaService"
+            }
+            Self::AnyParameter => {
+                "the KMS key can decrypt other parameters; add a condition on kms:EncryptionContext:PARAMETER_ARN"
             }
         })
     }

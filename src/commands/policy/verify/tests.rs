@@ -1,6 +1,8 @@
 //! Tests of the comparison of typical IAM policies with the least-privilege policy.
 
+use super::super::arn_pattern::Needed;
 use super::super::document::statements;
+use super::super::key_arn::KeyArn;
 use super::super::parse;
 use super::*;
 use crate::hostile::mangled;
@@ -19,12 +21,17 @@ fn arns(ends: &[&str]) -> Vec<String> {
 }
 
 fn least(is_batch: bool, has_key: bool) -> Vec<Statement> {
-    let secrets = READS.map(|name| format!("{HERE}{name}{SUFFIX}"));
-    let keys: Vec<_> = has_key
-        .then(|| KEY.parse().expect("the test must use a valid ARN of a KMS key"))
-        .into_iter()
-        .collect();
-    statements("S", secrets, &keys, is_batch)
+    let keys: Vec<_> = has_key.then(key).into_iter().collect();
+    statements("S", needed_secrets(), &keys, is_batch)
+}
+
+fn key() -> KeyArn {
+    KEY.parse().expect("the test must use a valid ARN of a KMS key")
+}
+
+fn needed_secrets() -> Needed {
+    let secrets = READS.map(|name| format!("{HERE}{name}{SUFFIX}")).to_vec();
+    Needed { secrets, ..Needed::default() }
 }
 
 /// Returns the differences between a policy and the least-privilege policy, as lines that begin
@@ -147,7 +154,8 @@ fn full_arn_that_may_be_the_secret_is_named() {
     check(&[one], &MISSING_BOTH);
     // With the full ARN, the comparison is exact.
     let target = format!("{HERE}app/db-AbC123");
-    let least = statements("S", [target.clone()], &[], false);
+    let needed = Needed { secrets: vec![target.clone()], ..Needed::default() };
+    let least = statements("S", needed, &[], false);
     assert_eq!(verdict_lines(&[allow(json!(GET), json!(target))], &least), [""; 0]);
 }
 
@@ -353,6 +361,90 @@ fn keys_and_batches_are_judged_if_requested() {
             ),
         ]
     );
+}
+
+const STORE: &str = "arn:aws:ssm:eu-north-1:123456789012:parameter";
+
+fn least_with_parameters(secrets: Needed) -> Vec<Statement> {
+    let needed = Needed {
+        parameters: vec![format!("{STORE}/app/*")],
+        paths: vec![format!("{STORE}/app"), format!("{STORE}/app/*")],
+        ..secrets
+    };
+    statements("S", needed, &[key()], false)
+}
+
+#[test]
+fn permissions_for_parameters_are_judged_if_parameters_are_needed() {
+    let least = least_with_parameters(Needed::default());
+    let document = super::super::document::Document::of(&least).json();
+    let policy = parse::parse(&document).expect("the policy must be valid");
+    assert!(verify(&policy, &least).is_exact());
+
+    let reads = json!(["ssm:GetParameter", "ssm:GetParameters"]);
+    let path = json!("ssm:GetParametersByPath");
+    let below = json!(format!("{STORE}/app/*"));
+    let decrypt = with(
+        allow(json!(DECRYPT), json!(KEY)),
+        "Condition",
+        json!({"StringEquals": {"kms:ViaService": "ssm.eu-north-1.amazonaws.com"}}),
+    );
+    let most = [allow(reads, below.clone()), decrypt.clone()];
+    let missing = |end: &str| {
+        format!("missing: GetParametersByPath on {STORE}{end}: no statement grants this permission")
+    };
+    let loose = format!(
+        "unneeded: kms:Decrypt on {KEY}: the KMS key can decrypt other parameters; add a condition on kms:EncryptionContext:PARAMETER_ARN (under a condition)"
+    );
+    assert_eq!(verdict_lines(&most, &least), [missing("/app"), missing("/app/*"), loose]);
+
+    let tied = |arn: &str| {
+        let mut tied = decrypt.clone();
+        tied["Condition"]["ArnLike"] = json!({"kms:EncryptionContext:PARAMETER_ARN": arn});
+        tied
+    };
+    let both = json!([format!("{STORE}/app"), below]);
+    let rest = [most[0].clone(), allow(path.clone(), both)];
+    let policy = |decrypt: Value| [&rest[..], &[decrypt]].concat();
+    assert_eq!(verdict_lines(&policy(tied(&format!("{STORE}/app/*"))), &least), [""; 0]);
+    let narrow = verdict_lines(&policy(tied(&format!("{STORE}/app/url"))), &least);
+    assert_eq!(
+        narrow,
+        [format!(
+            "missing: Decrypt on {KEY}: the statement A grants this permission only under a condition on kms:EncryptionContext:PARAMETER_ARN, kms:ViaService"
+        )]
+    );
+
+    let more = allow(json!(["ssm:PutParameter", "ssm:Get*", "ssm:SendCommand"]), json!("*"));
+    let found = verdict_lines(
+        &[&policy(tied(&format!("{STORE}/app/*")))[..], &[more.clone()]].concat(),
+        &least,
+    );
+    assert_eq!(
+        found,
+        [
+            "unneeded: ssm:putparameter on *: the action is not needed to read these secrets",
+            "unneeded: ssm:get* on *: the action contains a wildcard; write the names of the needed actions instead",
+            "not judged: ssm:sendcommand",
+        ]
+    );
+    check(
+        &[exact(), more],
+        &["not judged: ssm:get*", "not judged: ssm:putparameter", "not judged: ssm:sendcommand"],
+    );
+}
+
+#[test]
+fn key_of_secrets_and_parameters_may_be_used_through_both_services() {
+    let least = least_with_parameters(needed_secrets());
+    let document = super::super::document::Document::of(&least).json();
+    let policy = parse::parse(&document).expect("the policy must be valid");
+    assert!(verify(&policy, &least).is_exact());
+    let via = json!([VIA, "ssm.eu-north-1.amazonaws.com"]);
+    let condition = json!({"StringEquals": {"kms:ViaService": via}});
+    let one = with(allow(json!(DECRYPT), json!(KEY)), "Condition", condition);
+    let lines = verdict_lines(&[one], &least);
+    assert!(lines.iter().all(|line| !line.contains("Decrypt")), "{lines:?}");
 }
 
 const MANY: &str = r#"{"Statement":[{"Sid":"S","Effect":"Allow","Action":["secretsmanager:Get*","kms:*"],
