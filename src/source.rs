@@ -4,6 +4,7 @@
 pub mod aws;
 
 use crate::secret::key::Key;
+use crate::secret::reference::SecretId;
 use crate::secret::version::Version;
 use std::fmt;
 use std::future::Future;
@@ -17,9 +18,9 @@ pub type FetchFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, FetchError>>
 /// The services from which the agent fetches secrets and parameters: AWS Secrets Manager and AWS
 /// Parameter Store, or a replacement in a test.
 pub trait Source: fmt::Debug + Send + Sync + 'static {
-    /// Returns the maximum duration of one fetch. The source itself ends a fetch after this time.
-    /// If a fetch took much longer, Lambda froze the process during the fetch.
-    fn deadline(&self) -> Duration;
+    /// Returns the maximum duration of one fetch of `id`. The source itself ends a fetch after this
+    /// time. If a fetch took much longer, Lambda froze the process during the fetch.
+    fn deadline(&self, id: &SecretId) -> Duration;
 
     /// Fetches one version of one secret or parameter. The source does not retry failed fetches, because the
     /// cache decides about retries.
@@ -291,7 +292,7 @@ impl Misconfigured {
 }
 
 impl Source for Misconfigured {
-    fn deadline(&self) -> Duration {
+    fn deadline(&self, _id: &SecretId) -> Duration {
         Duration::ZERO
     }
 

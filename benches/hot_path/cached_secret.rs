@@ -24,7 +24,7 @@ pub(crate) const NAME: &str = "bench/secret";
 struct Fixed;
 
 impl Source for Fixed {
-    fn deadline(&self) -> Duration {
+    fn deadline(&self, _id: &SecretId) -> Duration {
         Duration::from_secs(2)
     }
 

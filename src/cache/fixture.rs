@@ -104,7 +104,7 @@ impl ScriptedSource {
 }
 
 impl Source for ScriptedSource {
-    fn deadline(&self) -> Duration {
+    fn deadline(&self, _id: &SecretId) -> Duration {
         4 * SECOND
     }
 

@@ -11,6 +11,7 @@ use crate::secret::service::Service;
 use crate::source::{FetchError, FetchErrorKind, Source};
 use crate::telemetry::metrics::{Ended, Operation};
 use std::sync::Arc;
+use std::time::Duration;
 
 #[derive(Debug)]
 pub(super) struct Upstream {
@@ -78,11 +79,11 @@ impl Upstream {
     /// Fetches one secret or parameter by a call of its own. Repeats a call that a freeze of the
     /// process interrupted, because AWS may have answered before the freeze.
     async fn fetch_alone(&self, key: &Key) -> Fetched {
-        let operation = Operation::single(&key.id);
+        let call = (Operation::single(&key.id), self.source.deadline(&key.id));
         for _ in 0..=INTERRUPTIONS_MAX {
             let sent = self.sending();
             let answer = self.source.fetch(key).await;
-            if !self.count(operation, sent, answer.as_ref().err()) {
+            if !self.count(call, sent, answer.as_ref().err()) {
                 return (sent, answer);
             }
         }
@@ -90,28 +91,34 @@ impl Upstream {
         (self.sending(), Err(FetchError::new(FetchErrorKind::Timeout, "TimeoutError", message)))
     }
 
-    /// Fetches several secrets or parameters by one call. Returns the answer of AWS, and when the call was sent.
-    /// Returns `None` if a freeze of the process interrupted the call.
+    /// Fetches several secrets or parameters by one call. Returns the answer of AWS, and when the
+    /// call was sent. Returns `None` if a freeze of the process interrupted the call.
     pub(super) async fn fetch_batch(&self, keys: &[Key]) -> Option<(Sent, BatchAnswer)> {
-        let service = keys.first().map_or(Service::SecretsManager, |key| key.id.service());
+        let first = &keys.first()?.id;
+        let call = (Operation::batch(first.service()), self.source.deadline(first));
         let sent = self.sending();
         let answer = self.source.fetch_batch(keys).await;
-        let is_interrupted = self.count(Operation::batch(service), sent, answer.as_ref().err());
+        let is_interrupted = self.count(call, sent, answer.as_ref().err());
         (!is_interrupted).then_some((sent, answer))
     }
 
-    /// Counts a call to AWS that has just ended. Returns whether a freeze of the process or a
+    /// Counts a call to AWS that has just ended. The call has an operation and a deadline. Returns
+    /// whether a freeze of the process or a
     /// SnapStart restore interrupted the call. Does not count an attempt that failed before the
     /// call was sent.
-    fn count(&self, operation: Operation, sent: Sent, failed: Option<&FetchError>) -> bool {
+    fn count(
+        &self,
+        (operation, deadline): (Operation, Duration),
+        sent: Sent,
+        failed: Option<&FetchError>,
+    ) -> bool {
         if failed.is_some_and(|error| !error.kind.is_call_result()) {
             return false;
         }
         let now = self.state.clock.now();
         self.state.detect_restore(now);
         let took = now.since(sent.moment);
-        let is_interrupted =
-            was_interrupted(took, self.source.deadline()) || self.state.epoch() != sent.epoch;
+        let is_interrupted = was_interrupted(took, deadline) || self.state.epoch() != sent.epoch;
         let ended = match failed {
             _ if is_interrupted => Ended::Interrupted,
             Some(error) => Ended::Failed(error.kind),

@@ -71,6 +71,11 @@ impl ParameterKind {
     /// All types of parameters.
     pub const ALL: [Self; 3] = [Self::String, Self::StringList, Self::SecureString];
 
+    /// Returns the type with this name in AWS's API.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.label() == name)
+    }
+
     /// Returns the name that AWS uses for this type.
     pub fn label(self) -> &'static str {
         match self {

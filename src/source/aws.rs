@@ -3,6 +3,7 @@
 //! ```text
 //!  secrets_manager  the calls of Secrets Manager
 //!  parameter_store  the calls of Parameter Store
+//!  parameters       reads parameters for the cache by these calls
 //!  account          what all calls share, and how they are signed
 //!  session          caches the agent's own AWS credentials
 //!  sdk_config       loads the region and the credential providers of the SDK
@@ -15,11 +16,8 @@
 //! ```
 
 mod secrets_manager;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the cache does not read parameters yet, only tests do")
-)]
-pub(crate) mod parameter_store;
+mod parameter_store;
+mod parameters;
 mod account;
 mod session;
 mod sdk_config;
@@ -40,6 +38,7 @@ use crate::secret::arn::is_region;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::region::nearest_if_unknown;
+use crate::secret::service::Service;
 use crate::secret::version::Version;
 use crate::tokens::{Renew, Tokens};
 use account::Account;
@@ -136,7 +135,8 @@ impl fmt::Debug for Aws {
 }
 
 impl Aws {
-    /// Creates a client for AWS. The function calls no service that stores secrets. Outside Lambda, the AWS SDK may call the instance metadata service to find the region.
+    /// Creates a client for AWS. The function calls no service that stores secrets. Outside Lambda,
+    /// the AWS SDK may call the instance metadata service to find the region.
     ///
     /// `own_ports` are the loopback ports on which the agent itself listens. The client refuses to
     /// call these ports, because the agent would call itself.
@@ -230,11 +230,7 @@ impl Aws {
         self.secrets_manager.rotation(id).await
     }
 
-    /// Returns the client for Parameter Store.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the cache does not read parameters yet, only tests do")
-    )]
+    #[cfg(test)]
     pub(crate) fn parameter_store(&self) -> &ParameterStore {
         &self.parameter_store
     }
@@ -247,18 +243,30 @@ impl Renew for Aws {
 }
 
 impl Source for Aws {
-    fn deadline(&self) -> Duration {
-        self.account.session.timeout() + self.attempt_timeout
+    fn deadline(&self, id: &SecretId) -> Duration {
+        match (id, id.service()) {
+            (SecretId::Path(_), _) => self.parameter_store.deadline_by_path(),
+            (_, Service::ParameterStore) => self.parameter_store.deadline(),
+            (_, Service::SecretsManager) => self.account.session.timeout() + self.attempt_timeout,
+        }
     }
 
     fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version> {
-        Box::pin(self.secrets_manager.get(key))
+        match key.id.service() {
+            Service::SecretsManager => Box::pin(self.secrets_manager.get(key)),
+            Service::ParameterStore => Box::pin(parameters::get(&self.parameter_store, key)),
+        }
     }
 
     fn fetch_batch<'a>(
         &'a self,
         keys: &'a [Key],
     ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
-        Box::pin(self.secrets_manager.batch(keys))
+        match keys.first().map(|key| key.id.service()) {
+            Some(Service::ParameterStore) => {
+                Box::pin(parameters::get_many(&self.parameter_store, keys))
+            }
+            _ => Box::pin(self.secrets_manager.batch(keys)),
+        }
     }
 }

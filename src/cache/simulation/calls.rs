@@ -74,7 +74,7 @@ impl World {
         let is_asked_anew = readers().any(|reader| reader.is_now);
         // With many secrets, a call may wait so long for its turn that it is not needed any more
         // when it starts.
-        let is_at_once = self.setup.secrets <= FLIGHTS_MAX;
+        let is_at_once = self.setup.names.len() <= FLIGHTS_MAX;
         // If the secret was created again, or its entry was evicted, the test does not know for
         // which entry the cache recorded a failure.
         let truth = &state.truths[secret];
@@ -98,7 +98,10 @@ impl World {
             let is_lost = state.lost.get(&secret) == Some(&now.steady);
             // Without a waiting reader, a call comes from the prefetch, or from timers after a
             // failed prefetch. The back-off limits these calls.
-            let is_needed = is_asked_anew || is_listed || is_lost;
+            // The last reader timed out after the cache decided to make the call, and before the call
+            // was sent.
+            let has_just_left = state.left.get(&secret) == Some(&now.steady);
+            let is_needed = is_asked_anew || is_listed || is_lost || has_just_left;
             return (!is_needed)
                 .then(|| format!("the cache made a call for {id}, but no reader waits for {id}"));
         };
@@ -155,7 +158,7 @@ impl World {
         let is_cut = took >= DEADLINE + SECOND || state.calls[call].epoch != state.epoch;
         let is_held_back = match (&answered, &cached) {
             (Answered::Version { arn, id, .. }, Some(cached)) if *cached.version.arn == **arn => {
-                let is_older = self.setup.is_dated && number(id) < number(&cached.version.id);
+                let is_older = self.is_ordered(arn) && number(id) < number(&cached.version.id);
                 let may_serve = self.may_be_served(&state, cached, true, now).unwrap_or(false);
                 is_older && may_serve && !state.is_agreed(cached, id, now)
             }

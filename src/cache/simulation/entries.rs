@@ -47,7 +47,7 @@ impl World {
     /// although `entry` contains an older version of the secret.
     fn went_back(&self, state: &State, older: &Entry, entry: &Entry) -> Option<String> {
         let (from, to) = (&older.version.id, &entry.version.id);
-        if !self.setup.is_dated || number(to) >= number(from) {
+        if !self.is_ordered(&entry.version.arn) || number(to) >= number(from) {
             return None;
         }
         let answer = state.fetched(entry).and_then(Call::version);
@@ -63,6 +63,12 @@ impl World {
         })
     }
 
+    /// Returns whether the cache can know which of two versions with this ARN is older. The versions
+    /// of parameters have growing numbers. The versions of secrets have only their dates.
+    pub(super) fn is_ordered(&self, arn: &str) -> bool {
+        self.setup.is_dated || arn.contains(":ssm:")
+    }
+
     /// Returns an error text if the cache should have refreshed `entry` by now, but made no call.
     /// After a failed call, a freeze or a change of the wall clock, no call is required.
     fn was_neglected(&self, state: &State, entry: &Arc<Entry>) -> Option<String> {
@@ -70,7 +76,7 @@ impl World {
         let call = state.fetched(entry)?;
         let is_calm = call.epoch == state.epoch
             && call.disturbed == state.disturbed
-            && self.setup.secrets <= FLIGHTS_MAX
+            && self.setup.names.len() <= FLIGHTS_MAX
             && state.failures(entry).next().is_none();
         if !is_calm {
             return None;
@@ -84,7 +90,12 @@ impl World {
         let is_late = self.now().steady > since + SECOND / 2;
         let mut later = state.calls.iter().rev().take_while(|other| other.sent != entry.sent);
         let is_asked = later.any(|other| other.secret == call.secret);
-        (is_late && !is_asked).then(|| {
+        // A refresh joins a call by name or ARN that was sent earlier and has not ended.
+        let is_joined = state.calls.iter().any(|other| {
+            let is_over = other.ended.as_ref().is_some_and(|(at, _)| at.steady <= since);
+            other.secret == call.secret && !is_over
+        });
+        (is_late && !is_asked && !is_joined).then(|| {
             format!("a refresh of {} is due, but the cache made no call to AWS", entry.version.arn)
         })
     }

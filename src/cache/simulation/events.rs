@@ -29,7 +29,7 @@ impl Simulation {
     /// Chooses a random event (such as a read, a fault or a freeze), applies the event, and returns
     /// its description.
     pub(super) async fn happen(&mut self) -> &'static str {
-        let n = self.rng.usize(0..self.world.setup.secrets);
+        let n = self.rng.usize(0..self.world.setup.names.len());
         let event = match self.rng.u8(0..100) {
             0..30 => self.read_some(n),
             30..34 => self.read_now_some(n),
@@ -100,7 +100,7 @@ impl Simulation {
                 true => cache.read_now(key(&id)).await,
                 false => cache.read(key(&id)).await,
             };
-            world.state().readers.remove(&number);
+            world.forget_reader(number);
             world.judge(&reader, &read);
             read
         }
@@ -129,7 +129,7 @@ impl Simulation {
     }
 
     async fn pass(&mut self) -> &'static str {
-        let n = self.rng.usize(0..self.world.setup.secrets);
+        let n = self.rng.usize(0..self.world.setup.names.len());
         let policy = self.world.setup.policies[n];
         let whole = policy.ttl + policy.stale_while_revalidate;
         let span = match self.rng.u8(0..10) {

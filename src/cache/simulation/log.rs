@@ -77,6 +77,9 @@ pub(super) struct State {
     /// When the test last noticed that the cache had evicted a secret. The key is the index of the
     /// secret. The time is from the steady (monotonic) clock.
     pub(super) lost: HashMap<usize, Duration>,
+    /// When a reader last got its result. The key is the index of the secret. The time is from the
+    /// steady (monotonic) clock.
+    pub(super) left: HashMap<usize, Duration>,
     pub(super) epoch: u64,
     /// By how many milliseconds the test has set the wall clock forward in total: until now, and
     /// until the last restore from a snapshot.
@@ -203,8 +206,9 @@ impl State {
     }
 }
 
-/// Returns the number in the id of a simulated version, such as 7 for `v7`. Newer versions have
-/// larger numbers.
+/// Returns the number in the id of a simulated version, such as 7 for a secret's version `v7`. Newer
+/// versions have larger numbers.
 pub(super) fn number(id: &str) -> u32 {
-    id[1..].parse().expect("the id of a simulated version must be a letter and a number")
+    let number = id.trim_start_matches('v');
+    number.parse().expect("the id of a simulated version must contain a number")
 }

@@ -10,7 +10,8 @@ pub(super) struct Setup {
     pub(super) policies: Vec<Policy>,
     pub(super) reader_wait: Duration,
     pub(super) entries_max: usize,
-    pub(super) secrets: usize,
+    /// The name of each simulated secret, such as `s0`, or of each parameter, such as `ssm:/s1`.
+    pub(super) names: Vec<String>,
     pub(super) listed: Vec<String>,
     pub(super) is_snapshot: bool,
     /// Whether the answers of the simulated AWS contain the creation dates of versions.
@@ -29,6 +30,9 @@ impl Setup {
                 *own = policy(rng);
             }
         }
+        let names: Vec<String> = (0..secrets)
+            .map(|n| if rng.u8(0..3) == 0 { format!("ssm:/s{n}") } else { format!("s{n}") })
+            .collect();
         // A call without a fault must end before the maximum wait of a reader is over.
         let latency_max_ms = [20, 100, 700, 3500][rng.usize(0..4)];
         let waits: &[u64] = if latency_max_ms < 1000 { &[1, 3, 5] } else { &[5] };
@@ -36,8 +40,8 @@ impl Setup {
             policies,
             reader_wait: any(rng, waits),
             entries_max: if rng.u8(0..3) == 0 { rng.usize(1..4) } else { 100 },
-            secrets,
-            listed: (0..secrets).filter(|_| rng.bool()).map(|n| format!("s{n}")).collect(),
+            listed: names.iter().filter(|_| rng.bool()).cloned().collect(),
+            names,
             is_snapshot: rng.bool(),
             is_dated: rng.u8(0..5) > 0,
             latency_max_ms,
@@ -47,9 +51,8 @@ impl Setup {
     /// Returns the refresh policies for the cache's configuration, with one rule for each simulated
     /// secret.
     pub(super) fn rules(&self) -> Policies {
-        let rule = |(number, policy): (usize, &Policy)| Rule {
-            secrets: Scope::new([format!("s{number}").as_str()])
-                .expect("the pattern in the test must be valid"),
+        let rule = |(name, policy): (&String, &Policy)| Rule {
+            secrets: Scope::new([name.as_str()]).expect("the pattern in the test must be valid"),
             ttl: Some(policy.ttl),
             stale_while_revalidate: Some(policy.stale_while_revalidate),
             stale_if_error: Some(policy.stale_if_error),
@@ -57,7 +60,7 @@ impl Setup {
             refresh: Some(policy.refresh),
             is_required: Some(policy.is_required),
         };
-        Policies::new(Policy::default(), self.policies.iter().enumerate().map(rule).collect())
+        Policies::new(Policy::default(), self.names.iter().zip(&self.policies).map(rule).collect())
     }
 
     /// Returns the longest time for which the cache may serve a value if all calls succeed.

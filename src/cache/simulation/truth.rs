@@ -35,7 +35,19 @@ pub(super) struct Truth {
 impl Truth {
     pub(super) fn arn(&self) -> String {
         let (name, generation) = (&self.name, self.generation);
+        if let Some(name) = name.strip_prefix("ssm:") {
+            return format!("arn:aws:ssm:eu-north-1:123456789012:parameter{name}");
+        }
         format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}-Gen{generation:03}")
+    }
+
+    pub(super) fn is_parameter(&self) -> bool {
+        self.name.starts_with("ssm:")
+    }
+
+    /// Returns the version id of a secret's version, or the number of a parameter's version.
+    pub(super) fn version_id(&self, number: u32) -> String {
+        if self.is_parameter() { number.to_string() } else { format!("v{number}") }
     }
 
     /// Returns the number of the version that was current at `at`, a time on the steady (monotonic)

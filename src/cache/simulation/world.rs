@@ -10,8 +10,9 @@ use crate::clock::{Clock, Moment, VirtualClock};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::selector::Selector;
+use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
-use crate::secret::version::{AWSCURRENT, Content, Details, Version};
+use crate::secret::version::{AWSCURRENT, Content, Details, Parameter, ParameterKind, Version};
 use crate::source::{FetchError, FetchErrorKind, FetchFuture, Source};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -42,9 +43,9 @@ impl World {
             state: Mutex::default(),
             setup: setup.clone(),
         };
-        for n in 0..setup.secrets {
+        for (n, name) in setup.names.into_iter().enumerate() {
             let truth = Truth {
-                name: format!("s{n}"),
+                name,
                 generation: 0,
                 versions: Vec::new(),
                 history: Vec::new(),
@@ -88,7 +89,7 @@ impl World {
     pub(super) fn current(&self, name: &str) -> String {
         let state = self.state();
         let truth = &state.truths[secret(name)];
-        version_id(truth.current(self.now().steady))
+        truth.version_id(truth.current(self.now().steady))
     }
 
     /// Creates a new version of the secret with index `n`, and makes the new version current.
@@ -136,6 +137,14 @@ impl World {
              before that moment:\n{trace}",
             self.setup
         );
+    }
+
+    pub(super) fn forget_reader(&self, number: u64) {
+        let now = self.now().steady;
+        let mut state = self.state();
+        if let Some(reader) = state.readers.remove(&number) {
+            state.left.insert(reader.secret, now);
+        }
     }
 
     pub(super) fn waiting(&self) -> usize {
@@ -193,9 +202,16 @@ impl World {
         let created = SystemTime::UNIX_EPOCH + number * SECOND;
         let version = Version {
             arn: arn.into(),
-            name: truth.name.as_str().into(),
-            id: version_id(number).into(),
-            details: Details::Secret { labels: vec![AWSCURRENT.into()] },
+            name: truth.name.trim_start_matches("ssm:").into(),
+            id: truth.version_id(number).into(),
+            details: match truth.is_parameter() {
+                false => Details::Secret { labels: vec![AWSCURRENT.into()] },
+                true => Details::Parameter(Parameter {
+                    number: number.into(),
+                    kind: ParameterKind::SecureString,
+                    data_type: None,
+                }),
+            },
             created: self.setup.is_dated.then_some(created),
             content: Content::Text(SecretValue::from(format!("value {number}"))),
         };
@@ -208,7 +224,7 @@ impl World {
 }
 
 impl Source for World {
-    fn deadline(&self) -> Duration {
+    fn deadline(&self, _id: &SecretId) -> Duration {
         DEADLINE
     }
 
@@ -236,8 +252,10 @@ impl Source for World {
     ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
         Box::pin(async move {
             let mut rng = self.draws(keys[0].id.as_str());
+            // Each parameter of a batch counts as one call, because each holds its own slot.
+            let is_batch = keys[0].id.service() == Service::SecretsManager;
             let calls: Vec<usize> =
-                keys.iter().map(|key| self.begin(key.id.as_str(), true)).collect();
+                keys.iter().map(|key| self.begin(key.id.as_str(), is_batch)).collect();
             self.clock.sleep(Duration::from_millis(rng.u64(1..300))).await;
             let fails = rng.u8(0..3) == 0;
             let mut answers = Vec::new();
@@ -265,18 +283,16 @@ fn answered(answer: &Result<Version, FetchError>, is_lagging: bool) -> Answered 
 }
 
 pub(super) fn secret(id: &str) -> usize {
-    let full_name = id.rsplit(':').next().expect("`rsplit` must return at least one part");
+    let full_name = id.rsplit([':', '/']).next().expect("`rsplit` must return at least one part");
     let name = full_name.split('-').next().expect("`split` must return at least one part");
     name[1..].parse().expect("the name of a simulated secret must be a letter and a number")
 }
 
-fn version_id(number: u32) -> String {
-    format!("v{number}")
-}
-
 pub(super) fn key(id: &str) -> Key {
-    Key {
-        id: SecretId::parse(id).expect("the name or ARN in the test must be valid"),
-        selector: Selector::current(),
-    }
+    let id = SecretId::parse(id).expect("the name or ARN in the test must be valid");
+    let selector = match id.service() {
+        Service::SecretsManager => Selector::current(),
+        Service::ParameterStore => Selector::parameter(None, None, false),
+    };
+    Key { id, selector }
 }

@@ -5,6 +5,7 @@ use super::tests::TestServer;
 use super::{HEAD_TIME_MAX, IDLE_TICK, IDLE_TICKS_MAX, UNTRUSTED_TIME_MAX, Ways};
 use crate::clock::{Clock, VirtualClock};
 use crate::secret::key::Key;
+use crate::secret::reference::SecretId;
 use crate::secret::version::{AWSCURRENT, Content, Details, Version};
 use crate::source::{FetchError, FetchErrorKind, FetchFuture, Source};
 use std::fmt;
@@ -42,7 +43,7 @@ struct TwoSecrets {
 }
 
 impl Source for TwoSecrets {
-    fn deadline(&self) -> Duration {
+    fn deadline(&self, _id: &SecretId) -> Duration {
         Duration::from_secs(2)
     }
 

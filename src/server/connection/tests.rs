@@ -8,6 +8,7 @@ use crate::convention::Conventions;
 use crate::message::paths::Paths;
 use crate::message::tenant::TenantCheck;
 use crate::secret::key::Key;
+use crate::secret::reference::SecretId;
 use crate::secret::scope::{Home, Scope};
 use crate::secret::version::Version;
 use crate::server::body::{BODY_TIME_MAX, DRAIN_TIME_MAX};
@@ -326,7 +327,7 @@ async fn half_closed_client_gets_its_answer() {
 struct Silent;
 
 impl Source for Silent {
-    fn deadline(&self) -> Duration {
+    fn deadline(&self, _id: &SecretId) -> Duration {
         Duration::from_secs(60)
     }
 

@@ -17,8 +17,6 @@ mod advice;
 #[cfg(test)]
 mod tests;
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "only tests read parameters"))]
-pub(crate) use parameter::ParameterKind;
 pub(crate) use parameter::{Parameter, Parameters};
 
 use super::account::{Account, Target};
@@ -35,11 +33,6 @@ use serde_json::value::RawValue;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The maximum number of names in one call of `GetParameters`.
-///
-/// Source: `Names` of `GetParameters` in AWS's API reference.
-pub(crate) const NAMES_MAX: usize = 10;
 
 /// The maximum number of parameters that Sidekey reads for one path. With values of 4 KB, this
 /// number of parameters needs about 4 MB of memory.
@@ -79,9 +72,23 @@ impl ParameterStore {
     }
 
     /// Returns the maximum duration of one call, including an attempt to get AWS credentials before
-    /// the call. [`by_path`](Self::by_path) makes a call for each page.
+    /// the call.
     pub(crate) fn deadline(&self) -> Duration {
         self.account.session.timeout() + self.timeouts.attempt
+    }
+
+    /// Returns the maximum duration of [`by_path`](Self::by_path), which makes a call for each page.
+    pub(crate) fn deadline_by_path(&self) -> Duration {
+        let pages = u32::try_from(PAGES_MAX).unwrap_or(u32::MAX);
+        self.account.session.timeout() + self.timeouts.attempt.saturating_mul(pages)
+    }
+
+    /// Returns the error for a parameter that does not exist in `region`.
+    pub(super) fn not_found(&self, region: Option<&str>) -> FetchError {
+        let error = sdk_error::from_code(Some("ParameterNotFound"), None, None);
+        let region = region.unwrap_or(&self.account.region);
+        let advice = advice::of(error.kind, Operation::Get, region).map(Into::into);
+        FetchError { advice, ..error }
     }
 
     /// Calls `GetParameter`. `name` is the name or ARN of a parameter, and may end in `:VERSION` or
@@ -97,7 +104,7 @@ impl ParameterStore {
         self.call(request, region, response::single).await
     }
 
-    /// Calls `GetParameters` for at most [`NAMES_MAX`] names or ARNs, which may each end in
+    /// Calls `GetParameters` for at most ten names or ARNs, which may each end in
     /// `:VERSION` or `:LABEL`. The returned parameters have no particular order.
     pub(crate) async fn get_many(
         &self,

@@ -3,9 +3,10 @@
 //! A response contains secret values, so no error quotes a response, and each value is copied once,
 //! into memory of its final size.
 
-use super::parameter::{Parameter, ParameterKind, Parameters};
+use super::parameter::{Parameter, Parameters};
 use crate::secret::json_text;
 use crate::secret::value::SecretValue;
+use crate::secret::version::ParameterKind;
 use crate::source::FetchError;
 use crate::source::aws::sdk_error::{self, ErrorResponse};
 use crate::source::aws::timestamp::to_system_time;
@@ -84,8 +85,6 @@ struct Entry<'a> {
     /// Seconds since 1970, with milliseconds as a fraction.
     last_modified_date: Option<f64>,
     selector: Option<Box<str>>,
-    #[serde(borrow)]
-    source_result: Option<&'a RawValue>,
     #[serde(borrow)]
     value: Option<&'a RawValue>,
 }
@@ -176,7 +175,6 @@ impl TryFrom<Entry<'_>> for Parameter {
                 .last_modified_date
                 .and_then(|seconds| to_system_time(DateTime::from_secs_f64(seconds))),
             selector: entry.selector,
-            source_result: entry.source_result.and_then(secret),
             value: required(entry.value.and_then(secret), "value")?,
         })
     }
@@ -223,8 +221,6 @@ mod tests {
         let modified = SystemTime::UNIX_EPOCH + Duration::from_millis(1_569_534_789_046);
         assert_eq!(parameter.last_modified, Some(modified));
         assert_eq!(parameter.selector.as_deref(), Some(":live"));
-        let source_result = parameter.source_result.expect("the response has a source result");
-        assert_eq!(source_result.expose(), br#"{"a":1}"#);
         assert_eq!(parameter.value.expose(), "a\"\n\u{1f600}".as_bytes());
     }
 
@@ -234,7 +230,7 @@ mod tests {
             "Value": "", "Version": 0, "Selector": null, "SourceResult": null, "DataType": null}}"#))
         .expect("the response is complete");
         assert_eq!((parameter.version, parameter.value.len()), (0, 0));
-        assert!(parameter.selector.is_none() && parameter.source_result.is_none());
+        assert!(parameter.selector.is_none());
         assert!(parameter.data_type.is_none() && parameter.last_modified.is_none());
     }
 

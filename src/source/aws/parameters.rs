@@ -1,0 +1,149 @@
+//! Reads parameters for the cache: turns keys into calls of Parameter Store, and answers into
+//! versions.
+
+use super::parameter_store::{Parameter, ParameterStore, Parameters};
+use super::sdk_error;
+use crate::secret::arn::Arn;
+use crate::secret::key::Key;
+use crate::secret::parameter_path::ParameterPath;
+use crate::secret::reference::SecretId;
+use crate::secret::selector::Selector;
+use crate::secret::version::{self, Content, Details, Version};
+use crate::source::FetchError;
+use serde_json::value::RawValue;
+
+/// Fetches the parameter or the path `key`.
+pub(super) async fn get(store: &ParameterStore, key: &Key) -> Result<Version, FetchError> {
+    let with_decryption = !key.selector.is_encrypted();
+    if let SecretId::Path(path) = &key.id {
+        return by_path(store, path, with_decryption).await;
+    }
+    let name = requested_name(key);
+    store.get(&name, with_decryption, key.id.region()).await.map(Version::from)
+}
+
+/// Fetches several parameters of one region by one call. The results have the same order as `keys`.
+///
+/// AWS does not say why it found no parameter for a name. If the name is without a version and
+/// without a label, the parameter does not exist. Otherwise a further call finds out the reason.
+pub(super) async fn get_many(
+    store: &ParameterStore,
+    keys: &[Key],
+) -> Result<Vec<Result<Version, FetchError>>, FetchError> {
+    let Some(first) = keys.first() else { return Ok(Vec::new()) };
+    let names: Vec<String> = keys.iter().map(requested_name).collect();
+    let with_decryption = !first.selector.is_encrypted();
+    let region = first.id.region();
+    let Parameters { found, invalid } = store.get_many(&names, with_decryption, region).await?;
+    let mut results = Vec::with_capacity(keys.len());
+    for (key, name) in keys.iter().zip(&names) {
+        results.push(match found.iter().find(|parameter| is_wanted(parameter, key)) {
+            Some(parameter) => Ok(Version::from(parameter.clone())),
+            None if !key.selector.is_current() => {
+                store.get(name, with_decryption, region).await.map(Version::from)
+            }
+            None if invalid.iter().any(|own| **own == **name) => Err(store.not_found(region)),
+            None => Err(sdk_error::missing_in_batch()),
+        });
+    }
+    Ok(results)
+}
+
+async fn by_path(
+    store: &ParameterStore,
+    path: &ParameterPath,
+    with_decryption: bool,
+) -> Result<Version, FetchError> {
+    // The text is valid JSON, because the server made it from a parsed value.
+    let filters = path.filters().and_then(|text| RawValue::from_string(text.to_owned()).ok());
+    let filters = filters.as_deref();
+    let found = store.by_path(path.path(), path.is_recursive(), with_decryption, filters, None);
+    let parameters = found.await?.into_iter().map(Version::from).collect();
+    Ok(Version::of_path(path, parameters))
+}
+
+/// Returns the name or ARN of a parameter with its version or label, as AWS expects it.
+fn requested_name(key: &Key) -> String {
+    let id = key.id.aws_id();
+    match selector(&key.selector) {
+        Some(selector) => format!("{id}:{selector}"),
+        None => id.to_owned(),
+    }
+}
+
+fn selector(selector: &Selector) -> Option<&str> {
+    selector.version().or_else(|| selector.stage())
+}
+
+fn is_wanted(parameter: &Parameter, key: &Key) -> bool {
+    let answered = parameter.selector.as_deref().map(|selector| selector.trim_start_matches(':'));
+    answered == selector(&key.selector)
+        && Arn::parse(&parameter.arn).is_ok_and(|arn| key.id.means(&arn, &parameter.name))
+}
+
+impl From<Parameter> for Version {
+    fn from(parameter: Parameter) -> Self {
+        Self {
+            arn: parameter.arn,
+            name: parameter.name,
+            id: parameter.version.to_string().into(),
+            created: parameter.last_modified,
+            content: Content::Text(parameter.value),
+            details: Details::Parameter(version::Parameter {
+                number: parameter.version,
+                kind: parameter.kind,
+                data_type: parameter.data_type,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::reference::Reference;
+    use crate::secret::value::SecretValue;
+    use crate::secret::version::ParameterKind;
+
+    fn key(text: &str) -> Key {
+        let Reference { id, selector, .. } = Reference::parse(text).expect("the name is valid");
+        Key { id, selector }
+    }
+
+    #[test]
+    fn name_is_sent_without_the_prefix_and_with_the_version_or_label() {
+        const ARN: &str = "arn:aws:ssm:eu-north-1:123456789012:parameter/app/url";
+        for (text, expected) in [
+            ("ssm:/app/url", "/app/url"),
+            ("ssm:/app/url:3", "/app/url:3"),
+            ("ssm:url:live", "url:live"),
+            (ARN, ARN),
+            (&format!("{ARN}:live"), &format!("{ARN}:live")),
+        ] {
+            assert_eq!(requested_name(&key(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn answer_belongs_to_the_name_and_selector_that_was_asked_for() {
+        for (text, name, selector, expected) in [
+            ("ssm:/app/url", "/app/url", None, true),
+            ("ssm:/app/url", "/app/other", None, false),
+            ("ssm:/app/url", "/app/url", Some(":3"), false),
+            ("ssm:/app/url:3", "/app/url", Some(":3"), true),
+            ("ssm:/app/url:live", "/app/url", Some(":3"), false),
+        ] {
+            let parameter = Parameter {
+                arn: format!("arn:aws:ssm:eu-north-1:123456789012:parameter{name}").into(),
+                name: name.into(),
+                kind: ParameterKind::String,
+                version: 3,
+                data_type: None,
+                last_modified: None,
+                selector: selector.map(Into::into),
+                value: SecretValue::from(String::new()),
+            };
+            assert_eq!(is_wanted(&parameter, &key(text)), expected, "{text} {name} {selector:?}");
+        }
+    }
+}
