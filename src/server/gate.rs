@@ -4,7 +4,7 @@
 //! The module has no side effects. An admitted request gets a proof, [`Admitted`]. The proof is
 //! required to route the request.
 
-use super::head::{Head, Headers};
+use super::head::{Head, Headers, is_named};
 use super::request::Target;
 use crate::tokens::Tokens;
 
@@ -167,7 +167,7 @@ impl<'a> CheckedHeaders<'a> {
     fn of(headers: &'a impl Headers) -> Self {
         let mut checked = Self::default();
         for (name, value) in headers.iter() {
-            let is = |header: &str| name.eq_ignore_ascii_case(header);
+            let is = |header: &str| is_named(name, header);
             // Most headers have another length than the checked headers, so that a comparison of
             // lengths is enough for them.
             match name.len() {
@@ -209,9 +209,10 @@ fn names_loopback(host: &[u8]) -> bool {
         },
         None => host.split_once(':').unwrap_or((host, "")),
     };
-    let is_port = port.bytes().all(|b| b.is_ascii_digit());
-    let is_address = name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    is_port && (is_address || name.eq_ignore_ascii_case("localhost"))
+    let is_address = || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    // Most requests name `localhost`, and parsing an address takes longer than this comparison.
+    let is_loopback = is_named(name, "localhost") || is_address();
+    is_loopback && port.bytes().all(|b| b.is_ascii_digit())
 }
 
 #[cfg(test)]

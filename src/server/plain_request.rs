@@ -4,7 +4,7 @@
 //! The module has no side effects. A request that is not plain is not wrong. hyper (the HTTP
 //! library) must parse such a request.
 
-use super::head::{Head, Headers};
+use super::head::{Head, Headers, is_named};
 use hyper::Method;
 use std::mem::MaybeUninit;
 
@@ -43,7 +43,7 @@ impl<'h, 'b> PlainRequest<'h, 'b> {
         }
         let mut closes = false;
         for (name, value) in request.iter() {
-            let is = |header: &str| name.eq_ignore_ascii_case(header);
+            let is = |header: &str| is_named(name, header);
             if is("connection") {
                 closes |= value.eq_ignore_ascii_case(b"close");
                 if !closes && !value.eq_ignore_ascii_case(b"keep-alive") {
