@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Waker;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::task::TaskTracker;
 
@@ -22,8 +23,10 @@ pub(super) struct ConnectionSlots {
     /// Each connection stores this number at its own last event. The connection with the smallest
     /// stored number has been idle longest.
     events: AtomicU64,
+    /// Whether the agent stops, so that each connection ends after its current request.
+    is_stopping: AtomicBool,
     /// The open connections. The mutex is locked only when a connection is accepted, sends its
-    /// first valid token, or is closed. So most requests need no lock.
+    /// first valid token, first waits, or is closed. So most requests need no lock.
     open: Mutex<OpenConnections>,
 }
 
@@ -39,12 +42,15 @@ struct OpenConnections {
 struct Connection {
     exchange: Arc<Exchange>,
     task: Option<AbortHandle>,
+    /// Wakes the task of the connection when the agent stops. This is `None` until the connection
+    /// first waits.
+    waker: Option<Waker>,
 }
 
 impl ConnectionSlots {
     pub(super) fn new(untrusted_max: usize, trusted_max: usize) -> Arc<Self> {
-        let open = Mutex::default();
-        Arc::new(Self { untrusted_max, trusted_max, events: AtomicU64::new(0), open })
+        let (events, is_stopping) = (AtomicU64::new(0), AtomicBool::new(false));
+        Arc::new(Self { untrusted_max, trusted_max, events, is_stopping, open: Mutex::default() })
     }
 
     /// Serves a new connection in a task of `tasks`. If too many connections without a valid token
@@ -63,11 +69,18 @@ impl ConnectionSlots {
         // once. This also drops the slot of the connection, which takes the lock.
         let task = tasks.spawn(serve(slot));
         let mut open = self.lock();
-        let OpenConnections { untrusted, trusted, .. } = &mut *open;
-        if let Some(connection) = untrusted.get_mut(&id).or_else(|| trusted.get_mut(&id)) {
+        if let Some(connection) = open.get_mut(id) {
             connection.task = Some(task.abort_handle());
         }
         task
+    }
+
+    /// Lets each connection end after the answer to its current request, because the agent stops.
+    pub(super) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        let open = self.lock();
+        let wakers = open.untrusted.values().chain(open.trusted.values());
+        wakers.filter_map(|connection| connection.waker.as_ref()).for_each(Waker::wake_by_ref);
     }
 
     /// Closes the oldest connection that has not sent a valid token. Returns `false` if there is no
@@ -85,7 +98,8 @@ impl ConnectionSlots {
         }
         open.last_id += 1;
         let id = open.last_id;
-        open.untrusted.insert(id, Connection { exchange: exchange.clone(), task: None });
+        let (task, waker) = (None, None);
+        open.untrusted.insert(id, Connection { exchange: exchange.clone(), task, waker });
         ConnectionSlot { slots: self.clone(), id, exchange, is_trusted: AtomicBool::new(false) }
     }
 
@@ -123,6 +137,11 @@ impl ConnectionSlots {
 }
 
 impl OpenConnections {
+    fn get_mut(&mut self, id: u64) -> Option<&mut Connection> {
+        let Self { untrusted, trusted, .. } = self;
+        untrusted.get_mut(&id).or_else(|| trusted.get_mut(&id))
+    }
+
     fn close_untrusted(&mut self) -> bool {
         close(&mut self.untrusted, oldest)
     }
@@ -216,6 +235,23 @@ impl ConnectionSlot {
             let is_trusted = self.slots.make_trusted(self.id);
             self.is_trusted.store(is_trusted, Ordering::Relaxed);
             is_trusted
+        }
+    }
+
+    /// Returns whether the agent stops, so that the connection ends after its current request.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.slots.is_stopping.load(Ordering::Relaxed)
+    }
+
+    /// Makes the agent wake the task of this connection when it stops. If the agent stops already,
+    /// wakes the task at once.
+    pub(super) fn wake_on_stop(&self, waker: &Waker) {
+        if let Some(connection) = self.slots.lock().get_mut(self.id) {
+            connection.waker = Some(waker.clone());
+        }
+        // A stop before the lock was taken is seen here, and a later stop finds the waker.
+        if self.is_stopping() {
+            waker.wake_by_ref();
         }
     }
 

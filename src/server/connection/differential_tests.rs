@@ -2,10 +2,12 @@
 //! library). The other server needs hyper for every request. Both servers must behave alike.
 
 use super::tests::TestServer;
-use super::{HEAD_TIME_MAX, IDLE_TICK, IDLE_TICKS_MAX, UNTRUSTED_TIME_MAX, Ways};
+use super::{HEAD_TIME_MAX, Ways};
 use crate::clock::{Clock, VirtualClock};
 use crate::secret::key::Key;
 use crate::secret::version::{AWSCURRENT, Content, Version};
+use crate::server::connection_slots::ConnectionSlots;
+use crate::server::deadlines::{IDLE_TICK, IDLE_TICKS_MAX, UNTRUSTED_TIME_MAX};
 use crate::source::{FetchError, FetchErrorKind, FetchFuture, Source};
 use std::fmt;
 use std::sync::Arc;
@@ -13,7 +15,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 /// The number of inputs. `DIFFERENTIAL_CASES` sets another number.
 ///
@@ -81,8 +82,8 @@ impl Source for TwoSecrets {
 struct Client {
     socket: DuplexStream,
     served: JoinHandle<()>,
-    /// Lets the connection end after the answer to its current request.
-    stop: CancellationToken,
+    /// The slots of this connection only, so that the agent can stop for this client only.
+    slots: Arc<ConnectionSlots>,
 }
 
 /// What a client does next.
@@ -120,7 +121,7 @@ impl Client {
                 // Sending fails if the server has closed the connection.
                 Step::Send(bytes) => drop(self.socket.write_all(bytes).await),
                 Step::Wait(time) => clock.sleep(*time).await,
-                Step::Stop => self.stop.cancel(),
+                Step::Stop => self.slots.stop(),
             }
         }
         clock.sleep(MOMENT).await;
@@ -337,8 +338,8 @@ impl Pair {
     /// `pipe_bytes` bytes.
     fn client(&self, ways: Ways, pipe_bytes: usize) -> Client {
         let server = &self.servers[usize::from(ways == Ways::HyperOnly)];
-        let ((socket, other), stop) = (duplex(pipe_bytes), CancellationToken::new());
-        Client { socket, served: server.serve(other, stop.clone(), ways), stop }
+        let ((socket, other), slots) = (duplex(pipe_bytes), ConnectionSlots::new(1, 1));
+        Client { socket, served: server.serve(other, &slots, ways), slots }
     }
 
     /// Sends the same input to both servers. Checks that they send equal answers, and that both
