@@ -50,13 +50,16 @@ impl Token {
         if self.0.len() != given.len() {
             return Choice::from(0);
         }
-        let (own, own_rest) = self.0.as_chunks();
-        let (given, given_rest) = given.as_chunks();
-        let are_same = |(own, given): (&[u8; 16], &[u8; 16])| {
+        let are_same = |own: &[u8; 16], given: &[u8; 16]| {
             u128::from_ne_bytes(*own).ct_eq(&u128::from_ne_bytes(*given))
         };
-        let blocks = own.iter().zip(given).map(are_same);
-        blocks.fold(own_rest.ct_eq(given_rest), |same, block| same & block)
+        let (Some(own_end), Some(given_end)) = (self.0.last_chunk(), given.last_chunk()) else {
+            return self.0.as_slice().ct_eq(given);
+        };
+        // The last block overlaps the block before, unless the length is a multiple of 16.
+        let (own, given) = (self.0.as_chunks().0, given.as_chunks().0);
+        let blocks = own.iter().zip(given).map(|(own, given)| are_same(own, given));
+        blocks.fold(are_same(own_end, given_end), |same, block| same & block)
     }
 }
 

@@ -43,20 +43,23 @@ impl<'h, 'b> PlainRequest<'h, 'b> {
         }
         let mut closes = false;
         for (name, value) in request.iter() {
-            let is = |header: &str| is_named(name, header);
-            if is("connection") {
-                closes |= value.eq_ignore_ascii_case(b"close");
-                if !closes && !value.eq_ignore_ascii_case(b"keep-alive") {
-                    return None;
+            let is = |header: &str| is_named(name.as_bytes(), header);
+            match name.len() {
+                10 if is("connection") => {
+                    closes |= value.eq_ignore_ascii_case(b"close");
+                    if !closes && !value.eq_ignore_ascii_case(b"keep-alive") {
+                        return None;
+                    }
                 }
-            } else if ["content-length", "transfer-encoding", "expect", "upgrade"]
-                .into_iter()
-                .any(is)
-            {
-                return None;
+                6 if is("expect") => return None,
+                7 if is("upgrade") => return None,
+                14 if is("content-length") => return None,
+                17 if is("transfer-encoding") => return None,
+                _ => {}
             }
         }
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let at = target.bytes().position(|byte| byte == b'?').unwrap_or(target.len());
+        let (path, query) = (&target[..at], target.get(at + 1..).unwrap_or_default());
         Some(Self { path, query, request, closes })
     }
 
