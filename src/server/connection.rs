@@ -162,14 +162,19 @@ impl Serving<'_> {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Self { server, listener, slot, ways, .. } = *self;
-        // Whether hyper has parsed a request, and whether the last request was a read.
-        let (has_request, is_read) = (AtomicBool::new(false), AtomicBool::new(false));
+        // Whether hyper has parsed a request, and whether hyper has answered a read.
+        let (has_request, has_read) = (AtomicBool::new(false), AtomicBool::new(false));
         let service = service_fn(|request: Request<Incoming>| {
             slot.exchange().note_request();
             has_request.store(true, Ordering::Relaxed);
-            let is_direct = ways == Ways::DirectAndHyper && may_be_answered_directly(&request);
-            is_read.store(is_direct, Ordering::Relaxed);
-            answer(server, slot, listener, request)
+            has_read.store(false, Ordering::Relaxed);
+            let is_read = ways == Ways::DirectAndHyper && is_read(&request);
+            let has_read = &has_read;
+            async move {
+                let (response, has_complete_body) = answer(server, slot, listener, request).await;
+                has_read.store(is_read && has_complete_body, Ordering::Relaxed);
+                Ok::<_, Infallible>(response)
+            }
         });
         let wire = Wire::new(socket, unread, slot.exchange().clone());
         let mut connection = http1::Builder::new()
@@ -191,7 +196,7 @@ impl Serving<'_> {
             }
             match Pin::new(&mut connection).poll(cx) {
                 Poll::Ready(result) => Poll::Ready(End::of(result)),
-                Poll::Pending if is_read.load(Ordering::Relaxed) && !slot.exchange().is_busy() => {
+                Poll::Pending if has_read.load(Ordering::Relaxed) && !slot.exchange().is_busy() => {
                     Poll::Ready(End::ReadAnswered)
                 }
                 Poll::Pending => self.poll_end(cx),
@@ -233,27 +238,25 @@ async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll
 
 /// Returns whether a request is a read that Sidekey may answer without hyper (the HTTP library) if
 /// the secret is cached.
-///
-/// A request with a body is not such a read. After its answer, hyper may still have to read the
-/// body, or to close the connection.
-fn may_be_answered_directly(request: &Request<Incoming>) -> bool {
+fn is_read(request: &Request<Incoming>) -> bool {
     let target = Target::of(request.method(), request.uri().path());
-    *request.method() == Method::GET
-        && matches!(target, Target::Get | Target::V1(_))
-        && request.body().is_end_stream()
+    let method = if target == Target::AwsApi { Method::POST } else { Method::GET };
+    matches!(target, Target::Get | Target::V1(_) | Target::AwsApi) && *request.method() == method
 }
 
+/// Answers a request. Also returns whether the body of the request was read completely. Otherwise
+/// hyper (the HTTP library) must read the rest of the body, or close the connection.
 async fn answer(
     server: &Server,
     slot: &ConnectionSlot,
     listener: ListenerKind,
     request: Request<Incoming>,
-) -> Result<Response, Infallible> {
-    let (head, body) = request.into_parts();
-    let response = server.handle(listener, slot, &Head::of(&head), body).await;
+) -> (Response, bool) {
+    let (head, mut body) = request.into_parts();
+    let response = server.handle(listener, slot, &Head::of(&head), &mut body).await;
     let response = observed(response, slot.exchange());
     slot.note_answered();
-    Ok(response)
+    (response, body.is_end_stream())
 }
 
 /// Counts one open connection in the metrics. The count decreases when this value is dropped, even

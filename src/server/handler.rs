@@ -79,6 +79,7 @@ impl Server {
     }
 
     /// Answers a request with a valid token that reads one secret, if the answer is in the cache.
+    /// `body` is the complete body of the request.
     ///
     /// Also returns the time of the request. Returns `None` for all other requests.
     /// [`handle`](Self::handle) must then answer the request. It makes the same checks again.
@@ -87,6 +88,7 @@ impl Server {
         listener: ListenerKind,
         slot: &ConnectionSlot,
         head: &Head<'_, impl Headers>,
+        body: &[u8],
     ) -> Option<(SecretAnswer, SystemTime)> {
         let context = &self.context;
         let clock = context.cache.clock();
@@ -97,12 +99,16 @@ impl Server {
             return None;
         }
         let unknown = context.dialect.unknown_parameter();
-        let Ok(Route::Secret(query)) = route::route(&admitted, listener, target, head, unknown)
-        else {
-            return None;
-        };
-        let read = SecretRead { context, query, headers: head.headers };
-        let (answer, result) = read.answer_at_once(started)?;
+        let (answer, result) =
+            match route::route(&admitted, listener, target, head, unknown).ok()? {
+                Route::Secret(query) => {
+                    SecretRead { context, query, headers: head.headers }.answer_at_once(started)?
+                }
+                Route::Call(operation) => {
+                    AwsApiCall { context, operation }.answer_at_once(body, started)?
+                }
+                _ => return None,
+            };
         // The answer took microseconds, so the wall clock is not read again.
         self.count_read(clock.steady().saturating_sub(started.steady), Some(result));
         Some((answer, started.wall))
