@@ -43,10 +43,8 @@ impl<'h, 'b> PlainRequest<'h, 'b> {
             "POST" => &Method::POST,
             _ => return None,
         };
-        if request.version != Some(1)
-            || !target.starts_with('/')
-            || !target.bytes().all(is_plain)
-        {
+        let query_at = find_query(target)?;
+        if request.version != Some(1) || !target.starts_with('/') {
             return None;
         }
         let (mut closes, mut declared_length) = (false, None);
@@ -75,8 +73,7 @@ impl<'h, 'b> PlainRequest<'h, 'b> {
         if declared_length != expected_length || (expected_length.is_none() && !body.is_empty()) {
             return None;
         }
-        let at = target.bytes().position(|byte| byte == b'?').unwrap_or(target.len());
-        let (path, query) = (&target[..at], target.get(at + 1..).unwrap_or_default());
+        let (path, query) = (&target[..query_at], target.get(query_at + 1..).unwrap_or_default());
         Some(Self { method, path, query, request, closes, body })
     }
 
@@ -92,23 +89,34 @@ fn parse_length(value: &[u8]) -> Option<usize> {
     str::from_utf8(value).ok().filter(|_| is_number)?.parse().ok()
 }
 
-/// Returns whether every parser agrees about the meaning of this byte in the target of a request.
-fn is_plain(byte: u8) -> bool {
-    /// The answers for all bytes. A comparison with each special character would take longer than
-    /// the rest of the parser.
-    static PLAIN: [bool; 256] = {
-        let mut plain = [false; 256];
+/// Returns the position of the first question mark in the target of a request, or the length of the
+/// target if it has none. Returns `None` if parsers may disagree about the meaning of a byte.
+fn find_query(target: &str) -> Option<usize> {
+    /// Whether every parser agrees about the meaning of a byte. A comparison with each special
+    /// character would take longer than the rest of the parser.
+    static IS_PLAIN: [bool; 256] = {
+        let mut is_plain = [false; 256];
         let mut byte = b'!';
         while byte <= b'~' {
-            plain[byte as usize] = !matches!(
+            is_plain[byte as usize] = !matches!(
                 byte,
                 b'"' | b'#' | b'<' | b'>' | b'[' | b'\\' | b']' | b'^' | b'`' | b'{' | b'|' | b'}'
             );
             byte += 1;
         }
-        plain
+        is_plain
     };
-    PLAIN[usize::from(byte)]
+    let mut query_at = target.len();
+    // The loop runs backwards, so that the last question mark that it meets is the first one.
+    for (at, byte) in target.bytes().enumerate().rev() {
+        if !IS_PLAIN[usize::from(byte)] {
+            return None;
+        }
+        if byte == b'?' {
+            query_at = at;
+        }
+    }
+    Some(query_at)
 }
 
 impl Headers for httparse::Request<'_, '_> {
