@@ -1,8 +1,8 @@
 //! Measures the cost of a cached read: time, allocations and instructions.
 //!
-//! Guards the line "a hit takes no lock, copies no byte of the value and serialises nothing" of
-//! `SPECIFICATION.md`, as far as allocations show it. The number of allocations is the same on
-//! every machine, so `cargo test` checks it. Times are only printed.
+//! Guards the line "A cached read on an open connection allocates nothing" of `SPECIFICATION.md`. The
+//! number of allocations is the same on every machine, so `cargo test` checks it. Times are only
+//! printed.
 //!
 //! ```text
 //! cargo bench --bench hot_path                     times

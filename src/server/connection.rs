@@ -1,8 +1,6 @@
 //! Serves one connection: answers its requests one after the other, and enforces its deadlines.
 
-use super::connection_end::{
-    End, HEAD_BYTES_MAX, HEADERS_MAX, last_answer, problem_of_large_head,
-};
+use super::connection_end::{End, HEAD_BYTES_MAX, HEADERS_MAX, last_answer, problem_of_large_head};
 use super::connection_slots::ConnectionSlot;
 use super::deadlines::{Deadlines, HEAD_TIME_MAX};
 use super::direct::{DirectReads, Left};

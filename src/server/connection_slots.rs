@@ -1,4 +1,5 @@
 //! Limits the number of open connections, and chooses a connection to close if there are too many.
+//! Also tells all connections when the agent stops.
 //!
 //! A new connection is untrusted. The first request with a valid token makes the connection
 //! trusted. Trusted and untrusted connections have separate limits, so untrusted connections never
@@ -275,6 +276,7 @@ impl Drop for ConnectionSlot {
 mod tests {
     use super::*;
     use std::future::pending;
+    use std::task::Wake;
 
     /// The state of a connection. `HalfClosed` means busy, and the peer has closed its sending
     /// direction.
@@ -388,6 +390,31 @@ mod tests {
         assert!(third.slot.make_trusted());
         assert!(second.is_closed().await);
         assert!(!first.is_closed().await && !third.is_closed().await);
+    }
+
+    #[tokio::test]
+    async fn stop_wakes_every_connection_that_waits() {
+        struct Woken(AtomicBool);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let listener = Listener::new(2, 1);
+        let accepted = [(); 3].map(|()| listener.accept());
+        let woken = [(); 3].map(|()| Arc::new(Woken(AtomicBool::new(false))));
+        let is_woken = |at: usize| woken[at].0.load(Ordering::Relaxed);
+        assert!(accepted[1].slot.make_trusted());
+        for at in [1, 2] {
+            accepted[at].slot.wake_on_stop(&Waker::from(woken[at].clone()));
+            assert!(!is_woken(at) && !accepted[at].slot.is_stopping());
+        }
+        listener.slots.stop();
+        assert!(is_woken(1) && is_woken(2), "trusted and untrusted connections must be woken");
+        // A connection that begins to wait after the stop must not miss it.
+        assert!(!is_woken(0) && accepted[0].slot.is_stopping());
+        accepted[0].slot.wake_on_stop(&Waker::from(woken[0].clone()));
+        assert!(is_woken(0));
     }
 
     #[tokio::test]

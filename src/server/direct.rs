@@ -114,8 +114,12 @@ impl<'a> DirectReads<'a> {
     fn answer(&mut self, request: &[u8]) -> Option<()> {
         let mut space: HeaderSpace<'_> = [const { MaybeUninit::uninit() }; _];
         let request = PlainRequest::parse(request, &mut space)?;
-        let (answer, now) =
-            self.server.answer_from_cache(self.listener, self.slot, &request.head(), request.body)?;
+        let (answer, now) = self.server.answer_from_cache(
+            self.listener,
+            self.slot,
+            &request.head(),
+            request.body,
+        )?;
         self.answer = SPARE.take().into();
         self.answer.reserve(HEAD_CAPACITY);
         answer.write_head(&mut self.answer, request.closes, now);

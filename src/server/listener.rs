@@ -437,6 +437,30 @@ mod tests {
         assert_eq!(most.trusted + most.untrusted + most.metrics + RESERVED_DESCRIPTORS, 1024);
     }
 
+    #[tokio::test]
+    async fn accepted_connections_send_answers_without_delay() {
+        for address in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
+            // A machine without IPv6 cannot listen on ::1.
+            let Ok(listener) = listen(SocketAddr::new(address, 0)) else { continue };
+            let address = listener.local_addr().expect("the listener has an address");
+            let _client =
+                tokio::net::TcpStream::connect(address).await.expect("the server must listen");
+            let socket = poll_fn(|cx| Accept::poll_accept(&listener, cx)).await;
+            let socket = socket.expect("the server must accept the connection");
+            assert!(
+                socket.nodelay().expect("the socket is open"),
+                "an accepted connection must inherit TCP_NODELAY from the listener"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn ready_tasks_run_before_the_next_connection_is_accepted() {
+        let task = tokio::spawn(async {});
+        let_ready_tasks_run().await;
+        assert!(task.is_finished());
+    }
+
     /// A test listener. It first accepts the connections in `sockets`, then returns the errors in
     /// `failures`, and then waits forever.
     struct Scarce {

@@ -519,8 +519,7 @@ async fn reads_after_a_read_by_hyper_need_no_hyper() {
     let count = Arc::new(AtomicUsize::new(0));
     let (mut client, other) = duplex(PIPE_BYTES);
     let socket = Flushes { socket: other, count: count.clone() };
-    let _served =
-        pair.servers[0].serve(socket, &ConnectionSlots::new(1, 1), Ways::DirectAndHyper);
+    let _served = pair.servers[0].serve(socket, &ConnectionSlots::new(1, 1), Ways::DirectAndHyper);
     let unusual = READ.replace("\r\n\r\n", "\r\nconnection: keep-alive, te\r\n\r\n");
     let describe = AWS_API_READ.replace("GetSecretValue", "DescribeSecret");
     let ping = READ.replace("/secretsmanager/get?secretId=x", "/ping");
