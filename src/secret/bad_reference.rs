@@ -32,26 +32,26 @@ pub enum BadReference {
     /// Error: the reference to a secret contains a character that is not allowed.
     #[error("character {at} is not allowed; use only A-Za-z0-9/_+=.@!- in a secret's name")]
     Character {
-        /// The position of the invalid character in the reference, counted in characters from 1.
+        /// The position of the invalid character in the given text, counted in characters from 1.
         at: usize,
     },
     /// Error: the reference to a secret ends in `#`, but the name of a field must follow the `#`.
     #[error("expected a field's name after the '#' at character {at}")]
     NoField {
-        /// The position of the `#`, which separates the secret's name from the field's name.
-        /// Counted in characters from 1.
+        /// The position of the `#`, which separates the secret's name from the field's name,
+        /// counted in characters from 1.
         at: usize,
     },
     /// Error: the name of a parameter contains a character that is not allowed.
     #[error("character {at} is not allowed; use only A-Za-z0-9/_.- in a parameter's name")]
     ParameterCharacter {
-        /// The position of the invalid character in the reference, counted in characters from 1.
+        /// The position of the invalid character in the given text, counted in characters from 1.
         at: usize,
     },
     /// Error: the name of a parameter has too many parts between slashes.
-    #[error("a parameter's name has at most {PARAMETER_LEVELS_MAX} parts between slashes")]
+    #[error("a parameter's name must have at most {PARAMETER_LEVELS_MAX} parts between slashes")]
     TooManyLevels,
-    /// Error: a second version follows the name or ARN of a parameter.
+    /// Error: a second version follows the name or ARN of a parameter, as in `ssm:/app/url:3:4`.
     #[error(
         "expected the end of the reference after a parameter's version or label, but found another \
          ':' at character {at}"
@@ -60,17 +60,18 @@ pub enum BadReference {
         /// The position of the second colon, counted in characters from 1.
         at: usize,
     },
-    /// Error: the caller sent a field, a staging label or a version id twice, for example in the
-    /// reference to the secret and again as a separate parameter.
+    /// Error: the caller sent a field, a staging label or a version id twice: together with the
+    /// secret's name or ARN, and again separately.
     #[error("the {part} at character {at} is given twice; remove one of the two")]
     Twice {
         /// The part that the caller sent twice: `field`, `stage` or `version id`.
         part: &'static str,
-        /// Where this part begins in the text that names the secret, counted in characters from 1.
+        /// The position of this part in the text that begins with the secret's name or ARN, counted
+        /// in characters from 1.
         at: usize,
     },
-    /// Error: more than three parts follow the ARN. Only a field, a staging label and a version id
-    /// can follow.
+    /// Error: more than three parts follow the ARN of a secret. Only a field, a staging label and a
+    /// version id can follow.
     #[error(
         "expected the end of FIELD:STAGE:VERSION_ID after the ARN, but found another ':' at \
          character {at}"
