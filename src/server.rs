@@ -19,6 +19,8 @@ pub mod listener;
 pub(crate) mod socket_folder;
 pub(crate) mod connection;
 mod direct;
+mod deadlines;
+mod connection_end;
 pub(crate) mod handler;
 mod streamed;
 mod connection_slots;

@@ -4,7 +4,7 @@
 use super::entry::Entry;
 use super::flight::{Flight, Outcome};
 use super::freeze::was_interrupted;
-use super::freshness::{Freshness, Reason};
+use super::freshness::{Freshness, Reason, freshness};
 use super::plan::REFRESH_NOW_INTERVAL;
 use super::served::{How, ReadError, Served};
 use super::snapshot::{CachedSecret, Snapshot};
@@ -55,7 +55,8 @@ impl Cache {
         let secret = snapshot.secret(id)?;
         let entry = secret.select(selector)?;
         let epoch = self.state.epoch();
-        let how = match entry.freshness(now, epoch) {
+        let standing = entry.standing(now, epoch);
+        let how = match freshness(&entry.policy, &standing) {
             Freshness::Fresh => How::Hit,
             Freshness::Due => {
                 self.refresh_in_background(secret, entry, now);
@@ -72,7 +73,7 @@ impl Cache {
             Freshness::Expired => return None,
         };
         entry.marks.touch(now);
-        Some(Served { entry: entry.clone(), how, age: entry.age(now, epoch).unwrap_or_default() })
+        Some(Served { entry: entry.clone(), how, age: standing.age.unwrap_or_default() })
     }
 
     /// Returns all cached versions of the secret of `entry` that the agent may return without a

@@ -9,7 +9,7 @@ use super::lookup::{find, find_since, key_of, read_result, refuse_withheld, wors
 use super::operation::{Call, Operation, RequestedSecret, check_is_secret};
 use super::parameter_calls::ParameterCalls;
 use super::problem::Problem;
-use super::response::{self, AWS_JSON, Response};
+use super::response::{self, AWS_JSON, Response, SecretAnswer};
 use crate::cache::Served;
 use crate::clock::Moment;
 use crate::secret::reference::{BorrowedReference, SeparateParts};
@@ -41,13 +41,38 @@ impl AwsApiCall<'_> {
         }
     }
 
+    /// Answers `GetSecretValue` like [`answer`](Self::answer), but without waiting. Returns `None`,
+    /// and does nothing, if the answer must wait or is an error, or if the call is another operation.
+    pub(super) fn answer_at_once(
+        self,
+        body: &[u8],
+        now: Moment,
+    ) -> Option<(SecretAnswer, ReadResult)> {
+        if self.operation != Operation::GetSecretValue {
+            return None;
+        }
+        let Ok(Call::Get(secret)) = self.operation.parse(body) else { return None };
+        let wanted = secret.parse_reference().ok()?;
+        let served = self.context.cache.lookup_at(wanted.id, &wanted.selector, now)?;
+        self.answer_with(&wanted, served).ok()
+    }
+
     async fn get(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {
         let wanted = parse(secret)?;
         let served = find(&self.context.cache, &wanted, false).await?;
+        let (answer, result) = self.answer_with(&wanted, served)?;
+        Ok((answer.into_response(), result))
+    }
+
+    fn answer_with(
+        self,
+        wanted: &BorrowedReference<'_>,
+        served: Served,
+    ) -> Result<(SecretAnswer, ReadResult), Problem> {
         refuse_withheld(&served)?;
-        let mut response = response::secret(AWS_JSON, &value(&served.entry, wanted.field)?);
-        response::set_entry_headers(response.headers_mut(), &served);
-        Ok((response, read_result(&served, &self.context.metrics)))
+        let body = value(&served.entry, wanted.field)?;
+        let result = read_result(&served, &self.context.metrics);
+        Ok((SecretAnswer::with_body(served, AWS_JSON, body), result))
     }
 
     /// Answers `DescribeSecret`. The answer does not contain the secret's value, so Sidekey also

@@ -224,7 +224,8 @@ impl<'a> Query<'a> {
         if name.is_empty() {
             return Err(BadQuery::NoName);
         }
-        if name.chars().count() > ID_CHARS_MAX {
+        // A character has at least one byte.
+        if name.len() > ID_CHARS_MAX && name.chars().count() > ID_CHARS_MAX {
             return Err(BadQuery::NameTooLong);
         }
         parsed.reference = reference_to(name, parsed.is_encrypted)?;

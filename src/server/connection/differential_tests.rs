@@ -2,19 +2,25 @@
 //! library). The other server needs hyper for every request. Both servers must behave alike.
 
 use super::tests::TestServer;
-use super::{HEAD_TIME_MAX, IDLE_TICK, IDLE_TICKS_MAX, UNTRUSTED_TIME_MAX, Ways};
+use super::{HEAD_TIME_MAX, Ways};
 use crate::clock::{Clock, VirtualClock};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::version::{AWSCURRENT, Content, Details, Parameter, ParameterKind, Version};
+use crate::server::connection_slots::ConnectionSlots;
+use crate::server::deadlines::{IDLE_TICK, IDLE_TICKS_MAX, UNTRUSTED_TIME_MAX};
 use crate::source::{FetchError, FetchErrorKind, FetchFuture, Source};
 use std::fmt;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 /// The number of inputs. `DIFFERENTIAL_CASES` sets another number.
 ///
@@ -110,8 +116,8 @@ fn value() -> Content {
 struct Client {
     socket: DuplexStream,
     served: JoinHandle<()>,
-    /// Lets the connection end after the answer to its current request.
-    stop: CancellationToken,
+    /// The slots of this connection only, so that the agent can stop for this client only.
+    slots: Arc<ConnectionSlots>,
 }
 
 /// What a client does next.
@@ -149,7 +155,7 @@ impl Client {
                 // Sending fails if the server has closed the connection.
                 Step::Send(bytes) => drop(self.socket.write_all(bytes).await),
                 Step::Wait(time) => clock.sleep(*time).await,
-                Step::Stop => self.stop.cancel(),
+                Step::Stop => self.slots.stop(),
             }
         }
         clock.sleep(MOMENT).await;
@@ -187,6 +193,65 @@ impl Inputs {
 
     /// Returns a request, which is usually a read of a cached secret.
     fn request(&mut self) -> String {
+        if self.0.u8(..4) == 0 { self.aws_api_call() } else { self.get() }
+    }
+
+    /// Returns a call of the AWS API, which usually reads a cached secret.
+    fn aws_api_call(&mut self) -> String {
+        let body = self.often(
+            "{\"SecretId\":\"x\"}",
+            &[
+                "{\"SecretId\":\"x\",\"VersionStage\":\"AWSCURRENT\"}",
+                "{\"SecretId\":\"x#f\"}",
+                "{\"SecretId\":\"x#none\"}",
+                "{\"SecretId\":\"y\"}",
+                "{\"SecretId\":\"openai-api-key/sms\"}",
+                "{\"SecretIdList\":[\"x\"]}",
+                "{\"SecretId\":1}",
+                "{}",
+                "",
+                "{",
+            ],
+        );
+        let method = self.often("POST", &["GET", "PUT", "post"]);
+        let path = self.often("/", &["//", "/?x", "/v1/x", "/resolve"]);
+        let operation = self.often(
+            "x-amz-target: secretsmanager.GetSecretValue\r\n",
+            &[
+                "X-Amz-Target: secretsmanager.DescribeSecret\r\n",
+                "x-amz-target: secretsmanager.BatchGetSecretValue\r\n",
+                "x-amz-target: secretsmanager.PutSecretValue\r\n",
+                "",
+            ],
+        );
+        let token = self.often(
+            "x-amz-security-token: good\r\n",
+            &["X-Amz-Security-Token: bad\r\n", "x-vault-token: good\r\n", ""],
+        );
+        let other = self.often(
+            "",
+            &[
+                "connection: close\r\n",
+                "expect: 100-continue\r\n",
+                "transfer-encoding: chunked\r\n",
+                "content-length: 16\r\n",
+                "host: evil.example\r\n",
+            ],
+        );
+        let length = match self.0.u8(..16) {
+            0 => String::new(),
+            1 => format!("content-length: {}\r\n", body.len() + 1),
+            2 => format!("content-length: {}\r\n", body.len().saturating_sub(1)),
+            3 => format!("content-length: +{}\r\n", body.len()),
+            _ => format!("Content-Length: {}\r\n", body.len()),
+        };
+        format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\n{operation}{token}{other}{length}\r\n{body}"
+        )
+    }
+
+    /// Returns a request without a body, which is usually a read of a cached secret.
+    fn get(&mut self) -> String {
         let target = match self.0.u8(..4) {
             0 => self.one_of(&[
                 "/v1/x",
@@ -406,8 +471,8 @@ impl Pair {
     /// `pipe_bytes` bytes.
     fn client(&self, ways: Ways, pipe_bytes: usize) -> Client {
         let server = &self.servers[usize::from(ways == Ways::HyperOnly)];
-        let ((socket, other), stop) = (duplex(pipe_bytes), CancellationToken::new());
-        Client { socket, served: server.serve(other, stop.clone(), ways), stop }
+        let ((socket, other), slots) = (duplex(pipe_bytes), ConnectionSlots::new(1, 1));
+        Client { socket, served: server.serve(other, &slots, ways), slots }
     }
 
     /// Sends the same input to both servers. Checks that they send equal answers, and that both
@@ -448,6 +513,10 @@ const PARAMETER_READ: &str = "GET /systemsmanager/parameters/get?name=%2Fa%2Fx&w
 const READ: &str = "GET /secretsmanager/get?secretId=x HTTP/1.1\r\nhost: localhost\r\n\
     x-aws-parameters-secrets-token: good\r\n\r\n";
 
+const AWS_API_READ: &str = "POST / HTTP/1.1\r\nhost: localhost\r\n\
+    x-amz-target: secretsmanager.GetSecretValue\r\nx-amz-security-token: good\r\n\
+    content-length: 16\r\n\r\n{\"SecretId\":\"x\"}";
+
 /// Reads are answered alike wherever their bytes are split, and wherever the agent stops.
 #[tokio::test(start_paused = true)]
 async fn reads_split_at_every_byte_are_answered_alike() {
@@ -464,15 +533,93 @@ async fn reads_split_at_every_byte_are_answered_alike() {
     pair.compare_metrics("the last read that arrived in two parts");
 }
 
-/// A cached parameter is answered without hyper, and with the same bytes as with hyper.
+/// A call of the AWS API is answered alike wherever its bytes are split.
 #[tokio::test(start_paused = true)]
-async fn cached_parameter_is_answered_without_hyper() {
+async fn aws_api_calls_split_at_every_byte_are_answered_alike() {
     let (pair, _) = pair();
-    let steps = [Step::Send(PARAMETER_READ.as_bytes())];
-    pair.check(&steps, "the first read of a parameter").await;
-    pair.check(&steps, "a read of a cached parameter").await;
-    for server in &pair.servers {
-        assert!(server.answers_directly(PARAMETER_READ).await);
+    let calls = AWS_API_READ.repeat(2);
+    for at in 0..=calls.len() {
+        let (first, second) = calls.as_bytes().split_at(at);
+        let (first, second, wait) = (Step::Send(first), Step::Send(second), Step::Wait(MOMENT));
+        pair.check(&[first, wait, second], "two calls of the AWS API").await;
+        pair.check(&[first, wait, Step::Stop, second], "two calls, and a stop").await;
+        pair.check(&[first, Step::Wait(HEAD_TIME_MAX + MOMENT), second], "a slow client").await;
+    }
+    pair.compare_metrics("the last call that arrived in two parts");
+}
+
+/// A socket that counts how often it is flushed. hyper flushes its socket after each answer, but
+/// direct reads never flush.
+struct Flushes {
+    socket: DuplexStream,
+    count: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Flushes {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Flushes {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+/// After hyper has answered a read, cached reads on the same connection need no hyper.
+#[tokio::test(start_paused = true)]
+async fn reads_after_a_read_by_hyper_need_no_hyper() {
+    let (pair, _) = pair();
+    let count = Arc::new(AtomicUsize::new(0));
+    let (mut client, other) = duplex(PIPE_BYTES);
+    let socket = Flushes { socket: other, count: count.clone() };
+    let _served = pair.servers[0].serve(socket, &ConnectionSlots::new(1, 1), Ways::DirectAndHyper);
+    let unusual = READ.replace("\r\n\r\n", "\r\nconnection: keep-alive, te\r\n\r\n");
+    let describe = AWS_API_READ.replace("GetSecretValue", "DescribeSecret");
+    let ping = READ.replace("/secretsmanager/get?secretId=x", "/ping");
+    for (request, needs_hyper) in [
+        // The first read fetches the secret.
+        (READ, true),
+        (READ, false),
+        (AWS_API_READ, false),
+        (&unusual, true),
+        (READ, false),
+        (&describe, true),
+        (AWS_API_READ, false),
+        (PARAMETER_READ, true),
+        (PARAMETER_READ, false),
+        // After a request that is not a read, hyper answers the next read, too.
+        (&ping, true),
+        (READ, true),
+        (READ, false),
+    ] {
+        let before = count.load(Ordering::Relaxed);
+        client.write_all(request.as_bytes()).await.expect("the connection must be open");
+        pair.clock.sleep(Duration::from_secs(1)).await;
+        let mut answer = vec![0; PIPE_BYTES];
+        let length = client.read(&mut answer).await.expect("the connection must be open");
+        let answer = String::from_utf8_lossy(&answer[..length]);
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        let is_flushed = count.load(Ordering::Relaxed) > before;
+        assert_eq!(is_flushed, needs_hyper, "{request}");
     }
 }
 
