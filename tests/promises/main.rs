@@ -42,6 +42,7 @@ mod never_calls_itself;
 mod one_call_for_many;
 mod outage;
 mod parameters;
+mod parameters_in_commands;
 mod parameters_in_fake;
 mod moto_and_fake;
 mod connection_slots;
