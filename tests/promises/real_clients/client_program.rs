@@ -38,6 +38,7 @@ impl ClientProgram {
             .env("PATH", path())
             .env("LANG", "C.UTF-8")
             .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", format!("http://{address}"))
+            .env("AWS_ENDPOINT_URL_SSM", format!("http://{address}"))
             .env("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", address.port().to_string())
             .env("AWS_REGION", REGION)
             .env("AWS_DEFAULT_REGION", REGION)
