@@ -27,6 +27,7 @@ pub(crate) mod renewal;
 pub(crate) mod probes;
 pub(crate) mod secret_read;
 pub(crate) mod aws_api_call;
+mod parameter_calls;
 pub(crate) mod resolving;
 pub(crate) mod concurrent_reads;
 pub(crate) mod turn;
@@ -44,6 +45,7 @@ pub mod gate;
 mod plain_request;
 pub(crate) mod head;
 pub(crate) mod request;
+mod parameter_name;
 
 pub(crate) use context::Context;
 pub(crate) use handler::Server;

@@ -5,12 +5,14 @@
 // The modules are in reading order: a module imports only from modules that are listed below it.
 mod listener;
 mod exchange;
+mod seed;
 mod parameter_store;
 mod secrets_manager;
 mod sts;
 mod faults;
 mod policy;
 mod calls;
+mod changes;
 mod session_tokens;
 mod token_bucket;
 mod aws_json;
@@ -27,6 +29,7 @@ mod lock;
 mod tests;
 
 pub use calls::{Call, Calls};
+pub use changes::Changes;
 pub use clock::Now;
 pub use error::AwsError;
 pub use faults::{Fault, Faults, Match};
@@ -36,7 +39,7 @@ pub use parameter_store::parameter_value::ParameterValue;
 pub use parameter_store::parameters::Parameters;
 pub use secrets_manager::plaintext::Plaintext;
 pub use secrets_manager::secrets::Secrets;
-pub use secrets_manager::seed::{Changes, Format, Seed, SeedError};
+pub use seed::{Format, Seed, SeedError};
 pub use session_tokens::SessionTokens;
 pub use token_bucket::TokenBucket;
 
@@ -91,6 +94,17 @@ impl Fake {
     /// Returns the handle with which a test reads and changes the fake AWS server's parameters.
     pub fn parameters(&self) -> &Parameters {
         &self.state.parameters
+    }
+
+    /// Applies a seed (names and values of secrets and parameters). Creates what is missing, and adds
+    /// a version to each secret or parameter whose value differs from the seed.
+    ///
+    /// Removes the secrets and parameters that an earlier seed contained and this seed does not
+    /// contain. Does not change secrets and parameters that no seed contained.
+    pub fn apply(&self, seed: &Seed) -> Changes {
+        let mut changes = self.secrets().apply(&seed.secrets);
+        changes.extend(self.parameters().apply(&seed.parameters));
+        changes
     }
 
     /// Returns the handle with which a test injects faults and sets latencies.

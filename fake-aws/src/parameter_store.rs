@@ -16,7 +16,7 @@
 
 mod by_path;
 mod read;
-mod write;
+pub(crate) mod write;
 
 mod reference;
 pub(crate) mod context;

@@ -7,7 +7,7 @@
 //!  read, batch, list, write    the operations
 //!  context                     the inputs that all operations need
 //!  secrets                     the handle with which tests change secrets
-//!  store, seed                 the store of all secrets, and files that fill the store
+//!  store                       the store of all secrets
 //!  secret, plaintext           one secret with its versions, and the value of a version
 //!  secret_id, error            names and ARNs of secrets, and errors of Secrets Manager
 //! ```
@@ -21,7 +21,6 @@ pub(crate) mod context;
 
 pub(crate) mod secrets;
 pub(crate) mod store;
-pub(crate) mod seed;
 pub(crate) mod secret;
 pub(crate) mod plaintext;
 pub(crate) mod secret_id;

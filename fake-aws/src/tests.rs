@@ -585,15 +585,21 @@ async fn operation_of_another_service_is_unknown() {
 #[tokio::test]
 async fn seed_fills_and_later_changes_the_secrets() {
     let fake = started().await;
-    assert_eq!(fake.secrets().apply(&Seed::built_in()).created.len(), 6);
+    let created = fake.apply(&Seed::built_in()).created;
+    assert_eq!(
+        (created.len(), created.last().map(String::as_str)),
+        (7, Some("ssm:/whatsapp/webhook-url"))
+    );
+    assert_eq!(fake.parameters().version("/whatsapp/webhook-url"), Ok(1));
     let response = get(&fake, "openai-api-key/whatsapp").await;
     let expected = r#"{"ai_api_key":"PLACEHOLDER_WHATSAPP_API_KEY"}"#;
     assert_eq!(response.json()["SecretString"], expected);
 
     let seed = Seed::parse(Format::Toml, "\"openai-api-key/whatsapp\" = \"new\"")
         .expect("the seed must be valid");
-    let changes = fake.secrets().apply(&seed);
-    assert_eq!((changes.updated.len(), changes.removed.len()), (1, 5));
+    let changes = fake.apply(&seed);
+    assert_eq!((changes.updated.len(), changes.removed.len()), (1, 6));
+    assert!(fake.parameters().names().is_empty());
     assert_eq!(get(&fake, "openai-api-key/whatsapp").await.json()["SecretString"], "new");
     assert_eq!(get(&fake, "db").await.status, 200);
 }
@@ -618,7 +624,7 @@ async fn debug_output_contains_no_value_and_no_credential() {
     get_parameter(&fake, "/password").await;
     fake.session_tokens().accept_only(["session-token"]);
     fake.session_tokens().expire("session-token");
-    let changes = fake.secrets().apply(&seed);
+    let changes = fake.apply(&seed);
     let error =
         fake.secrets().put("absent", "hunter2").expect_err("the secret `absent` must not exist");
     let printed = [

@@ -5,11 +5,12 @@ use crate::config::vars::{Overridden, Vars};
 
 /// Environment variables that choose an AWS account, a region or an endpoint, themselves or through
 /// a file. If one of these variables is set, `sidekey check` ignores a running `sidekey dev`.
-const CHOICES: [&str; 12] = [
+const CHOICES: [&str; 13] = [
     // The files ~/.aws/config and ~/.aws/credentials do not count, because most developers have
     // these files. AWS_REGION does not count either, because it chooses no account.
     "SIDEKEY_CONFIG",
     "SIDEKEY_ENDPOINT",
+    "SIDEKEY_SSM_ENDPOINT",
     "SIDEKEY_REGION",
     "AWS_ACCESS_KEY_ID",
     "AWS_PROFILE",
@@ -28,7 +29,7 @@ pub(super) fn is_fake_allowed(vars: &dyn Vars) -> bool {
     CHOICES.iter().all(|name| vars.get(name).is_none_or(|value| value.trim().is_empty()))
 }
 
-/// Changes `vars` so that a command calls the fake Secrets Manager at the URL `endpoint`, and not
+/// Changes `vars` so that a command calls the fake of AWS at the URL `endpoint`, and not
 /// AWS.
 pub(super) fn use_fake(vars: &mut Overridden<'_>, endpoint: &str) {
     for (name, value) in fake_variables(endpoint) {
@@ -36,11 +37,13 @@ pub(super) fn use_fake(vars: &mut Overridden<'_>, endpoint: &str) {
     }
 }
 
-/// Returns the variables with which an agent calls the fake Secrets Manager at the URL `endpoint`.
+/// Returns the variables with which an agent calls the fake of AWS at the URL `endpoint`.
 /// The fake accepts any credentials, so the credentials are dummy values.
-pub(super) fn fake_variables(endpoint: &str) -> [(&'static str, &str); 5] {
+pub(super) fn fake_variables(endpoint: &str) -> [(&'static str, &str); 6] {
     [
         ("SIDEKEY_ENDPOINT", endpoint),
+        // Parameter Store of the fake has the same endpoint, even if the user has set another one.
+        ("SIDEKEY_SSM_ENDPOINT", endpoint),
         ("SIDEKEY_REGION", "eu-north-1"),
         ("AWS_ACCESS_KEY_ID", "ASIADEVELOPMENT00000"),
         ("AWS_SECRET_ACCESS_KEY", "development"),

@@ -18,10 +18,11 @@ use crate::config::{self, Config, Host, Loaded, variables};
 use crate::convention::Conventions;
 use crate::hardening;
 use crate::secret::key::Key;
-use crate::secret::reference::{BadReference, Reference};
+use crate::secret::reference::{Reference, SecretId};
+use crate::secret::service::Service;
 use crate::source::aws::Aws;
 use crate::tokens::Tokens;
-use candidates::{Candidate, Candidates, TooMany};
+use candidates::{BadCandidate, Candidate, Candidates, TooMany};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use output::{Checked, as_json, as_text};
 use reads::{Read, read_all};
@@ -48,20 +49,22 @@ const MANY: usize = 20;
 const EXAMPLES: &str = "\
 Examples:
   sidekey check whatsapp-credentials/acme/support/twilio openai-api-key/whatsapp
+  sidekey check ssm:/app/url 'ssm:/app/db/*'
   sidekey check --config sidekey.toml
   aws dynamodb scan --table-name company-data-dev | sidekey check --from-json -
   sidekey check --from-json export/AWSDynamoDB --json | jq '.results[] | select(.ok | not)'
 
 Each secret is read as the agent would read it, with SIDEKEY_ENDPOINT, SIDEKEY_REGION and AWS's own \
-variables. Each value is checked against its convention, which has the rules for this kind of \
-secret. Values are never shown. The ROTATION column needs the permission secretsmanager:DescribeSecret, \
-and shows 'unknown' without this permission.
+variables. The value of each secret is checked against its convention, which has the rules for this kind \
+of secret. Values are never shown. The ROTATION column needs the permission \
+secretsmanager:DescribeSecret, and shows 'unknown' without this permission. For parameters, the KIND \
+column shows the type and the version.
 
 A JSON file may be a message of your program, an event of SQS, the output of `aws dynamodb scan`, an \
 export of a table to S3, or any other JSON: also several values one after another, and compressed with \
-gzip. The command checks the secrets that the file names in two places: strings at a path of \
-SIDEKEY_RESOLVE_PATHS, anywhere in the file; and strings that match the name pattern of a convention. \
-JSON inside a string, such as the body of an SQS message, is searched too.
+gzip. The command checks these strings in the file: strings at a path of SIDEKEY_RESOLVE_PATHS; strings \
+that match the name pattern of a convention; ARNs of parameters, and strings that begin with ssm:/; and \
+valueFrom in task definitions of ECS. JSON inside a string, such as the body of an SQS message, is searched too.
 
 docs/check.schema.json describes the output of --json.
 
@@ -71,7 +74,7 @@ file cannot be searched.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Check these secrets: names or ARNs, optionally with #FIELD [default: SIDEKEY_SECRETS]
+    /// Check these secrets and parameters, optionally with #FIELD [default: SIDEKEY_SECRETS]
     #[arg(value_name = "REFERENCE")]
     references: Vec<String>,
     /// Check the secrets that this configuration file lists
@@ -143,7 +146,7 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
         let problem = match args.from_json.is_empty() {
             true => "there is nothing to check: name secrets as arguments, or set SIDEKEY_SECRETS",
             false => {
-                "the JSON file names no secret: set SIDEKEY_RESOLVE_PATHS to the paths of secret \
+                "the JSON file names no secret and no parameter: set SIDEKEY_RESOLVE_PATHS to the paths of secret \
                  names in the file, or use --conventions to define patterns for secret names"
             }
         };
@@ -157,7 +160,7 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
         .await
         .map_err(|no_region| CannotCheck::because(&no_region))?;
     let source = Arc::new(source);
-    let references: Vec<Result<Reference, BadReference>> =
+    let references: Vec<Result<Reference, BadCandidate>> =
         candidates.iter().map(Candidate::reference).collect();
     let reads = tokio::select! {
         reads = read(&source, &references) => reads,
@@ -279,16 +282,23 @@ fn search_file(
     search::search(file, &path.display().to_string(), wanted, candidates)
 }
 
-/// Returns the secret's name or ARN. If the configuration selects a certain version, appends its
-/// staging label and its id, as in `app/db::AWSPREVIOUS:`.
+/// Returns the name or ARN of a secret or parameter, or the pattern of a path. If the configuration
+/// selects a certain version, appends the version, as in `ARN::AWSPREVIOUS:` or `ssm:/app/url:3`.
 fn reference_text(key: &Key) -> String {
     let id = key.id.as_str();
+    if let SecretId::Path(path) = &key.id {
+        return path.pattern().to_owned();
+    }
     if key.selector.is_current() {
         return id.to_owned();
     }
-    let stage = key.selector.stage().unwrap_or_default();
-    let version = key.selector.version().unwrap_or_default();
-    format!("{id}::{stage}:{version}")
+    let (stage, version) = (key.selector.stage(), key.selector.version());
+    match key.id.service() {
+        Service::SecretsManager => {
+            format!("{id}::{}:{}", stage.unwrap_or_default(), version.unwrap_or_default())
+        }
+        Service::ParameterStore => format!("{id}:{}", stage.or(version).unwrap_or_default()),
+    }
 }
 
 fn key(reference: &Reference) -> Key {
@@ -299,7 +309,7 @@ fn key(reference: &Reference) -> Key {
 /// terminal if there are many secrets.
 async fn read(
     source: &Arc<Aws>,
-    references: &[Result<Reference, BadReference>],
+    references: &[Result<Reference, BadCandidate>],
 ) -> HashMap<Key, Read> {
     let mut seen = HashSet::new();
     let keys: Vec<Key> =
@@ -318,14 +328,27 @@ async fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::parameter_path::ParameterPath;
+    use crate::secret::selector::Selector;
 
     #[test]
     fn listed_secret_becomes_its_reference_again() {
         let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
-        for text in ["app/db", arn, &format!("{arn}::AWSPREVIOUS:"), &format!("{arn}:::v1")] {
+        for text in [
+            "app/db",
+            arn,
+            &format!("{arn}::AWSPREVIOUS:"),
+            &format!("{arn}:::v1"),
+            "ssm:/app/url",
+            "ssm:/app/url:3",
+            "ssm:/app/url:live",
+        ] {
             let reference =
                 Reference::parse(text).expect("the text must be a valid name or ARN of a secret");
             assert_eq!(reference_text(&key(&reference)), text);
         }
+        let path = SecretId::Path(ParameterPath::new("/app", false, None));
+        let selector = Selector::parameter(None, None, false);
+        assert_eq!(reference_text(&Key { id: path, selector }), "ssm:/app/*");
     }
 }

@@ -1,4 +1,4 @@
-//! The command `sidekey dev`: runs the agent together with a fake Secrets Manager, so that users
+//! The command `sidekey dev`: runs the agent together with a fake of AWS, so that users
 //! can try Sidekey without an AWS account.
 
 mod secrets;
@@ -17,8 +17,7 @@ use crate::config::vars::{Environment, Vars};
 use crate::config::{self, Config, Host, Loaded, span};
 use crate::hardening;
 use crate::secret::key::Key;
-use crate::secret::reference::SecretId;
-use crate::secret::selector::Selector;
+use crate::secret::reference::Reference;
 use crate::source::Source;
 use crate::source::aws::Aws;
 use crate::telemetry::metrics::Metrics;
@@ -49,7 +48,8 @@ Examples:
   SIDEKEY_STRICT=true sidekey dev --port 2774
 
 A file of secrets has lines such as 'app/db = { user = \"joan\", password = \"example\" }' in TOML, or one \
-JSON object. The command uses SIDEKEY_* variables, but no AWS_* variables, and never calls AWS. While it \
+JSON object. The name of a parameter begins with ssm:, as in '\"ssm:/app/url\" = \"https://example.com\"'; a \
+list of strings is a StringList, and { \"$secure\" = \"example\" } is a SecureString. The command uses SIDEKEY_* variables, but no AWS_* variables, and never calls AWS. While it \
 runs, `sidekey get`, `sidekey exec` and `sidekey check` in another terminal read its secrets.
 
 Exit codes: 0 Ctrl-C or SIGTERM ended the command; 1 the command could not start, or failed.";
@@ -57,7 +57,7 @@ Exit codes: 0 Ctrl-C or SIGTERM ended the command; 1 the command could not start
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Serve secrets from a JSON or TOML file, and reload changes [default: six example secrets]
+    /// Serve secrets from a JSON or TOML file, and reload changes [default: six example secrets and a parameter]
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
     /// Delay each call to the fake Secrets Manager by this duration
@@ -84,7 +84,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let clock = Arc::new(SystemClock::new());
     let wall = clock.clone();
     let fake = Fake::start(Arc::new(move || wall.now().wall)).await?;
-    fake.secrets().apply(secrets.seed());
+    fake.apply(secrets.seed());
     fake.faults().set_latency(args.latency);
 
     let vars = variables(&args, &secrets, &fake.url());
@@ -217,9 +217,9 @@ async fn direct(vars: &BTreeMap<String, String>, clock: Arc<dyn Clock>) -> anyho
 fn summary(endpoint: &str, args: &Args, report: &Report, secrets: &Secrets) -> String {
     let prefetched = report.listed - report.missing.len();
     let mut text = format!(
-        "Fake Secrets Manager: {endpoint}, {} secrets, {:?} per call\n\
-         Prefetched {prefetched} of {} secrets in {:.1} ms\n",
-        secrets.len(),
+        "Fake AWS: {endpoint}, {}, {:?} per call\n\
+         Prefetched {prefetched} of {} values in {:.1} ms\n",
+        secrets.count(),
         args.latency,
         report.listed,
         report.took.as_secs_f64() * 1000.0,
@@ -238,7 +238,7 @@ fn read_example(
     files: &[AgentFile],
     secrets: &Secrets,
 ) -> String {
-    let name = secrets.names().next().unwrap_or("NAME");
+    let name = secrets.names().next().unwrap_or("NAME".into());
     // With `cargo run`, this is a path such as target/debug/sidekey.
     let program = std::env::args().next().unwrap_or_else(|| "sidekey".to_owned());
     let mut exports = Vec::new();
@@ -250,7 +250,7 @@ fn read_example(
         "\nIn another terminal:\n\n{}  curl -H \"X-Aws-Parameters-Secrets-Token: $SIDEKEY_TOKEN\" \
          'http://{address}{}'\n  {program} get --show {name}\n",
         exports.concat(),
-        path_of(name)
+        path_of(&name)
     );
     if token.is_some() && !files.is_empty() {
         text.push_str(
@@ -272,8 +272,9 @@ async fn comparison(
     let Some(name) = secrets.names().next() else {
         return Ok(String::new());
     };
-    let key = Key { id: SecretId::parse(name)?, selector: Selector::current() };
-    let path = path_of(name);
+    let Reference { id, selector, .. } = Reference::parse(&name)?;
+    let key = Key { id, selector };
+    let path = path_of(&name);
     let (mut from_aws, mut from_sidekey) = (Vec::new(), Vec::new());
     for _ in 0..TIMED_READS {
         let started = clock.now();

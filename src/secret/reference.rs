@@ -9,6 +9,7 @@ use super::name::{
     NAME_CHARS_MAX, PARAMETER_LEVELS_MAX, PARAMETER_NAME_CHARS_MAX, is_name_char, is_parameter_char,
 };
 use super::parameter_path::ParameterPath;
+use super::secret_parameter::{SecretParameter, is_version_id};
 use super::selector::Selector;
 use super::service::Service;
 use std::fmt;
@@ -310,7 +311,10 @@ impl<'a> BorrowedReference<'a> {
             None => (text, None),
         };
         if let Some(name_start) = parameter_start(before_hash) {
-            return Self::parse_parameter(text, before_hash, name_start, hash_field, separate);
+            return match secret_parameter(before_hash) {
+                Some(secret) => Self::parse_secret_parameter(text, secret, hash_field, separate),
+                None => Self::parse_parameter(text, before_hash, name_start, hash_field, separate),
+            };
         }
         let (id, [colon_field, stage, version]) = split_value_from(before_hash)?;
         if let (Some(colon_field), Some(_)) = (colon_field, hash_field) {
@@ -323,6 +327,29 @@ impl<'a> BorrowedReference<'a> {
         check_length("stage", stage, STAGE_CHARS_MAX)?;
         check_length("version id", version, VERSION_CHARS_MAX)?;
         Ok(Self { id, selector: Selector::new(stage, version), field })
+    }
+
+    /// Parses a reference to a secret that the reference `text` names as a parameter. The result is
+    /// the secret itself.
+    fn parse_secret_parameter(
+        text: &str,
+        secret: SecretParameter<'a>,
+        hash_field: Option<Part<'a>>,
+        separate: SeparateParts<'a>,
+    ) -> Result<Self, BadReference> {
+        let at = PARAMETER_PREFIX.len() + secret.name.len() + 1;
+        let selector = secret.selector.map(|part| Part { text: part, at });
+        if let Some(offset) = secret.selector.and_then(|selector| selector.find(':')) {
+            return Err(BadReference::TooManyParameterParts { at: position(text, at + offset) });
+        }
+        let is_id = |part: &Part<'_>| is_version_id(part.text);
+        let version = either(text, "version id", selector.filter(is_id), separate.version)?;
+        let stage = selector.filter(|part| !is_id(part));
+        let stage = either(text, "stage", stage, separate.stage)?;
+        let field = either(text, "field", hash_field, separate.field)?;
+        check_length("stage", stage, STAGE_CHARS_MAX)?;
+        check_length("version id", version, VERSION_CHARS_MAX)?;
+        Ok(Self { id: secret.id, selector: Selector::new(stage, version), field })
     }
 
     /// Parses a reference to a parameter. `before_hash` is the part of the reference `text` before
@@ -352,6 +379,17 @@ impl<'a> BorrowedReference<'a> {
         let selector = Selector::parameter(label, version, separate.is_encrypted);
         Ok(Self { id, selector, field })
     }
+}
+
+/// Returns the secret that a reference names as a parameter, as in
+/// `ssm:/aws/reference/secretsmanager/app/db`. Returns `None` for any other reference.
+pub(crate) fn secret_parameter(reference: &str) -> Option<SecretParameter<'_>> {
+    SecretParameter::of(reference.strip_prefix(PARAMETER_PREFIX)?)
+}
+
+/// Returns whether a reference means a parameter, or a secret that is named as a parameter.
+pub(crate) fn is_parameter(reference: &str) -> bool {
+    parameter_start(reference).is_some()
 }
 
 /// Returns the byte offset at which the name of a parameter begins in the reference `text`. Returns
@@ -550,6 +588,28 @@ mod tests {
         assert!(id.means(&arn, "/app/url") && !id.means(&arn, "/app"));
         assert!(SecretId::Arn(arn.clone()).means(&arn, "/app/url"));
         assert!(!SecretId::parse("/app/url").expect("the name is valid").means(&arn, "/app/url"));
+    }
+
+    #[test]
+    fn secret_that_is_named_as_a_parameter_is_parsed_as_the_secret() {
+        let id = "11111111-2222-4333-8444-555555555555";
+        let name = "ssm:/aws/reference/secretsmanager/app/db";
+        check(name, "app/db", None, None, None);
+        check(
+            &format!("{name}:AWSPREVIOUS#user"),
+            "app/db",
+            Some("AWSPREVIOUS"),
+            None,
+            Some("user"),
+        );
+        check(&format!("{name}:{id}"), "app/db", None, Some(id), None);
+        check(&name.replace("app/db", ARN), ARN, None, None, None);
+        let colon = name.len() + 3;
+        refused(&format!("{name}:a:b"), BadReference::TooManyParameterParts { at: colon });
+        refused("ssm:/aws/reference/secretsmanager/", BadReference::Empty);
+        let separate = SeparateParts { stage: Some("S"), ..Default::default() };
+        let twice = BadReference::Twice { part: "stage", at: name.len() + 2 };
+        check_borrowed(&format!("{name}:a"), separate, Err(twice));
     }
 
     #[test]

@@ -16,6 +16,14 @@ impl Service {
     /// Every service from which Sidekey reads secrets.
     pub const ALL: [Self; 2] = [Self::SecretsManager, Self::ParameterStore];
 
+    /// Returns the name of the service for users.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::SecretsManager => "Secrets Manager",
+            Self::ParameterStore => "Parameter Store",
+        }
+    }
+
     /// Returns the name of the service in ARNs.
     pub(crate) fn arn_name(self) -> &'static str {
         match self {

@@ -122,6 +122,14 @@ impl Version {
         }
     }
 
+    /// Returns the parameters of a path. A secret and a parameter contain no other parameters.
+    pub(crate) fn parameters(&self) -> &[Self] {
+        match &self.details {
+            Details::Path(parameters) => parameters,
+            Details::Secret { .. } | Details::Parameter(_) => &[],
+        }
+    }
+
     /// Returns the memory in bytes that the values take.
     pub(crate) fn value_bytes(&self) -> usize {
         match &self.details {

@@ -273,7 +273,7 @@ async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll
 fn may_be_answered_directly(request: &Request<Incoming>) -> bool {
     let target = Target::of(request.method(), request.uri().path());
     *request.method() == Method::GET
-        && matches!(target, Target::Get | Target::V1(_))
+        && target.is_read_of_one_secret()
         && request.body().is_end_stream()
 }
 

@@ -57,7 +57,7 @@ impl RequestPart {
 /// Starts a fake AWS server with several secrets. One of the secrets belongs to another account.
 async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
-    fake.secrets().apply(&Seed::built_in());
+    fake.apply(&Seed::built_in());
     let neighbour = Location::new("210987654321", REGION);
     let name = "whatsapp-credentials/acme/support/twilio";
     fake.secrets()

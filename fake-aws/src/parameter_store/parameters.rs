@@ -5,10 +5,12 @@ use super::parameter_id::{PUBLIC_PREFIX, ParameterId, check_new_name};
 use super::parameter_value::ParameterValue;
 use super::store::Store;
 use super::write::{check_value, is_valid_label};
+use crate::changes::Changes;
 use crate::clock::Now;
 use crate::error::AwsError;
 use crate::location::Location;
 use crate::lock::lock;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -70,6 +72,11 @@ impl Parameters {
         }
         check_value(value.text())?;
         self.store().put(location, name, value, DATA_TYPE_DEFAULT, (self.now)())
+    }
+
+    /// Applies the parameters of a seed.
+    pub(crate) fn apply(&self, seed: &BTreeMap<String, ParameterValue>) -> Changes {
+        self.store().apply(seed, (self.now)())
     }
 
     /// Moves a label to the version `version` of a parameter. Removes the label from the version that

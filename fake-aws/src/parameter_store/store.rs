@@ -2,13 +2,14 @@
 //! the current time as an argument.
 
 use super::error;
-use super::parameter::{Content, Parameter};
+use super::parameter::{Content, DATA_TYPE_DEFAULT, Parameter};
 use super::parameter_id::{ParameterId, arn};
 use super::parameter_value::ParameterValue;
+use crate::changes::Changes;
 use crate::error::AwsError;
 use crate::location::Location;
 use crate::resource::Resource;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 /// All parameters of a fake AWS server. Requests can use a parameter's name only if the parameter
@@ -19,11 +20,13 @@ pub(crate) struct Store {
     parameters: BTreeMap<(Location, String), Parameter>,
     /// The number of versions that were ever stored.
     writes: u64,
+    /// The names of the parameters that the last applied seed contained.
+    seeded: BTreeSet<String>,
 }
 
 impl Store {
     pub(crate) fn new(home: Location) -> Self {
-        Self { home, parameters: BTreeMap::new(), writes: 0 }
+        Self { home, parameters: BTreeMap::new(), writes: 0, seeded: BTreeSet::new() }
     }
 
     /// Returns the default account and region. If a request contains a name and not an ARN, the fake
@@ -70,6 +73,40 @@ impl Store {
         let number = parameter.latest().number;
         self.parameters.insert(key, parameter);
         Ok(number)
+    }
+
+    /// Applies a seed (names and values of parameters). Adds a version to each parameter whose latest
+    /// value differs from the seed. Removes the parameters that an earlier seed contained and this
+    /// seed does not contain.
+    pub(crate) fn apply(
+        &mut self,
+        seed: &BTreeMap<String, ParameterValue>,
+        now: SystemTime,
+    ) -> Changes {
+        let mut changes = Changes::default();
+        let home = self.home.clone();
+        let id = |name| ParameterId { location: None, name, selector: None };
+        for (name, value) in seed {
+            let latest = self.find(&id(name)).ok().map(|parameter| &parameter.latest().content);
+            let list = match latest {
+                None => &mut changes.created,
+                Some(content) if content.value == *value => &mut changes.unchanged,
+                Some(_) => &mut changes.updated,
+            };
+            list.push(format!("ssm:{name}"));
+            if latest.is_none_or(|content| content.value != *value) {
+                self.put(&home, name, value.clone(), DATA_TYPE_DEFAULT, now)
+                    .expect("a parameter without labels must accept any number of versions");
+            }
+        }
+        let obsolete = std::mem::take(&mut self.seeded);
+        for name in obsolete.iter().filter(|name| !seed.contains_key(*name)) {
+            if self.remove(&id(name)).is_ok() {
+                changes.removed.push(format!("ssm:{name}"));
+            }
+        }
+        self.seeded = seed.keys().cloned().collect();
+        changes
     }
 
     pub(crate) fn remove(&mut self, id: &ParameterId<'_>) -> Result<Parameter, AwsError> {
@@ -129,6 +166,23 @@ mod tests {
         store
             .put(location, name, "x".into(), "text", NOW)
             .expect("storing the parameter must succeed");
+    }
+
+    #[test]
+    fn applying_a_seed_reports_the_changes() {
+        let seed = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).into())).collect()
+        };
+        let mut store = store(&["/own"]);
+        let first = store.apply(&seed(&[("/a", "1"), ("/b", "1"), ("/c", "1")]), NOW);
+        assert_eq!(first.created, ["ssm:/a", "ssm:/b", "ssm:/c"]);
+        let second = store.apply(&seed(&[("/a", "1"), ("/b", "2"), ("/d", "1")]), NOW);
+        assert_eq!(second.unchanged, ["ssm:/a"]);
+        assert_eq!(second.updated, ["ssm:/b"]);
+        assert_eq!(second.removed, ["ssm:/c"]);
+        assert_eq!(second.created, ["ssm:/d"]);
+        check(&store, "/own", Some("/own"));
+        check(&store, "/c", None);
     }
 
     #[track_caller]

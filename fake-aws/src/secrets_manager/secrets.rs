@@ -3,13 +3,14 @@
 use super::error;
 use super::plaintext::Plaintext;
 use super::secret::CURRENT;
-use super::seed::{Changes, Seed};
 use super::store::Store;
+use crate::changes::Changes;
 use crate::clock::Now;
 use crate::error::AwsError;
 use crate::location::Location;
 use crate::lock::lock;
 use crate::random;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -104,12 +105,8 @@ impl Secrets {
         self.store().remove(id).map(drop)
     }
 
-    /// Applies a seed (names and values of secrets). Creates the missing secrets, and adds a
-    /// version to each secret whose value differs from the seed.
-    ///
-    /// Removes the secrets that an earlier seed contained and this seed does not contain. Does not
-    /// change secrets that no seed contained.
-    pub fn apply(&self, seed: &Seed) -> Changes {
+    /// Applies the secrets of a seed.
+    pub(crate) fn apply(&self, seed: &BTreeMap<String, Plaintext>) -> Changes {
         let now = (self.now)();
         self.store().apply(seed, now)
     }

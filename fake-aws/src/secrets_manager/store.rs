@@ -5,7 +5,7 @@ use super::error;
 use super::plaintext::Plaintext;
 use super::secret::{CURRENT, Secret};
 use super::secret_id::{SUFFIX_LEN, SecretId, arn, check_name, without_suffix};
-use super::seed::{Changes, Seed};
+use crate::changes::Changes;
 use crate::error::AwsError;
 use crate::location::Location;
 use crate::random;
@@ -98,10 +98,10 @@ impl Store {
     ///
     /// Removes the secrets that an earlier seed contained and this seed does not contain. Does not
     /// change secrets that no seed contained.
-    pub(crate) fn apply(&mut self, seed: &Seed, now: SystemTime) -> Changes {
+    pub(crate) fn apply(&mut self, seed: &BTreeMap<String, Plaintext>, now: SystemTime) -> Changes {
         let mut changes = Changes::default();
         let home = self.home.clone();
-        for (name, plaintext) in seed.iter() {
+        for (name, plaintext) in seed {
             if self.find(name).is_err() {
                 let created = self
                     .create(&home, name, now)
@@ -125,7 +125,7 @@ impl Store {
             }
         }
         self.secrets.retain(|(location, name), secret| {
-            let is_obsolete = secret.is_seeded && *location == home && !seed.contains(name);
+            let is_obsolete = secret.is_seeded && *location == home && !seed.contains_key(name);
             if is_obsolete {
                 changes.removed.push(name.clone());
             }
@@ -167,7 +167,6 @@ fn fill(secret: &mut Secret, plaintext: &Plaintext, now: SystemTime) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secrets_manager::seed::Format;
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
@@ -185,8 +184,10 @@ mod tests {
         (store, home_arn, other_arn)
     }
 
-    fn seed(json: &str) -> Seed {
-        Seed::parse(Format::Json, json).expect("the seed must be valid")
+    fn seed(json: &str) -> BTreeMap<String, Plaintext> {
+        let texts: BTreeMap<String, String> =
+            serde_json::from_str(json).expect("the seed must be valid");
+        texts.into_iter().map(|(name, text)| (name, text.into())).collect()
     }
 
     #[test]

@@ -3,7 +3,11 @@
 
 use crate::convention::Conventions;
 use crate::secret::arn::Arn;
-use crate::secret::reference::{BadReference, Reference, SecretId};
+use crate::secret::parameter_path::{BadParameterPath, ParameterPath};
+use crate::secret::reference::{BadReference, PARAMETER_PREFIX, Reference, SecretId};
+use crate::secret::selector::Selector;
+use crate::secret::service::Service;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -34,12 +38,27 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    pub(super) fn reference(&self) -> Result<Reference, BadReference> {
-        match self.is_shortened {
-            true => Err(BadReference::TooLong { max: TEXT_BYTES_MAX }),
-            false => Reference::parse(&self.text),
+    /// Parses the string. A pattern such as `ssm:/app/*` means all parameters directly under a path.
+    pub(super) fn reference(&self) -> Result<Reference, BadCandidate> {
+        if self.is_shortened {
+            return Err(BadReference::TooLong { max: TEXT_BYTES_MAX }.into());
         }
+        if ParameterPath::is_pattern(&self.text) {
+            let path = ParameterPath::parse(&self.text)?;
+            let selector = Selector::parameter(None, None, false);
+            return Ok(Reference { id: SecretId::Path(path), selector, field: None });
+        }
+        Ok(Reference::parse(&self.text)?)
     }
+}
+
+/// Why a string is not the name or ARN of a secret or parameter, and not a path of parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BadCandidate {
+    #[error(transparent)]
+    Reference(#[from] BadReference),
+    #[error(transparent)]
+    Path(#[from] BadParameterPath),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -180,6 +199,30 @@ pub(super) fn has_convention(text: &str, conventions: &Conventions) -> bool {
     }
 }
 
+/// Returns whether `text` certainly names a parameter: it is the ARN of a parameter, or begins with
+/// `ssm:/`.
+///
+/// A text such as `ssm:GetParameter` does not count, because it is more likely an action in an IAM
+/// policy than the name of a parameter.
+pub(super) fn names_parameter(text: &str) -> bool {
+    let may_be_parameter = text.starts_with("ssm:/") || text.starts_with("arn:");
+    may_be_parameter
+        && Reference::parse(text).is_ok_and(|one| one.id.service() == Service::ParameterStore)
+}
+
+/// Returns the reference that the string `text` means as `valueFrom` in an ECS task definition: the
+/// ARN of a secret or parameter, or the name of a parameter. Returns `None` if the string cannot be
+/// any of them.
+///
+/// Source: `Secret` of `RegisterTaskDefinition` in AWS's ECS API reference.
+pub(super) fn of_value_from(text: &str) -> Option<Cow<'_, str>> {
+    let reference = match text.starts_with("arn:") {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(format!("{PARAMETER_PREFIX}{text}")),
+    };
+    Reference::parse(&reference).is_ok().then_some(reference)
+}
+
 /// Returns the possible names of the secret with this ARN. Secrets Manager appends a random suffix
 /// to a name, so an ARN with the end `app-AbC123` may belong to the secret `app` or to the secret
 /// `app-AbC123`. The shorter name comes first.
@@ -191,6 +234,51 @@ pub(super) fn names(arn: &Arn) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_certain_names_of_parameters_are_found() {
+        for (text, expected) in [
+            ("ssm:/app/url", true),
+            ("ssm:/app/url:3#host", true),
+            ("arn:aws:ssm:eu-north-1:123456789012:parameter/app/url", true),
+            ("ssm:GetParameter", false),
+            ("ssm:/app/*", false),
+            ("arn:aws:ssm:eu-north-1:123456789012:parameter/app/*", false),
+            ("arn:aws:secretsmanager:eu-north-1:123456789012:secret:a", false),
+            ("/app/url", false),
+        ] {
+            assert_eq!(names_parameter(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn value_from_is_an_arn_or_the_name_of_a_parameter() {
+        let parameter = "arn:aws:ssm:eu-north-1:123456789012:parameter/app/url";
+        let secret = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:a-AbC123:user::";
+        for (text, expected) in [
+            (parameter, Some(parameter)),
+            (secret, Some(secret)),
+            ("/app/url", Some("ssm:/app/url")),
+            ("url", Some("ssm:url")),
+            ("two words", None),
+            ("arn:aws:s3:::bucket", None),
+            ("", None),
+        ] {
+            assert_eq!(of_value_from(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn pattern_of_a_path_is_a_reference_to_the_path() {
+        let reference = |text: &str| {
+            let candidate =
+                Candidate { text: text.to_owned(), is_shortened: false, locations: Vec::new() };
+            candidate.reference().map(|reference| reference.id.as_str().to_owned())
+        };
+        assert_eq!(reference("ssm:/app/*").as_deref(), Ok("ssm:/app/*#path"));
+        assert_eq!(reference("ssm:/app/**"), Err(BadParameterPath::DoubleStar.into()));
+        assert_eq!(reference("app/*"), Err(BadReference::Character { at: 5 }.into()));
+    }
 
     #[test]
     fn locations_are_few_and_short() {
@@ -238,7 +326,7 @@ mod tests {
         assert!(all[0].text == longest && all[0].reference().is_ok());
         for one in &all[1..] {
             assert!(one.text.starts_with(&longest) && one.text.len() <= TEXT_BYTES_MAX + 4);
-            assert!(matches!(one.reference(), Err(BadReference::TooLong { .. })));
+            assert_eq!(one.reference(), Err(BadReference::TooLong { max: TEXT_BYTES_MAX }.into()));
         }
     }
 

@@ -84,7 +84,7 @@ fn rows(report: &Report) -> Vec<Vec<String>> {
     let mut rows = vec![vec![
         state.to_owned(),
         reference_or_location(report),
-        report.kind.clone().unwrap_or_else(|| "-".to_owned()),
+        kind(report),
         age.unwrap_or_else(|| "-".to_owned()),
         report.rotation.label().to_owned(),
         findings.next().unwrap_or_default(),
@@ -99,6 +99,18 @@ fn rows(report: &Report) -> Vec<Vec<String>> {
 
 fn finding_text(finding: &Finding) -> String {
     Printable(&format!("{}: {}", finding.code, finding.message)).to_string()
+}
+
+/// Returns the kind of a secret, or the type and the version of a parameter.
+fn kind(report: &Report) -> String {
+    match (&report.kind, report.parameter_type, report.parameters) {
+        (Some(kind), ..) => kind.clone(),
+        (None, Some(parameter_type), _) => {
+            format!("{parameter_type} v{}", report.version_id.as_deref().unwrap_or_default())
+        }
+        (None, None, Some(parameters)) => format!("{parameters} parameters"),
+        (None, None, None) => "-".to_owned(),
+    }
 }
 
 /// Returns the name or ARN of the secret. If the name is empty, returns the place of the empty

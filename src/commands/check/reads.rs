@@ -1,6 +1,7 @@
 //! Reads all secrets for `sidekey check`, several at once.
 
 use crate::secret::key::Key;
+use crate::secret::service::Service;
 use crate::secret::version::Version;
 use crate::source::aws::{Aws, Rotation};
 use crate::source::{FetchError, FetchErrorKind, Source};
@@ -34,9 +35,13 @@ pub(super) async fn read_all(
         reads.spawn(async move {
             let _permit = permits.acquire().await;
             let version = source.fetch(&key).await;
-            let rotation = match &version {
-                Ok(_) => source.rotation(&key.id).await.ok(),
-                Err(_) => None,
+            let rotation = match (&version, key.id.service()) {
+                (Ok(_), Service::SecretsManager) => source.rotation(&key.id).await.ok(),
+                // AWS rotates no parameters.
+                (Ok(_), Service::ParameterStore) => {
+                    Some(Rotation { is_enabled: false, last: None })
+                }
+                (Err(_), _) => None,
             };
             (key, Read { version, rotation })
         });

@@ -1,7 +1,7 @@
 //! The report of `sidekey check` on one secret: the secret's metadata, and the problems of its
 //! value. This module has no side effects.
 
-use super::candidates::{Candidate, names};
+use super::candidates::{BadCandidate, Candidate, names};
 use super::gateway_key::{self, GatewayKey};
 use super::reads::{self, Read};
 use crate::commands::advice;
@@ -10,8 +10,9 @@ use crate::convention::problem::Problem;
 use crate::convention::{Convention, Conventions};
 use crate::secret::arn::Arn;
 use crate::secret::field::Fields;
-use crate::secret::reference::{BadReference, Reference, SecretId};
-use crate::secret::version::Version;
+use crate::secret::reference::{Reference, SecretId};
+use crate::secret::service::Service;
+use crate::secret::version::{Details, Version};
 use crate::source::{FetchError, FetchErrorKind};
 use serde::Serialize;
 use std::time::SystemTime;
@@ -32,7 +33,7 @@ pub(super) struct Criteria<'a> {
     pub(super) account: Option<&'a str>,
 }
 
-/// The report of `sidekey check` on one secret. The report never contains the value of the secret.
+/// The report of `sidekey check` on one secret, parameter or path of parameters. The report never contains the value of the secret.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
@@ -48,6 +49,11 @@ pub(super) struct Report {
     /// The kind of the secret, such as `whatsapp-twilio`, which Sidekey derives from the secret's
     /// name. `None` if the name matches no naming convention.
     pub(super) kind: Option<String>,
+    /// The type of a parameter, such as `SecureString`. `None` for a secret.
+    pub(super) parameter_type: Option<&'static str>,
+    /// The number of parameters under a path, such as `ssm:/app/*`. `None` for anything else.
+    pub(super) parameters: Option<usize>,
+    /// The version id of a secret, or the version number of a parameter.
     pub(super) version_id: Option<String>,
     /// When AWS created the version of the secret that was read, as an RFC 3339 timestamp.
     pub(super) created_date: Option<String>,
@@ -107,7 +113,7 @@ impl Finding {
 /// from Secrets Manager.
 pub(super) fn report(
     candidate: Candidate,
-    reference: &Result<Reference, BadReference>,
+    reference: &Result<Reference, BadCandidate>,
     read: Option<&Read>,
     criteria: &Criteria<'_>,
 ) -> Report {
@@ -119,6 +125,8 @@ pub(super) fn report(
         arn: None,
         name: None,
         kind: None,
+        parameter_type: None,
+        parameters: None,
         version_id: None,
         created_date: None,
         age_seconds: None,
@@ -143,9 +151,12 @@ pub(super) fn report(
             report.kind = expected_kind(&reference.id, criteria.conventions).map(str::to_owned);
             let finding = match read {
                 Some(Read { version: Err(error), .. }) => {
-                    read_failure(&report.reference, error, criteria)
+                    read_failure(&report.reference, &reference.id, error, criteria)
                 }
-                _ => read_failure(&report.reference, &reads::panicked(), criteria),
+                _ => {
+                    let error = reads::panicked();
+                    read_failure(&report.reference, &reference.id, &error, criteria)
+                }
             };
             report.findings.push(finding);
         }
@@ -161,14 +172,36 @@ fn add_version(
     version: &Version,
     criteria: &Criteria<'_>,
 ) {
-    report.arn = Some(version.arn.to_string());
     report.name = Some(version.name.to_string());
+    if let Details::Path(parameters) = &version.details {
+        report.parameters = Some(parameters.len());
+        return;
+    }
+    report.arn = Some(version.arn.to_string());
     report.version_id = Some(version.id.to_string());
     report.created_date = version.created.and_then(rfc3339);
     report.age_seconds = version
         .created
         .and_then(|created| criteria.now.duration_since(created).ok())
         .map(|age| age.as_secs());
+    match &version.details {
+        // Conventions apply only to secrets.
+        Details::Parameter(parameter) => report.parameter_type = Some(parameter.kind.label()),
+        _ => add_convention(report, version, criteria),
+    }
+    if let Some(name) = &reference.field
+        && let Err(absent) = Fields::of(&version.content).field(name)
+    {
+        let mut finding = Finding::new("no-such-field", absent.to_string());
+        finding.field = Some(name.to_string());
+        report.findings.push(finding);
+    }
+    if let Some(key) = gateway_key::find(&version.content) {
+        report.findings.push(gateway_key_finding(key, reference.id.service()));
+    }
+}
+
+fn add_convention(report: &mut Report, version: &Version, criteria: &Criteria<'_>) {
     match criteria.conventions.of_name(&version.name) {
         Some((convention, _)) => {
             report.kind = Some(convention.kind().to_owned());
@@ -182,19 +215,9 @@ fn add_version(
         }
         None => {}
     }
-    if let Some(name) = &reference.field
-        && let Err(absent) = Fields::of(&version.content).field(name)
-    {
-        let mut finding = Finding::new("no-such-field", absent.to_string());
-        finding.field = Some(name.to_string());
-        report.findings.push(finding);
-    }
-    if let Some(key) = gateway_key::find(&version.content) {
-        report.findings.push(gateway_key_finding(key));
-    }
 }
 
-fn gateway_key_finding(key: GatewayKey) -> Finding {
+fn gateway_key_finding(key: GatewayKey, service: Service) -> Finding {
     let (field, subject) = match key {
         GatewayKey::Value => (None, "the value".to_owned()),
         GatewayKey::Field(name) => {
@@ -203,7 +226,8 @@ fn gateway_key_finding(key: GatewayKey) -> Finding {
         }
     };
     let message = format!(
-        "{subject} looks like an API key of Amazon API Gateway; keep such keys in API Gateway, not in Secrets Manager"
+        "{subject} looks like an API key of Amazon API Gateway; keep such keys in API Gateway, not in {}",
+        service.name()
     );
     Finding { field, ..Finding::new("api-gateway-key", message) }
 }
@@ -230,7 +254,12 @@ fn expected_kind<'a>(id: &SecretId, conventions: &'a Conventions) -> Option<&'a 
     convention.map(|(convention, _)| convention.kind())
 }
 
-fn read_failure(reference: &str, error: &FetchError, criteria: &Criteria<'_>) -> Finding {
+fn read_failure(
+    reference: &str,
+    id: &SecretId,
+    error: &FetchError,
+    criteria: &Criteria<'_>,
+) -> Finding {
     let code = error.kind.label().replace('_', "-");
     // AWS uses the same error type if it denies kms:Decrypt and if it denies the read. Only the
     // error message shows the difference, because it mentions KMS.
@@ -246,7 +275,11 @@ fn read_failure(reference: &str, error: &FetchError, criteria: &Criteria<'_>) ->
         FetchErrorKind::Decryption => finding.permission = Some("kms:Decrypt"),
         FetchErrorKind::Denied if is_of_key => finding.permission = Some("kms:Decrypt"),
         FetchErrorKind::Denied => {
-            finding.permission = Some("secretsmanager:GetSecretValue");
+            finding.permission = Some(match (id, id.service()) {
+                (SecretId::Path(_), _) => "ssm:GetParametersByPath",
+                (_, Service::ParameterStore) => "ssm:GetParameter",
+                (_, Service::SecretsManager) => "secretsmanager:GetSecretValue",
+            });
             finding.grant = policy::least([reference], criteria.region, criteria.account).ok();
         }
         _ => {}
@@ -291,7 +324,8 @@ fn account_of_caller(message: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::version::{Content, Details};
+    use crate::secret::parameter_path::ParameterPath;
+    use crate::secret::version::{Content, Parameter, ParameterKind};
     use crate::source::aws;
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -325,7 +359,8 @@ mod tests {
         };
         let candidate =
             Candidate { text: text.to_owned(), is_shortened: false, locations: Vec::new() };
-        report(candidate, &Reference::parse(text), read, &criteria)
+        let reference = candidate.reference();
+        report(candidate, &reference, read, &criteria)
     }
 
     #[track_caller]
@@ -408,6 +443,68 @@ mod tests {
         ] {
             let finding = &reported("app/db", Some(&read), false).findings[0];
             assert_eq!((finding.permission, finding.grant.is_some()), (Some("kms:Decrypt"), false));
+        }
+    }
+
+    const STORE: &str = "arn:aws:ssm:eu-north-1:123456789012:parameter";
+
+    fn parameter(name: &str, value: &str) -> Version {
+        Version {
+            arn: format!("{STORE}{name}").into(),
+            name: name.into(),
+            id: "3".into(),
+            details: Details::Parameter(Parameter {
+                number: 3,
+                kind: ParameterKind::SecureString,
+                data_type: None,
+            }),
+            created: Some(UNIX_EPOCH + Duration::from_secs(100)),
+            content: Content::Text(value.to_owned().into()),
+        }
+    }
+
+    #[test]
+    fn parameter_is_reported_with_type_and_version_and_without_convention() {
+        let rotation = Some(aws::Rotation { is_enabled: false, last: None });
+        let name = "/openai-api-key/sms";
+        let read = Read { version: Ok(parameter(name, r#"{"user":"hunter2"}"#)), rotation };
+        let text = format!("ssm:{name}");
+        let report = reported(&text, Some(&read), true);
+        assert!(report.ok && report.readable, "{report:?}");
+        let facts = (report.parameter_type, report.version_id.as_deref(), report.rotation);
+        assert_eq!(facts, (Some("SecureString"), Some("3"), Rotation::Off));
+        check(&text, Some(&read), None, &[]);
+        check(&format!("{text}#user"), Some(&read), None, &[]);
+        check(&format!("{text}#pass"), Some(&read), None, &[("no-such-field", Some("pass"))]);
+
+        let path = ParameterPath::new("/app", false, None);
+        let two = vec![parameter("/app/a", "x"), parameter("/app/b", "hunter2")];
+        let read = Read { version: Ok(Version::of_path(&path, two)), rotation: None };
+        let report = reported("ssm:/app/*", Some(&read), true);
+        assert_eq!((report.ok, report.parameters, report.arn), (true, Some(2), None));
+        check("ssm:/app/*", Some(&read), None, &[]);
+        check("ssm:/app/**", None, None, &[("bad-reference", None)]);
+    }
+
+    #[test]
+    fn denied_read_of_a_parameter_names_its_permissions() {
+        let denied = refused(FetchErrorKind::Denied, "User: x is not authorized");
+        for (text, permission, actions) in [
+            ("ssm:/app/url", "ssm:GetParameter", &["ssm:GetParameter", "ssm:GetParameters"][..]),
+            (
+                "ssm:/app/*",
+                "ssm:GetParametersByPath",
+                &["ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath"],
+            ),
+        ] {
+            let finding = &reported(text, Some(&denied), false).findings[0];
+            assert_eq!(finding.permission, Some(permission));
+            let grant = serde_json::to_value(&finding.grant)
+                .expect("an IAM policy must be serializable as JSON");
+            let statements = grant["Statement"].as_array().expect("the policy has statements");
+            let found: Vec<&str> =
+                statements.iter().filter_map(|one| one["Action"].as_str()).collect();
+            assert_eq!(found, actions, "{text}");
         }
     }
 

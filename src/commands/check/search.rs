@@ -1,7 +1,8 @@
 //! Searches a JSON file for names and ARNs of secrets. This module has no side effects.
 //!
-//! The search finds strings at the paths in `SIDEKEY_RESOLVE_PATHS`, such as `ai_config.key`, and
-//! strings that match a pattern for secret names.
+//! The search finds strings at the paths in `SIDEKEY_RESOLVE_PATHS`, such as `ai_config.key`, strings
+//! that match a pattern for secret names, strings that name a parameter, such as `ssm:/app/url`, and
+//! strings at `valueFrom` in task definitions of ECS.
 //!
 //! The search reads the file as a stream. The parsed file would need many times more memory than
 //! the size of the file.

@@ -1,9 +1,10 @@
-//! The secrets that the command `sidekey dev` serves: from a file of the user, or the built-in
-//! examples.
+//! The secrets and parameters that the command `sidekey dev` serves: from a file of the user, or the
+//! built-in examples.
 
 use anyhow::Context;
 use fake_aws::{Format, Seed};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -58,12 +59,20 @@ impl Secrets {
         &self.seed
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.seed.iter().map(|(name, _)| name)
+    /// Returns the names of the secrets, and then the names of the parameters after `ssm:`.
+    pub(super) fn names(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let secrets = self.seed.iter().map(|(name, _)| Cow::Borrowed(name));
+        secrets.chain(self.seed.parameter_names().map(Cow::Owned))
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.seed.len()
+    /// Returns the numbers of secrets and parameters for users, such as `6 secrets, 1 parameter`.
+    pub(super) fn count(&self) -> String {
+        let parameters = match self.seed.parameter_names().count() {
+            0 => String::new(),
+            1 => ", 1 parameter".to_owned(),
+            count => format!(", {count} parameters"),
+        };
+        format!("{} secrets{parameters}", self.seed.len())
     }
 
     /// Reads the secrets file again if the file has changed. Returns `true` if the file was read.

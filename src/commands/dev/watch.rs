@@ -6,6 +6,7 @@ use crate::client::Client;
 use crate::clock::{Clock, Moment};
 use fake_aws::Fake;
 use hyper::header::{ETAG, HeaderValue};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -29,10 +30,9 @@ pub(super) async fn run(
         match secrets.reload() {
             Ok(true) => {
                 changed_at = Some(clock.now());
-                let changes = fake.secrets().apply(secrets.seed());
+                let changes = fake.apply(secrets.seed());
                 print(&format!(
-                    "The secrets file has changed: {} secrets were created, {} updated and {} \
-                     removed\n",
+                    "The secrets file has changed: {} values were created, {} updated and {} removed\n",
                     changes.created.len(),
                     changes.updated.len(),
                     changes.removed.len()
@@ -43,7 +43,7 @@ pub(super) async fn run(
                 "Sidekey could not reload the secrets file and keeps the old secrets: {error:#}\n"
             )),
         }
-        let names: Vec<String> = secrets.names().map(str::to_owned).collect();
+        let names: Vec<String> = secrets.names().map(Cow::into_owned).collect();
         for name in names {
             if let Some(version) = client.get(&path_of(&name)).await?.headers.remove(ETAG) {
                 let before = versions.insert(name.clone(), version.clone());

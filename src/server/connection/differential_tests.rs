@@ -6,7 +6,7 @@ use super::{HEAD_TIME_MAX, IDLE_TICK, IDLE_TICKS_MAX, UNTRUSTED_TIME_MAX, Ways};
 use crate::clock::{Clock, VirtualClock};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
-use crate::secret::version::{AWSCURRENT, Content, Details, Version};
+use crate::secret::version::{AWSCURRENT, Content, Details, Parameter, ParameterKind, Version};
 use crate::source::{FetchError, FetchErrorKind, FetchFuture, Source};
 use std::fmt;
 use std::sync::Arc;
@@ -35,21 +35,28 @@ const SMALL_PIPE_BYTES: usize = 192;
 
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// A source with two secrets: `x`, which is JSON with the field `f`, and a secret whose value breaks
-/// its convention.
+/// The names of the secrets in [`FewSecrets`].
+const SECRETS: [&str; 2] = ["x", "openai-api-key/sms"];
+
+/// The names of the parameters in [`FewSecrets`].
+const PARAMETERS: [&str; 2] = ["ssm:x", "ssm:/a/x"];
+
+/// A source with two secrets, of which one breaks its convention, and with two parameters. Each value
+/// is JSON with the field `f`.
 #[derive(Debug, Default)]
-struct TwoSecrets {
+struct FewSecrets {
     is_down: AtomicBool,
 }
 
-impl Source for TwoSecrets {
+impl Source for FewSecrets {
     fn deadline(&self, _id: &SecretId) -> Duration {
         Duration::from_secs(2)
     }
 
     fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version> {
         let id = key.id.as_str();
-        let version = match ["x", "openai-api-key/sms"].into_iter().find(|name| *name == id) {
+        let names = SECRETS.into_iter().chain(PARAMETERS);
+        let version = match names.into_iter().find(|name| *name == id) {
             _ if self.is_down.load(Ordering::Relaxed) => {
                 Err(FetchError::new(FetchErrorKind::Timeout, "TimeoutError", "no answer"))
             }
@@ -57,6 +64,7 @@ impl Source for TwoSecrets {
                 let code = "ResourceNotFoundException";
                 Err(FetchError::new(FetchErrorKind::NotFound, code, "not found"))
             }
+            Some(name) if PARAMETERS.contains(&name) => Ok(parameter(key.id.aws_id())),
             Some(name) => Ok(Version {
                 arn: format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}-AbC123")
                     .into(),
@@ -64,7 +72,7 @@ impl Source for TwoSecrets {
                 id: "v1".into(),
                 details: Details::Secret { labels: vec![AWSCURRENT.into()] },
                 created: None,
-                content: Content::Text(r#"{"f":"value","empty":""}"#.to_owned().into()),
+                content: value(),
             }),
         };
         Box::pin(async { version })
@@ -76,6 +84,26 @@ impl Source for TwoSecrets {
     ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
         Box::pin(std::future::pending())
     }
+}
+
+fn parameter(name: &str) -> Version {
+    let kind = ParameterKind::SecureString;
+    Version {
+        arn: format!(
+            "arn:aws:ssm:eu-north-1:123456789012:parameter/{}",
+            name.trim_start_matches('/')
+        )
+        .into(),
+        name: name.into(),
+        id: "1".into(),
+        details: Details::Parameter(Parameter { number: 1, kind, data_type: None }),
+        created: None,
+        content: value(),
+    }
+}
+
+fn value() -> Content {
+    Content::Text(r#"{"f":"value","empty":""}"#.to_owned().into())
 }
 
 /// A client's connection to one of the servers.
@@ -178,14 +206,53 @@ impl Inputs {
                 "/v1/x|y",
                 "/v1/\u{e4}",
                 "/v1/x?{",
+                "/v1/ssm:x",
+                "/v1/ssm:/a/x?field=f",
             ]),
+            1 => self
+                .one_of(&["/systemsmanager/parameters/get?", "/systemsmanager/parameters/get/?"]),
             _ => "/secretsmanager/get?",
         };
         let mut request = String::with_capacity(256);
         request.push_str(self.often("GET", &["HEAD", "POST", "get", "PUT"]));
         request.push(' ');
         request.push_str(target);
-        if target.ends_with('?') {
+        if target.starts_with("/systemsmanager") {
+            request.push_str(self.often(
+                "name=x",
+                &[
+                    "name=/a/x",
+                    "name=%2Fa%2Fx",
+                    "name=/a/y",
+                    "name=x:1",
+                    "name=x%23f",
+                    "name=",
+                    "label=a",
+                    "name=x%",
+                    "name=/aws/reference/secretsmanager/x",
+                    "name=/aws/reference/secretsmanager/x:AWSCURRENT",
+                    "name=arn:aws:ssm:eu-north-1:123456789012:parameter/a/x",
+                    "name=arn:aws:s3:::x",
+                    "secretId=x",
+                ],
+            ));
+            request.push_str(self.often(
+                "&withDecryption=true",
+                &[
+                    "",
+                    "&withDecryption=false",
+                    "&withDecryption=yes",
+                    "&withDecryption=TRUE&field=f",
+                    "&withDecryption=1&version=1&label=a",
+                    "&withDecryption=1&label=a&version=1",
+                    "&version=a",
+                    "&refreshNow=false",
+                    "&wait=0",
+                    "&unknown=1",
+                    "&roleArn=x",
+                ],
+            ));
+        } else if target.ends_with('?') {
             request.push_str(self.often(
                 "secretId=x",
                 &[
@@ -260,6 +327,7 @@ impl Inputs {
                 "If-None-Match: W/\"v1\", \"v2\"\r\n",
                 "if-none-match: *\r\n",
                 "if-none-match: \"v2\"\r\n",
+                "if-none-match: \"1-0\"\r\n",
                 "content-length: 0\r\n",
                 "content-length: 2\r\n",
                 "transfer-encoding: chunked\r\n",
@@ -366,13 +434,16 @@ impl Pair {
     }
 }
 
-fn pair() -> (Pair, [Arc<TwoSecrets>; 2]) {
+fn pair() -> (Pair, [Arc<FewSecrets>; 2]) {
     let clock = Arc::new(VirtualClock::starting_at(SystemTime::UNIX_EPOCH));
-    let sources: [Arc<TwoSecrets>; 2] = Default::default();
+    let sources: [Arc<FewSecrets>; 2] = Default::default();
     let servers =
         sources.each_ref().map(|source| TestServer::with_source(64, source.clone(), clock.clone()));
     (Pair { servers, clock }, sources)
 }
+
+const PARAMETER_READ: &str = "GET /systemsmanager/parameters/get?name=%2Fa%2Fx&withDecryption=true HTTP/1.1\r\n\
+    host: localhost\r\nx-aws-parameters-secrets-token: good\r\n\r\n";
 
 const READ: &str = "GET /secretsmanager/get?secretId=x HTTP/1.1\r\nhost: localhost\r\n\
     x-aws-parameters-secrets-token: good\r\n\r\n";
@@ -391,6 +462,18 @@ async fn reads_split_at_every_byte_are_answered_alike() {
         pair.check(&[first, Step::Wait(HEAD_TIME_MAX + MOMENT), second], "a slow client").await;
     }
     pair.compare_metrics("the last read that arrived in two parts");
+}
+
+/// A cached parameter is answered without hyper, and with the same bytes as with hyper.
+#[tokio::test(start_paused = true)]
+async fn cached_parameter_is_answered_without_hyper() {
+    let (pair, _) = pair();
+    let steps = [Step::Send(PARAMETER_READ.as_bytes())];
+    pair.check(&steps, "the first read of a parameter").await;
+    pair.check(&steps, "a read of a cached parameter").await;
+    for server in &pair.servers {
+        assert!(server.answers_directly(PARAMETER_READ).await);
+    }
 }
 
 /// A client that reads slowly gets the same answer as other clients, even if it closes its sending

@@ -16,6 +16,7 @@ use crate::server::connection_slots::ConnectionSlots;
 use crate::server::context::Context as ServerContext;
 use crate::server::dialect::Dialect;
 use crate::server::memory_budget::MemoryBudget;
+use crate::server::plain_request::{HeaderSpace, PlainRequest};
 use crate::server::renewal::Renewal;
 use crate::server::resolving;
 use crate::source::{FetchError, FetchFuture, Misconfigured, Source};
@@ -26,9 +27,11 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use std::fmt;
+use std::mem::MaybeUninit;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 const PING: &[u8] = b"GET /ping HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -123,6 +126,20 @@ impl TestServer {
             memory: MemoryBudget::default(),
         });
         Self { server, slots: ConnectionSlots::new(8, trusted_max), tasks, clock, stop }
+    }
+
+    /// Returns whether the server answers a request from the cache, without hyper.
+    pub(super) async fn answers_directly(&self, request: &'static str) -> bool {
+        let (server, (sender, answered)) = (self.server.clone(), oneshot::channel());
+        let checked = self.slots.admit(&self.tasks, |slot| async move {
+            let mut space: HeaderSpace<'_> = [const { MaybeUninit::uninit() }; _];
+            let request = PlainRequest::parse(request.as_bytes(), &mut space);
+            let request = request.expect("the request is plain");
+            let answer = server.answer_from_cache(ListenerKind::Loopback, &slot, &request.head());
+            sender.send(answer.is_some()).expect("the test waits");
+        });
+        checked.await.expect("the task must not panic");
+        answered.await.expect("the task has sent the result")
     }
 
     fn connect(&self) -> Peer {

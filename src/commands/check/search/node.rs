@@ -1,7 +1,9 @@
 //! Searches one JSON value, and all values inside this value, for names and ARNs of secrets. The
 //! value is read as a stream. This module has no side effects.
 
-use crate::commands::check::candidates::{Candidates, LOCATION_BYTES_MAX, TooMany, has_convention};
+use crate::commands::check::candidates::{
+    Candidates, LOCATION_BYTES_MAX, TooMany, has_convention, names_parameter, of_value_from,
+};
 use crate::commands::check::dynamo::Type;
 use crate::commands::check::lenient::Lenient;
 use crate::convention::Conventions;
@@ -15,8 +17,11 @@ use std::io::Read;
 /// string with JSON of SNS, and this JSON contains the actual message in another string.
 const NESTED_MAX: usize = 3;
 
+/// The key whose value names a secret or parameter in an ECS task definition.
+const VALUE_FROM: &str = "valueFrom";
+
 /// The strings for which a JSON file is searched: strings at the paths in `paths`, and strings that
-/// match a pattern for secret names in `conventions`.
+/// match a pattern for secret names in `conventions`. Names of parameters are always searched for.
 #[derive(Clone, Copy, Debug)]
 pub(in super::super) struct Wanted<'a> {
     pub(in super::super) paths: &'a Paths,
@@ -70,7 +75,7 @@ impl<'a> Walk<'a> {
             }
             self.candidates.begin_value();
             count += 1;
-            Node { walk: self, targets: Vec::new() }.deserialize(&mut values)?;
+            Node::new(self, Vec::new()).deserialize(&mut values)?;
         }
     }
 
@@ -86,7 +91,7 @@ impl<'a> Walk<'a> {
         let text: &mut dyn Read = &mut text;
         let mut value = serde_json::Deserializer::from_reader(text);
         // Text that is not JSON is not searched further.
-        let _ = Node { walk: self, targets: Vec::new() }.deserialize(&mut value);
+        let _ = Node::new(self, Vec::new()).deserialize(&mut value);
         self.nested -= 1;
         self.location.0.truncate(length);
         self.too_many
@@ -131,17 +136,27 @@ impl Target<'_> {
 struct Node<'w, 'a> {
     walk: &'w mut Walk<'a>,
     targets: Vec<Target<'a>>,
+    /// Whether the value is a member with the key `valueFrom`, as in an ECS task definition.
+    is_value_from: bool,
 }
 
-impl<'a> Node<'_, 'a> {
+impl<'w, 'a> Node<'w, 'a> {
+    fn new(walk: &'w mut Walk<'a>, targets: Vec<Target<'a>>) -> Self {
+        Self { walk, targets, is_value_from: false }
+    }
+
     /// Records a string as the name or ARN of a secret, if a configured path leads to the string,
-    /// or if the string matches a pattern for secret names. Otherwise, searches for JSON inside the
-    /// string.
+    /// if the string matches a pattern for secret names, or if the string names a parameter.
+    /// Otherwise, searches for JSON inside the string.
     fn text<E: Error>(&mut self, text: &str) -> Result<(), E> {
         let is_wanted = self.targets.iter().any(Target::is_reached)
-            || has_convention(text, self.walk.wanted.conventions);
+            || has_convention(text, self.walk.wanted.conventions)
+            || names_parameter(text);
         if is_wanted {
             return self.walk.add(text);
+        }
+        if let Some(reference) = Some(text).filter(|_| self.is_value_from).and_then(of_value_from) {
+            return self.walk.add(&reference);
         }
         match self.walk.nested(text) {
             Some(too_many) => Err(self.walk.stop(too_many)),
@@ -183,11 +198,12 @@ impl<'a> Node<'_, 'a> {
         search: impl FnOnce(Node<'_, 'a>) -> Result<T, E>,
     ) -> Result<T, E> {
         let targets = self.below_key(key.as_ref());
+        let is_value_from = key.as_ref() == VALUE_FROM;
         let dot = if self.walk.location.0.is_empty() { "" } else { "." };
         let length = self.walk.enter(format_args!("{dot}{}", key.as_ref()));
         // A key may be very long, and the value may contain many objects with such keys.
         drop(key);
-        let result = search(Node { walk: self.walk, targets });
+        let result = search(Node { is_value_from, ..Node::new(self.walk, targets) });
         self.walk.location.0.truncate(length);
         result
     }
@@ -215,7 +231,7 @@ impl<'a> Node<'_, 'a> {
         for index in 0.. {
             let targets = self.below_index(index);
             let length = self.walk.enter(format_args!("[{index}]"));
-            let item = items.next_element_seed(Node { walk: self.walk, targets })?;
+            let item = items.next_element_seed(Node::new(self.walk, targets))?;
             self.walk.location.0.truncate(length);
             if item.is_none() {
                 break;
@@ -344,7 +360,7 @@ impl<'w, 'a> Typed<'_, 'w, 'a> {
         targets.extend(below(&self.node.targets, |target| {
             matches!(target.path.step(target.depth), Some(Step::Key(key)) if **key == *self.key)
         }));
-        search(&mut Node { walk: self.node.walk, targets })?;
+        search(&mut Node::new(self.node.walk, targets))?;
         Ok(Held::Nothing)
     }
 }

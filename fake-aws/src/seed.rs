@@ -1,23 +1,37 @@
-//! A seed: names and values of secrets for a fake AWS server, read from a JSON or TOML file.
+//! A seed: names and values of secrets and parameters for a fake AWS server, read from a JSON or
+//! TOML file.
 //!
-//! Each top-level key of the file is the name of a secret. The value of the key becomes the value
-//! of the secret:
+//! Each top-level key of the file is the name of a secret, or `ssm:` and the name of a parameter.
+//! The value of the key becomes the value of the secret:
 //!
 //! - A string becomes a `SecretString`.
 //! - An object (in TOML, a table) becomes a `SecretString` that contains compact JSON.
 //! - An object with the single key `$binary` contains base64, and becomes a `SecretBinary`.
 //!
+//! The value of a parameter becomes:
+//!
+//! - A string becomes a `String`.
+//! - A list of strings becomes a `StringList`.
+//! - An object with the single key `$secure` contains a string, and becomes a `SecureString`.
+//! - Any other object becomes a `String` that contains compact JSON.
+//!
 //! ```toml
 //! "openai-api-key/sms" = "PLACEHOLDER_SMS_API_KEY"
 //! "tls/key" = { "$binary" = "AAEC" }
+//! "ssm:/app/url" = "https://example.com"
+//! "ssm:/app/hosts" = ["a.example.com", "b.example.com"]
+//! "ssm:/app/password" = { "$secure" = "PLACEHOLDER_PASSWORD" }
 //!
 //! ["db/main"]
 //! username = "app"
 //! password = "PLACEHOLDER_PASSWORD"
 //! ```
 
-use super::plaintext::{PLAINTEXT_BYTES_MAX, Plaintext};
-use super::secret_id::check_name;
+use crate::parameter_store::parameter_id::check_new_name;
+use crate::parameter_store::parameter_value::ParameterValue;
+use crate::parameter_store::write::ADVANCED_BYTES_MAX;
+use crate::secrets_manager::plaintext::{PLAINTEXT_BYTES_MAX, Plaintext};
+use crate::secrets_manager::secret_id::check_name;
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::Value;
@@ -28,11 +42,19 @@ use std::path::Path;
 /// The key of a JSON or TOML object that contains a binary secret value in base64.
 const BINARY_KEY: &str = "$binary";
 
-/// Names and values of secrets with which a test fills a fake AWS server. The `Debug` output
-/// contains the names and the lengths of the values, but no values.
+/// The key of a JSON or TOML object that contains the value of a `SecureString`.
+const SECURE_KEY: &str = "$secure";
+
+/// The beginning of the name of a parameter in a seed.
+const PARAMETER_PREFIX: &str = "ssm:";
+
+/// Names and values of secrets and parameters with which a test fills a fake AWS server. The `Debug`
+/// output contains the names and the lengths of the values, but no values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seed {
-    secrets: BTreeMap<String, Plaintext>,
+    pub(crate) secrets: BTreeMap<String, Plaintext>,
+    /// The parameters by name, without `ssm:`.
+    pub(crate) parameters: BTreeMap<String, ParameterValue>,
 }
 
 /// The file format of a seed (a file of test secrets).
@@ -112,22 +134,36 @@ pub enum SeedError {
         /// The size of the secret value in bytes.
         bytes: usize,
     },
-}
-
-/// The changes that a fake AWS server made because a test applied a seed (a file of test secrets).
-/// Each list contains names of secrets in alphabetical order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Names of the secrets that the seed created.
-    pub created: Vec<String>,
-    /// Names of the secrets whose current value the seed changed.
-    pub updated: Vec<String>,
-    /// Names of the secrets that were removed, because an earlier seed contained them and the new
-    /// seed does not.
-    pub removed: Vec<String>,
-    /// Names of the secrets that did not change, because their values were already equal to the
-    /// values in the seed.
-    pub unchanged: Vec<String>,
+    /// Error: Parameter Store does not accept a name in the seed as the name of a parameter.
+    #[error(
+        "the parameter name `{name}` is invalid: after `ssm:`, use a slash and up to 15 parts of \
+         letters, digits or `_.-`, such as `ssm:/app/url`"
+    )]
+    InvalidParameterName {
+        /// The name in the seed that caused the error, with `ssm:`.
+        name: String,
+    },
+    /// Error: the value of a parameter in the seed has the wrong type.
+    #[error(
+        "the value of the parameter `{name}` is {found}: use a string, a list of strings without \
+         commas, an object, or an object with the key `$secure` and a string"
+    )]
+    InvalidParameterType {
+        /// The name of the parameter that caused the error, with `ssm:`.
+        name: String,
+        /// The type of the value in words, such as `a number`.
+        found: &'static str,
+    },
+    /// Error: a parameter's value in the seed is empty, or larger than Parameter Store allows.
+    #[error(
+        "the value of the parameter `{name}` has {bytes} bytes: use 1 to {ADVANCED_BYTES_MAX} bytes"
+    )]
+    InvalidParameterLength {
+        /// The name of the parameter that caused the error, with `ssm:`.
+        name: String,
+        /// The size of the value in bytes.
+        bytes: usize,
+    },
 }
 
 impl Seed {
@@ -142,19 +178,30 @@ impl Seed {
             Format::Json => parse_json(text)?,
             Format::Toml => parse_toml(text)?,
         };
-        let mut secrets = BTreeMap::new();
+        let mut seed = Self::default();
         for (name, value) in entries {
-            check_name(&name).map_err(|_| SeedError::InvalidName { name: name.clone() })?;
-            let plaintext = plaintext(&name, value)?;
-            if secrets.insert(name.clone(), plaintext).is_some() {
+            let is_new = match name.strip_prefix(PARAMETER_PREFIX) {
+                Some(parameter) => {
+                    check_new_name(parameter)
+                        .map_err(|_| SeedError::InvalidParameterName { name: name.clone() })?;
+                    let value = parameter_value(&name, value)?;
+                    seed.parameters.insert(parameter.to_owned(), value).is_none()
+                }
+                None => {
+                    check_name(&name).map_err(|_| SeedError::InvalidName { name: name.clone() })?;
+                    let plaintext = plaintext(&name, value)?;
+                    seed.secrets.insert(name.clone(), plaintext).is_none()
+                }
+            };
+            if !is_new {
                 return Err(SeedError::DuplicateName { name });
             }
         }
-        Ok(Self { secrets })
+        Ok(seed)
     }
 
-    /// Returns the six example secrets of the command `sidekey dev`. Their values are placeholders,
-    /// such as `PLACEHOLDER_SMS_API_KEY`.
+    /// Returns the six example secrets and the example parameter of the command `sidekey dev`. Their
+    /// values are placeholders, such as `PLACEHOLDER_SMS_API_KEY`.
     pub fn built_in() -> Self {
         let project = "cucumber-recruitment/cv-analysis";
         let sendgrid = serde_json::json!({
@@ -176,6 +223,8 @@ impl Seed {
                 .into_iter()
                 .map(|(name, value)| (name, Plaintext::from(value.to_string())))
                 .collect(),
+            parameters: [("/whatsapp/webhook-url".to_owned(), "PLACEHOLDER_WEBHOOK_URL".into())]
+                .into(),
         }
     }
 
@@ -184,19 +233,24 @@ impl Seed {
         self.secrets.iter().map(|(name, plaintext)| (name.as_str(), plaintext))
     }
 
+    /// Returns the names of the parameters after `ssm:`, sorted.
+    pub fn parameter_names(&self) -> impl Iterator<Item = String> {
+        self.parameters.keys().map(|name| format!("{PARAMETER_PREFIX}{name}"))
+    }
+
     /// Returns whether the seed contains a secret called `name`.
     pub fn contains(&self, name: &str) -> bool {
         self.secrets.contains_key(name)
     }
 
-    /// Returns the number of secrets in the seed.
+    /// Returns the number of secrets in the seed, without parameters.
     pub fn len(&self) -> usize {
         self.secrets.len()
     }
 
-    /// Returns whether the seed contains no secrets.
+    /// Returns whether the seed contains neither secrets nor parameters.
     pub fn is_empty(&self) -> bool {
-        self.secrets.is_empty()
+        self.secrets.is_empty() && self.parameters.is_empty()
     }
 }
 
@@ -224,12 +278,48 @@ fn plaintext(name: &str, value: Value) -> Result<Plaintext, SeedError> {
             };
         }
         object @ Value::Object(_) => return checked(name, Plaintext::from(object.to_string())),
+        other => type_of(&other),
+    };
+    Err(SeedError::InvalidType { name: name.to_owned(), found })
+}
+
+/// Converts a value from a seed to the value of a parameter. `name` is the name of the parameter
+/// with `ssm:`, for error messages.
+fn parameter_value(name: &str, value: Value) -> Result<ParameterValue, SeedError> {
+    let invalid = |found| Err(SeedError::InvalidParameterType { name: name.to_owned(), found });
+    let value = match &value {
+        Value::String(text) => ParameterValue::from(text.as_str()),
+        Value::Array(items) => {
+            let items = items.iter().map(|item| item.as_str().filter(|text| !text.contains(',')));
+            match items.collect::<Option<Vec<&str>>>() {
+                Some(items) => ParameterValue::list(items),
+                None => return invalid("a list with an item that is not a string without commas"),
+            }
+        }
+        Value::Object(members) if members.len() == 1 && members.contains_key(SECURE_KEY) => {
+            match members[SECURE_KEY].as_str() {
+                Some(text) => ParameterValue::secure(text),
+                None => return invalid("an object whose key `$secure` has no string"),
+            }
+        }
+        object @ Value::Object(_) => ParameterValue::from(object.to_string()),
+        other => return invalid(type_of(other)),
+    };
+    match value.text().len() {
+        1..=ADVANCED_BYTES_MAX => Ok(value),
+        bytes => Err(SeedError::InvalidParameterLength { name: name.to_owned(), bytes }),
+    }
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a string",
+        Value::Object(_) => "an object",
         Value::Array(_) => "a list",
         Value::Number(_) => "a number",
         Value::Bool(_) => "true or false",
         Value::Null => "null",
-    };
-    Err(SeedError::InvalidType { name: name.to_owned(), found })
+    }
 }
 
 fn checked(name: &str, plaintext: Plaintext) -> Result<Plaintext, SeedError> {
@@ -347,6 +437,47 @@ mod tests {
     }
 
     #[test]
+    fn parameters_have_the_types_of_parameter_store() {
+        let json = r#"{"ssm:/a": "text", "ssm:/b": ["x", "y"], "ssm:/c": {"$secure": "hunter2"},
+            "ssm:/d": {"k": 1}, "ssm:e": "text", "f": "secret"}"#;
+        let toml = "\"ssm:/a\" = \"text\"\n\"ssm:/b\" = [\"x\", \"y\"]\n\"ssm:e\" = \"text\"\n\
+                    \"ssm:/c\" = { \"$secure\" = \"hunter2\" }\nf = \"secret\"\n[\"ssm:/d\"]\nk = 1\n";
+        let parsed = Seed::parse(Format::Json, json).expect("the seed must be valid");
+        assert_eq!(Seed::parse(Format::Toml, toml).as_ref(), Ok(&parsed));
+        let expected = [
+            ("/a".to_owned(), "text".into()),
+            ("/b".to_owned(), ParameterValue::list(["x", "y"])),
+            ("/c".to_owned(), ParameterValue::secure("hunter2")),
+            ("/d".to_owned(), r#"{"k":1}"#.into()),
+            ("e".to_owned(), "text".into()),
+        ];
+        assert_eq!(parsed.parameters, BTreeMap::from(expected));
+        assert_eq!(parsed.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["f"]);
+        assert_eq!(parsed.parameter_names().next().as_deref(), Some("ssm:/a"));
+        assert!(!format!("{parsed:?}").contains("hunter2"), "{parsed:?}");
+    }
+
+    #[test]
+    fn error_names_the_parameter() {
+        let found = |value: &str| {
+            Seed::parse(Format::Json, value).expect_err("the seed must be invalid").to_string()
+        };
+        for (json, expected) in [
+            (r#"{"ssm:/a": 5}"#, "the value of the parameter `ssm:/a` is a number: use a string"),
+            (r#"{"ssm:/a": ["hunter2,x"]}"#, "the value of the parameter `ssm:/a` is a list with"),
+            (r#"{"ssm:/a": [5]}"#, "the value of the parameter `ssm:/a` is a list with an item"),
+            (r#"{"ssm:/a": {"$secure": 5}}"#, "the value of the parameter `ssm:/a` is an object"),
+            (r#"{"ssm:/a": ""}"#, "the value of the parameter `ssm:/a` has 0 bytes"),
+            (r#"{"ssm:a/b": "x"}"#, "the parameter name `ssm:a/b` is invalid: after `ssm:`"),
+            (r#"{"ssm:": "x"}"#, "the parameter name `ssm:` is invalid"),
+            (r#"{"ssm:/a": "1", "ssm:/a": "2"}"#, "the secret `ssm:/a` appears twice"),
+        ] {
+            assert!(found(json).starts_with(expected), "{json}: {}", found(json));
+            assert!(!found(json).contains("hunter2"), "{json}");
+        }
+    }
+
+    #[test]
     fn binary_key_with_another_key_is_an_ordinary_object() {
         let text = r#"{"a": {"$binary": "AAEC", "b": 1}}"#;
         check(Format::Json, text, &[("a", r#"{"$binary":"AAEC","b":1}"#.into())]);
@@ -418,7 +549,10 @@ mod tests {
     fn debug_prints_no_value() {
         let seed =
             Seed::parse(Format::Json, r#"{"a": "hunter2"}"#).expect("the seed must be valid");
-        assert_eq!(format!("{seed:?}"), r#"Seed { secrets: {"a": Text(7 bytes)} }"#);
+        assert_eq!(
+            format!("{seed:?}"),
+            r#"Seed { secrets: {"a": Text(7 bytes)}, parameters: {} }"#
+        );
     }
 
     #[test]
