@@ -85,18 +85,14 @@ async function listPath(path, { recursive }) {
   return { values };
 }
 
-// Reads parameters with Powertools. SecureString parameters are decrypted, and JSON is parsed.
+// Reads parameters with Powertools. The names of SecureString parameters end in `password`.
 async function byName(names) {
   const options = Object.fromEntries(
-    names.split(",").map((name) => [name, { decrypt: true, transform: "auto" }]),
+    names
+      .split(",")
+      .map((name) => [name, { decrypt: name.endsWith("password"), transform: "auto" }]),
   );
   return { values: await getParametersByName(options, { throwOnError: false }) };
-}
-
-// Reads parameters with Powertools, which makes one call for all names.
-async function byNamesAtOnce(names) {
-  const options = Object.fromEntries(names.split(",").map((name) => [name, {}]));
-  return { values: await getParametersByName(options) };
 }
 
 async function fetched(path) {
@@ -117,7 +113,8 @@ async function inMiddy(id) {
 
 // Reads parameters with middy. A name that ends in a slash is a path.
 async function parametersInMiddy(names) {
-  const fetchData = Object.fromEntries(names.split(",").map((name) => [name, name]));
+  const key = (name) => name.split("/").at(-1).replace(".", "_") || "path";
+  const fetchData = Object.fromEntries(names.split(",").map((name) => [key(name), name]));
   const own = { setToContext: true, disablePrefetch: true, cacheExpiry: 0 };
   const handler = middy(async (event, context) => context).use(
     parameterStore({ fetchData, ...own }),
@@ -157,7 +154,6 @@ const ACTS = {
   }),
   "powertools path": async (path) => ({ values: await getParameters(path, { decrypt: true }) }),
   "powertools named": byName,
-  "powertools at-once": byNamesAtOnce,
   "middy get": inMiddy,
   "middy parameters": parametersInMiddy,
 };

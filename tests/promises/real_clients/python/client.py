@@ -82,14 +82,11 @@ def put_parameter(name):
 
 
 def by_name(names):
-    """Reads parameters with Powertools. SecureString parameters are decrypted, and JSON is parsed."""
-    options = {name: {"decrypt": True, "transform": "auto"} for name in names.split(",")}
+    """Reads parameters with Powertools. The names of SecureString parameters end in `password`."""
+    options = {
+        name: {"decrypt": name.endswith("password"), "transform": "auto"} for name in names.split(",")
+    }
     return {"values": parameters.get_parameters_by_name(options, raise_on_error=False)}
-
-
-def by_names_at_once(names):
-    """Reads parameters with Powertools, which makes one call for all names."""
-    return {"values": parameters.get_parameters_by_name(dict.fromkeys(names.split(","), {}))}
 
 
 def fetched(path):
@@ -129,7 +126,6 @@ ACTS = {
     },
     "powertools path": lambda path: {"values": parameters.get_parameters(path, decrypt=True)},
     "powertools named": by_name,
-    "powertools at-once": by_names_at_once,
     "caching get": lambda target: {"text": CACHE.get_secret_string(target)},
 }
 
