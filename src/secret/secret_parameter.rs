@@ -12,24 +12,25 @@ const PREFIX: &str = "/aws/reference/secretsmanager/";
 /// Source: `VersionId` of `GetSecretValue` in AWS's API reference (32 to 64).
 const VERSION_CHARS_MIN: usize = 32;
 
-/// The number of colons in the ARN of a secret.
 const ARN_COLONS: usize = 6;
 
-/// A secret that a caller names as a parameter, such as `/aws/reference/secretsmanager/app/db`.
+/// A secret that a caller reads as a parameter, by a name such as
+/// `/aws/reference/secretsmanager/app/db`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SecretParameter<'a> {
-    /// The name of the parameter, without a selector and without a field.
+    /// The name of the parameter, without the version after a colon and without the field after
+    /// `#`.
     pub(crate) name: &'a str,
     /// The name or ARN of the secret.
     pub(crate) id: &'a str,
-    /// The staging label or the version id that the caller asks for. `None` means the current
-    /// version.
+    /// The staging label or the version id of the secret that the caller asks for. `None` means the
+    /// current version.
     pub(crate) selector: Option<&'a str>,
 }
 
 impl<'a> SecretParameter<'a> {
-    /// Parses the name of a parameter. A selector can follow after a colon, and a field after `#`.
-    /// Returns `None` if the parameter is not a secret.
+    /// Parses the name of a parameter. A staging label or a version id can follow after a colon,
+    /// and a field after `#`. Returns `None` if the name does not stand for a secret.
     pub(crate) fn of(text: &'a str) -> Option<Self> {
         let text = text.split('#').next().unwrap_or_default();
         let rest = text.strip_prefix(PREFIX)?;
@@ -41,7 +42,7 @@ impl<'a> SecretParameter<'a> {
     }
 }
 
-/// Returns whether the selector after the name of a secret is a version id. A shorter selector is a
+/// Returns whether the text after a secret's name and a colon is a version id. A shorter text is a
 /// staging label.
 pub(super) fn is_version_id(selector: &str) -> bool {
     selector.len() >= VERSION_CHARS_MIN

@@ -278,3 +278,42 @@ fn refusal(refusal: Refusal) -> &'static str {
         Refusal::NoSessionToken => "this request has no session token (X-Amz-Security-Token)",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_a_secret_become_those_of_parameter_store() {
+        for (kind, code, expected) in [
+            (FetchErrorKind::NotFound, "ResourceNotFoundException", "ParameterNotFound"),
+            (FetchErrorKind::Decryption, "DecryptionFailure", "InvalidKeyId"),
+            (FetchErrorKind::Unavailable, "InvalidRequestException", "ValidationException"),
+            (FetchErrorKind::Denied, "AccessDeniedException", "AccessDeniedException"),
+            (FetchErrorKind::Throttled, "ThrottlingException", "ThrottlingException"),
+            (FetchErrorKind::Timeout, "TimeoutError", "TimeoutError"),
+        ] {
+            let problem = Problem::Read(FetchError::new(kind, code, "the cause").into());
+            let converted = problem.clone().of_secret_parameter();
+            assert_eq!(converted.kind(), expected);
+            assert_eq!(converted == problem, code == expected, "{code}");
+            assert!(converted.message().ends_with("the cause"), "{}", converted.message());
+        }
+        let refused = Problem::Read(ReadError::OutOfScope);
+        assert_eq!(refused.clone().of_secret_parameter(), refused);
+    }
+
+    #[test]
+    fn error_for_a_bad_reference_names_the_part_of_the_request() {
+        for (reference, member) in [
+            ("app/db", "secretId"),
+            ("arn:aws:s3:::x", "secretId"),
+            ("ssm:/app/url", "ssm:NAME"),
+            ("arn:aws:ssm:eu-north-1:123456789012:parameter/x", "name"),
+        ] {
+            let problem = Problem::reference(reference, BadReference::Empty);
+            let text = problem.to_string();
+            assert!(text.starts_with(&format!("{member}: expected")), "{text}");
+        }
+    }
+}

@@ -231,7 +231,7 @@ impl<'a> Query<'a> {
         parsed.reference = reference_to(name, parsed.is_encrypted)?;
         if parsed.secret_parameter().is_none() {
             // Parameter Store treats a number as a version and any other text as a label.
-            let selector = parsed.version.take().or(parsed.stage.take());
+            let selector = parsed.version.take().or_else(|| parsed.stage.take());
             let is_number = |text: &Cow<'_, str>| text.bytes().all(|byte| byte.is_ascii_digit());
             match selector {
                 Some(number) if is_number(&number) => parsed.version = Some(number),

@@ -20,6 +20,7 @@ mod aws_api;
 mod binary;
 mod agent_dialect;
 mod boto3;
+mod boto3_parameters;
 mod check;
 mod credentials;
 mod dev;

@@ -39,7 +39,7 @@ impl<'a> Answer<'a> {
             data_type: parameter.data_type.as_deref(),
             modified: version.created,
             name: &version.name,
-            selector: selector.version().or(selector.stage()).map(after_colon),
+            selector: selector.version().or_else(|| selector.stage()).map(after_colon),
             source_result: None,
             kind: parameter.kind.label(),
             value: text_of_content(&version.content),

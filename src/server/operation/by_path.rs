@@ -203,7 +203,7 @@ mod tests {
         refused(&filter(option), "InvalidFilterOption", "[Equals, BeginsWith]");
         refused(&filter(r#""Key":"Type""#), "InvalidFilterValue", "missing");
         refused(&filter(r#""Key":"Type","Values":[""]"#), "ValidationException", "or equal to 1");
-        let values = vec!["\"x\""; 51].join(",");
+        let values = ["\"x\""; 51].join(",");
         let values = format!(r#""Key":"Type","Values":[{values}]"#);
         refused(&filter(&values), "ValidationException", "less than or equal to 50");
     }

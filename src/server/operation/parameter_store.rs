@@ -177,7 +177,7 @@ mod tests {
         many("{}", "ValidationException", "Value null at 'names'");
         many(r#"{"Names":[]}"#, "ValidationException", "greater than or equal to 1");
         many(r#"{"Names":[""]}"#, "ValidationException", "greater than or equal to 1");
-        let names = vec!["\"a\""; 11].join(",");
+        let names = ["\"a\""; 11].join(",");
         let names = format!("{{\"Names\":[{names}]}}");
         many(&names, "ValidationException", "less than or equal to 10");
     }
