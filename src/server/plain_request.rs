@@ -60,7 +60,8 @@ impl<'h, 'b> PlainRequest<'h, 'b> {
                 6 if is("expect") => return None,
                 7 if is("upgrade") => return None,
                 14 if is("content-length") => {
-                    if declared_length.replace(parse_length(value)?).is_some() {
+                    let length = parse_length(value)?;
+                    if declared_length.replace(length).is_some() {
                         return None;
                     }
                 }
