@@ -1,8 +1,8 @@
 //! Caches secrets in memory, and keeps the cached values fresh.
 //!
-//! [`open`] returns two handles on one cache. [`Cache`] looks up cached secrets, and waits for
-//! calls to AWS. [`Writer`] calls AWS, and stores the answers in the cache. Each submodule imports
-//! only from the submodules that are declared above it.
+//! [`open`] makes a cache and returns two handles: [`Cache`] reads secrets from the cache, and
+//! [`Writer`] fetches secrets from AWS. Each submodule imports only submodules that are declared
+//! above it.
 
 pub mod freshness;
 pub mod policies;
@@ -53,9 +53,11 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Makes an empty cache, and returns the two handles on it: [`Cache`] for reads of secrets, and
-/// [`Writer`] for calls to AWS. Each call to AWS runs as a task of `tasks`, so that the agent can
-/// wait for the call before it exits. Cancelling `stop` ends all calls.
+/// Makes an empty cache. Returns a handle that reads secrets ([`Cache`]), and a handle that fetches
+/// secrets from AWS ([`Writer`]).
+///
+/// Each call to AWS runs as a task of `tasks`, so the agent can wait for all calls before it exits.
+/// Cancelling `stop` ends all calls.
 pub fn open(
     config: Config,
     home: Home,

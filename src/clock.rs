@@ -69,6 +69,10 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Returns the current time of the wall clock and of the steady (monotonic) clock.
     fn now(&self) -> Moment;
+    /// Returns the current time of the steady clock, without reading the wall clock.
+    fn steady(&self) -> Duration {
+        self.now().steady
+    }
     /// Returns a future that completes when the time `span` has passed.
     fn sleep(&self, span: Duration) -> Sleep;
 }
@@ -135,7 +139,11 @@ impl Clock for SystemClock {
         reason = "only this type reads the machine's clocks for all other code"
     )]
     fn now(&self) -> Moment {
-        Moment { wall: SystemTime::now(), steady: self.started.elapsed() }
+        Moment { wall: SystemTime::now(), steady: self.steady() }
+    }
+
+    fn steady(&self) -> Duration {
+        self.started.elapsed()
     }
 
     #[expect(

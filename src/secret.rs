@@ -11,6 +11,8 @@ pub(crate) mod region;
 pub(crate) mod parameter_path;
 pub mod selector;
 pub mod reference;
+mod bad_reference;
+pub(crate) mod secret_parameter;
 pub mod key;
 pub(crate) mod json_text;
 pub(crate) mod field;

@@ -11,7 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-/// The boxed future of a call that fetches secrets. The box costs one memory allocation, which is
+/// The boxed future of a call that fetches secrets. A box costs one memory allocation, which is
 /// cheap compared with a network call.
 pub type FetchFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, FetchError>> + Send + 'a>>;
 
@@ -22,8 +22,8 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// time. If a fetch took much longer, Lambda froze the process during the fetch.
     fn deadline(&self, id: &SecretId) -> Duration;
 
-    /// Fetches one version of one secret or parameter. The source does not retry failed fetches, because the
-    /// cache decides about retries.
+    /// Fetches one version of one secret or parameter. The source does not retry failed fetches,
+    /// because the cache decides about retries.
     fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version>;
 
     /// Fetches several secrets or several parameters with one call. The results have the same order
@@ -59,10 +59,10 @@ pub struct FetchError {
     /// which advice the user gets.
     pub(crate) kind: FetchErrorKind,
     /// The error code of AWS, such as `ResourceNotFoundException`. If AWS sent no code, the agent
-    /// chooses a code in the same style.
+    /// chooses a similar code.
     pub(crate) code: Box<str>,
     /// The error message of AWS, or a message of the agent if AWS sent none. The agent never quotes
-    /// a response that it could not interpret, because such a response may contain a secret value.
+    /// an unreadable response, because such a response may contain a secret value.
     pub(crate) message: Box<str>,
     /// The request id of the failed call, which AWS returned. AWS support asks for this id.
     pub(crate) request_id: Option<Box<str>>,
@@ -96,7 +96,7 @@ pub enum FetchErrorKind {
     Overloaded,
     /// Error: AWS throttles the agent. The agent or its AWS account makes too many calls.
     Throttled,
-    /// Error: AWS Secrets Manager had an internal failure.
+    /// Error: Secrets Manager or Parameter Store had an internal failure.
     Service,
     /// Error: AWS did not respond within the timeout for one call.
     Timeout,
@@ -118,8 +118,7 @@ pub enum FetchErrorKind {
 }
 
 impl FetchErrorKind {
-    /// All categories of errors that can occur when the agent fetches a secret, in the order of
-    /// their definition.
+    /// All categories of errors that can occur when the agent fetches a secret.
     pub const ALL: [Self; 18] = [
         Self::NotFound,
         Self::Denied,
@@ -156,7 +155,7 @@ impl FetchErrorKind {
     }
 
     /// Returns whether a retry may succeed although the configuration, the permissions and the
-    /// secret stay unchanged.
+    /// secret are unchanged.
     pub(crate) fn is_transient(self) -> bool {
         match self {
             Self::Overloaded
@@ -270,17 +269,16 @@ impl FetchError {
         self.advice.as_deref().unwrap_or_else(|| self.kind.hint())
     }
 
-    /// Creates an error with a category, an error code and a message, but without an AWS request
-    /// id and without advice for this single error.
+    /// Creates an error of the category `kind`, with an error code and a message, but without an
+    /// AWS request id and without its own advice.
     pub fn new(kind: FetchErrorKind, code: &str, message: impl Into<Box<str>>) -> Self {
         Self { kind, code: code.into(), message: message.into(), request_id: None, advice: None }
     }
 }
 
 /// Replaces AWS as the source of secrets if the agent's configuration is invalid. Every fetch
-/// fails, and the error message lists the mistakes in the configuration.
-///
-/// Most applications log such an error, so users find the mistakes in the application's log.
+/// fails, and the error message lists the mistakes in the configuration, so that they appear in the
+/// application's log.
 #[derive(Debug)]
 pub(crate) struct Misconfigured(FetchError);
 

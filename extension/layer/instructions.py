@@ -68,11 +68,10 @@ def main(arguments: list[str]) -> None:
         sys.exit(os.environ.get("CI") == "true")
     counted = {"start": median(lambda: count(binary, READS["read"], 1))}
     for figure, request in READS.items():
-        counted[figure] = median(
-            lambda request=request: (
-                count(binary, request, WARMING + COUNTED) - count(binary, request, WARMING)
-            ) // COUNTED
-        )
+        counted[figure] = median(lambda request=request: count_read(binary, request))
+    counted["new_connection_read"] = median(
+        lambda: count_read(binary, READS["read"], is_connection_new=True)
+    )
     if "--update" in arguments:
         write(counted)
     expected = tomllib.loads(FIGURES.read_text())
@@ -108,7 +107,15 @@ def median(sample) -> int:
     return int(middle)
 
 
-def count(binary: str, request: bytes, reads: int) -> int:
+def count_read(binary: str, request: bytes, is_connection_new: bool = False) -> int:
+    """Returns the instructions of one read: the difference between a long and a short run."""
+    short, long = [
+        count(binary, request, reads, is_connection_new) for reads in (WARMING, WARMING + COUNTED)
+    ]
+    return (long - short) // COUNTED
+
+
+def count(binary: str, request: bytes, reads: int, is_connection_new: bool = False) -> int:
     """Returns the instructions of one run: the start, the reads and the shutdown."""
     lambda_api = socket.create_server(("127.0.0.1", 0))
     upstream = socket.create_server(("127.0.0.1", 0))
@@ -139,7 +146,7 @@ def count(binary: str, request: bytes, reads: int) -> int:
         try:
             if not is_ready.wait(SECONDS_MAX):
                 sys.exit(f"the extension was not ready after {SECONDS_MAX} seconds")
-            read(port, request, reads)
+            read(port, request, reads, is_connection_new)
             is_read.set()
             status = running.wait(SECONDS_MAX)
         finally:
@@ -154,17 +161,20 @@ def count(binary: str, request: bytes, reads: int) -> int:
         )
 
 
-def read(port: int, request: bytes, reads: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS_MAX) as stream:
-        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for _ in range(reads):
-            stream.sendall(request)
-            head, body = message(stream)
-            if not head.startswith(b"HTTP/1.1 200 ") or b"of the count" not in body:
-                sys.exit(f"a read got an unexpected answer: {head} {body}")
-            # The pause lets the extension wait for the next request before it arrives. Otherwise the
-            # speed of the machine changes the count.
-            time.sleep(PAUSE_SECONDS)
+def read(port: int, request: bytes, reads: int, is_connection_new: bool) -> None:
+    """Makes the reads one after the other, each on a new connection or all on the same connection."""
+    connections, reads_each = (reads, 1) if is_connection_new else (1, reads)
+    for _ in range(connections):
+        with socket.create_connection(("127.0.0.1", port), timeout=SECONDS_MAX) as stream:
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for _ in range(reads_each):
+                stream.sendall(request)
+                head, body = message(stream)
+                if not head.startswith(b"HTTP/1.1 200 ") or b"of the count" not in body:
+                    sys.exit(f"a read got an unexpected answer: {head} {body}")
+                # The pause lets the extension wait for the next request before it arrives. Otherwise
+                # the speed of the machine changes the count.
+                time.sleep(PAUSE_SECONDS)
 
 
 def lifecycle(head: bytes, is_ready: threading.Event, is_read: threading.Event) -> bytes:

@@ -1,4 +1,4 @@
-//! Decides what of an answer of AWS is cached, and caches it.
+//! Checks the versions of secrets that AWS returns, and stores them in the cache.
 
 use super::entry::Entry;
 use super::fetched::Sent;
@@ -20,17 +20,14 @@ use crate::source::{FetchError, FetchErrorKind};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// Advice in log lines about a secret whose value breaks the rules for secrets with such names.
-const HINT: &str = "correct the value of the secret; docs/configuration.md lists the rules \
-                    (conventions) for values";
+const HINT: &str =
+    "correct the secret's value; docs/configuration.md lists the rules (conventions)";
 
-/// Checks the versions that AWS returns, and caches those that the agent may serve.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     state: Arc<State>,
     publisher: Publisher,
-    /// Wakes the task that checks the memory limit of the cache when a cached secret takes more
-    /// memory.
+    /// Notified when a cached secret takes more memory, so that the cache checks its memory limit.
     grown: Arc<Notify>,
     logged_versions: LoggedVersions,
 }
@@ -45,8 +42,8 @@ impl Acceptor {
         }
     }
 
-    /// Waits until a cached secret takes more memory than before. Completes at once if a cached
-    /// secret has grown since this function last completed.
+    /// Waits until a cached secret takes more memory than before. Returns at once if this has
+    /// happened since the last call of this function.
     pub(super) async fn grown(&self) {
         self.grown.notified().await;
     }
@@ -55,23 +52,24 @@ impl Acceptor {
         self.publisher.trim();
     }
 
-    /// Caches `version`, which AWS returned for `key`, unless the TTL of the secret is 0. Returns
-    /// an error if AWS returned another secret or version than `key` asks for, if `SIDEKEY_ALLOW`
-    /// does not allow the secret, or if the cache keeps a newer version.
+    /// Caches `version`, which AWS returned for the request `key`, unless the secret's TTL is 0.
+    ///
+    /// Returns an error if `version` is not what `key` asks for, if `SIDEKEY_ALLOW` does not allow
+    /// the secret, or if a newer version is cached.
     pub(super) fn accept(&self, key: &Key, sent: Sent, version: Version) -> Outcome {
         let state = &self.state;
         if let (SecretId::Path(path), Details::Path(parameters)) = (&key.id, &version.details) {
             return Ok(self.accept_path(key, path, sent, parameters));
         }
         let arn = Arn::parse(&version.arn).map_err(|_| {
-            let message = "the answer of AWS contains no valid ARN of a secret or parameter";
+            let message = "AWS returned a secret or parameter without a valid ARN";
             FetchError::new(FetchErrorKind::Unreadable, "ConnectionError", message)
         })?;
         if !key.is_answered_by(&version, &arn) {
-            let message = "the answer of AWS is another secret or version than Sidekey asked for";
+            let message = "AWS returned another secret or version than Sidekey requested";
             return Err(FetchError::new(FetchErrorKind::Mismatched, "MismatchedAnswer", message));
         }
-        // The ARN of a public parameter contains no account.
+        // The ARN of a public parameter, which AWS itself owns, contains no account.
         if !key.id.is_arn() && !arn.account().is_empty() {
             state.learn_account(arn.account());
         }
@@ -81,16 +79,15 @@ impl Acceptor {
         let snapshot = state.snapshot.load();
         let now = state.clock.now();
         state.detect_restore(now);
-        // Search by the ARN in the answer, because the cache may not know yet that `key` means this
-        // secret.
+        // Search by the ARN that AWS returned, because the cache may not know yet that the name in
+        // `key` belongs to this ARN.
         if let Some(older) = snapshot.exact(&version.arn, &key.selector)
             && older.judge(&version, now, state.epoch()) == Verdict::HoldBack
         {
             if snapshot.secret(key.id.as_str()).is_none_or(|secret| *secret.arn != *version.arn) {
                 self.publisher.publish(key, older.clone());
             }
-            let message =
-                "AWS answered with a version that is older than the cached version of the secret";
+            let message = "AWS returned an older version of the secret than the cached version";
             return Err(FetchError::new(FetchErrorKind::Lagging, "StaleAnswer", message));
         }
         let policy = state.config.policies.of_answer(&arn, &version.name, &state.home.load());
@@ -103,11 +100,10 @@ impl Acceptor {
         Ok(self.publisher.publish(key, entry))
     }
 
-    /// Caches the answer to a request for all parameters under `path`, and each of its parameters, so
-    /// that requests by name find them too.
+    /// Caches the list of parameters that AWS returned for `path`, and each parameter by its name.
     ///
-    /// Leaves out the parameters that `SIDEKEY_ALLOW` does not allow. If the cache keeps a newer
-    /// version of a parameter, the cached answer contains this version.
+    /// Omits parameters that `SIDEKEY_ALLOW` does not allow. If a newer version of a parameter is
+    /// cached, the list contains this newer version.
     fn accept_path(
         &self,
         key: &Key,
@@ -152,8 +148,8 @@ impl Acceptor {
             .with_grown(self.grown.clone())
     }
 
-    /// Returns how the value of `version` breaks the rules for secrets with such names. Checks each
-    /// cached version only once. Logs each version that breaks the rules only once.
+    /// Returns how the value of `version` breaks the rules for secrets of this name, or `None` if
+    /// the value follows the rules. Logs each version that breaks the rules only once.
     fn check_convention(&self, snapshot: &Snapshot, version: &Version) -> Option<Arc<Malformed>> {
         if !matches!(version.details, Details::Secret { .. }) {
             return None;

@@ -1,4 +1,4 @@
-//! A cache entry: one cached version of a secret, with the facts that decide how fresh it is.
+//! A cache entry: one version of a secret, with its refresh policy and the time of its fetch.
 
 use super::freshness::{self, Freshness, Policy, Standing, Trouble};
 use super::malformed::Malformed;
@@ -15,19 +15,19 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::Notify;
 
-/// One cached version of a secret. The value in an entry never changes: a refresh makes a new
-/// entry.
+/// One cached version of a secret. Its value never changes, because each refresh of the secret
+/// makes a new entry.
 #[derive(Debug)]
 pub struct Entry {
     pub(crate) version: Version,
-    /// The staging label (such as `AWSCURRENT`) or the version id in the request to AWS that
-    /// fetched this cached version.
+    /// The staging label (such as `AWSCURRENT`) or the version id with which Sidekey requested this
+    /// version from AWS.
     pub(crate) selector: Selector,
-    /// When Sidekey sent the call to AWS that fetched this cached version. The age of the cached
-    /// version is the time since then.
+    /// When Sidekey sent the call to AWS that fetched this version. The age of the version counts
+    /// from this time.
     pub(crate) sent: Moment,
-    /// How many times SnapStart had restored the process when Sidekey sent the call for this cached
-    /// version. After a further restore, the cached version no longer counts as fresh.
+    /// How many times SnapStart had restored the process when Sidekey fetched this version. A
+    /// version from before the latest restore is not fresh.
     pub(crate) epoch: u64,
     pub(crate) policy: Policy,
     pub(crate) etag: Bytes,
@@ -38,9 +38,9 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Makes a cache entry for `version`. Sidekey sent the call to AWS for this version at `sent`,
-    /// after `epoch` SnapStart restores. `draw` is a random number from `[0, 1)`. The number
-    /// decides how long before the end of the TTL the agent refreshes the secret.
+    /// Makes a cache entry for `version`, which AWS returned for a call that Sidekey sent at
+    /// `sent`, after `epoch` SnapStart restores. The random number `draw` from `[0, 1)` decides how
+    /// long before the end of the TTL the agent refreshes the secret.
     pub(crate) fn new(
         version: Version,
         selector: Selector,
@@ -68,8 +68,8 @@ impl Entry {
         Self { malformed, ..self }
     }
 
-    /// Makes the cache entry notify `grown` whenever it takes more memory than before. The cache
-    /// then checks its memory limit.
+    /// Sets `grown`, which the entry notifies whenever it takes more memory, so that the cache
+    /// checks its memory limit.
     #[must_use]
     pub(crate) fn with_grown(self, grown: Arc<Notify>) -> Self {
         Self { rendered: Rendered::notifying(grown), ..self }
@@ -83,28 +83,27 @@ impl Entry {
         self.rendered.answer(form, || render(&self.version))
     }
 
-    /// Returns the fields of the secret's value, such as `password`. The first call parses the
-    /// value. Later calls return the stored result.
+    /// Returns the fields of the secret's value, such as `password`. The value is parsed only once.
     pub fn fields(&self) -> &Fields {
         self.rendered.fields(&self.version.content)
     }
 
-    /// Returns the memory in bytes that the secret's value, the rendered HTTP responses and the
-    /// parsed fields take.
+    /// Returns the memory in bytes for the secret's value, its HTTP responses and its parsed
+    /// fields.
     pub(crate) fn bytes(&self) -> usize {
         self.version.value_bytes() + self.rendered.bytes()
     }
 
-    /// Returns a sort key: cached secrets whose calls to AWS were sent earlier come first. The key
-    /// begins with the number of SnapStart restores, because a restore can reset the steady
-    /// (monotonic) clock to zero.
+    /// Returns a key that sorts cached versions by the time at which Sidekey requested them from
+    /// AWS. The number of SnapStart restores comes first, because a restore can set the steady
+    /// (monotonic) clock back.
     pub(crate) fn asked_at(&self) -> (u64, Duration) {
         (self.epoch, self.sent.steady)
     }
 
-    /// Returns how long ago Sidekey sent the call that fetched this cached secret. `epoch` is the
-    /// number of SnapStart restores until now. Returns `None` if a clock went back at a SnapStart
-    /// restore, because the age is then unknown.
+    /// Returns the time since Sidekey sent the call that fetched this version. Returns `None` if
+    /// the time is unknown, because a clock went back at a SnapStart restore. `epoch` is the
+    /// current number of restores.
     pub(crate) fn age(&self, now: Moment, epoch: u64) -> Option<Duration> {
         match self.epoch == epoch {
             true => now.since(self.sent),
@@ -125,8 +124,8 @@ impl Entry {
         freshness::freshness(&self.policy, &self.standing(now, epoch))
     }
 
-    /// Returns how fresh this cached secret would be at `now` if its refresh had just failed with a
-    /// transient error. `epoch` is the number of SnapStart restores until now.
+    /// Returns how fresh this cached version would be if its refresh failed with a transient error
+    /// at `now`. `epoch` is the current number of SnapStart restores.
     pub(crate) fn freshness_in_trouble(&self, now: Moment, epoch: u64) -> Freshness {
         let mut standing = self.standing(now, epoch);
         let refused = standing.trouble.and_then(|trouble| trouble.refused);
@@ -134,19 +133,20 @@ impl Entry {
         freshness::freshness(&self.policy, &standing)
     }
 
-    /// Decides whether `answer`, a version that AWS returned, replaces this cached version. AWS may
-    /// return an outdated version soon after a rotation. Therefore an older version replaces this
-    /// one only after AWS has returned the older version a second time.
+    /// Decides whether `answer`, a version that AWS returned, replaces this cached version. An
+    /// older version does so only after AWS has returned it twice, because AWS may still return
+    /// outdated versions soon after a rotation.
     pub(crate) fn judge(&self, answer: &Version, now: Moment, epoch: u64) -> Verdict {
         let may_serve = self.freshness_in_trouble(now, epoch) != Freshness::Expired;
         self.marks.judge(&self.version, answer, now, may_serve)
     }
 }
 
-/// Returns the entity tag of a version, or no bytes if the version's id is not valid in a header.
+/// Returns the entity tag (for the HTTP header `ETag`) of a version, or no bytes if the version id
+/// is not valid in a header.
 ///
-/// A parameter that was deleted and created again has the same version numbers as before, so the
-/// tag of a parameter also contains the time of its last change in milliseconds.
+/// The tag of a parameter also contains the time of its last change, because a parameter that is
+/// deleted and created again starts again at version 1.
 fn etag(version: &Version) -> Bytes {
     let version_id = &*version.id;
     if let Details::Parameter(_) = version.details {

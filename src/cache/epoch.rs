@@ -1,26 +1,25 @@
-//! Counts how often SnapStart has restored this process from a snapshot. The count is named epoch.
+//! Counts how often SnapStart has restored this process from a snapshot. This count is named
+//! *epoch*.
 //!
-//! Lambda takes a snapshot of an environment after its initialisation. Lambda then starts many
-//! other environments from this snapshot, perhaps days later, and does not notify extensions. The
-//! agent learns of a restore in two ways. The function's after-restore hook may call the agent. Or
-//! the clocks show the restore: the wall clock counts the time between snapshot and restore, but
-//! the steady (monotonic) clock does not.
+//! Lambda starts many environments from one snapshot, perhaps days after it was taken, and does not
+//! notify extensions. The agent learns of a restore from the function's after-restore hook, if
+//! there is one. Otherwise the clocks show the restore: the wall clock counts the time between
+//! snapshot and restore, but the steady (monotonic) clock does not.
 
 use crate::clock::Moment;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// How far the wall clock and the steady (monotonic) clock must drift apart to show a SnapStart
-/// restore. The steady clock does not count the time between snapshot and restore. A freeze of the
-/// process causes no drift, and time synchronisation causes only milliseconds.
+/// The minimum drift between the wall clock and the steady (monotonic) clock that shows a SnapStart
+/// restore. A freeze of the process causes no drift, and time synchronisation only milliseconds.
 pub(super) const DRIFT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Epoch {
     count: AtomicU64,
-    /// The time of the wall clock minus the time of the steady (monotonic) clock, in milliseconds,
-    /// at the start of the process or at the last SnapStart restore. `None` if the agent does not
-    /// use the clocks to detect restores.
+    /// The wall-clock time minus the steady (monotonic) time, in milliseconds, at the start of the
+    /// process or at the last SnapStart restore. `None` if the agent does not detect restores by
+    /// the clocks.
     offset_ms: Option<AtomicI64>,
 }
 
@@ -34,8 +33,8 @@ impl Epoch {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Returns `true` if the clocks show a SnapStart restore that this function has not reported
-    /// yet. Only one caller gets `true` for each restore. Takes no lock.
+    /// Returns `true` if the clocks show a SnapStart restore that was not reported before. Only one
+    /// caller gets `true` for each restore.
     pub(super) fn detects_restore(&self, now: Moment) -> bool {
         let Some(known) = &self.offset_ms else { return false };
         let (offset, before) = (offset_ms(now), known.load(Ordering::Relaxed));

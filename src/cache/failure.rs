@@ -1,32 +1,34 @@
-//! A failed attempt to fetch a secret, and how long to wait before the next attempt.
+//! Describes a failed attempt to fetch a secret, and decides how long to wait before the next
+//! attempt.
 
 use super::{freshness, rollback};
 use crate::clock::Moment;
 use crate::source::{FetchError, FetchErrorKind};
 use std::time::Duration;
 
-/// Describes the last failed attempt to fetch a secret, and how many attempts have failed in a row.
+/// The last failed attempt to fetch a secret, and how many attempts have failed in a row.
 #[derive(Clone, Debug)]
 pub struct Failure {
     pub(crate) error: FetchError,
     pub(crate) count: u32,
-    /// When AWS first refused to return the secret since the last success, for example because IAM
-    /// denied access. `None` if AWS has not refused the secret.
+    /// When AWS first refused to return the secret, for example because IAM denied access. `None`
+    /// if AWS has not refused it since the last successful fetch.
     pub(crate) refused_since: Option<Moment>,
     /// When the last attempt to fetch the secret failed.
     pub at: Moment,
-    /// The back-off: how long the agent waits after the last failed attempt to fetch the secret
-    /// before it retries by itself.
+    /// How long the agent waits after a failed fetch of the secret before it tries again by itself.
     pub(crate) wait: Duration,
-    /// How long after the last failed attempt the agent answers a request for the secret with the
-    /// same error. After this time, a request causes a new call to AWS.
+    /// How long the agent answers requests with the error of the failed fetch, without a new call
+    /// to AWS.
     memory: Duration,
 }
 
 impl Failure {
     /// Describes an attempt to fetch a secret that has just failed. `previous` describes the
-    /// attempts that failed in a row before. `most` is the longest back-off after a transient
-    /// failure. `draw` is a random number from `[0, 1)`, which decides the length of the back-off.
+    /// attempt before it, if that attempt failed, too.
+    ///
+    /// `most` is the longest wait after a transient failure. The random number `draw` from `[0, 1)`
+    /// decides the length of the wait.
     pub fn after(
         previous: Option<&Self>,
         error: FetchError,
@@ -39,17 +41,16 @@ impl Failure {
         let first = previous.and_then(|previous| previous.refused_since);
         let back_off_max = if is_refusal { freshness::BACK_OFF_MAX } else { most };
         let back_off = freshness::back_off(count, back_off_max, draw);
-        // Readers get a remembered refusal for only a few seconds, even after many refusals: an
-        // operator who has just granted access must not wait for long.
+        // Remember a refusal for only a few seconds, so that requests succeed soon after an
+        // operator has granted access.
         let (memory, wait) = match error.kind {
             FetchErrorKind::Lagging => (rollback::AGREE_AFTER, rollback::AGREE_AFTER),
             _ if is_refusal => (freshness::REFUSAL_MEMORY, back_off.max(freshness::REFUSAL_MEMORY)),
-            // If no value is cached, readers must soon notice that an outage is over.
+            // If no value is cached, requests must succeed soon after an outage has ended.
             _ => (back_off.min(freshness::EMPTY_BACK_OFF_MAX), back_off),
         };
-        // Two calls for one secret, by its name and by its ARN, may overlap. If one call is refused
-        // and then the other call fails transiently, the failure must not shorten the wait that the
-        // refusal set.
+        // A call by the secret's name and a call by its ARN may overlap. The failure of one call
+        // must not shorten the wait after the refusal of the other call.
         let left = previous.map(|previous| (previous.memory_left(now), previous.retry_in(now)));
         let (memory_left, retry_in) = left.unwrap_or_default();
         Self {
@@ -66,9 +67,9 @@ impl Failure {
         !self.memory_left(now).is_zero()
     }
 
-    /// Returns how long after `now` the agent must still wait before it fetches the secret again by
-    /// itself. Returns zero if a SnapStart restore set the steady (monotonic) clock back, because
-    /// the remaining time is then unknown.
+    /// Returns how long after `now` the agent must wait before it fetches the secret again by
+    /// itself. Returns zero if this time is unknown, because a SnapStart restore set the steady
+    /// (monotonic) clock back.
     pub fn retry_in(&self, now: Moment) -> Duration {
         self.left(self.wait, now)
     }

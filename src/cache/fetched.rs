@@ -7,13 +7,13 @@ use crate::source::FetchError;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub(super) moment: Moment,
-    /// How many SnapStart restores Sidekey had noticed when it sent the call to AWS.
+    /// The number of SnapStart restores before Sidekey sent the call to AWS.
     pub(super) epoch: u64,
 }
 
-/// When a call to AWS for one secret or parameter was sent, and the answer of AWS.
+/// When Sidekey sent a call to AWS for one secret or parameter, and the answer of AWS.
 pub(super) type Fetched = (Sent, Result<Version, FetchError>);
 
-/// The answer to a call for several secrets or parameters: one result for each of them, or the error
-/// if the whole call failed.
+/// The answer of AWS to a call for several secrets or parameters: one result for each of them, or
+/// one error if the whole call failed.
 pub(super) type BatchAnswer = Result<Vec<Result<Version, FetchError>>, FetchError>;

@@ -1,5 +1,5 @@
-//! A cache for tests, with a virtual clock. No call reaches AWS: a scripted source answers each
-//! call as the test decides.
+//! A cache for tests, with a virtual clock and a fake of AWS. Each test sets how the fake answers
+//! calls.
 
 use super::flight::FLIGHTS_MAX;
 use super::freshness::Policy;
@@ -26,27 +26,27 @@ use tokio_util::task::TaskTracker;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
-/// How long each call to the scripted source of secrets takes, in virtual time.
+/// How long each call to the fake of AWS takes, in virtual time.
 pub(super) const LATENCY: Duration = Duration::from_millis(40);
 
-/// The name of a secret whose value must be a JSON object with the field `ai_api_key`. The values
-/// of [`Answer::Version`] break this rule.
+/// The name of a secret whose value must be a JSON object with the field `ai_api_key`.
+/// [`Answer::WellFormed`] contains such a value, but [`Answer::Version`] does not.
 pub(super) const CONVENTIONAL: &str = "openai-api-key/sms";
 
-/// How the scripted source, which replaces AWS in a test, answers a call for a secret.
+/// How the fake of AWS answers a call for a secret in a test.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Answer {
-    /// The call gets a version of the secret. For the number 1, its version id is `v1`, and its
-    /// value is the text `value 1`.
+    /// The fake returns the version with this number. Version 1 has the id `v1` and the value
+    /// `value 1`.
     Version(u32),
-    /// The call gets a version of the secret, such as `v1` for the number 1. The secret's value is
-    /// a JSON object with the field `ai_api_key`, as Sidekey's rule for [`CONVENTIONAL`] requires.
+    /// The fake returns the version with this number. Its value is a JSON object with the field
+    /// `ai_api_key`, as Sidekey requires for the secret [`CONVENTIONAL`].
     WellFormed(u32),
-    /// The secret has only one version, with this number and these staging labels. A call for
-    /// another version id or another label fails with `NotFound`.
+    /// The secret has one version, with this number and these staging labels. A call for another
+    /// version id or label fails with `NotFound`.
     Labelled(u32, &'static [&'static str]),
-    /// The secret has these versions, each with a number and its staging labels. A call for another
-    /// version id or another label fails with `NotFound`.
+    /// The secret has these versions, each with a number and staging labels. A call for another
+    /// version id or label fails with `NotFound`.
     Stages(&'static [(u32, &'static [&'static str])]),
     Fail(FetchErrorKind),
     Hang,
@@ -55,15 +55,14 @@ pub(super) enum Answer {
     Panic,
 }
 
-/// A source of secrets that replaces AWS. Each test decides how this source answers the calls of
-/// the cache.
+/// A fake of AWS for tests. Each test sets how the fake answers the calls of the cache.
 #[derive(Debug)]
 pub(super) struct ScriptedSource {
     clock: Arc<VirtualClock>,
     answers: Mutex<HashMap<String, Answer>>,
-    /// The name or ARN of each call for a single secret, in the order of the calls.
+    /// The name or ARN in each call for a single secret, in the order of the calls.
     pub(super) calls: Mutex<Vec<String>>,
-    /// The number of calls for single secrets that are running now, and the largest number so far.
+    /// The current number of calls for single secrets, and the largest number so far.
     pub(super) in_flight: Mutex<(usize, usize)>,
     pub(super) batches: Mutex<Vec<usize>>,
     batch_fails: Option<FetchErrorKind>,
@@ -91,9 +90,7 @@ impl ScriptedSource {
             Answer::Stages(versions) => labelled(name, versions, key),
             Answer::Fail(kind) => Err(error(*kind)),
             Answer::Hang | Answer::TimeOut | Answer::Panic => {
-                unreachable!(
-                    "`fetch` must handle `Hang`, `TimeOut` and `Panic` before it calls `answer`"
-                )
+                unreachable!("the answers `Hang`, `TimeOut` and `Panic` must be handled earlier")
             }
         }
     }
@@ -146,8 +143,8 @@ impl Source for ScriptedSource {
     }
 }
 
-/// Returns the version that `key` selects by version id or staging label. `versions` lists the
-/// number and the staging labels of each version of the secret `name`.
+/// Returns the version of the secret `name` that has the staging label or version id in `key`. Each
+/// item of `versions` is the number of a version with its labels.
 fn labelled(name: &str, versions: &[(u32, &[&str])], key: &Key) -> Result<Version, FetchError> {
     let mut versions = versions.iter().map(|(n, labels)| Version {
         details: Details::Secret { labels: labels.iter().map(|label| (*label).into()).collect() },
@@ -169,7 +166,7 @@ pub(super) fn arn(name: &str) -> String {
 }
 
 /// Makes version number `n` of the secret or parameter `name`, created `n` seconds after 1970. The
-/// version of a secret has the staging label for which `key` asks.
+/// version of a secret gets the staging label in `key`.
 pub(super) fn version(name: &str, n: u32, key: &Key) -> Version {
     if key.id.service() == Service::ParameterStore {
         return parameter(name, n);
@@ -194,8 +191,8 @@ pub(super) fn key(id: &str) -> Key {
     Key { id, selector }
 }
 
-/// Makes a configuration rule for the secrets whose names match `pattern`. All settings of the rule
-/// are unset, so the default policy applies until the test sets some of them.
+/// Makes a rule for the secrets whose names match `pattern`. The rule changes no part of the
+/// refresh policy until the test sets one.
 pub(super) fn rule(pattern: &str) -> Rule {
     Rule { secrets: Scope::new([pattern]).unwrap(), ..Rule::default() }
 }
@@ -285,7 +282,7 @@ impl Fixture {
         prefetch::begin(&self.writer, mode).await.settle(&self.writer, deadline).await
     }
 
-    /// Sets how the scripted source of secrets answers all later calls for the secret `name`.
+    /// Sets how the fake of AWS answers later calls for the secret `name`.
     pub(super) fn script(&self, name: &str, answer: Answer) {
         self.source.answers.lock().unwrap().insert(name.to_owned(), answer);
     }
@@ -307,8 +304,6 @@ impl Fixture {
     }
 }
 
-/// Converts the result of a read to a form that tests can compare: the version id and how the cache
-/// answered, or the name of the error.
 pub(super) fn outcome(read: Result<Served, ReadError>) -> Result<(String, How), String> {
     match read {
         Ok(served) => Ok((served.entry.version.id.to_string(), served.how)),
@@ -326,8 +321,7 @@ pub(super) fn failed(kind: &str) -> Result<(String, How), String> {
     Err(kind.to_owned())
 }
 
-/// Returns all scripted parameters under `path`, in the order of their names. Fails if the script
-/// says that the call for the path fails.
+/// Returns all parameters under `path` that the test has defined, sorted by name.
 fn path_answer(
     answers: &HashMap<String, Answer>,
     path: &ParameterPath,

@@ -1,4 +1,4 @@
-//! Shares calls to AWS. A call to AWS that several requests for one secret share is named a flight.
+//! Shares calls to AWS between requests. A shared call is named a *flight*.
 
 use super::entry::Entry;
 use super::slots::{Rank, Slot, Slots};
@@ -11,24 +11,23 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread;
 use tokio::sync::Notify;
 
-/// The maximum number of concurrent calls to AWS. Further calls wait until a running call ends.
+/// The maximum number of concurrent calls to AWS. Further calls wait.
 pub const FLIGHTS_MAX: usize = 32;
 
-/// The maximum number of running and waiting calls to AWS. `SIDEKEY_SECRETS` names at most 1,000
-/// secrets, which the agent fetches at start. The other 1,000 calls are for HTTP requests.
+/// The maximum number of running and waiting calls to AWS. Half of them are for the secrets in
+/// `SIDEKEY_SECRETS` (at most 1,000), and half for other requests.
 pub(crate) const FLIGHTS_KNOWN_MAX: usize = 2000;
 
 /// The maximum number of running and waiting calls for secrets that are neither cached nor in
-/// `SIDEKEY_SECRETS`. The remaining calls are reserved for cached secrets and for
-/// `SIDEKEY_SECRETS`.
+/// `SIDEKEY_SECRETS`. Without it, requests for unknown names could block all other calls.
 const FIRST_TIME_MAX: usize = FLIGHTS_KNOWN_MAX / 2;
 
 const POISONED: &str = "no thread panics while it holds the lock";
 
 pub(crate) type Outcome = Result<Arc<Entry>, FetchError>;
 
-/// All running and waiting calls to AWS. Each secret has at most one running call for each staging
-/// label or version id, and at most one call that waits for the end of the running call.
+/// All running and waiting calls to AWS. For one name or ARN with one staging label or version id,
+/// at most one call runs and at most one call waits.
 #[derive(Debug)]
 pub(crate) struct Flights {
     under_way: Arc<Mutex<UnderWay>>,
@@ -38,56 +37,52 @@ pub(crate) struct Flights {
 #[derive(Debug, Default)]
 struct UnderWay {
     flights: HashMap<Key, Lane>,
-    /// How many calls wait until an earlier call for the same secret and version has ended.
+    /// The number of calls that wait until another call for the same secret has ended.
     next: usize,
     first_time: usize,
 }
 
-/// The calls to AWS for one version of a secret: the current call, and the call that follows it. A
-/// following call is needed only by a request that must not get the answer of an earlier call.
+/// The current call to AWS for one version of a secret, and the next call, which starts when the
+/// current call ends. The next call is for requests with `refreshNow=true`.
 #[derive(Debug)]
 struct Lane {
     current: Flight,
     next: Option<Flight>,
 }
 
-/// A handle on one call to AWS that several requests share. Each request waits on its own clone of
-/// the handle.
+/// A handle on one call to AWS that several requests share. Each request has its own clone of the
+/// handle.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flight(Arc<Course>);
 
-/// The result of one call to AWS, and the requests that wait for the result. Waiting requests wake
-/// in the order of their arrival.
+/// One call to AWS: its result, and the requests that wait for the result.
 #[derive(Debug, Default)]
 struct Course {
     outcome: OnceLock<Outcome>,
     landed: Notify,
     is_sent: AtomicBool,
-    /// Whether the call to AWS must be sent at once, even if no request waits for it. For example,
-    /// the refresh loop starts calls without waiting for them.
+    /// Whether the call to AWS must be sent even if no request waits for it. The refresh loop
+    /// starts such calls.
     is_hurried: AtomicBool,
     hurried: Notify,
 }
 
-/// The result of looking for a call to AWS that is not sent yet, so that a request can share the
-/// call.
+/// A call to AWS that is not sent yet, for a request. Each variant says whether the code that
+/// handles the request must send the call.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// A call to AWS for the same secret was already registered and is not sent yet. The request
-    /// shares this call.
+    /// Other code is about to send the call to AWS. The request only waits for the result.
     Joined(Flight),
-    /// No unsent call to AWS for the same secret was found, so a new call was registered. The code
-    /// that gets this value must make the call, and report the result with the [`Landing`].
+    /// The call to AWS is new. The code that handles the request must send the call, and report the
+    /// result with the [`Landing`].
     Started(Flight, Landing),
-    /// The code that gets this value must first wait until `last`, a call for the same secret that
-    /// is already sent, has ended. Then this code must make the new call and report the result with
-    /// `landing`.
+    /// The call to AWS is new. The code that handles the request must wait until the earlier call
+    /// `last` ends, then send the new call and report the result with `landing`.
     After { last: Flight, flight: Flight, landing: Landing },
 }
 
-/// Ends a call to AWS that several requests share, with a result. If this handle is dropped without
-/// a result, for example by a panic, the call ends with an error. Otherwise the requests would wait
-/// for ever.
+/// Reports the result of a call to AWS to all requests that share the call. If this handle is
+/// dropped without a result, for example by a panic, the requests get an error.
 #[derive(Debug)]
 pub(crate) struct Landing {
     under_way: Arc<Mutex<UnderWay>>,
@@ -101,12 +96,11 @@ impl Flights {
         Self { under_way: Arc::default(), slots: Slots::new(calls_max.min(FLIGHTS_MAX)) }
     }
 
-    /// Joins the call to AWS for `key`, or registers a new call if none is running. For a new call,
-    /// also returns a [`Landing`]. The caller of this function must then make the call to AWS, and
-    /// report the result with the [`Landing`].
+    /// Joins the running call to AWS for `key`, or registers a new call. For a new call, also
+    /// returns a [`Landing`], with which the caller must report the result of the call to AWS.
     ///
-    /// Returns an error if [`FLIGHTS_KNOWN_MAX`] calls have not ended yet. For calls with
-    /// [`Rank::FirstTime`], the limit is half of this number.
+    /// Returns an error if [`FLIGHTS_KNOWN_MAX`] calls have not ended yet, or half as many calls
+    /// with [`Rank::FirstTime`].
     pub(crate) fn join_or_start(
         &self,
         key: &Key,
@@ -121,7 +115,7 @@ impl Flights {
         Ok((landing.flight.clone(), Some(landing)))
     }
 
-    /// Joins a call to AWS for `key` that is not sent yet, or registers such a call. Returns an
+    /// Joins a call to AWS for `key` that is not sent yet, or registers a new call. Returns an
     /// error if too many calls have not ended yet.
     pub(crate) fn join_next(&self, key: &Key, rank: Rank) -> Result<Next, FetchError> {
         let mut under_way = self.lock();
@@ -152,7 +146,7 @@ impl Flights {
         let is_full = under_way.len() >= FLIGHTS_KNOWN_MAX
             || (is_first_time && under_way.first_time >= FIRST_TIME_MAX);
         if is_full {
-            let message = "too many calls to Secrets Manager are already waiting";
+            let message = "too many calls to AWS are already waiting";
             return Err(FetchError::new(
                 FetchErrorKind::Overloaded,
                 "OverloadedException",
@@ -173,13 +167,14 @@ impl Flights {
         Ok(Landing { under_way: self.under_way.clone(), key: key.clone(), rank, flight })
     }
 
-    /// Waits until the number of running calls permits one more call to AWS. The call counts as
-    /// running until the returned slot is dropped.
+    /// Waits until one more call to AWS may run. The call counts as running until the returned slot
+    /// is dropped.
     pub(crate) async fn slot(&self, rank: Rank) -> Slot {
         self.slots.acquire(rank).await
     }
 
-    /// Returns how many calls to AWS have not ended, including calls that are not sent yet.
+    /// Returns the number of calls to AWS that have not ended, including calls that are not sent
+    /// yet.
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
@@ -218,8 +213,8 @@ impl UnderWay {
 impl Flight {
     pub(crate) async fn outcome(self) -> Outcome {
         loop {
-            // Create this future before the check of the outcome. If the flight ends between the
-            // check and the wait, the future still wakes this reader.
+            // Create this future before the check of the result. Otherwise the call could end
+            // between the check and the wait, and would not wake this task.
             let landed = self.0.landed.notified();
             if let Some(outcome) = self.0.outcome.get() {
                 return outcome.clone();
@@ -240,29 +235,29 @@ impl Flight {
 
 impl Landing {
     pub(crate) fn land(self, outcome: Outcome) {
-        // `drop` runs next, and wakes the readers. It cannot replace this outcome, because only the
-        // first `set` takes effect.
+        // `drop` runs next, and wakes the waiting requests. It cannot replace this result, because
+        // only the first `set` takes effect.
         let _ = self.flight.0.outcome.set(outcome);
     }
 
-    /// Records that the call to AWS is sent now. After this, a request with `refreshNow=true` can
-    /// no longer share the call, because such a request needs a newer answer.
+    /// Records that the call to AWS is sent now. Requests with `refreshNow=true` can no longer
+    /// share the call, because they need a newer answer.
     pub(crate) fn mark_sent(&self) {
         self.flight.0.is_sent.store(true, Ordering::Relaxed);
     }
 
-    /// Completes when the call to AWS is needed at once: for a request that accepts the answer of
-    /// any call, or for the refresh loop.
+    /// Completes when the call to AWS must be sent without further delay, because a request or the
+    /// refresh loop needs the result at once.
     pub(crate) async fn hurried(&self) {
         self.flight.0.hurried.notified().await;
     }
 
-    /// Returns this handle if the call to AWS is still needed. Otherwise ends the call before it is
-    /// sent, because all its requests have stopped waiting.
+    /// Returns this handle if the call to AWS, which is not sent yet, is still needed. Otherwise
+    /// cancels the call.
     pub(crate) fn if_wanted(self) -> Option<Self> {
         let under_way = self.under_way.clone();
         let mut under_way = under_way.lock().expect(POISONED);
-        // This handle and the set of flights refer to the flight, too.
+        // Two references to the call belong to this handle and to the set of calls.
         let has_readers = Arc::strong_count(&self.flight.0) > 2;
         if has_readers || self.flight.0.is_hurried.load(Ordering::Relaxed) {
             drop(under_way);
@@ -283,8 +278,8 @@ impl Landing {
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        // Remove the flight before its readers wake: a reader that needs another outcome may start
-        // the next flight at once.
+        // Remove the call before the waiting requests wake, because one of these requests may start
+        // the next call at once.
         {
             let mut under_way = self.under_way.lock().expect(POISONED);
             under_way.remove(&self.key, &self.flight);
@@ -295,8 +290,8 @@ impl Drop for Landing {
     }
 }
 
-/// Returns the error for a call that ended before AWS answered: its task panicked, or the agent
-/// stops and has aborted the task.
+/// Returns the error for a call to AWS that ended without an answer, because its task panicked or
+/// the agent is stopping.
 fn unanswered(has_panicked: bool) -> FetchError {
     let message = "Sidekey ended the call to AWS before AWS answered";
     let error = FetchError::new(FetchErrorKind::Internal, "InternalFailure", message);
@@ -338,7 +333,7 @@ mod tests {
         let (_, other) = flights.join_or_start(&key("b"), Rank::Known).unwrap();
         assert!(none.is_none() && other.is_some());
         drop(other);
-        landing.expect("the first reader must start the call").land(Err(error()));
+        landing.expect("the first reader must start the call to AWS").land(Err(error()));
         assert_eq!(first.outcome().await.map(|_| ()), Err(error()));
         assert_eq!(second.outcome().await.map(|_| ()), Err(error()));
         assert!(flights.is_empty());
@@ -405,7 +400,7 @@ mod tests {
         assert!(any.is_same(&flight) && none.is_none());
         later.hurried().await;
         drop((any, flight));
-        let later = later.if_wanted().expect("a call that is needed at once must be made");
+        let later = later.if_wanted().expect("a call that the refresh loop needs must be made");
         later.mark_sent();
         assert!(matches!(next(), Next::After { .. }));
         drop(later);
@@ -428,7 +423,7 @@ mod tests {
     fn next_flight_that_is_dropped_leaves_the_current_flight() {
         let flights = Flights::new(FLIGHTS_MAX);
         let (first, landing) = flights.join_or_start(&key("a"), Rank::FirstTime).unwrap();
-        landing.as_ref().expect("the first reader must start the call").mark_sent();
+        landing.as_ref().expect("the first reader must start the call to AWS").mark_sent();
         drop(flights.join_next(&key("a"), Rank::FirstTime));
         let (joined, none) = flights.join_or_start(&key("a"), Rank::FirstTime).unwrap();
         assert!(joined.is_same(&first) && none.is_none());
@@ -446,8 +441,8 @@ mod tests {
         assert!(flights.is_empty());
     }
 
-    /// One thread ends calls to AWS one by one, while readers on other threads wait for these calls
-    /// in the same order. The test hangs if a reader is not woken.
+    /// One thread ends calls to AWS one by one, while tasks on other threads wait for the results.
+    /// The test fails if a task is not woken.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn readers_on_many_threads_all_get_the_outcome() {
         const ROUNDS: u64 = 100;
@@ -469,8 +464,8 @@ mod tests {
             let lander = thread::spawn(move || {
                 let mut draws = fastrand::Rng::with_seed(seed);
                 for landing in boarded.into_iter().filter_map(|(_, landing)| landing) {
-                    // A random delay varies how far the readers are behind the thread that ends the
-                    // flights.
+                    // A random delay varies how far the waiting tasks are behind the thread that
+                    // ends the calls.
                     (0..draws.u32(..200)).for_each(|_| hint::spin_loop());
                     if draws.bool() { landing.land(Err(error())) } else { drop(landing) }
                 }

@@ -1,22 +1,20 @@
-//! Decides whether a call to AWS failed by itself, or because Lambda froze the process during the
-//! call.
+//! Decides whether Lambda froze the process during a call to AWS.
 //!
 //! All functions are pure: the elapsed time is an argument.
 
 use std::time::Duration;
 
-/// If a call to AWS ends this much later than its deadline, Lambda froze the process during the
-/// call. The timers of a running process are never so late.
+/// If a call to AWS ends this long after its deadline, Lambda froze the process during the call.
+/// The timers of a running process are never so late.
 pub(crate) const FREEZE_SLACK: Duration = Duration::from_secs(1);
 
-/// How many times the agent repeats a call to AWS that a freeze of the process seems to interrupt.
-/// More interruptions in a row mean that the clock is being adjusted: a real freeze also ends the
-/// Lambda invocation that waits for the call.
+/// The maximum number of times that the agent repeats a call to AWS that a freeze of the process
+/// seems to interrupt. Further interruptions are caused by changes of the clock, not by freezes.
 pub(crate) const INTERRUPTIONS_MAX: usize = 8;
 
-/// Returns whether a freeze of the process interrupted an operation. `took` is how long the
-/// operation took, and `deadline` is how long the operation may take. If `took` is `None` because a
-/// SnapStart restore set the steady (monotonic) clock back, returns `true`.
+/// Returns whether a freeze of the process interrupted an operation that took `took` and should
+/// have ended within `deadline`. `took` is `None` if a SnapStart restore set the steady (monotonic)
+/// clock back, which also counts as an interruption.
 pub fn was_interrupted(took: Option<Duration>, deadline: Duration) -> bool {
     took.is_none_or(|took| took >= deadline + FREEZE_SLACK)
 }

@@ -1,67 +1,66 @@
-//! Decides how fresh a cached secret is: whether the agent may return it, and must refresh it.
+//! Decides how fresh a cached secret is: whether the agent may return it, and whether the agent
+//! must refresh it.
 //!
 //! All functions are pure: ages and random numbers are arguments. The terms
 //! `stale-while-revalidate` and `stale-if-error` come from RFC 5861.
 
 use std::time::Duration;
 
-/// How early a refresh starts before the TTL of a cached secret ends, as a share of the TTL: 10 %
-/// to 30 %. Each cached secret gets a random share, so that Lambda environments that started
-/// together refresh at different times.
+/// How long before the end of a secret's TTL its refresh starts, as a share of the TTL: 10 to 30 %.
+/// Each secret gets a random share, so that Lambda environments that started together do not all
+/// refresh at once.
 pub(crate) const JITTER: std::ops::Range<f64> = 0.1..0.3;
 
-/// The longest back-off: how long the agent waits after a failed refresh of a cached secret before
-/// it tries again by itself.
+/// The longest time that the agent waits after a failed refresh of a cached secret before it tries
+/// again by itself.
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 
-/// The longest back-off after transient failures while the cache has no value that the agent may
-/// return.
+/// The longest wait between two attempts to fetch a secret that is not cached, after transient
+/// failures.
 ///
-/// Source: the fleet simulation in `docs/fleet.md`. There, ten functions scale out at once and
-/// exceed the quota of AWS. The last environment is ready after 8 s with this back-off, but after
-/// 47 s with [`BACK_OFF_MAX`].
+/// In the simulation in `docs/fleet.md`, ten functions scale out at once and exceed the quota of
+/// AWS. With this limit, the last environment is ready after 8 s; with [`BACK_OFF_MAX`], it is
+/// ready after 47 s.
 pub const EMPTY_BACK_OFF_MAX: Duration = Duration::from_secs(5);
 
-/// How long after a failed call the agent assumes that AWS still fails: the longest back-off, plus
-/// 5 s for the next attempt itself.
+/// How long after a failed call the agent assumes that AWS still fails: the longest wait before the
+/// next call ([`BACK_OFF_MAX`]), plus 5 s for that call.
 pub const FAILING_MAX: Duration = BACK_OFF_MAX.saturating_add(Duration::from_secs(5));
 
-/// The upper bound of the random back-off after the first failed call. Each further failure doubles
-/// the bound.
+/// The upper bound of the random wait after the first failed call to AWS. Each further failure
+/// doubles this bound.
 pub(crate) const BACK_OFF_BASE: Duration = Duration::from_millis(200);
 
-/// The shortest back-off after a failed call, even if the random number is near zero. It protects
-/// AWS from clients that retry in a loop.
+/// The shortest wait after a failed call to AWS. It protects AWS from clients that retry in a loop.
 pub(crate) const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 
 /// How long the agent remembers that AWS refused a secret, for example denied access. During this
-/// time, the agent answers requests with the same error, without a new call.
+/// time, requests for the secret get the same error without a new call to AWS.
 pub(crate) const REFUSAL_MEMORY: Duration = Duration::from_secs(3);
 
-/// The TTL of a value that the agent does not return, because the value breaks the rules for
-/// secrets with such names. The TTL is short, so that a corrected value is served soon. A value
-/// that stays broken costs at most one call in this time.
+/// The TTL of a value that Sidekey refuses to return, because the value breaks the rules for
+/// secrets of its name. The TTL is short, so that requests soon get a corrected value.
 pub(crate) const WITHHELD_TTL: Duration = Duration::from_secs(5);
 
-/// The refresh policy of one secret: how old its cached value may get, and how long the agent
-/// returns an old value while AWS fails.
+/// The refresh policy of a secret: how old its cached value may get, and how long the agent returns
+/// an old value while AWS fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// The age up to which the cached value of a secret counts as fresh.
     pub ttl: Duration,
-    /// How long after the TTL the agent still returns the old value of a secret while a refresh
-    /// runs.
+    /// How long after the end of the TTL the agent still returns the old value of a secret while it
+    /// fetches a new value.
     pub stale_while_revalidate: Duration,
-    /// How long after the TTL the agent still returns the old value of a secret while calls to AWS
-    /// fail with transient errors.
+    /// How long after the end of the TTL the agent still returns the old value of a secret while
+    /// calls to AWS fail with transient errors.
     pub stale_if_error: Duration,
-    /// How long the agent still returns the cached value after AWS first refused the secret, for
-    /// example denied access.
+    /// How long the agent still returns the cached value of a secret after AWS first refused the
+    /// secret, for example denied access.
     pub denied_grace: Duration,
     /// Whether the agent refreshes the secret even if no request reads it.
     pub refresh: Refresh,
-    /// Whether the agent fetches this secret before it reports that it is ready. Applies only to
-    /// the secrets in `SIDEKEY_SECRETS`.
+    /// Whether the agent is ready only after it has fetched this secret. Applies only to the
+    /// secrets in `SIDEKEY_SECRETS`.
     pub is_required: bool,
 }
 
@@ -72,8 +71,8 @@ pub enum Refresh {
     /// secrets then cost no calls to AWS.
     #[default]
     WhenRead,
-    /// The agent refreshes the secret even if no request reads it. A rarely read secret then
-    /// stays fresh.
+    /// The agent refreshes a secret even if no request reads it, so that rarely read secrets stay
+    /// fresh.
     Always,
 }
 
@@ -102,9 +101,8 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Returns the refresh policy for a secret whose value breaks the rules for secrets with such
-    /// names, so that the agent answers with an error instead of the value. The TTL becomes at most
-    /// [`WITHHELD_TTL`]. After the TTL, the next request waits for a new call to AWS.
+    /// Returns the changed policy for a secret whose value Sidekey refuses to return. The TTL is at
+    /// most [`WITHHELD_TTL`], and the agent refreshes the secret only if requests read it.
     #[must_use]
     pub(crate) fn of_withheld(self) -> Self {
         Self {
@@ -119,46 +117,44 @@ impl Policy {
 /// The facts about a cached secret that decide how fresh it is at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Standing {
-    /// How long ago Sidekey sent the call that fetched the cached secret. `None` if a clock went
-    /// back at a SnapStart restore, because the age is then unknown.
+    /// The time since Sidekey sent the call that fetched the cached secret. `None` if this time is
+    /// unknown, because a clock went back at a SnapStart restore.
     pub age: Option<Duration>,
-    /// How early the agent refreshes the cached secret before its TTL ends, as a share of the TTL:
-    /// a random number from 0.1 to 0.3.
+    /// How long before the end of its TTL the cached secret is refreshed, as a share of the TTL: a
+    /// random number from 0.1 to 0.3.
     pub jitter: f64,
-    /// Whether SnapStart restored the process from a snapshot after the secret was fetched. If so,
-    /// the cached secret is not fresh, whatever its age.
+    /// Whether SnapStart has restored the process since the secret was fetched. If so, the cached
+    /// secret is not fresh.
     pub is_restored: bool,
-    /// For how long AWS has refused the secret, and how long ago the last refresh failed. `None` if
-    /// no refresh has failed since the cached version was fetched.
+    /// The failures since the cached secret was fetched, or `None` if no refresh has failed.
     pub trouble: Option<Trouble>,
 }
 
-/// For how long AWS has refused a cached secret, and how long ago its last refresh failed.
+/// How long AWS has refused to return a cached secret, and how long ago its last refresh failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// For how long AWS has refused the secret, for example denied access. `None` if AWS has not
-    /// refused the secret since the cached version was fetched.
+    /// How long ago AWS first refused to return the secret, for example denied access. `None` if
+    /// AWS has not refused the secret since its last successful fetch.
     pub refused: Option<Duration>,
-    /// How long ago the last refresh of the cached secret failed. `None` if a SnapStart restore set
-    /// the steady (monotonic) clock back, because this time is then unknown.
+    /// How long ago the last refresh of the cached secret failed. `None` if this time is unknown,
+    /// because a SnapStart restore set the steady (monotonic) clock back.
     pub attempted: Option<Duration>,
 }
 
-/// How fresh a cached secret is. The freshness decides whether the agent returns the cached value,
-/// and whether it calls AWS.
+/// How fresh a cached secret is. This decides whether the agent returns the secret, and whether the
+/// agent calls AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// The TTL of the cached secret does not end soon. The agent returns the cached value, and
-    /// needs no refresh yet.
+    /// The TTL of the cached secret does not end soon. The agent returns the secret, and needs no
+    /// refresh.
     Fresh,
-    /// The TTL of the cached secret ends soon. The agent returns the cached value, and starts a
-    /// refresh in the background.
+    /// The TTL of the cached secret ends soon. The agent returns the secret, and refreshes it in
+    /// the background.
     Due,
-    /// The TTL of the cached secret is over, or AWS refuses the secret. The agent still returns the
-    /// cached value, marked as stale, and starts a refresh in the background.
+    /// The TTL of the cached secret is over, or AWS refuses to return the secret. The agent returns
+    /// the old value, marked as stale, and refreshes the secret in the background.
     Stale(Reason),
-    /// The cached secret is too old to return. A request waits for AWS, and gets the answer of AWS
-    /// or an error.
+    /// The cached secret is too old to return, so a request must wait for AWS.
     Expired,
 }
 
@@ -166,7 +162,7 @@ pub enum Freshness {
 /// to return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The agent returns a stale value because the TTL is over and a refresh is running.
+    /// The agent returns a stale value because the TTL is over, while a refresh is running.
     Revalidating,
     /// The agent returns a stale value because the TTL is over and calls to AWS fail with transient
     /// errors.
@@ -180,7 +176,7 @@ impl Reason {
     /// All reasons why the agent returns a stale value.
     pub const ALL: [Self; 3] = [Self::Revalidating, Self::Failing, Self::Refused];
 
-    /// Returns the name of the reason for a stale value, as used in the labels of metrics.
+    /// Returns the name of this reason for a stale value, as used in the labels of metrics.
     pub fn label(self) -> &'static str {
         match self {
             Self::Revalidating => "revalidating",
@@ -192,8 +188,7 @@ impl Reason {
 
 /// Decides how fresh a cached secret is, from its refresh policy and the facts in `standing`.
 pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
-    // A TTL of 0 turns the cache off for this secret. No entry can be stale, and every reader waits
-    // for a call.
+    // A TTL of 0 turns the cache off for this secret, so every request waits for a call to AWS.
     if policy.ttl.is_zero() {
         return Freshness::Expired;
     }
@@ -215,8 +210,8 @@ pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
             return Freshness::Stale(Reason::Revalidating);
         }
     }
-    // If the last attempt ended longer ago than timers ever wait for the next attempt, the process
-    // was frozen. The reader then makes a call to see whether AWS still fails.
+    // Only a recent failure counts. After a longer time, the process was frozen, and a new call
+    // must show whether AWS still fails.
     let is_failing = standing
         .trouble
         .and_then(|trouble| trouble.attempted)
@@ -234,16 +229,15 @@ pub(crate) fn due(policy: &Policy, jitter: f64) -> Duration {
     policy.ttl.mul_f64(1.0 - jitter)
 }
 
-/// Converts `draw`, a random number from `[0, 1)`, to the share of a secret's TTL by which a
-/// refresh starts before the TTL ends.
+/// Converts `draw`, a random number from `[0, 1)`, to the share of its TTL by which a secret is
+/// refreshed early: 0.1 to 0.3.
 pub fn jitter(draw: f64) -> f64 {
     debug_assert!((0.0..1.0).contains(&draw), "the random number must lie in the range [0, 1)");
     JITTER.start + draw * (JITTER.end - JITTER.start)
 }
 
-/// Returns how long to wait after `failures` consecutive failed calls. The wait is a random part of
-/// an upper bound. The bound doubles with each failure, but is at most `most`. `draw` is the random
-/// number, from `[0, 1)`.
+/// Returns a random time to wait after `failures` consecutive failed calls. Its upper bound doubles
+/// with each failure, up to `most`. `draw` is the random number, from `[0, 1)`.
 ///
 /// Source: the article *Exponential Backoff And Jitter* on AWS's architecture blog.
 pub(crate) fn back_off(failures: u32, most: Duration, draw: f64) -> Duration {

@@ -1,11 +1,11 @@
-//! Gathers parameters that are wanted at the same moment, so that one call to AWS fetches up to ten
-//! of them.
+//! Combines requests for parameters that arrive at the same moment, so that one call to AWS fetches
+//! up to ten parameters.
 //!
-//! Parameter Store allows 40 calls a second for a whole account and region. A start with many
-//! parameters would use up this quota if each parameter needed its own call.
+//! Parameter Store allows 40 calls a second for an account and region. At start, an agent with many
+//! parameters could exceed this quota.
 //!
-//! The first reader of a batch leads it: this reader waits until no further reader joins in one round
-//! of the async scheduler, and then makes the call for all. No timer delays the call.
+//! The task of the first request makes the call for all requests. It waits until one round of the
+//! async scheduler brings no further request, and uses no timer.
 
 use super::fetched::Fetched;
 use crate::secret::key::Key;
@@ -16,11 +16,12 @@ use tokio::sync::oneshot;
 
 const POISONED: &str = "no thread panics while it holds the lock";
 
-/// The batches of parameters whose call to AWS is not sent yet.
+/// Collects requested parameters into batches. One call to AWS fetches each batch.
 #[derive(Debug, Default)]
 pub(super) struct Gatherer {
     open: Arc<Mutex<Vec<Batch>>>,
-    /// Whether the role may read single parameters but may not read several by one call.
+    /// Whether AWS has refused calls for several parameters, but allows calls for single
+    /// parameters.
     is_refused: AtomicBool,
 }
 
@@ -29,21 +30,22 @@ pub(super) struct Gatherer {
 struct Batch {
     id: Arc<()>,
     keys: Vec<Key>,
-    /// The readers that joined the leader, in the order of `keys` after the first.
+    /// The channels to the tasks that wait for the parameters in `keys`, except the first
+    /// parameter.
     joined: Vec<oneshot::Sender<Gathered>>,
 }
 
-/// What a reader gets from the leader of its batch.
+/// The result of a batch call to AWS for one of its parameters.
 #[derive(Debug)]
 pub(super) enum Gathered {
-    /// The parameter was fetched, or its call failed.
+    /// The batch call returned the parameter, or failed.
     Fetched(Fetched),
-    /// The reader must make a call of its own, and then report the result to the judgement, if there
-    /// is one.
+    /// The parameter must be fetched by a call of its own. The result of this call is reported to
+    /// the [`Judgement`], if any, which finds out why AWS refused the batch call.
     Alone(Option<Arc<Judgement>>),
 }
 
-/// Finds out why AWS refused a call for several parameters: the role may lack the permission for
+/// Finds out why AWS refused a call for several parameters: the IAM role lacks the permission for
 /// such calls, or the permission for one of the parameters.
 #[derive(Debug)]
 pub(super) struct Judgement {
@@ -51,18 +53,18 @@ pub(super) struct Judgement {
     has_failed: AtomicBool,
 }
 
-/// The place of a reader in a batch.
+/// How a request for a parameter takes part in a batch call to AWS.
 #[derive(Debug)]
 pub(super) enum Place {
-    /// The reader must make the call for the batch.
+    /// The request opened the batch, so its task must make the call to AWS.
     Leader(Leader),
-    /// The reader gets its parameter from the leader. The channel is closed if the leader was
-    /// cancelled.
+    /// Another task makes the call to AWS, and sends the result through this channel. The channel
+    /// closes if that task is cancelled.
     Joined(oneshot::Receiver<Gathered>),
 }
 
-/// The right to make the call for one batch. If the leader is dropped before the call, the channels
-/// of all readers that joined are closed.
+/// The duty to make the call to AWS for one batch of parameters. Dropping this value without the
+/// call closes the channels to all waiting tasks.
 #[derive(Debug)]
 pub(super) struct Leader {
     open: Arc<Mutex<Vec<Batch>>>,
@@ -70,8 +72,8 @@ pub(super) struct Leader {
 }
 
 impl Gatherer {
-    /// Joins a batch for the parameter `key`, or opens one. Returns `None` if the role may not read
-    /// several parameters by one call.
+    /// Adds the parameter `key` to a batch, or opens a batch. Returns `None` if the IAM role may
+    /// not fetch several parameters by one call.
     pub(super) fn join(&self, key: &Key) -> Option<Place> {
         if self.is_refused.load(Ordering::Relaxed) {
             return None;
@@ -88,22 +90,21 @@ impl Gatherer {
         Some(Place::Leader(Leader { open: self.open.clone(), id }))
     }
 
-    /// Records that a single call has returned a parameter, or that it has failed, after AWS had
-    /// refused a call for several parameters.
+    /// Records whether a call for a single parameter succeeded, after AWS refused the call for the
+    /// batch. If all single calls of the batch succeeded, Sidekey makes no more batch calls.
     pub(super) fn report(&self, judgement: &Judgement, is_ok: bool) {
         if judgement.lacks_permission(is_ok) {
             self.is_refused.store(true, Ordering::Relaxed);
             tracing::info!(
-                "the role may not call ssm:GetParameters; Sidekey reads each parameter by a call of \
-                 its own"
+                "IAM denied ssm:GetParameters, so Sidekey fetches each parameter by its own call"
             );
         }
     }
 }
 
 impl Leader {
-    /// Waits until the batch is full or no further reader joins it. Returns the parameters to fetch,
-    /// beginning with the leader's own, and the readers of the others.
+    /// Waits until the batch is full or no further request joins it. Returns the parameters of the
+    /// batch, and the channels to the tasks that wait for all parameters but the first.
     pub(super) async fn gathered(self) -> (Vec<Key>, Vec<oneshot::Sender<Gathered>>) {
         let mut before = 0;
         loop {
@@ -140,9 +141,9 @@ impl Batch {
         Arc::ptr_eq(&self.id, id)
     }
 
-    /// Returns whether one call can fetch `key` together with the parameters of this batch. A call
-    /// has one region and one setting for decryption. It must not name a parameter twice, and may do
-    /// so if it contains names and ARNs.
+    /// Returns whether one call to AWS can fetch `key` with the parameters of this batch. A call
+    /// has one region and one setting for decryption. It must not name a parameter twice, which a
+    /// mix of names and ARNs could do.
     fn fits(&self, key: &Key) -> bool {
         let first = &self.keys[0];
         self.keys.len() < PARAMETERS_BATCH_MAX
@@ -158,8 +159,8 @@ impl Judgement {
         Arc::new(Self { unreported: AtomicUsize::new(readers), has_failed: AtomicBool::new(false) })
     }
 
-    /// Takes the result of one reader's single call. Returns `true` for the last result if all
-    /// single calls have succeeded, because then only the call for several parameters was refused.
+    /// Records whether a call for a single parameter succeeded. Returns `true` at the last call if
+    /// all calls succeeded, because AWS then refuses only batch calls.
     fn lacks_permission(&self, is_ok: bool) -> bool {
         if !is_ok {
             self.has_failed.store(true, Ordering::Relaxed);

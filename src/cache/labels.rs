@@ -1,5 +1,5 @@
-//! Finds the versions of a secret with the staging labels that AWS itself sets, such as
-//! `AWSPREVIOUS`. The agent needs them to answer the operation `DescribeSecret`.
+//! Finds the versions of a secret that have a staging label of AWS, such as `AWSPREVIOUS`, for the
+//! operation `DescribeSecret`.
 //!
 //! Sidekey finds each version by a call to `GetSecretValue` with the label, because many IAM roles
 //! have no permission for `DescribeSecret`.
@@ -14,25 +14,23 @@ use crate::secret::selector::Selector;
 use crate::secret::version::AWSCURRENT;
 use std::sync::Arc;
 
-/// The staging labels that AWS itself moves when it rotates a secret, except `AWSCURRENT`.
+/// The staging labels, in addition to `AWSCURRENT`, that AWS moves when it rotates a secret.
 ///
 /// Source: `VersionStages` of `PutSecretValue` in AWS's API reference.
 const OTHER_LABELS: [&str; 2] = ["AWSPREVIOUS", "AWSPENDING"];
 
-/// Returns whether `selector` is one of the staging labels that AWS itself moves, but not
-/// `AWSCURRENT`.
+/// Returns whether `selector` is a staging label that AWS itself moves, other than `AWSCURRENT`.
 pub(super) fn is_other_label(selector: &Selector) -> bool {
     selector.stage().is_some_and(|label| OTHER_LABELS.contains(&label))
 }
 
 impl Cache {
-    /// Returns the current version of a secret, and all its versions for the answer to
-    /// `DescribeSecret`. `current` is the cached current version. The request for the secret `key`
-    /// began at `started`.
+    /// Returns the current version of the secret `key`, and all its versions with staging labels,
+    /// to answer `DescribeSecret`. `current` is the cached current version. The request began at
+    /// `started`.
     ///
-    /// Calls AWS for staging labels that are not cached. If such a call shows that `AWSCURRENT` has
-    /// moved, also fetches the new current version. If a call fails, returns the cached versions.
-    /// Makes no call if `current` is stale, because AWS may be failing.
+    /// Calls AWS for labels that are not cached, unless `current` is stale, because AWS may then be
+    /// failing. If the calls fail, returns the cached versions.
     pub(crate) async fn labelled_versions(
         &self,
         key: &Key,
@@ -57,8 +55,8 @@ impl Cache {
         (current, versions)
     }
 
-    /// Fetches the versions with the staging labels that are not cached. Also returns the new
-    /// current version if one of these calls shows that `AWSCURRENT` has moved.
+    /// Fetches the versions whose staging labels are not cached. Also fetches the new current
+    /// version if the answers show that AWS has moved `AWSCURRENT`.
     async fn learn(
         &self,
         key: &Key,
@@ -81,12 +79,11 @@ impl Cache {
         (learned, newer.map(|entry| self.serve(entry, How::Miss)))
     }
 
-    /// Calls AWS for the version with the staging label `label`, and returns this version. Returns
-    /// `None` if no version has the label, or if the call fails. `current` is the cached current
-    /// version.
+    /// Fetches the version of a secret with the staging label `label`. `current` is the cached
+    /// current version.
     ///
-    /// If a cached version has the label, returns `None` without a call, because the caller finds
-    /// cached versions itself.
+    /// Returns `None` if no version has the label, if the call fails, or if a version with the
+    /// label is already cached.
     async fn learn_label(
         &self,
         key: &Key,
@@ -193,8 +190,8 @@ mod tests {
         }
     }
 
-    /// A label shows that the current version has moved, but the call for the new version fails.
-    /// Later requests make no further call until the back-off is over.
+    /// AWS has moved `AWSCURRENT`, but the call for the new current version fails. Later requests
+    /// make no further call until the back-off is over.
     #[tokio::test(start_paused = true)]
     async fn failed_fetch_of_the_moved_current_version_is_not_repeated_at_once() {
         for ttl in [100 * SECOND, Duration::ZERO] {
@@ -217,8 +214,8 @@ mod tests {
         }
     }
 
-    /// Under the policy `always`, timers refresh the current version without readers. They do not
-    /// refresh the versions that `DescribeSecret` found.
+    /// Under the policy `always`, the agent refreshes the current version even without reads, but
+    /// not the versions that it fetched only for `DescribeSecret`.
     #[tokio::test(start_paused = true)]
     async fn found_labels_are_not_refreshed_without_readers() {
         let policy = Policy { ttl: 100 * SECOND, refresh: Refresh::Always, ..Policy::default() };

@@ -1,12 +1,11 @@
-//! Remembers which malformed versions of secrets Sidekey has logged, so that Sidekey logs each of
-//! them only once. A version is malformed if its value breaks the rules for secrets with such
-//! names.
+//! Remembers which versions of secrets Sidekey has logged because their values break the rules for
+//! such secrets. Sidekey logs each of these versions only once.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-/// How many logged versions of secrets Sidekey remembers. Beyond this number, Sidekey forgets the
-/// version that it logged first, and may log this version again.
+/// The maximum number of logged versions that Sidekey remembers. Sidekey may log a forgotten
+/// version again.
 const LOGGED_MAX: usize = 1000;
 
 /// The ARN of a secret, and the id of one of its versions.
@@ -16,8 +15,8 @@ type VersionKey = (Box<str>, Box<str>);
 pub(super) struct LoggedVersions(Mutex<VecDeque<VersionKey>>);
 
 impl LoggedVersions {
-    /// Adds the version `id` of the secret `arn`. Returns `true` if this version is new, so that
-    /// the agent must log it. If the set is full, forgets the version that was added first.
+    /// Adds the version `id` of the secret `arn`. Returns `true` if the version is new, so that the
+    /// caller logs it. If the set is full, forgets the oldest version.
     pub(super) fn insert(&self, arn: &str, id: &str) -> bool {
         let mut logged = self.0.lock().expect("no thread panics while it holds the lock");
         if logged.iter().any(|(own_arn, own_id)| **own_arn == *arn && **own_id == *id) {

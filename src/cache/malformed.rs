@@ -1,5 +1,5 @@
-//! Finds and describes how a secret's value breaks the rules for secrets with such names. Such a
-//! set of rules is named a convention. Sidekey checks each cached version once.
+//! Describes how a secret's value breaks the rules for secrets of its name. Such a set of rules is
+//! named a *convention*.
 //!
 //! All functions are pure.
 
@@ -13,25 +13,24 @@ use std::fmt;
 /// lists.
 const PROBLEMS_SHOWN_MAX: usize = 8;
 
-/// Describes how a secret's value breaks the rules for secrets with such names. The description
-/// contains no part of the value itself.
+/// How a secret's value breaks the rules for secrets of its name. The description contains no part
+/// of the value.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed {
-    /// The name of the secret. The name is safe to log, because only names without special
-    /// characters have rules for their values.
+    /// The name of the secret. It is safe to log, because only names without special characters
+    /// have rules for their values.
     name: Box<str>,
     kind: Box<str>,
     problems: Vec<Problem>,
     codes: Bytes,
-    /// Whether the agent returns an error instead of the value, because the value breaks the rules
-    /// for secrets with such names.
+    /// Whether Sidekey returns an error instead of the secret's value.
     pub(crate) is_withheld: bool,
 }
 
 impl Malformed {
-    /// Checks a version of a secret against the rules for secrets with such names. Returns `None`
-    /// if the value follows the rules, or if there are no rules for such names. If `is_strict` is
-    /// `true`, the agent returns an error instead of a value that breaks the rules.
+    /// Checks the value of `version` against the rules for secrets of its name. Returns `None` if
+    /// the value follows the rules, or if no rules apply. If `is_strict` is `true`, Sidekey returns
+    /// an error instead of a value that breaks the rules.
     pub(crate) fn find(
         conventions: &Conventions,
         version: &Version,
@@ -51,7 +50,7 @@ impl Malformed {
         })
     }
 
-    /// Returns the name of the set of rules for the secret's value, such as `sms-twilio`.
+    /// Returns the name of the rules that the secret's value breaks, such as `sms-twilio`.
     pub(crate) fn kind(&self) -> &str {
         &self.kind
     }
@@ -60,8 +59,8 @@ impl Malformed {
         &self.problems
     }
 
-    /// Lists the first problems of the secret's value in a short string for HTTP headers and the
-    /// log. For example: `missing auth_token, empty account_sid`.
+    /// Returns a short list of the first problems of the secret's value for HTTP headers and the
+    /// log, such as `missing auth_token, empty account_sid`.
     pub(crate) fn codes(&self) -> &str {
         std::str::from_utf8(&self.codes).expect("the bytes of a string are valid UTF-8")
     }

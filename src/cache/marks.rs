@@ -1,5 +1,5 @@
-//! The facts about a cached secret that change between two fetches: its reads, its failed
-//! refreshes, and an older version from AWS that the agent does not use yet.
+//! Records what happens to a cached secret between two fetches: reads, failed refreshes, and older
+//! versions that AWS returned.
 
 use super::failure::Failure;
 use super::freshness::{BACK_OFF_MAX, Trouble};
@@ -12,23 +12,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The facts about a cached secret that change between two fetches, such as its reads and its
-/// failed refreshes. A read from the cache changes these facts without a lock.
+/// What has happened to a cached secret since its last fetch, such as reads and failed refreshes. A
+/// read takes no lock to record itself.
 #[derive(Debug)]
 pub(crate) struct Marks {
     failure: ArcSwapOption<Failure>,
     held_back: Mutex<Option<HeldBack>>,
-    /// The staging labels, such as `AWSPENDING`, that no version of the secret had when Sidekey
-    /// last asked AWS.
+    /// The staging labels, such as `AWSPENDING`, that no version of the secret has, according to
+    /// AWS.
     lacking: Mutex<Vec<&'static str>>,
     is_refreshing: AtomicBool,
     was_read: AtomicBool,
-    /// When a request last read the cached secret, in milliseconds of the steady (monotonic) clock.
+    /// When a request last read the cached secret, in milliseconds on the steady (monotonic) clock.
     read_at_ms: AtomicU64,
 }
 
-/// A version from AWS that is older than the cached version of the secret. The agent uses the older
-/// version only after a second call has returned it, too.
+/// A version that AWS returned although a newer version of the secret is cached. Sidekey uses this
+/// older version only if AWS returns it again.
 #[derive(Debug)]
 struct HeldBack {
     version: Box<str>,
@@ -44,8 +44,8 @@ impl Marks {
             lacking: Mutex::default(),
             is_refreshing: AtomicBool::new(false),
             was_read: AtomicBool::new(false),
-            // The reader that waits for the entry has not read it yet. Until then the time of the
-            // call counts as the last read, so that new entries are not evicted first.
+            // No request has read the new entry yet. The time of its fetch counts as its last read,
+            // so that new entries are not evicted first.
             read_at_ms: AtomicU64::new(millis(sent)),
         }
     }
@@ -60,24 +60,23 @@ impl Marks {
 
     pub(crate) fn trouble(&self, now: Moment) -> Option<Trouble> {
         self.failure.load().as_deref().map(|failure| Trouble {
-            // If the clocks cannot tell how long ago the refusal was, the grace period counts as
-            // over.
+            // If the time since the refusal is unknown, the grace period counts as over.
             refused: failure.refused_since.map(|since| now.since(since).unwrap_or(Duration::MAX)),
             attempted: now.since(failure.at),
         })
     }
 
-    /// Records that another refresh of the cached secret has failed. Takes no lock, so two tasks
-    /// must not call this function for one secret at the same time.
+    /// Records that a refresh of the cached secret has failed. Takes no lock, so only one task at a
+    /// time may call this function for a secret.
     pub(crate) fn fail(&self, error: FetchError, now: Moment, draw: f64) {
         let previous = self.failure.load();
         let failure = Failure::after(previous.as_deref(), error, now, BACK_OFF_MAX, draw);
         self.failure.store(Some(Arc::new(failure)));
     }
 
-    /// Decides whether `answer`, a version that AWS returned, replaces the `cached` version. AWS
-    /// must return an older version twice before it replaces the cached version. `may_serve` says
-    /// whether the agent may return the cached version meanwhile.
+    /// Decides whether `answer`, a version that AWS returned, replaces the `cached` version. An
+    /// older version does so only after AWS has returned it twice, or if the agent may not return
+    /// the cached version (`may_serve` is `false`).
     pub(crate) fn judge(
         &self,
         cached: &Version,
@@ -88,8 +87,7 @@ impl Marks {
         let mut held_back =
             self.held_back.lock().expect("no thread panics while it holds the lock");
         let same = held_back.as_ref().filter(|held_back| held_back.version == answer.id);
-        // If the clocks cannot tell how long ago AWS first gave this answer, this answer counts as
-        // the first.
+        // If the time since AWS first gave this answer is unknown, this answer counts as the first.
         let seen = same.and_then(|held_back| now.since(held_back.since));
         let verdict = rollback::judge(cached, answer, seen, may_serve);
         if verdict == Verdict::HoldBack && seen.is_none() {
@@ -107,8 +105,8 @@ impl Marks {
         self.lacking.lock().expect("no thread panics while it holds the lock").push(label);
     }
 
-    /// Returns whether AWS has reported, since the cached version was fetched, that no version of
-    /// the secret has the staging label `label`.
+    /// Returns whether AWS has reported that no version of the secret has the staging label
+    /// `label`.
     pub(crate) fn lacks(&self, label: &str) -> bool {
         self.lacking.lock().expect("no thread panics while it holds the lock").contains(&label)
     }
@@ -122,21 +120,20 @@ impl Marks {
         self.was_read.load(Ordering::Relaxed)
     }
 
-    /// Returns when a request last read the cached secret, in milliseconds of the steady
-    /// (monotonic) clock. Before the first read, returns when Sidekey sent the call that fetched
-    /// the secret.
+    /// Returns when a request last read the cached secret, in milliseconds on the steady
+    /// (monotonic) clock. For an unread secret, returns the time of its fetch.
     pub(crate) fn read_at_ms(&self) -> u64 {
         self.read_at_ms.load(Ordering::Relaxed)
     }
 
-    /// Copies the time of the last read from `older`, which belongs to the cached version that a
-    /// refresh has replaced. Otherwise the refresh would count as a read.
+    /// Copies the time of the last read from `older`, which belongs to the version that a refresh
+    /// has replaced. Without this copy, each refresh would count as a read.
     pub(crate) fn inherit_last_read(&self, older: &Self) {
         self.read_at_ms.store(older.read_at_ms(), Ordering::Relaxed);
     }
 
-    /// Returns `true` if the caller must start a refresh of the cached secret. Returns `false` if
-    /// another refresh of the secret is running.
+    /// Returns `true` if the caller must start a refresh of the cached secret, because no other
+    /// refresh is running.
     pub(crate) fn claim_refresh(&self) -> bool {
         !self.is_refreshing.swap(true, Ordering::Relaxed)
     }

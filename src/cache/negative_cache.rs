@@ -1,6 +1,5 @@
-//! Remembers failed calls for secrets that are not cached. A client that retries in a loop, or asks
-//! for secrets that do not exist, then cannot cause many calls to AWS. Such a client also cannot
-//! push other secrets out of the cache.
+//! Remembers failed calls for secrets that are not cached. Requests that are repeated in a loop, or
+//! that ask for unknown secrets, then cause only a few calls to AWS.
 
 use super::failure::Failure;
 use super::freshness::EMPTY_BACK_OFF_MAX;
@@ -11,14 +10,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// The maximum number of secrets whose failed calls the agent remembers. It limits the memory that
-/// requests for invented names can take.
+/// The maximum number of secrets whose failed calls the agent remembers. Without this limit,
+/// requests for invented names could exhaust the memory.
 pub(super) const FAILURES_MAX: usize = 1000;
 
 #[derive(Debug)]
 pub(super) struct NegativeCache {
-    /// The secrets in `SIDEKEY_SECRETS`. The agent always remembers their failures, because it
-    /// retries these secrets by itself.
+    /// The secrets in `SIDEKEY_SECRETS`. Their failures are remembered even if too many failures
+    /// are stored, because the agent retries these secrets by itself.
     listed: HashSet<Key>,
     failures: Mutex<HashMap<Key, Failure>>,
 }
@@ -28,16 +27,16 @@ impl NegativeCache {
         Self { listed, failures: Mutex::default() }
     }
 
-    /// Returns the error with which the agent answers a request for the secret `key` without a new
-    /// call. Returns `None` if the request may cause a call to AWS.
+    /// Returns the error of a recent failed call for the secret `key`. Returns `None` if a request
+    /// for the secret may cause a new call to AWS.
     pub(super) fn error(&self, key: &Key, now: Moment) -> Option<FetchError> {
         let failures = self.failures.lock().expect("no thread panics while it holds the lock");
         let failure = failures.get(key)?;
         failure.is_remembered(now).then(|| failure.error.clone())
     }
 
-    /// Returns why the last call for the secret `key` failed, and how long the agent must still
-    /// wait before it retries by itself.
+    /// Returns why the last call for the secret `key` failed, and how long the agent must wait
+    /// before it retries by itself.
     pub(super) fn last(&self, key: &Key, now: Moment) -> Option<(FetchError, Duration)> {
         let failures = self.failures.lock().expect("no thread panics while it holds the lock");
         failures.get(key).map(|failure| (failure.error.clone(), failure.retry_in(now)))
@@ -48,9 +47,8 @@ impl NegativeCache {
         failures.get(key).map(|failure| failure.at)
     }
 
-    /// Records a failed call for the secret `key`. `draw` is a random number from `[0, 1)`, which
-    /// decides the length of the back-off. If too many failures are remembered, forgets the oldest
-    /// failure of a secret that is not in `SIDEKEY_SECRETS`.
+    /// Records a failed call for the secret `key`. The random number `draw` from `[0, 1)` decides
+    /// how long the agent waits before it retries by itself.
     pub(super) fn record(&self, key: &Key, error: FetchError, now: Moment, draw: f64) {
         let mut failures = self.failures.lock().expect("no thread panics while it holds the lock");
         let failure = Failure::after(failures.get(key), error, now, EMPTY_BACK_OFF_MAX, draw);
@@ -64,8 +62,7 @@ impl NegativeCache {
         }
     }
 
-    /// Forgets all failed calls after a SnapStart restore. The failures may be days old, so they
-    /// say nothing about AWS now.
+    /// Forgets all failed calls, because they may be days old after a SnapStart restore.
     pub(super) fn forget_all(&self) {
         self.failures.lock().expect("no thread panics while it holds the lock").clear();
     }
@@ -133,9 +130,8 @@ mod tests {
         );
     }
 
-    /// Without a cached value, the agent retries soon after a transient failure, because AWS may
-    /// work again. The agent retries less often after a refusal such as denied access, because a
-    /// refusal rarely changes.
+    /// Transient failures are retried sooner than refusals such as denied access: AWS may soon work
+    /// again, but a refusal rarely changes.
     #[test]
     fn failures_are_retried_sooner_than_refusals() {
         let cache = NegativeCache::new(HashSet::new());

@@ -1,4 +1,4 @@
-//! Decides when the agent fetches a cached secret again by itself.
+//! Decides when the agent refreshes a cached secret by itself.
 //!
 //! All functions are pure: ages are arguments.
 
@@ -6,25 +6,24 @@ use super::freshness::{self, Policy, Refresh, Standing};
 use std::time::Duration;
 
 /// The minimum time between two calls to AWS for one secret that requests with `refreshNow=true`
-/// cause. The limit protects AWS from clients that send this parameter with each request.
+/// cause. It protects AWS from clients that send this parameter with each request.
 pub(crate) const REFRESH_NOW_INTERVAL: Duration = Duration::from_secs(1);
 
-/// When the agent fetches a cached secret again by itself.
+/// When the agent next fetches a cached secret by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// The agent fetches the cached secret again now.
+    /// The agent fetches the cached secret now.
     Now,
     /// The agent waits for this duration, and then decides again whether to fetch the cached
     /// secret.
     In(Duration),
-    /// The agent does not fetch the cached secret by itself. The next request for the secret starts
-    /// the refresh.
+    /// The agent does not fetch the cached secret until a request reads it.
     WhenRead,
 }
 
-/// Returns when the agent fetches a cached secret again by itself. `was_read` says whether a
-/// request has read the secret since its last fetch. `retry_in` is the remaining back-off if the
-/// last refresh failed.
+/// Returns when the agent next fetches a cached secret by itself. `was_read` says whether a request
+/// has read the secret since its last fetch. `retry_in` is the remaining wait after a failed
+/// refresh.
 pub fn next(
     policy: &Policy,
     standing: &Standing,
@@ -49,15 +48,14 @@ pub fn next(
 }
 
 /// Returns whether AWS has refused a cached secret, for example denied access, for longer than the
-/// grace period. The agent then stops retrying by itself, and only requests cause calls.
+/// grace period. The agent then calls AWS for this secret only if a request needs it.
 pub(crate) fn is_given_up(policy: &Policy, standing: &Standing) -> bool {
     let refused = standing.trouble.and_then(|trouble| trouble.refused);
     refused.is_some_and(|refused| refused >= policy.denied_grace)
 }
 
-/// Returns how long the agent must still wait before it calls AWS for a request with
-/// `refreshNow=true`. `since_last` is the time since the last call for the secret, or `None` if no
-/// call is known.
+/// Returns how long a request with `refreshNow=true` must wait before Sidekey may call AWS.
+/// `since_last` is the time since the last call for the secret, if there was a call.
 pub(crate) fn next_refresh_now(since_last: Option<Duration>) -> Duration {
     since_last.map_or(Duration::ZERO, |since| REFRESH_NOW_INTERVAL.saturating_sub(since))
 }

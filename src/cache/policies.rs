@@ -1,7 +1,7 @@
-//! Finds the refresh policy of a secret. The first matching rule decides, or the default policy of
-//! the secret's service if no rule matches.
+//! Finds the refresh policy of a secret. The first rule that matches the secret decides. If no rule
+//! matches, the default policy of the AWS service applies.
 //!
-//! All functions are pure: the name or ARN of the secret, and the region and account of the Lambda
+//! All functions are pure: the secret's name or ARN, and the region and account of the Lambda
 //! function, are arguments.
 
 use super::freshness::{Policy, Refresh};
@@ -13,8 +13,8 @@ use crate::secret::service::{PerService, Service};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// A rule that changes the default refresh policy for some secrets. Each field has the meaning of
-/// the [`Policy`] field with the same name. A field that is `None` keeps the default.
+/// A rule that changes the refresh policy for some secrets. Each field has the meaning of the
+/// [`Policy`] field with the same name. If a field is `None`, the default applies.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
     pub(crate) secrets: Scope,
@@ -41,8 +41,8 @@ impl Rule {
     }
 }
 
-/// All rules for refresh policies, and the default policy of each service for secrets that no rule
-/// matches. If several rules match a secret, the first of them applies.
+/// All rules for refresh policies, and the default policy of each AWS service. The first rule that
+/// matches a secret applies.
 #[derive(Clone, Debug, Default)]
 pub struct Policies {
     defaults: PerService<Policy>,
@@ -50,8 +50,8 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Combines the default refresh policy of each service with the rules that change it for some
-    /// secrets. If several rules match a secret, the first of them applies.
+    /// Combines the default refresh policy of each AWS service with the rules that change it for
+    /// some secrets. The first rule that matches a secret applies.
     pub fn new(defaults: impl Into<PerService<Policy>>, rules: Vec<Rule>) -> Self {
         let defaults = defaults.into();
         let resolved = rules.into_iter().map(|rule| {
@@ -61,20 +61,21 @@ impl Policies {
         Self { rules: resolved.collect(), defaults }
     }
 
-    /// Returns the refresh policy of the secret with the ARN `arn` and the name `name`, which AWS
-    /// returned. It does not matter whether the request contained the name or the ARN.
+    /// Returns the refresh policy of the secret with the ARN `arn` and the name `name`, as returned
+    /// by AWS.
     pub(crate) fn of_answer(&self, arn: &Arn, name: &str, home: &Home) -> Policy {
         self.first(arn.service(), |secrets| secrets.admits_answer(arn, name, home))
     }
 
     /// Returns the refresh policy of each secret in `SIDEKEY_SECRETS` before AWS has answered.
-    /// Until then the agent knows only the name or the ARN of a secret, not both.
+    /// Until then, the agent knows only the secret's name or only its ARN.
     pub(crate) fn of_references(&self, listed: &[Key], home: &Home) -> HashMap<Key, Policy> {
         listed.iter().map(|key| (key.clone(), self.of_reference(&key.id, home))).collect()
     }
 
     /// Returns the refresh policy of the secret `id` (a name or ARN) before AWS has answered. The
-    /// answer may change the policy, because a rule can match only the name or only the ARN.
+    /// answer may change the policy, because it contains both the name and the ARN, and a rule can
+    /// match either.
     pub(crate) fn of_reference(&self, id: &SecretId, home: &Home) -> Policy {
         self.first(id.service(), |secrets| secrets.may_admit(id, home))
     }

@@ -11,29 +11,28 @@ use crate::source::BATCH_MAX;
 use std::time::Duration;
 
 /// The smallest number of secrets in `SIDEKEY_SECRETS` for which [`Mode::Auto`] makes batch calls.
-/// For fewer secrets, parallel single calls are just as fast. Unlike batch calls, single calls need
-/// no IAM permission on all secrets (`*`).
+/// Fewer secrets are fetched just as fast by parallel single calls, which need no IAM permission on
+/// all secrets (`*`).
 pub(crate) const AUTO_BATCH_MIN: usize = 6;
 
 /// How the agent fetches the secrets in `SIDEKEY_SECRETS` at start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// The agent makes one `GetSecretValue` call for each secret, in parallel. AWS allows 10,000
-    /// such calls a second. The function's IAM role needs permission only on the secrets in
-    /// `SIDEKEY_SECRETS`.
+    /// The agent makes one `GetSecretValue` call for each secret. AWS allows 10,000 such calls a
+    /// second. The IAM role needs permission only on the secrets in `SIDEKEY_SECRETS`.
     #[default]
     Get,
     /// The agent makes one `BatchGetSecretValue` call for every 20 secrets. AWS allows 100 such
-    /// calls a second. The function's IAM role needs a permission on all secrets (`*`).
+    /// calls a second. The IAM role needs a permission on all secrets (`*`).
     Batch,
-    /// The agent makes batch calls if `SIDEKEY_SECRETS` contains at least [`AUTO_BATCH_MIN`]
-    /// secrets. After a failed batch call, it makes one call for each remaining secret.
+    /// The agent makes batch calls for [`AUTO_BATCH_MIN`] or more secrets. After a failed batch
+    /// call, the agent fetches each remaining secret by its own call.
     Auto,
 }
 
 impl Mode {
-    /// Returns whether the agent fetches `listed` secrets at start by batch calls, which fetch up
-    /// to 20 secrets each.
+    /// Returns whether the agent fetches the secrets in `SIDEKEY_SECRETS` by batch calls of up to
+    /// 20 secrets. `listed` is the number of secrets.
     pub fn tries_batches(self, listed: usize) -> bool {
         match self {
             Self::Get => false,
@@ -42,8 +41,8 @@ impl Mode {
         }
     }
 
-    /// Returns whether the agent makes another batch call, which fetches up to 20 secrets.
-    /// `was_answered` is `false` if the last batch call failed as a whole.
+    /// Returns whether the agent makes another batch call for secrets. `was_answered` is `false` if
+    /// the last batch call failed.
     pub fn goes_on_with_batches(self, was_answered: bool) -> bool {
         was_answered || self == Self::Batch
     }
@@ -54,35 +53,30 @@ impl Mode {
 pub struct Report {
     /// The number of secrets in `SIDEKEY_SECRETS`.
     pub listed: usize,
-    /// The secrets in `SIDEKEY_SECRETS` that are not cached although the agent has tried to fetch
-    /// them at start.
+    /// The secrets in `SIDEKEY_SECRETS` that are not cached after the agent has tried to fetch
+    /// them.
     pub missing: Vec<Missing>,
     /// How long the agent took to fetch the secrets in `SIDEKEY_SECRETS` at start.
     pub took: Duration,
     /// Whether the first call for every required secret ended before the deadline, with a value or
-    /// an error. A secret is required if the agent must fetch it before it reports that it is
-    /// ready.
+    /// an error. The agent is ready only after it has fetched the required secrets.
     pub is_settled: bool,
 }
 
-/// How many calls to AWS the agent starts before it yields to the async runtime. The runtime then
-/// reads answers while later calls are still being signed. A smaller number costs more in task
-/// switches than it gains.
+/// How many calls to AWS the agent starts before it lets other tasks run, such as tasks that read
+/// answers of AWS. A smaller number costs more in task switches than it gains.
 const CALLS_PER_YIELD: usize = 4;
 
-/// The calls for the secrets in `SIDEKEY_SECRETS` that the agent has started at its own start. Some
-/// of the calls have not ended yet.
+/// The calls for the secrets in `SIDEKEY_SECRETS` that the agent has started at its own start.
 #[derive(Debug)]
 pub(crate) struct Underway {
     started: Moment,
-    /// The calls for required secrets: the agent must fetch these secrets before it reports that it
-    /// is ready.
+    /// The calls for the secrets that the agent must fetch before it is ready.
     awaited: Vec<Flight>,
 }
 
-/// Starts a call for every secret in `SIDEKEY_SECRETS`. Start the refresh loop only after this
-/// function returns: otherwise the loop would fetch these secrets itself, without batch calls. The
-/// loop retries failed calls.
+/// Starts a call for every secret in `SIDEKEY_SECRETS`. Call this function before the refresh loop
+/// starts, because the loop would fetch these secrets without batch calls.
 pub(crate) async fn begin(writer: &Writer, mode: Mode) -> Underway {
     let state = writer.state();
     let started = state.clock.now();
@@ -96,8 +90,8 @@ pub(crate) async fn begin(writer: &Writer, mode: Mode) -> Underway {
     });
     let mut awaited = Vec::with_capacity(listed.len());
     let mut landings = Vec::new();
-    // If `join_or_start` fails, too many calls are waiting. The refresh loop fetches the secret
-    // later.
+    // If `join_or_start` fails, too many calls are waiting. The refresh loop then fetches the
+    // secret later.
     for key in in_batches {
         if let Ok((flight, landing)) = state.flights.join_or_start(key, Rank::Known) {
             awaited.extend(state.is_required(key).then_some(flight));
@@ -118,9 +112,8 @@ pub(crate) async fn begin(writer: &Writer, mode: Mode) -> Underway {
 }
 
 impl Underway {
-    /// Waits until the first call for every required secret has ended. Stops waiting when
-    /// `deadline` has passed since the calls were started. Calls that have not ended by then
-    /// continue.
+    /// Waits until the first call for every required secret has ended, or until `deadline` has
+    /// passed since the calls were started. Unfinished calls continue.
     pub(crate) async fn settle(self, writer: &Writer, deadline: Duration) -> Report {
         let state = writer.state();
         let left = deadline.saturating_sub(self.took(state.clock.now()));
@@ -144,8 +137,8 @@ impl Underway {
     }
 }
 
-/// Returns whether a batch call may fetch `key`. A batch call fetches only current versions, and
-/// only from the region `home` of Sidekey's own configuration.
+/// Returns whether a batch call can fetch `key`. A batch call fetches only current versions of
+/// secrets, and only from the region `home` of Sidekey's own configuration.
 fn is_batchable(mode: Mode, listed: usize, key: &Key, home: &str) -> bool {
     mode.tries_batches(listed)
         && key.id.service() == Service::SecretsManager
@@ -153,12 +146,12 @@ fn is_batchable(mode: Mode, listed: usize, key: &Key, home: &str) -> bool {
         && key.selector.is_current()
 }
 
-/// Fetches secrets by batch calls of up to 20 secrets. If a batch call fails and `mode` allows no
-/// further batch call, fetches each remaining secret by its own call.
+/// Fetches secrets by batch calls of up to 20 secrets. After a failed batch call, `mode` decides
+/// whether each remaining secret is fetched by its own call.
 async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
     let mut is_batching = true;
-    // A batch call identifies its answers by the names of the secrets. An ARN may belong to another
-    // account that has a secret of the same name, so names and ARNs go into separate batches.
+    // A batch call identifies its answers by the names of secrets. An ARN may belong to a secret
+    // with the same name in another account, so names and ARNs go into separate batches.
     let (names, arns): (Vec<_>, Vec<_>) =
         landings.into_iter().partition(|landing| !landing.key().id.is_arn());
     for mut remaining in [names, arns] {
@@ -173,9 +166,9 @@ async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
     }
 }
 
-/// Makes one batch call for all secrets of `chunk`, and returns whether AWS answered the call. If
-/// the call fails as a whole, fetches each secret by its own call. For example, the IAM role may
-/// lack the permission on all secrets (`*`), or one denied secret may have failed the whole call.
+/// Fetches all secrets of `chunk` by one batch call, and returns whether AWS answered. If the batch
+/// call fails, for example because the IAM role lacks the permission, fetches each secret by its
+/// own call.
 async fn run_batch(writer: &Writer, chunk: Vec<Landing>) -> bool {
     let keys: Vec<Key> = chunk.iter().map(|landing| landing.key().clone()).collect();
     let slot = writer.state().flights.slot(Rank::Known).await;
@@ -183,7 +176,7 @@ async fn run_batch(writer: &Writer, chunk: Vec<Landing>) -> bool {
     let fetched = writer.upstream().fetch_batch(&keys).await;
     drop(slot);
     match fetched {
-        // A freeze interrupted the call. This is no reason to stop using batch calls.
+        // A freeze of the process interrupted the call, so further batch calls may succeed.
         None => {
             run_alone(writer, chunk);
             true

@@ -1,4 +1,4 @@
-//! Replaces the map of all cached secrets. The map is immutable, and no other code replaces it.
+//! Replaces the immutable map of all cached secrets. No other code replaces this map.
 
 use super::entry::Entry;
 use super::snapshot::Snapshot;
@@ -12,8 +12,8 @@ const POISONED: &str = "no thread panics while it holds the lock";
 #[derive(Debug)]
 pub(super) struct Publisher {
     state: Arc<State>,
-    /// Each change holds this lock while it makes a new map of cached secrets from the old map and
-    /// stores the new map. Otherwise one of two concurrent changes would be lost.
+    /// Held while a change makes a new map of cached secrets from the old map and stores it.
+    /// Without this lock, one of two concurrent changes would be lost.
     replacing: Mutex<()>,
     /// Whether the cached secrets exceeded the memory limit after the last change. Sidekey logs a
     /// warning only when this becomes `true`.
@@ -25,8 +25,8 @@ impl Publisher {
         Self { state, replacing: Mutex::new(()), was_over_limit: AtomicBool::new(false) }
     }
 
-    /// Caches `entry`, which was fetched for `key`. Returns the entry that is cached afterwards.
-    /// This is the previous entry if its call to AWS was sent later than the call for `entry`.
+    /// Caches `entry`, a version of the secret `key`, and returns the version that is then cached.
+    /// The existing version stays if Sidekey requested it from AWS later than `entry`.
     pub(super) fn publish(&self, key: &Key, entry: Arc<Entry>) -> Arc<Entry> {
         let _replacing = self.replacing.lock().expect(POISONED);
         let snapshot = self.state.snapshot.load();
@@ -37,8 +37,8 @@ impl Publisher {
         cached.unwrap_or(entry)
     }
 
-    /// Evicts cached secrets if they exceed the memory limit. A cached secret grows when Sidekey
-    /// renders it in a further response format or parses its fields.
+    /// Evicts secrets if the cache exceeds its memory limit. Cached secrets grow when Sidekey
+    /// renders them in another response format or parses their fields.
     pub(super) fn trim(&self) {
         let _replacing = self.replacing.lock().expect(POISONED);
         let snapshot = self.state.snapshot.load();
@@ -49,8 +49,8 @@ impl Publisher {
         }
     }
 
-    /// Removes the cached version of a secret whose TTL is 0. An older version can be cached,
-    /// because another policy seemed to apply before the agent knew its AWS account.
+    /// Removes the cached version of a secret whose TTL is 0. Such a version can be cached if
+    /// another rule seemed to apply before the agent knew its AWS account.
     pub(super) fn remove(&self, entry: &Entry) {
         let _replacing = self.replacing.lock().expect(POISONED);
         let snapshot = self.state.snapshot.load();
@@ -67,9 +67,8 @@ impl Publisher {
         self.state.snapshot.store(Arc::new(next));
     }
 
-    /// Logs a warning when the cached secrets begin to exceed the memory limit. This can happen
-    /// because the secrets in `SIDEKEY_SECRETS` are never evicted. `bytes` is the memory of all
-    /// cached secrets.
+    /// Logs a warning when the memory of all cached secrets (`bytes`) begins to exceed the limit.
+    /// This can happen because the secrets in `SIDEKEY_SECRETS` are never evicted.
     fn warn_if_over_limit(&self, bytes: usize) {
         let limit = self.state.limits.bytes_max;
         let is_over = bytes > limit;

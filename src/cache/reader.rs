@@ -4,7 +4,7 @@
 use super::entry::Entry;
 use super::flight::{Flight, Outcome};
 use super::freeze::was_interrupted;
-use super::freshness::{Freshness, Reason};
+use super::freshness::{Freshness, Reason, freshness};
 use super::plan::REFRESH_NOW_INTERVAL;
 use super::served::{How, ReadError, Served};
 use super::snapshot::{CachedSecret, Snapshot};
@@ -22,13 +22,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The maximum number of calls to AWS that one read waits for. Usually one call is enough. A read
-/// needs another call if AWS moved the staging label to another version during a call that the read
-/// shared.
+/// The maximum number of calls to AWS that one read waits for. A read needs a second call only if
+/// AWS moves the staging label to another version during the first call.
 const ROUNDS_MAX: usize = 3;
 
-/// A handle that reads secrets from a cache. It stores nothing in the cache itself, and calls AWS
-/// only through the [`Writer`]. All clones of the handle share one cache.
+/// A handle that reads secrets from a cache. It calls AWS through the [`Writer`]. All clones of the
+/// handle share one cache.
 #[derive(Clone, Debug)]
 pub struct Cache {
     pub(super) state: Arc<State>,
@@ -41,29 +40,31 @@ impl Cache {
     }
 
     /// Returns the cached version of the secret `id` (a name or ARN) for `selector` (a staging
-    /// label or version id). Returns `None` if the request must wait for AWS. Each cached read
-    /// calls this function, so it takes no lock, allocates nothing, and does not copy the value.
+    /// label or version id). Returns `None` if the request must wait for AWS.
+    ///
+    /// Takes no lock, allocates no memory, and does not copy the value.
     pub fn lookup(&self, id: &str, selector: &Selector) -> Option<Served> {
         self.lookup_at(id, selector, self.state.clock.now())
     }
 
-    /// Returns the cached entry as [`lookup`](Self::lookup) does, for a caller that has just read
-    /// the time `now` from the clock.
+    /// Looks up a cached secret like [`lookup`](Self::lookup), for a caller that already knows the
+    /// time `now`.
     pub(crate) fn lookup_at(&self, id: &str, selector: &Selector, now: Moment) -> Option<Served> {
         self.state.detect_restore(now);
         let snapshot = self.state.snapshot.load();
         let secret = snapshot.secret(id)?;
         let entry = secret.select(selector)?;
         let epoch = self.state.epoch();
-        let how = match entry.freshness(now, epoch) {
+        let standing = entry.standing(now, epoch);
+        let how = match freshness(&entry.policy, &standing) {
             Freshness::Fresh => How::Hit,
             Freshness::Due => {
                 self.refresh_in_background(secret, entry, now);
                 How::Hit
             }
-            // AWS refused the label or version id by which the entry was fetched. The refusal says
-            // nothing about the cached version itself, so a reader of another label or version id
-            // needs its own call.
+            // AWS refused the label or version id by which this version was fetched. The refusal
+            // does not apply to requests for another label or id, so such requests need their own
+            // call.
             Freshness::Stale(Reason::Refused) if entry.selector != *selector => return None,
             Freshness::Stale(reason) => {
                 self.refresh_in_background(secret, entry, now);
@@ -72,13 +73,12 @@ impl Cache {
             Freshness::Expired => return None,
         };
         entry.marks.touch(now);
-        Some(Served { entry: entry.clone(), how, age: entry.age(now, epoch).unwrap_or_default() })
+        Some(Served { entry: entry.clone(), how, age: standing.age.unwrap_or_default() })
     }
 
     /// Returns all cached versions of the secret of `entry` that the agent may return without a
-    /// call to AWS. If `is_in_trouble` is `true`, AWS fails, and the agent may return older values.
-    /// The list omits versions whose staging label or version id AWS refuses, but always contains
-    /// `entry` itself.
+    /// call to AWS, always including `entry`. If `is_in_trouble` is `true`, calls to AWS fail, so
+    /// older versions are included.
     pub(super) fn servable_entries(
         &self,
         entry: &Arc<Entry>,
@@ -106,7 +106,8 @@ impl Cache {
         &*self.state.clock
     }
 
-    /// Returns all cached secrets. Later changes of the cache do not change the result.
+    /// Returns all secrets that are cached now. Later changes of the cache do not change the
+    /// result.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.state.snapshot.load_full()
     }
@@ -140,9 +141,8 @@ impl Cache {
         Status::of(&self.state, now)
     }
 
-    /// Informs the cache that SnapStart has restored the process from a snapshot. Afterwards no
-    /// cached secret counts as fresh. The agent at once refreshes the secrets that requests have
-    /// read.
+    /// Informs the cache that SnapStart has restored the process from a snapshot. Then no cached
+    /// secret is fresh, and the agent refreshes the secrets that requests have read.
     pub(crate) fn restored(&self) {
         self.state.restore();
     }
@@ -151,8 +151,8 @@ impl Cache {
         self.state.learn_account(account);
     }
 
-    /// Returns a future that completes when a cached secret changes or a call to AWS fails. The
-    /// future also notices changes that happen before it is awaited.
+    /// Returns a future that completes when a cached secret changes or a call to AWS fails, even if
+    /// this happens before the future is awaited.
     pub(crate) fn changed(&self) -> impl Future<Output = ()> {
         self.state.changed.notified()
     }
@@ -173,9 +173,8 @@ impl Cache {
         self.read_since(key, self.state.clock.now()).await
     }
 
-    /// Reads one secret for a request that began at `started`. A request can read several secrets,
-    /// and the maximum wait applies to the whole request. If this wait is already over and the
-    /// cache has no usable value, returns an error without a call to AWS.
+    /// Reads a secret for a request that began at `started`. The maximum wait counts from this
+    /// time, because a request can read several secrets.
     pub(crate) async fn read_since(&self, key: Key, started: Moment) -> Result<Served, ReadError> {
         if let Some(served) = self.lookup(key.id.as_str(), &key.selector) {
             return Ok(served);
@@ -188,10 +187,11 @@ impl Cache {
         }
     }
 
-    /// Calls AWS for the secret `key`, even if the secret is cached. All requests that come before
-    /// the call is sent share the call. If the last call for the secret was less than
-    /// [`REFRESH_NOW_INTERVAL`] ago, the requests wait. So their maximum wait is longer by this
-    /// interval than that of other reads. If the call fails, the cached secret stays in the cache.
+    /// Fetches the secret `key` from AWS even if it is cached, for a request with
+    /// `refreshNow=true`. Requests that come before the call is sent share the call.
+    ///
+    /// The call is sent at least [`REFRESH_NOW_INTERVAL`] after the last call for the secret. The
+    /// maximum wait of the requests is longer by this time.
     pub(crate) async fn read_now(&self, key: Key) -> Result<Served, ReadError> {
         self.check_scope(&key)?;
         let wait = self.state.config.reader_wait + REFRESH_NOW_INTERVAL;
@@ -212,8 +212,8 @@ impl Cache {
         self.state.is_allowed(&key.id).then_some(()).ok_or(ReadError::OutOfScope)
     }
 
-    /// Starts a refresh of a cached secret without waiting for the result. Does nothing while
-    /// another refresh runs, or while the back-off after a failed refresh lasts.
+    /// Starts a refresh of a cached secret without waiting for the result. Does nothing if a
+    /// refresh is running, or if the agent must wait after a failed refresh.
     fn refresh_in_background(&self, secret: &CachedSecret, entry: &Entry, now: Moment) {
         if !entry.marks.is_paused(now)
             && entry.marks.claim_refresh()
@@ -246,8 +246,7 @@ impl Cache {
     }
 
     /// Returns whether a request for `key` may get `entry`, which a call for another name or label
-    /// fetched. During this call, the name of `key` may have moved to another secret, or its
-    /// staging label to another version.
+    /// fetched. The request may not if AWS has moved the name or the label of `key` since then.
     fn answers(&self, entry: &Entry, key: &Key) -> bool {
         let snapshot = self.state.snapshot.load();
         let secret = snapshot.secret(key.id.as_str());
@@ -256,10 +255,9 @@ impl Cache {
                 || key.selector.selects(&entry.selector, &entry.version))
     }
 
-    /// Chooses the secret name or ARN, and the staging label or version id, for the call that
-    /// answers requests for `key`. If the wanted version is cached under another name or label,
-    /// returns the name and label of the cached version, so that all requests for this version
-    /// share one call.
+    /// Returns the name and the staging label for the call to AWS that answers requests for `key`.
+    /// If the wanted version is cached under another name or label, returns that name and label, so
+    /// that all requests for this version share one call.
     fn flight_key(&self, key: &Key) -> Key {
         let snapshot = self.state.snapshot.load();
         let Some(secret) = snapshot.secret(key.id.as_str()) else {
@@ -270,7 +268,7 @@ impl Cache {
         Key { id: secret.fetch_id.clone(), selector: selector.clone() }
     }
 
-    /// Returns the error of a recent failed call for the secret `key`. A request gets this error
+    /// Returns the error of a recent failed call for the secret `key`. Requests get this error
     /// without a new call to AWS.
     pub(super) fn remembered_error(&self, key: &Key) -> Option<FetchError> {
         let now = self.state.clock.now();
@@ -284,22 +282,22 @@ impl Cache {
         }
     }
 
-    /// Records that a request gets the cached secret `entry`, and returns the result of the read.
+    /// Records that a request reads the cached secret `entry`, and returns the result of the read.
     pub(super) fn serve(&self, entry: Arc<Entry>, how: How) -> Served {
         let now = self.state.clock.now();
         let was_read = entry.marks.was_read();
         entry.marks.touch(now);
         if !was_read {
-            // The refresh loop plans no refreshes for entries that no reader has read. Wake the
-            // loop, because this is the first read of the entry.
+            // The refresh loop ignores secrets that no request has read. Wake the loop, because
+            // this is the first read of the secret.
             self.state.changed.notify_waiters();
         }
         let age = entry.age(now, self.state.epoch()).unwrap_or_default();
         Served { entry, how, age }
     }
 
-    /// Runs `work`, but stops when the maximum wait (`wait`) for a request that began at `started`
-    /// is over. If Lambda froze the process meanwhile, gives `work` the maximum wait once more.
+    /// Runs `work` until the maximum wait (`wait`) for a request that began at `started` is over.
+    /// If Lambda froze the process meanwhile, `work` may take the maximum wait once more.
     pub(super) async fn within_wait<T>(
         &self,
         wait: Duration,
@@ -307,8 +305,8 @@ impl Cache {
         work: impl Future<Output = Result<T, ReadError>>,
     ) -> Result<T, ReadError> {
         let waited = self.state.clock.now().since(started).unwrap_or_default();
-        // Here frozen time counts. Otherwise, if one request reads several secrets, each read after
-        // a freeze would begin a new wait.
+        // Frozen time counts here. Otherwise a request for several secrets would begin a new wait
+        // for each secret after a freeze.
         if !waited.is_zero() && waited >= wait {
             return Err(ReadError::WaitOver(wait));
         }
@@ -325,12 +323,11 @@ impl Cache {
         Err(ReadError::WaitOver(wait))
     }
 
-    /// Returns the cached secret for `key` if the agent may return it although a call to AWS
-    /// failed. `is_transient` says whether the error is transient, or the call took longer than the
-    /// maximum wait.
+    /// Returns the cached secret for `key` if the agent may return it after a failed call to AWS.
+    /// `is_transient` says whether a retry may fix the failure, such as a timeout.
     fn serve_in_trouble(&self, key: &Key, is_transient: bool) -> Option<Served> {
         let now = self.state.clock.now();
-        // The reader has waited, so the process may have been restored from a snapshot meanwhile.
+        // The request has waited, so SnapStart may have restored the process meanwhile.
         self.state.detect_restore(now);
         let epoch = self.state.epoch();
         let snapshot = self.state.snapshot.load();
@@ -357,8 +354,7 @@ impl Cache {
     }
 
     /// Fetches the secret `key` by a call to AWS that is not sent yet. If AWS returns an older
-    /// version than the cached one, makes a second call. If the second call does not confirm the
-    /// older version, returns the cached secret if the agent may return it.
+    /// version than the cached version, makes a second call to confirm the older version.
     async fn fetch_next(&self, key: &Key) -> Outcome {
         let first = self.next_outcome(key).await;
         if !is_lagging(&first) {
@@ -393,7 +389,7 @@ fn is_lagging(outcome: &Outcome) -> bool {
 }
 
 /// Returns `true` if AWS refused the call for `wanted`, but `key` asks for another staging label or
-/// version id. The refusal then says nothing about `key`.
+/// version id, to which the refusal does not apply.
 fn is_refusal_of_another(error: &FetchError, wanted: &Key, key: &Key) -> bool {
     wanted.selector != key.selector && !error.kind.is_transient()
 }

@@ -1,5 +1,5 @@
-//! Runs the loop that refreshes cached secrets before their TTL ends. Each round starts the calls
-//! that are due, and then sleeps.
+//! Refreshes cached secrets before their TTL ends. A loop starts the calls to AWS that are due, and
+//! then sleeps until the next call is due.
 
 use super::freshness::{Policy, Refresh};
 use super::labels::is_other_label;
@@ -9,15 +9,14 @@ use super::writer::Writer;
 use crate::secret::key::Key;
 use std::time::Duration;
 
-/// The longest sleep of the loop that refreshes cached secrets. If a clock jumps, a refresh is late
-/// by at most this time. Every change of a cached secret wakes the loop earlier.
+/// The longest sleep of the loop that refreshes cached secrets. It limits how late a refresh starts
+/// after a clock jumps.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
 /// Refreshes cached secrets until the agent stops.
 ///
-/// After a freeze of the process, the loop wakes at once. It fetches each secret whose refresh is
-/// due once, and does not make up for missed refreshes. Unread secrets are fetched only if their
-/// policy says `always`.
+/// After a freeze of the process, fetches each secret whose refresh is due only once. Fetches
+/// unread secrets only if their policy says `always`.
 pub(crate) async fn run(writer: Writer) {
     loop {
         let changed = writer.state().changed.notified();
@@ -42,14 +41,14 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
     for (secret, entry) in state.snapshot.load().entries_by_arn() {
         let retry_in = entry.marks.failure().map(|failure| failure.retry_in(now));
         let standing = entry.standing(now, state.epoch());
-        // After a refusal of AWS, timers stop refreshing an entry once its grace period is over. A
-        // listed secret is an exception: timers retry it for as long as the agent runs.
+        // After the grace period, the agent stops refreshing a secret that AWS refuses, unless the
+        // secret is in `SIDEKEY_SECRETS`.
         let is_listed = state.limits.is_listed(secret, &entry.selector);
         if plan::is_given_up(&entry.policy, &standing) && !is_listed {
             continue;
         }
-        // A request for the operation `DescribeSecret` may have fetched an entry for a staging
-        // label that no reader needs. So the policy `always` does not apply to such labels.
+        // The policy `always` does not apply to a version that was perhaps fetched only to answer
+        // the operation `DescribeSecret`.
         let policy = match is_other_label(&entry.selector) && !is_listed {
             true => Policy { refresh: Refresh::WhenRead, ..entry.policy },
             false => entry.policy,
@@ -60,9 +59,8 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
     for Missing { key, .. } in state.missing() {
         let next = match state.negative.last(&key, now) {
             Some((_, wait)) if !wait.is_zero() => Next::In(wait),
-            // If no failure is recorded, there are two cases. If the call for the secret still
-            // runs, it is joined here. Otherwise a call starts now: the entry was evicted, or too
-            // many calls were waiting before.
+            // No failure is recorded. If a call for the secret is running, this joins it. Otherwise
+            // the secret was evicted, or too many calls were waiting before.
             _ => Next::Now,
         };
         start_or_schedule(writer, &key, next, &mut wake_in);

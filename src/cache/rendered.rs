@@ -1,5 +1,4 @@
-//! Computes data from a secret's value, namely the bodies of HTTP responses and the parsed fields.
-//! Sidekey computes them once for each cached version.
+//! Computes HTTP responses and parsed fields from a secret's value, once for each cached version.
 
 use crate::secret::field::Fields;
 use crate::secret::value::SecretValue;
@@ -7,26 +6,25 @@ use crate::secret::version::Content;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
-/// The format of an HTTP response with a secret. Different clients may ask for one cached version
-/// in different formats.
+/// The format of an HTTP response that contains a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// The format of the AWS agent or AWS extension that Sidekey replaces.
+    /// The response format of the AWS agent or AWS extension that Sidekey replaces.
     Dialect,
-    /// The format of the Secrets Manager API.
+    /// The response format of the AWS API, such as the API of Secrets Manager.
     AwsApi,
 }
 
 const FORMS: usize = 2;
 
-/// The bodies of HTTP responses and the parsed fields of one secret value. Each of them is computed
-/// when a request first needs it. Later requests share the result.
+/// The HTTP responses and the parsed fields of one secret value. Each of them is computed when a
+/// request first needs it, and is then stored.
 #[derive(Debug, Default)]
 pub(crate) struct Rendered {
     answers: [OnceLock<SecretValue>; FORMS],
     fields: OnceLock<Fields>,
-    /// Wakes the task that checks the memory limit of the cache when the cached secret takes more
-    /// memory.
+    /// Notified when the cached secret takes more memory, so that the cache checks its memory
+    /// limit.
     grown: Option<Arc<Notify>>,
 }
 
@@ -35,8 +33,8 @@ impl Rendered {
         Self { grown: Some(grown), ..Self::default() }
     }
 
-    /// Returns the secret as the body of an HTTP response in the format `form`. Calls `render` only
-    /// once for each format, and stores the result for later requests.
+    /// Returns the body of an HTTP response with the secret, in the format `form`. Calls `render`
+    /// only if this body is not stored yet.
     pub(crate) fn answer(&self, form: Form, render: impl FnOnce() -> SecretValue) -> &SecretValue {
         self.answers[form as usize].get_or_init(|| {
             let answer = render();

@@ -1,30 +1,30 @@
-//! Decides whether a version that AWS returns replaces a cached version that is newer.
+//! Decides whether an older version that AWS returns replaces a newer cached version.
 //!
-//! Secrets Manager is eventually consistent. Right after a rotation, AWS may still answer a call
-//! with the previous version. Such an answer must not undo the rotation. But an operator can also
-//! move a staging label back to an older version. The agent must then return the older version. All
-//! functions are pure: times are arguments.
+//! Right after a rotation, Secrets Manager may still return the previous version. This answer must
+//! not undo the rotation. But if an operator moves a staging label back to an older version, the
+//! agent must return the older version.
+//!
+//! All functions are pure: times are arguments.
 
 use crate::secret::version::Version;
 use std::time::Duration;
 
-/// If AWS returns an older version of a secret than the cached one, Sidekey uses the older version
-/// only after a second call has returned it, too. The second call must come at least this long
-/// after the first.
+/// The minimum time between two calls to AWS that must both return an older version of a secret
+/// before Sidekey replaces the newer cached version.
 pub(crate) const AGREE_AFTER: Duration = Duration::from_secs(1);
 
 /// Whether a version of a secret that AWS returned replaces the cached version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Accept,
-    /// The version that AWS returned is older than the cached version. The cached version stays
-    /// until a second call also returns the older version.
+    /// AWS returned an older version than the cached version. The cached version stays until AWS
+    /// returns the older version again.
     HoldBack,
 }
 
 /// Decides whether `answer`, a version that AWS returned, replaces the `cached` version. `seen` is
-/// how long ago AWS first returned the same older version, or `None` if it never did. If the agent
-/// may not return the cached version (`may_serve` is `false`), every answer replaces it.
+/// the time since AWS first returned the same older version, if it did. If the agent may not return
+/// the cached version (`may_serve` is `false`), every answer replaces it.
 pub(crate) fn judge(
     cached: &Version,
     answer: &Version,

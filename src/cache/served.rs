@@ -1,4 +1,4 @@
-//! The result of a read from the cache: a secret and how the cache obtained it, or an error.
+//! The result of a read from the cache: a secret, or an error.
 
 use super::entry::Entry;
 use super::freshness::Reason;
@@ -21,10 +21,10 @@ pub(crate) enum How {
     Hit,
     /// The request had to wait until AWS returned the secret.
     Miss,
-    /// The secret was in the cache, but its TTL was over, or AWS had refused to return the secret
-    /// again.
+    /// The request got the cached secret although its TTL was over, or although AWS now refuses to
+    /// return the secret.
     Stale(Reason),
-    /// The request contained `refreshNow=true`, so a new call to AWS fetched the secret.
+    /// The request contained `refreshNow=true`, so Sidekey fetched the secret from AWS again.
     Refreshed,
 }
 
@@ -35,7 +35,7 @@ pub enum ReadError {
     OutOfScope,
     #[error("AWS did not answer within {0:?}")]
     WaitOver(Duration),
-    /// The call to AWS failed, or AWS refused to return the secret.
+    /// A call to AWS for the secret failed, or AWS refused to return the secret.
     #[error(transparent)]
     Upstream(#[from] FetchError),
 }

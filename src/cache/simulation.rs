@@ -1,11 +1,11 @@
-//! Tests the cache by a simulation in virtual time. Calls to AWS fail and hang, clocks jump, and
-//! the process freezes.
+//! Tests the cache by a simulation in virtual time, in which calls to AWS fail and hang, clocks
+//! jump, and the process freezes.
 //!
-//! The simulated AWS knows all versions of all secrets, and logs its answers to calls. The cache is
-//! checked after each event, each call and each read. [`reads`] checks the age of each value, and
-//! whether each error is right. [`calls`] checks that each call is needed. [`entries`] checks which
-//! values stay cached. Each random seed has its own policies, secrets, faults and readers. Two runs
-//! of one seed are identical.
+//! A simulated AWS knows all versions of all secrets. [`reads`] checks the values and errors that
+//! readers get, [`calls`] checks that each call to AWS is needed, and [`entries`] checks the cached
+//! versions.
+//!
+//! A random seed determines the secrets, faults and reads. Two runs of one seed are identical.
 
 mod calls;
 mod events;
@@ -32,13 +32,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use world::{DEADLINE, World};
 
-/// How many random seeds the simulation tests. A failed test prints its seed. To repeat the failure
-/// quickly, let the range in one of the tests begin at that seed.
+/// The number of random seeds that the simulation tests. A failed test prints its seed. To repeat
+/// the failure quickly, let the range in one of the tests begin at that seed.
 const SEEDS: u64 = 4000;
 
 const SEEDS_REPLAYED: u64 = 200;
 
-/// How many random events, such as reads, faults and freezes, the simulation runs for each seed.
+/// The number of random events, such as reads, faults and freezes, that the simulation runs for
+/// each seed.
 const EVENTS: usize = 60;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -80,8 +81,8 @@ fn two_runs_of_one_seed_are_identical() {
     }
 }
 
-/// Simulates one random seed, and returns one line for each event. Each simulation has its own
-/// async runtime, so that virtual time begins at zero.
+/// Runs the simulation of one random seed, and returns its log. Each simulation has its own async
+/// runtime, so that virtual time begins at zero.
 fn run(seed: u64) -> Vec<String> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("the test must be able to start an async runtime").block_on(simulate(seed))
@@ -141,8 +142,7 @@ async fn simulate(seed: u64) -> Vec<String> {
 }
 
 impl Simulation {
-    /// Ends all simulated faults, waits for the longest back-off, and checks that all reads
-    /// succeed.
+    /// Ends all simulated faults, and checks that all reads then succeed.
     async fn recover(&mut self) {
         let setup = self.world.setup.clone();
         self.world.heal();
@@ -168,9 +168,8 @@ impl Simulation {
                 )
             });
         }
-        // After this sleep, values from before the end of all faults are too old to serve. If a
-        // label was moved back to an older version, the cache accepts that version only after two
-        // calls.
+        // After this sleep, values from before the end of all faults are too old to serve. The loop
+        // reads twice, because the cache accepts an older version only after two calls.
         self.clock.sleep(setup.life_max()).await;
         for _ in 0..2 {
             for id in self.world.names() {

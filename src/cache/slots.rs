@@ -6,10 +6,11 @@ use tokio::sync::oneshot;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rank {
-    /// High priority: the call is for a secret that is cached or in `SIDEKEY_SECRETS`.
+    /// The call to AWS is for a secret that is cached or in `SIDEKEY_SECRETS`, so it has high
+    /// priority.
     Known,
-    /// Low priority: the call is for a secret that is neither cached nor in `SIDEKEY_SECRETS`.
-    /// Otherwise a client could delay all other calls by requests for secrets that do not exist.
+    /// The call to AWS is for a secret that is neither cached nor in `SIDEKEY_SECRETS`. Its
+    /// priority is low, so that requests for unknown names do not delay other calls.
     FirstTime,
 }
 
@@ -19,7 +20,7 @@ pub(crate) struct Slots(Arc<Mutex<State>>);
 #[derive(Debug)]
 struct State {
     free: usize,
-    /// How many more calls to AWS with low priority may start now.
+    /// How many more calls to AWS with the low priority [`Rank::FirstTime`] may start now.
     free_for_first_time: usize,
     known: VecDeque<oneshot::Sender<Slot>>,
     first_time: VecDeque<oneshot::Sender<Slot>>,
@@ -57,9 +58,7 @@ impl Slots {
         };
         match granted {
             None => Slot { slots: self.clone(), rank },
-            Some(granted) => {
-                granted.await.expect("every waiting call to AWS must be allowed to start at last")
-            }
+            Some(granted) => granted.await.expect("each waiting call to AWS must get a turn"),
         }
     }
 
@@ -67,16 +66,16 @@ impl Slots {
         loop {
             let next = self.0.lock().expect("no thread panics while it holds the lock").next();
             let Some((rank, grant)) = next else { return };
-            // If the waiting call was cancelled meanwhile, the send fails and drops the slot.
-            // Dropping returns the slot.
+            // If the waiting call was cancelled, the send fails and drops the slot, which returns
+            // the slot.
             drop(grant.send(Slot { slots: self.clone(), rank }));
         }
     }
 }
 
 impl State {
-    /// Takes the right to make a call to AWS with priority `rank`. Returns `false` if such a call
-    /// may not start yet.
+    /// Takes the right to make a call to AWS with the priority `rank`. Returns `false` if no such
+    /// call may start now.
     fn take(&mut self, rank: Rank) -> bool {
         let is_free = match rank {
             Rank::Known => self.free > 0,
@@ -96,8 +95,8 @@ impl State {
         }
     }
 
-    /// Chooses the next waiting call to AWS that may start, and removes it from its queue. Returns
-    /// `None` if no waiting call may start yet.
+    /// Removes from its queue the next call to AWS that may start. Returns `None` if no waiting
+    /// call may start now.
     fn next(&mut self) -> Option<(Rank, oneshot::Sender<Slot>)> {
         [Rank::Known, Rank::FirstTime].into_iter().find_map(|rank| {
             self.waiting(rank).retain(|grant| !grant.is_closed());
@@ -146,7 +145,7 @@ mod tests {
         drop(known);
         assert!(
             poll(seventh.as_mut()).is_none(),
-            "calls for unknown secrets must not use the slots for known secrets"
+            "calls for unknown secrets must not take the places of calls for known secrets"
         );
         drop(taken);
         assert!(poll(seventh.as_mut()).is_some());

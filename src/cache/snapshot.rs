@@ -1,4 +1,4 @@
-//! The immutable map of all cached secrets, named snapshot.
+//! The snapshot: an immutable map of all cached secrets.
 //!
 //! All functions are pure: a change returns a new map and leaves the old map unchanged.
 
@@ -10,29 +10,27 @@ use crate::secret::selector::Selector;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The maximum number of cached versions of one secret. It limits the memory that one secret can
-/// take.
+/// The maximum number of cached versions of one secret. It limits the memory for one secret.
 pub(crate) const VERSIONS_MAX: usize = 8;
 
-/// The maximum number of names and ARNs (full or partial) by which one cached secret can be looked
-/// up. It limits the memory that one secret can take.
+/// The maximum number of names and ARNs (full or partial) by which requests can find one cached
+/// secret. It limits the memory for one secret.
 pub(crate) const IDS_MAX: usize = 8;
 
-/// The size limits of the cache. The secrets in `SIDEKEY_SECRETS` are cached even above the limits,
-/// and are never evicted.
+/// The size limits of the cache. The secrets in `SIDEKEY_SECRETS` are cached even if they exceed
+/// these limits.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Limits {
     pub(crate) entries_max: usize,
-    /// The maximum memory for cached values, the HTTP responses rendered from them and their parsed
-    /// fields, in bytes.
+    /// The maximum memory in bytes for cached values, their HTTP responses and their parsed fields.
     pub(crate) bytes_max: usize,
     pub(crate) listed: Listed,
 }
 
-/// The secrets, parameters and paths in `SIDEKEY_SECRETS`.
+/// The secrets, parameters and parameter paths in `SIDEKEY_SECRETS`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Listed {
-    /// The labels and version ids for each name or ARN.
+    /// The staging labels and version ids in `SIDEKEY_SECRETS`, for each name or ARN.
     by_id: HashMap<Box<str>, Vec<Selector>>,
     paths: Vec<(ParameterPath, Selector)>,
 }
@@ -71,26 +69,25 @@ impl Limits {
         count <= self.entries_max && bytes <= self.bytes_max
     }
 
-    /// Returns whether `SIDEKEY_SECRETS` contains the cached secret `secret`, by any of its names
-    /// or ARNs, with this staging label or version id.
+    /// Returns whether `SIDEKEY_SECRETS` contains the cached secret `secret`, under any of its
+    /// names or ARNs, with the staging label or version id `selector`.
     pub(super) fn is_listed(&self, secret: &CachedSecret, selector: &Selector) -> bool {
         secret.ids.iter().any(|id| self.listed.contains(id, selector))
     }
 }
 
-/// All cached secrets at one moment. A secret can be looked up by its name and by its ARN.
+/// All cached secrets at one moment. Requests can find a secret by its name or by its ARN.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     by_id: HashMap<Arc<str>, Arc<CachedSecret>>,
 }
 
-/// All cached versions of one secret, and the names and ARNs by which the secret can be looked up.
+/// All cached versions of one secret, and the names and ARNs by which requests can find the secret.
 #[derive(Clone, Debug)]
 pub(crate) struct CachedSecret {
     pub(crate) arn: Arc<str>,
-    /// The name or ARN by which Sidekey fetches the secret again. Sidekey prefers the name: if the
-    /// secret was deleted and created again, the name finds the new secret, but the old ARN does
-    /// not.
+    /// The name or ARN by which Sidekey fetches the secret again. Sidekey prefers the name, which
+    /// also finds the new secret if the secret was deleted and created again.
     pub(crate) fetch_id: SecretId,
     /// The names and ARNs for which AWS returned this secret.
     ids: Vec<Arc<str>>,
@@ -98,9 +95,8 @@ pub(crate) struct CachedSecret {
 }
 
 impl CachedSecret {
-    /// Returns the cached version for `selector`, a staging label or version id. Prefers the
-    /// version that was fetched for `selector`. Otherwise returns another cached version that has
-    /// this label or id.
+    /// Returns the cached version for `selector`, a staging label or version id. Prefers a version
+    /// that was fetched for `selector` to a version that also has this label or id.
     pub(crate) fn select(&self, selector: &Selector) -> Option<&Arc<Entry>> {
         self.exact(selector).or_else(|| {
             let mut entries = self.entries.iter();
@@ -109,7 +105,7 @@ impl CachedSecret {
     }
 
     /// Returns the cached version that was fetched for exactly this staging label or version id.
-    /// Ignores a version that has this label or id but was fetched for another one.
+    /// Ignores versions that have the label or id but were fetched for another one.
     pub(crate) fn exact(&self, selector: &Selector) -> Option<&Arc<Entry>> {
         self.entries.iter().find(|entry| entry.selector == *selector)
     }
@@ -118,8 +114,8 @@ impl CachedSecret {
         &self.entries
     }
 
-    /// Returns the secret name or ARN, and the staging label or version id, with which Sidekey
-    /// fetches the cached version `entry` again.
+    /// Returns the secret's name or ARN, and the staging label or version id, by which Sidekey
+    /// fetches the version in `entry` again.
     pub(crate) fn fetch_key(&self, entry: &Entry) -> Key {
         Key { id: self.fetch_id.clone(), selector: entry.selector.clone() }
     }
@@ -143,21 +139,20 @@ impl Snapshot {
         secrets.flat_map(|(_, secret)| secret.entries.iter().map(move |entry| (&**secret, entry)))
     }
 
-    /// Returns every cached version with its secret, sorted by ARN. Use this function if the random
-    /// order of a hash map must not influence the result.
+    /// Returns every cached version with its secret, sorted by ARN, so that the result does not
+    /// depend on the random order of a hash map.
     pub(crate) fn entries_by_arn(&self) -> impl Iterator<Item = (&CachedSecret, &Arc<Entry>)> {
         let mut entries: Vec<_> = self.entries().collect();
         entries.sort_by(|(one, _), (other, _)| one.arn.cmp(&other.arn));
         entries.into_iter()
     }
 
-    /// Returns a new map of cached secrets that also contains `entry`, and how many cached versions
-    /// were evicted to make room.
+    /// Returns a new map of cached secrets that also contains `entry`, and the number of versions
+    /// that were evicted to make room.
     ///
-    /// The new version can be looked up by the name or ARN in `asked`, and by the ARN that AWS
-    /// returned. It cannot be looked up by the *name* that AWS returned, because a call by ARN may
-    /// have fetched a secret of another account or region, where the same name belongs to another
-    /// secret.
+    /// Requests find `entry` by the name or ARN in `asked`, and by the ARN that AWS returned. They
+    /// do not find it by the name that AWS returned, because this name may belong to another secret
+    /// in the agent's own account and region.
     #[must_use]
     pub(crate) fn publish(&self, asked: &Key, entry: Arc<Entry>, limits: &Limits) -> (Self, usize) {
         let mut next = self.clone();
@@ -188,8 +183,8 @@ impl Snapshot {
         (next, evicted)
     }
 
-    /// Returns the memory of all cached values, rendered HTTP responses and parsed fields, in
-    /// bytes.
+    /// Returns the memory in bytes for all cached values, their HTTP responses and their parsed
+    /// fields.
     pub(crate) fn bytes(&self) -> usize {
         self.entries().map(|(_, entry)| entry.bytes()).sum()
     }
@@ -203,9 +198,8 @@ impl Snapshot {
         next
     }
 
-    /// Ensures that the name or ARN `id` no longer finds a cached secret with another ARN than
-    /// `arn`. This happens if a secret was deleted and created again, because the new secret has a
-    /// new ARN.
+    /// Removes the name or ARN `id` from a cached secret whose ARN is not `arn`. This is needed if
+    /// the secret `id` was deleted and created again, because the new secret has a new ARN.
     fn unlink_other(&mut self, id: &SecretId, arn: &str) {
         let Some(old) = self.by_id.get(id.as_str()).filter(|secret| *secret.arn != *arn) else {
             return;
@@ -227,9 +221,9 @@ impl Snapshot {
         }
     }
 
-    /// Evicts the least recently read secrets until the size limits of the cache are met. Evicts
-    /// `newest`, which was just added, only after all others. The secrets in `SIDEKEY_SECRETS` are
-    /// never evicted, so the limits may stay exceeded. Returns the number of evicted versions.
+    /// Evicts the least recently read versions until the cache meets its size limits, and returns
+    /// their number. Evicts `newest`, which was just added, last, and never evicts the secrets in
+    /// `SIDEKEY_SECRETS`.
     fn evict(&mut self, newest: Option<&Arc<Entry>>, limits: &Limits) -> usize {
         let (mut count, mut bytes) = (self.entries().count(), self.bytes());
         if limits.are_met(count, bytes) {
@@ -240,7 +234,7 @@ impl Snapshot {
             .filter(|(secret, entry)| !limits.is_listed(secret, &entry.selector))
             .map(|(secret, entry)| (secret.arn.clone(), entry.clone()))
             .collect();
-        // Sorting by ARN only gives a fixed order to entries that were read at the same time.
+        // Sort by ARN, too, so that entries that were read at the same time have a fixed order.
         evictable.sort_by_cached_key(|(arn, entry)| {
             let is_newest = newest.is_some_and(|newest| Arc::ptr_eq(newest, entry));
             (is_newest, entry.marks.read_at_ms(), arn.clone())
@@ -272,8 +266,8 @@ impl Snapshot {
 }
 
 impl CachedSecret {
-    /// Lets this cached secret be looked up by the name or ARN `id`, too, unless the secret already
-    /// has [`IDS_MAX`] names and ARNs.
+    /// Lets requests find this cached secret by the name or ARN `id`, too, unless the secret
+    /// already has [`IDS_MAX`] names and ARNs.
     fn link(&mut self, id: &SecretId) {
         let is_new = self.ids.iter().all(|own| **own != *id.as_str());
         if is_new && self.ids.len() < IDS_MAX {
@@ -285,12 +279,10 @@ impl CachedSecret {
     }
 
     /// Adds the version `entry` to this cached secret, or replaces the version for the same staging
-    /// label or version id. If the secret already has [`VERSIONS_MAX`] versions, first removes one
-    /// of them. Returns the number of removed versions.
+    /// label or version id. Returns the number of versions that were removed to make room.
     ///
-    /// Does not replace a version whose call to AWS was sent later than the call for `entry`. Two
-    /// calls may fetch one secret at once, one by name and one by ARN. The slower call must not
-    /// bring an old value back.
+    /// Keeps the existing version if Sidekey requested it from AWS later than `entry`, so that a
+    /// slow call does not bring an old value back.
     fn replace(&mut self, entry: Arc<Entry>, limits: &Limits) -> usize {
         if let Some(own) = self.entries.iter_mut().find(|own| own.selector == entry.selector) {
             if own.asked_at() <= entry.asked_at() {
@@ -310,8 +302,8 @@ impl CachedSecret {
         dropped
     }
 
-    /// Returns the least recently read version of this secret that may be removed to make room for
-    /// another version. The current version and the versions in `SIDEKEY_SECRETS` must stay.
+    /// Returns the least recently read version of this secret that may be removed. The current
+    /// version and the versions in `SIDEKEY_SECRETS` must stay.
     fn least_recently_read(&self, limits: &Limits) -> Option<Arc<Entry>> {
         self.entries
             .iter()

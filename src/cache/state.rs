@@ -1,5 +1,5 @@
-//! The state that the two handles on a cache share: [`Cache`](super::Cache), which reads secrets,
-//! and [`Writer`](super::Writer), which calls AWS.
+//! The state of the cache, which is shared by [`Cache`](super::Cache), the handle that reads
+//! secrets, and [`Writer`](super::Writer), the handle that calls AWS.
 
 use super::epoch::Epoch;
 use super::flight::Flights;
@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 
 const POISONED: &str = "no thread panics while it holds the lock";
 
-/// The configuration of the cache for secrets.
+/// The configuration of the cache.
 #[derive(Debug)]
 pub struct Config {
     /// How old the cached value of each secret may get, and when the agent refreshes it.
@@ -42,17 +42,17 @@ pub struct Config {
     pub listed: Vec<Key>,
     /// The secrets that clients may read, from `SIDEKEY_ALLOW`.
     pub scope: Scope,
-    /// The rules for values of secrets: each set of rules applies to the secrets whose names
+    /// The rules for the values of secrets. Each set of rules applies to the secrets whose names
     /// match a pattern.
     pub conventions: Arc<Conventions>,
-    /// Whether the agent returns an error instead of a value that breaks the rules for secrets with
-    /// such names.
+    /// Whether the agent returns an error instead of a secret's value that breaks the rules in
+    /// `conventions`.
     pub is_strict: bool,
-    /// Whether SnapStart may restore the process from a snapshot. If so, the agent detects a
-    /// restore by a drift between the wall clock and the steady (monotonic) clock.
+    /// Whether SnapStart may restore the process from a snapshot. If so, the agent compares the
+    /// wall clock with the steady (monotonic) clock to detect a restore.
     pub is_snapshot: bool,
-    /// The seed of the random numbers that spread refreshes and retries over time. `None` gives
-    /// different numbers in each run.
+    /// The seed of the random numbers that spread refreshes and retries over time. If the seed is
+    /// `None`, the numbers differ in each run.
     pub seed: Option<u64>,
 }
 
@@ -61,7 +61,7 @@ pub struct Config {
 pub struct Missing {
     /// The name or ARN of the secret in `SIDEKEY_SECRETS`, with its staging label or version id.
     pub key: Key,
-    /// Whether the agent must fetch this secret before it reports that it is ready.
+    /// Whether the agent is ready only after it has fetched this secret.
     pub is_required: bool,
     /// Why the last attempt to fetch the secret failed. `None` if no attempt has failed.
     pub failure: Option<FetchError>,
@@ -78,13 +78,11 @@ pub(super) struct State {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) home: ArcSwap<Home>,
     pub(super) metrics: Arc<Metrics>,
-    /// Wakes the refresh loop and waiting HTTP requests when a cached secret has changed or a call
-    /// to AWS has failed.
+    /// Notified when a cached secret has changed or a call to AWS has failed.
     pub(super) changed: Notify,
     epoch: Epoch,
-    /// The refresh policy of each secret in `SIDEKEY_SECRETS`. Until AWS has answered, the
-    /// configured name or ARN decides which policy applies. Afterwards, the name and ARN that AWS
-    /// returned decide.
+    /// The refresh policy of each secret in `SIDEKEY_SECRETS`. The first answer of AWS can change
+    /// the policy, because the answer contains both the secret's name and its ARN.
     listed: Mutex<HashMap<Key, Policy>>,
     draws: Mutex<fastrand::Rng>,
 }
@@ -123,26 +121,24 @@ impl State {
         self.epoch.count()
     }
 
-    /// Counts a restore if the clocks show that SnapStart has restored the process from a snapshot.
-    /// Call this function before [`epoch`](Self::epoch), so that the number is up to date. Takes no
-    /// lock unless there was a restore.
+    /// Counts a SnapStart restore if the clocks show a new restore. Call this function before
+    /// [`epoch`](Self::epoch), which returns the number of restores.
     pub(super) fn detect_restore(&self, now: Moment) {
         if self.epoch.detects_restore(now) {
             self.restore();
         }
     }
 
-    /// Handles a restore of the process by SnapStart. Afterwards no cached secret counts as fresh,
-    /// and failed calls are forgotten. The agent then refreshes the secrets that requests have
-    /// read.
+    /// Handles a restore of the process by SnapStart: no cached secret is fresh any more, and
+    /// failed calls are forgotten.
     pub(super) fn restore(&self) {
         self.epoch.increment();
         self.negative.forget_all();
         if self.config.seed.is_none() {
             let mut seed = [0; 8];
-            // Draw a new seed: otherwise all environments that start from one snapshot would draw
-            // the same numbers. If the system has no randomness, the old numbers continue, because
-            // they only spread load.
+            // Draw a new seed. Otherwise all environments that start from one snapshot would draw
+            // the same numbers. If this fails, the old numbers continue, because they only spread
+            // load.
             if getrandom::fill(&mut seed).is_ok() {
                 self.draws.lock().expect(POISONED).seed(u64::from_le_bytes(seed));
             }
@@ -154,8 +150,8 @@ impl State {
         self.draws.lock().expect(POISONED).f64()
     }
 
-    /// Returns whether `SIDEKEY_ALLOW` allows the secret `id`. A cached secret is always allowed,
-    /// because the agent checked it before caching it.
+    /// Returns whether `SIDEKEY_ALLOW` allows the secret `id`. A cached secret is allowed, because
+    /// the agent checked it before.
     pub(super) fn is_allowed(&self, id: &SecretId) -> bool {
         // For a cached secret, `SIDEKEY_ALLOW` was checked against the name and ARN in the answer
         // of AWS.
@@ -182,14 +178,14 @@ impl State {
         missing
     }
 
-    /// Returns whether the agent must fetch the secret `key` before it reports that it is ready.
+    /// Returns whether the agent is ready only after it has fetched the secret `key`.
     pub(super) fn is_required(&self, key: &Key) -> bool {
         let policies = self.listed.lock().expect(POISONED);
         policies.get(key).is_some_and(|policy| policy.is_required)
     }
 
-    /// Stores the id of the AWS account in which the Lambda function runs. Lambda or AWS has
-    /// reported this account, so it overrides the configured account.
+    /// Stores the id of the Lambda function's AWS account, as reported by Lambda or AWS. It
+    /// overrides the configured account.
     pub(super) fn learn_account(&self, account: &str) {
         if self.home.load().account.as_deref() != Some(account) {
             let region = self.home.load().region.clone();
@@ -201,8 +197,7 @@ impl State {
     }
 
     /// Stores the refresh policy of `key`, a secret in `SIDEKEY_SECRETS`, after AWS has answered.
-    /// The answer contains the full ARN, so rules that match by ARN can now apply. Without this
-    /// step, a secret with a TTL of 0 could count as missing for ever.
+    /// Only then does the agent know both the name and the ARN, so that all rules can apply.
     pub(super) fn learn_policy(&self, key: &Key, policy: Policy) {
         if let Some(known) = self.listed.lock().expect(POISONED).get_mut(key) {
             *known = policy;

@@ -16,11 +16,11 @@ pub(super) const PROBLEM_KINDS: usize = problem::Problem::CODES.len();
 /// The state of the cache at one moment, for the status page.
 #[derive(Debug, Serialize)]
 pub struct Status {
-    /// The state of every cached version of a secret, sorted by ARN and version id.
+    /// The cached versions of all secrets, sorted by ARN and version id.
     pub entries: Vec<EntryStatus>,
     pub(crate) missing: Vec<MissingStatus>,
-    /// How many calls to AWS have not ended, including calls that wait to be sent. A call that
-    /// several requests share counts once.
+    /// The number of calls to AWS that have not ended, including calls that are not sent yet. A
+    /// call that several requests share counts once.
     pub flights: usize,
 }
 
@@ -29,36 +29,35 @@ pub struct Status {
 pub struct EntryStatus {
     pub(crate) name: Box<str>,
     pub(crate) arn: Box<str>,
-    /// The staging label (such as AWSCURRENT) in the call to AWS that fetched this version. `None`
-    /// if the call contained a version id.
+    /// The staging label, such as `AWSCURRENT`, by which Sidekey fetched this version of the
+    /// secret. `None` if Sidekey fetched it by version id.
     pub(crate) stage: Option<Box<str>>,
     pub(crate) version_id: Box<str>,
     pub(crate) version_stages: Vec<Box<str>>,
-    /// When AWS created the cached version, in the format of RFC 3339. `None` if AWS did not say
-    /// when.
+    /// When AWS created this version of the secret, in the format of RFC 3339. `None` if AWS did
+    /// not report the time.
     pub(crate) created: Option<String>,
-    /// How many seconds ago Sidekey sent the call that fetched the cached version. `None` if a
-    /// clock went back at a SnapStart restore, because the age is then unknown.
+    /// How many seconds ago Sidekey sent the call that fetched this version of the secret. `None`
+    /// if this time is unknown, because a clock went back at a SnapStart restore.
     pub(crate) age_seconds: Option<u64>,
     /// How fresh the cached version is: `fresh`, `due` (the TTL ends soon), `stale` or `expired`.
     pub(crate) freshness: &'static str,
     pub(crate) ttl_seconds: f64,
-    /// When the agent refreshes the cached secret: `always`, or `when-read` (only after a request
-    /// has read it).
+    /// When the agent refreshes the cached secret: `always`, or `when-read` (only if a request has
+    /// read it).
     pub(crate) refresh: &'static str,
-    /// Why the last refresh of the cached secret failed. `None` if no refresh has failed since the
-    /// last successful fetch.
+    /// Why the last refresh of the cached secret failed. `None` if the last refresh succeeded.
     pub problem: Option<Problem>,
-    /// The name of the rules that the secret's value must obey, such as `sms-twilio`. Sidekey
-    /// chooses the rules by the secret's name. `None` if it has no rules for this name.
+    /// The name of the rules that the secret's value must follow, such as `sms-twilio`. `None` if
+    /// Sidekey has no rules for secrets of this name.
     pub(crate) convention: Option<Box<str>>,
     pub(crate) problems: Vec<ValueProblem>,
     /// Whether the agent returns an error instead of the secret's value, because the value breaks
-    /// its rules.
+    /// the rules for secrets of this name.
     pub(crate) withheld: bool,
 }
 
-/// One way in which a secret's value breaks the rules that Sidekey chose by the secret's name.
+/// One way in which a secret's value breaks the rules for secrets of its name.
 #[derive(Debug, Serialize)]
 pub(crate) struct ValueProblem {
     pub(crate) code: &'static str,
@@ -72,7 +71,7 @@ pub(crate) struct ValueProblem {
 pub(crate) struct MissingStatus {
     /// The name or ARN of the secret, as written in `SIDEKEY_SECRETS`.
     pub(crate) reference: Box<str>,
-    /// Whether the agent must fetch this secret before it reports that it is ready.
+    /// Whether the agent is ready only after it has fetched this secret.
     pub(crate) required: bool,
     pub(crate) problem: Option<Problem>,
 }
@@ -80,13 +79,13 @@ pub(crate) struct MissingStatus {
 /// Why an attempt to fetch a secret failed, as shown on the status page.
 #[derive(Debug, Serialize)]
 pub struct Problem {
-    /// The category of the error, such as `throttled`. Metrics use the same name.
+    /// The category of the error, such as `throttled`, as in the metrics.
     pub(crate) kind: &'static str,
-    /// The AWS error code of the failed attempt to fetch a secret.
+    /// The error code of AWS, such as `AccessDeniedException`.
     pub code: Box<str>,
     pub(crate) message: Box<str>,
     pub(crate) hint: Box<str>,
-    /// How many refreshes of a cached secret have failed in a row. `None` for a secret that is not
+    /// How many refreshes of the secret have failed in a row. `None` for a secret that is not
     /// cached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) failures: Option<u32>,
@@ -169,8 +168,8 @@ impl MissingStatus {
     }
 }
 
-/// Counts the problems in the values of cached secrets. Returns each problem code with its count.
-/// For example, the code `missing` means that a required field is missing.
+/// Counts the problems in the values of cached secrets, for each problem code. For example, the
+/// code `missing` means that a required field is missing.
 pub(super) fn problem_counts(state: &State) -> [(&'static str, usize); PROBLEM_KINDS] {
     let snapshot = state.snapshot.load();
     let codes: Vec<&str> = snapshot

@@ -1,5 +1,4 @@
-//! Calls AWS and counts the calls. If a freeze of the process interrupts a call, the agent repeats
-//! the call.
+//! Calls AWS and counts the calls. Repeats calls that a freeze of the process interrupted.
 
 use super::fetched::{BatchAnswer, Fetched, Sent};
 use super::freeze::{INTERRUPTIONS_MAX, was_interrupted};
@@ -25,17 +24,16 @@ impl Upstream {
         Self { state, source, gatherer: Gatherer::default() }
     }
 
-    /// Returns the current time and the number of SnapStart restores so far, for a call to AWS that
-    /// is sent now.
+    /// Returns the current time and the number of SnapStart restores, for a call to AWS that is
+    /// sent now.
     pub(super) fn sending(&self) -> Sent {
         let moment = self.state.clock.now();
         self.state.detect_restore(moment);
         Sent { moment, epoch: self.state.epoch() }
     }
 
-    /// Fetches one secret or parameter. Returns the answer of AWS, and when the call was sent.
-    ///
-    /// Parameters that are wanted at the same moment share one call.
+    /// Fetches one secret or parameter from AWS. Parameters that requests need at the same moment
+    /// share one call.
     pub(super) async fn fetch(&self, key: &Key) -> Fetched {
         let place = match (&key.id, key.id.service()) {
             (SecretId::Path(_), _) | (_, Service::SecretsManager) => None,
@@ -59,8 +57,8 @@ impl Upstream {
         }
     }
 
-    /// Makes the call for the batch of `leader`, and gives the other readers their results. Returns
-    /// the result of the leader itself.
+    /// Makes one call to AWS for all parameters of a batch, and sends the results to the waiting
+    /// tasks. Returns the result for the first parameter of the batch.
     async fn lead(&self, leader: Leader) -> Gathered {
         let (keys, joined) = leader.gathered().await;
         let answers = match &*keys {
@@ -70,14 +68,14 @@ impl Upstream {
         let mut results = gathered(answers, keys.len()).into_iter();
         let own = results.next();
         for (reader, result) in joined.into_iter().zip(results) {
-            // A reader that was cancelled has dropped its end of the channel.
+            // The send fails if the waiting task was cancelled.
             drop(reader.send(result));
         }
-        own.expect("a batch contains at least the parameter of its leader")
+        own.expect("a batch call must contain at least one parameter")
     }
 
-    /// Fetches one secret or parameter by a call of its own. Repeats a call that a freeze of the
-    /// process interrupted, because AWS may have answered before the freeze.
+    /// Fetches one secret or parameter by a call of its own. Repeats the call if a freeze of the
+    /// process interrupted it.
     async fn fetch_alone(&self, key: &Key) -> Fetched {
         let call = (Operation::single(&key.id), self.source.deadline(&key.id));
         for _ in 0..=INTERRUPTIONS_MAX {
@@ -102,10 +100,8 @@ impl Upstream {
         (!is_interrupted).then_some((sent, answer))
     }
 
-    /// Counts a call to AWS that has just ended. The call has an operation and a deadline. Returns
-    /// whether a freeze of the process or a
-    /// SnapStart restore interrupted the call. Does not count an attempt that failed before the
-    /// call was sent.
+    /// Counts a call to AWS that has ended, unless the call failed before it was sent. Returns
+    /// whether a freeze of the process or a SnapStart restore interrupted the call.
     fn count(
         &self,
         (operation, deadline): (Operation, Duration),
@@ -129,12 +125,12 @@ impl Upstream {
     }
 }
 
-/// Returns what each of `readers` gets from a call for several parameters. The call was interrupted
-/// by a freeze if `answers` is `None`.
+/// Distributes the answer to a call for several parameters among the tasks (`readers`) that wait
+/// for it. `answers` is `None` if a freeze interrupted the call.
 ///
-/// AWS refuses the whole call if it refuses one of the parameters. Each reader then makes a call of
-/// its own, so that one parameter does no harm to the others. A transient error goes to all readers,
-/// because more calls would make a failure of AWS worse.
+/// AWS refuses the whole call if it refuses one of the parameters, so each task then makes a call
+/// of its own. A transient error goes to all tasks, because more calls would add load while AWS
+/// fails.
 fn gathered(answers: Option<(Sent, BatchAnswer)>, readers: usize) -> Vec<Gathered> {
     let all_alone = |judgement: Option<Arc<Judgement>>| {
         (0..readers).map(|_| Gathered::Alone(judgement.clone())).collect()

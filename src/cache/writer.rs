@@ -29,8 +29,8 @@ struct Inner {
     state: Arc<State>,
     upstream: Upstream,
     acceptor: Acceptor,
-    /// Limits the log lines about failed calls for unknown secret names. Otherwise a client could
-    /// flood the log by requests for secrets that do not exist.
+    /// Limits the log lines about failed calls for unknown secret names. Otherwise clients could
+    /// flood the log by requests for such names.
     failures_logged: LogLimiter,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -63,8 +63,8 @@ impl Writer {
         &self.0.upstream
     }
 
-    /// Waits until a cached secret takes more memory than before. Completes at once if a cached
-    /// secret has grown since this function last completed.
+    /// Waits until a cached secret takes more memory than before. Returns at once if this has
+    /// happened since the last call of this function.
     pub(super) async fn grown(&self) {
         self.0.acceptor.grown().await;
     }
@@ -77,14 +77,14 @@ impl Writer {
         self.0.acceptor.trim();
     }
 
-    /// Runs `work` as a task. The agent waits for the end of the task before it exits.
+    /// Runs `work` as a task. The agent waits for the end of this task before it exits.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.0.tasks.spawn(work);
     }
 
-    /// Joins the running call for the secret `key`, or starts a call. Returns a handle on the call,
-    /// and whether the call was already running. The call is a task of its own, so it goes on even
-    /// if the first request that waits for it is cancelled.
+    /// Joins the running call to AWS for the secret `key`, or starts a call. Returns a handle on
+    /// the call, and whether the call was already running. The call goes on even if the request is
+    /// cancelled.
     pub(super) fn join_or_start(&self, key: &Key) -> Result<(Flight, bool), FetchError> {
         let (flight, landing) = self.0.state.flights.join_or_start(key, self.rank(key))?;
         let is_joined = landing.is_none();
@@ -94,9 +94,11 @@ impl Writer {
         Ok((flight, is_joined))
     }
 
-    /// Joins a call for the secret `key` that is not sent yet, or registers such a call. Returns a
-    /// handle on the call, and whether it was already registered. The call is sent at least
-    /// [`REFRESH_NOW_INTERVAL`](plan::REFRESH_NOW_INTERVAL) after the last call for `key`.
+    /// Joins a call to AWS for the secret `key` that is not sent yet, or registers a call. Returns
+    /// a handle on the call, and whether the call was already registered.
+    ///
+    /// The call is sent at least [`REFRESH_NOW_INTERVAL`](plan::REFRESH_NOW_INTERVAL) after the
+    /// last call for the secret.
     pub(super) fn join_next(&self, key: &Key) -> Result<(Flight, bool), FetchError> {
         let (flight, last, landing) = match self.0.state.flights.join_next(key, self.rank(key))? {
             Next::Joined(flight) => return Ok((flight, true)),
@@ -107,14 +109,15 @@ impl Writer {
         Ok((flight, false))
     }
 
-    /// Waits until the call to AWS of `landing` may be sent, and makes the call if a request still
-    /// waits for it. `last` is the running call for the same secret.
+    /// Makes a call to AWS for requests with `refreshNow=true`, after the running call `last` has
+    /// ended and the minimum time between calls is over. Makes no call if no request waits any
+    /// more.
     async fn run_next_flight(self, last: Option<Flight>, landing: Landing) {
         if let Some(last) = last {
             drop(last.outcome().await);
         }
         let wait = plan::next_refresh_now(self.since_last_call(landing.key()));
-        // Even a sleep of zero takes up to a millisecond.
+        // Skip a sleep of zero, because it would take up to a millisecond.
         if !wait.is_zero() {
             tokio::select! {
                 biased;
@@ -128,8 +131,8 @@ impl Writer {
         }
     }
 
-    /// Returns how long ago the last call for the secret `key` was sent, or ended with an error.
-    /// Returns `None` if the cache does not know.
+    /// Returns the time since the last call to AWS for the secret `key` was sent or failed. Returns
+    /// `None` if no call is known.
     fn since_last_call(&self, key: &Key) -> Option<Duration> {
         let state = &self.0.state;
         let now = state.clock.now();
@@ -140,9 +143,9 @@ impl Writer {
         now.since(last)
     }
 
-    /// Returns the priority of a call to AWS for the secret `key`. The priority is high only if the
-    /// secret is cached or in `SIDEKEY_SECRETS` with the same staging label or version id. Requests
-    /// for secrets that do not exist must not delay the calls for known secrets.
+    /// Returns the priority of a call to AWS for the secret `key`. The priority is low if the
+    /// secret is neither cached nor in `SIDEKEY_SECRETS`, so that requests for unknown names do not
+    /// delay other calls.
     fn rank(&self, key: &Key) -> Rank {
         let (id, selector) = (key.id.as_str(), &key.selector);
         let is_cached = self.0.state.snapshot.load().exact(id, selector).is_some();
@@ -152,8 +155,7 @@ impl Writer {
         }
     }
 
-    /// Makes the call to AWS of `landing`, and gives the result to the requests that wait for the
-    /// call.
+    /// Makes a call to AWS, and gives the result to all requests that wait for the call.
     pub(super) async fn run_flight(self, landing: Landing) {
         let (key, upstream) = (landing.key(), &self.0.upstream);
         let (sent, answer) = if self.0.state.is_allowed(&key.id) {
@@ -184,15 +186,14 @@ impl Writer {
         let state = &self.0.state;
         let before = state.snapshot.load_full();
         let outcome = answer.and_then(|version| self.0.acceptor.accept(key, sent, version));
-        // Even if the answer was rejected as older than a cached entry, the cache may now know that
-        // `key` means this entry.
+        // Even if the answer was rejected as older than a cached version, the cache may now know
+        // that the name in `key` belongs to that version.
         let after = state.snapshot.load_full();
         let snapshot = if outcome.is_ok() { before } else { after };
         let older = snapshot.exact(key.id.as_str(), &key.selector);
         if let Some(older) = older {
-            // Allow readers to refresh this entry again. Even a successful call can leave the entry
-            // in the cache: the answer may have another ARN, or may come after the answer to a
-            // later call.
+            // Allow further refreshes of this entry. A successful call may have left it in the
+            // cache, if the answer has another ARN or comes after the answer to a later call.
             older.marks.release_refresh();
             state.metrics.refreshed(outcome.as_ref().err().map(|error| error.kind));
         }
@@ -211,9 +212,8 @@ impl Writer {
         outcome
     }
 
-    /// Records a failed attempt to fetch the secret `key`. Stores the failure with `older`, the
-    /// cached version of the secret. If no version is cached, stores the failure in the negative
-    /// cache, which contains failed calls for secrets that are not cached.
+    /// Records and logs a failed call to AWS for the secret `key`. `older` is the cached version of
+    /// the secret, if any.
     fn record_failure(&self, key: &Key, older: Option<&Entry>, error: &FetchError) {
         let state = &self.0.state;
         let (now, draw) = (state.clock.now(), state.draw());
@@ -228,8 +228,8 @@ impl Writer {
             );
             return;
         }
-        // Limit the log lines about unknown names, because callers can ask for any number of
-        // secrets that do not exist. The number of cached and listed secrets is limited anyway.
+        // Log lines about unknown names are limited, because clients can ask for any number of
+        // secrets that do not exist.
         let is_known =
             older.is_some() || state.limits.listed.contains(key.id.as_str(), &key.selector);
         let passed = if is_known { Some(0) } else { self.0.failures_logged.pass(now) };
@@ -249,9 +249,9 @@ impl Writer {
         );
     }
 
-    /// Returns whether `key` asks for a staging label, other than `AWSCURRENT`, of a secret whose
-    /// current version is cached. Most secrets have no version with the label `AWSPENDING`, and
-    /// `DescribeSecret` looks for it. So the absence of the label is no problem to log.
+    /// Returns whether `key` asks for a staging label, other than `AWSCURRENT`, of a cached secret.
+    /// Such a failure needs no warning, because most secrets have no version with the label
+    /// `AWSPENDING`, which `DescribeSecret` looks for.
     fn is_missing_label(&self, key: &Key) -> bool {
         let snapshot = self.0.state.snapshot.load();
         key.selector.stage().is_some()

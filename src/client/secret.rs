@@ -71,9 +71,12 @@ struct ParameterMembers {
     value: String,
 }
 
+/// A parser of the body of a successful answer. Returns `None` if the body has another format.
+type Parse = fn(&[u8]) -> Option<Version>;
+
 impl Client {
     pub(crate) async fn secret(&mut self, key: &Key) -> Result<Version, ReadError> {
-        let (operation, parse): (_, fn(&[u8]) -> Option<Version>) = match key.id.service() {
+        let (operation, parse): (_, Parse) = match key.id.service() {
             Service::SecretsManager => ("secretsmanager.GetSecretValue", version),
             Service::ParameterStore => ("AmazonSSM.GetParameter", parameter_version),
         };
@@ -102,7 +105,7 @@ fn members(key: &Key) -> String {
 
 /// Parses an answer of the agent: `parse` parses the body if the agent answers with a value. Returns
 /// an error if the answer has another format, because a program other than Sidekey may have sent it.
-fn parsed(answer: &Answer, parse: fn(&[u8]) -> Option<Version>) -> Result<Version, ReadError> {
+fn parsed(answer: &Answer, parse: Parse) -> Result<Version, ReadError> {
     let body = answer.body.expose();
     let version = match answer.status.is_success() {
         true => parse(body).ok_or(None),
@@ -222,11 +225,7 @@ mod tests {
         read_as(status, body, version)
     }
 
-    fn read_as(
-        status: u16,
-        body: &str,
-        parse: fn(&[u8]) -> Option<Version>,
-    ) -> Result<Version, ReadError> {
+    fn read_as(status: u16, body: &str, parse: Parse) -> Result<Version, ReadError> {
         let answer = Answer {
             status: StatusCode::from_u16(status).expect("the status is valid"),
             headers: HeaderMap::new(),

@@ -238,7 +238,7 @@ fn read_example(
     files: &[AgentFile],
     secrets: &Secrets,
 ) -> String {
-    let name = secrets.names().next().unwrap_or("NAME".into());
+    let name = secrets.names().next().unwrap_or_else(|| "NAME".into());
     // With `cargo run`, this is a path such as target/debug/sidekey.
     let program = std::env::args().next().unwrap_or_else(|| "sidekey".to_owned());
     let mut exports = Vec::new();

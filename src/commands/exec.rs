@@ -12,9 +12,11 @@ const EXAMPLES: &str = "\
 Examples:
   PASSWORD=sidekey:app/db#password sidekey exec -- node server.js
   export DB=sidekey:app/db; sidekey exec sh -c 'echo \"$DB\"'
+  URL=sidekey:ssm:/app/url sidekey exec -- ./server
 
 If the value of an environment variable is sidekey:REFERENCE, the command replaces this value by the \
-secret. REFERENCE is the secret's name or ARN, optionally with #FIELD. Then the command runs the \
+secret. REFERENCE is the secret's name or ARN, optionally with #FIELD, or ssm: and the name of a \
+parameter. Then the command runs the \
 program in its own process. The command waits up to 30 s for an agent at SIDEKEY_PORT or SIDEKEY_SOCKET.
 
 Exit codes: 125 a secret could not be read; 126 the program cannot be run; 127 the program does not \

@@ -38,30 +38,31 @@ const EXAMPLES: &str = "\
 Examples:
   PGPASSWORD=\"$(sidekey get app/db#password)\" psql
   sidekey get app/certificate > certificate.p12
+  sidekey get ssm:/app/url
   sidekey get --json app/db | jq -r .versionId
   sidekey get --direct arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123
 
 The command asks the agent at SIDEKEY_PORT or SIDEKEY_SOCKET, with the token of SIDEKEY_TOKEN. If no \
-agent listens there, the command asks Secrets Manager, with the same settings as an agent. If the \
-agent refuses the request, the command fails and does not ask Secrets Manager.
+agent listens there, the command asks AWS, with the same settings as an agent. If the \
+agent refuses the request, the command fails and does not ask AWS.
 
 If standard output is a pipe or a file, the command writes only the value. A binary value is written \
 byte for byte. On a terminal the value is printed only with --show, and a newline follows the value.
 
 --json writes reference, arn, name, versionId, versionStages, createdDate, source, and value or \
-valueBase64. On a terminal the JSON contains the value only with --show.
+valueBase64; for a parameter, also parameterType, and versionId is its version number. On a terminal the JSON contains the value only with --show.
 
 Exit codes: 0 the secret was read; 1 the secret could not be read; 2 an argument or setting is wrong.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Read the secret with this name or ARN; #FIELD selects a field
+    /// Read the secret or parameter with this name or ARN; #FIELD selects a field
     reference: String,
     /// Read only from a running agent, never directly from AWS
     #[arg(long, conflicts_with = "direct")]
     agent: bool,
-    /// Read directly from Secrets Manager, even if an agent runs
+    /// Read directly from AWS, even if an agent runs
     #[arg(long)]
     direct: bool,
     /// Print the value even if the output is a terminal
@@ -149,7 +150,7 @@ async fn read(args: &Args, key: &Key) -> Result<(Version, ReadFrom), Failure> {
         Some(Ok(None)) => read_from_aws(args, key).await,
         Some(Err(failure)) => Err(failure),
         None => Err(Failure::unread(format!(
-            "the agent did not answer within {AGENT_WAIT_MAX:?}; use --direct to read from Secrets Manager"
+            "the agent did not answer within {AGENT_WAIT_MAX:?}; use --direct to read from AWS"
         ))),
     }
 }
@@ -174,9 +175,9 @@ async fn read_from_agent(
     };
     client.secret(key).await.map(Some).map_err(|error| {
         let hint = match error {
-            ReadError::NotSidekey { .. } => "; use --direct to read from Secrets Manager",
+            ReadError::NotSidekey { .. } => "; use --direct to read from AWS",
             _ if contact.token.is_none() => {
-                "; no token is configured: set SIDEKEY_TOKEN to the agent's token, or use --direct to read from Secrets Manager"
+                "; no token is configured: set SIDEKEY_TOKEN to the agent's token, or use --direct to read from AWS"
             }
             _ => "",
         };

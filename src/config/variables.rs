@@ -382,7 +382,7 @@ mod tests {
         for (name, text, expected) in [
             ("SIDEKEY_SECRETS", "a,#", "'#': expected a field's name"),
             ("SIDEKEY_SECRETS", "ssm:/a/**", "'ssm:/a/**': '**' is not supported; write a path"),
-            ("SIDEKEY_SECRETS", "ssm:/a/*/b", "'ssm:/a/*/b': a path of parameters begins with"),
+            ("SIDEKEY_SECRETS", "ssm:/a/*/b", "'ssm:/a/*/b': a path of parameters must begin"),
             ("SIDEKEY_SECRETS", "ssm:/a+b", "'ssm:/a+b': character 7 is not allowed"),
             ("SIDEKEY_ALLOW", "ssm:/a/**", "'ssm:/a/**'"),
             ("SIDEKEY_ALLOW", "ssm:/a+b", "'ssm:/a+b'"),

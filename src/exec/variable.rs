@@ -214,6 +214,28 @@ mod tests {
     }
 
     #[test]
+    fn parameter_can_fill_a_variable() {
+        let arn = "arn:aws:ssm:eu-north-1:123456789012:parameter/app/url";
+        let (found, errors) = find(pairs(&[
+            ("A", "sidekey:ssm:/app/db#url"),
+            ("B", &format!("sidekey:{arn}:live")),
+            ("C", "Sidekey:ssm:/app/db"),
+            ("D", "sidekey:ssm:/app/*"),
+            ("E", "ssm:/app/db"),
+            ("F", arn),
+        ]));
+        let parsed: Vec<_> = found
+            .iter()
+            .map(|one| (&*one.name, one.key.id.as_str(), one.key.selector.stage(), &one.field))
+            .collect();
+        let url = Some("url".into());
+        let expected = [("A", "ssm:/app/db", None, &url), ("B", arn, Some("live"), &None)];
+        assert_eq!(parsed, expected);
+        let names: Vec<&str> = errors.iter().map(|error| &*error.name).collect();
+        assert_eq!(names, ["C", "D"], "{errors:?}");
+    }
+
+    #[test]
     fn reference_with_a_misspelt_prefix_is_refused_by_variable() {
         for value in [
             "\"sidekey:app/db#user\"",

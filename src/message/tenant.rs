@@ -5,6 +5,7 @@
 use super::path::Path;
 use crate::convention::Conventions;
 use crate::secret::reference::SecretId;
+use crate::secret::service::Service;
 use std::fmt;
 use std::sync::Arc;
 
@@ -92,6 +93,10 @@ impl TenantCheck {
     pub(crate) fn check(&self, id: &SecretId, tenant: &Tenant) -> Result<(), TenantMismatch> {
         if self.bindings.is_empty() {
             return Ok(());
+        }
+        // Conventions are rules for secrets, so the tenant of a parameter is always unknown.
+        if id.service() == Service::ParameterStore {
+            return Err(TenantMismatch::NoConvention);
         }
         let (name, name_of_full_arn) = match id {
             SecretId::Name(_) | SecretId::Parameter(_) | SecretId::Path(_) => (id.as_str(), None),
@@ -188,6 +193,10 @@ impl fmt::Debug for Tenant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::convention::Convention;
+    use crate::convention::field::{Field, FieldType};
+    use crate::convention::marker::Marker;
+    use crate::convention::pattern::NamePattern;
     use crate::message::paths::Paths;
     use crate::message::search::Search;
     use serde_json::{Value, json};
@@ -273,6 +282,43 @@ mod tests {
     }
 
     #[test]
+    fn parameter_is_refused_even_if_its_name_looks_like_a_secret() {
+        let acme = json!({"company_data": {"company_name": "acme"}});
+        for reference in [
+            "ssm:openai-api-key/whatsapp",
+            "ssm:/openai-api-key/whatsapp",
+            "ssm:/whatsapp-credentials/acme/support/twilio",
+            "arn:aws:ssm:eu-north-1:123456789012:parameter/openai-api-key/whatsapp",
+        ] {
+            check(reference, Some(&acme), Some("no convention matches"));
+        }
+        // The name in the ARN can be `shared`, which is also the name of a secret.
+        let convention = Convention::new(
+            "shared",
+            NamePattern::parse("shared").expect("the pattern is valid"),
+            "Any",
+            vec![Field::new("token", FieldType::String).expect("the name is valid")],
+            vec![Marker::parse("TODO*").expect("the marker is valid")],
+        );
+        let conventions =
+            Conventions::default().with(vec![convention.expect("the convention is valid")]);
+        let path = Path::parse("company").expect("the path is valid");
+        let binding = TenantBinding { placeholder: "company_name".into(), path };
+        let tenant_check = TenantCheck::new(Arc::new(conventions), vec![binding]);
+        let message = json!({"company": "acme"});
+        let arn = "arn:aws:ssm:eu-north-1:123456789012:parameter/shared";
+        let refused = refusal(&tenant_check, arn, Some(&message));
+        assert!(refused.is_some_and(|why| why.contains("no convention matches")));
+        assert_eq!(refusal(&tenant_check, "shared", Some(&message)), None);
+    }
+
+    #[test]
+    fn message_may_name_parameters_without_bindings() {
+        let id = SecretId::parse("ssm:/app/url").expect("the reference is valid");
+        assert_eq!(tenant_check(&[]).check(&id, &Tenant::without_message()), Ok(()));
+    }
+
+    #[test]
     fn arn_is_checked_with_and_without_its_last_six_characters() {
         let acme = json!({"company_data": {"company_name": "acme"}});
         let acme = Some(&acme);
@@ -285,10 +331,6 @@ mod tests {
 
     #[test]
     fn ambiguous_arn_is_refused_and_the_name_in_the_answer_decides() {
-        use crate::convention::Convention;
-        use crate::convention::field::{Field, FieldType};
-        use crate::convention::marker::Marker;
-        use crate::convention::pattern::NamePattern;
         let convention = Convention::new(
             "shared",
             NamePattern::parse("shared/{company_name}").expect("the pattern is valid"),

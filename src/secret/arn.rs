@@ -4,32 +4,31 @@ use super::name::{is_name_char, is_parameter_char};
 use super::service::Service;
 use std::fmt;
 
-/// The number of random characters that Secrets Manager appends, after a hyphen, to a secret's name
-/// in the secret's ARN.
+/// The number of random characters at the end of a secret's ARN. Secrets Manager appends a hyphen
+/// and these characters to the secret's name.
 ///
 /// Source: AWS's page *What's in a secret* in the Secrets Manager user guide.
 const SUFFIX_LEN: usize = 6;
 
-/// The maximum length of the name of an AWS region, in bytes. The longest names that AWS uses have
-/// about half this length.
+/// The maximum length of the name of an AWS region, in bytes. AWS's longest names have about half
+/// this length.
 const REGION_BYTES_MAX: usize = 32;
 
 /// The ARN of a secret or of a parameter.
 ///
-/// The ARN of a secret is `arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME[-SUFFIX]`. A full
-/// ARN ends in the suffix: a hyphen and six random characters. A partial ARN has no suffix. The text
-/// of an ARN does not always show which of the two it is, because a secret's name can also end in a
-/// hyphen and six characters.
+/// The full ARN of a secret is `arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME-SUFFIX`.
+/// The suffix consists of six random characters. A partial ARN ends after the name. The text does
+/// not always show whether an ARN is full, because a secret's name can also end in a hyphen and six
+/// characters.
 ///
 /// The ARN of a parameter is `arn:PARTITION:ssm:REGION:ACCOUNT:parameter/NAME`. If the name begins
-/// with a slash, this slash is the one after `parameter`. In the ARN of a public parameter, such as
-/// `/aws/service/…`, the account is empty.
+/// with a slash, the ARN has only one slash after `parameter`. The account is empty for a public
+/// parameter of AWS, such as `/aws/service/…`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Arn {
     text: Box<str>,
     service: Service,
-    /// The byte offsets in `text` at which the partition, the region, the account and the name
-    /// begin.
+    /// The byte offsets in `text` of the partition, the region, the account and the name.
     starts: [usize; 4],
 }
 
@@ -37,8 +36,8 @@ pub struct Arn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected {expected} at character {at} of the ARN")]
 pub struct BadArn {
-    /// The part that is missing or wrong in the ARN, as a phrase, such as `an account id of 12
-    /// digits`.
+    /// A phrase that describes the missing or wrong part of the ARN, such as
+    /// `an account id of 12 digits`.
     pub(crate) expected: &'static str,
     /// The position of the mistake in the ARN, in bytes counted from 1.
     pub(crate) at: usize,
@@ -81,19 +80,18 @@ impl Arn {
         self.part(2)
     }
 
-    /// Returns the end of the ARN after `secret:` or `parameter`. For a secret, this is the secret's
-    /// name, or in a full ARN the name with AWS's random suffix. For a parameter, this is the
-    /// parameter's name with a slash before it.
+    /// Returns the end of the ARN after `secret:` or `parameter`, such as `app/db-AbC123` for a
+    /// secret or `/app/url` for a parameter.
     pub(crate) fn resource(&self) -> &str {
         &self.text[self.starts[3]..]
     }
 
-    /// Returns the names that the secret or parameter with this ARN can have: one name or two.
+    /// Returns the one or two names that the secret or parameter with this ARN can have. The longer
+    /// name is first.
     ///
-    /// For a secret, the first name is right if AWS's random suffix is missing at the end of the
-    /// ARN, and the second name is right if the ARN ends in this suffix. For a parameter, the first
-    /// name begins with a slash, and the second does not. Only names without any other slash can be
-    /// either.
+    /// An ARN that ends in `secret:app-AbC123` belongs to the secret `app-AbC123`, or to the secret
+    /// `app` if `-AbC123` is AWS's random suffix. An ARN that ends in `parameter/url` belongs to
+    /// the parameter `/url` or to the parameter `url`.
     pub(crate) fn possible_names(&self) -> (&str, Option<&str>) {
         let resource = self.resource();
         let second = match self.service {
@@ -135,8 +133,8 @@ impl Parts<'_> {
 }
 
 impl Parts<'_> {
-    /// Checks the end of the ARN of a secret, after the region. Returns the byte offsets of the
-    /// account and of the name.
+    /// Checks the end of a secret's ARN, from the account on. Returns the byte offsets of the
+    /// account and of the secret's name.
     fn secret(&mut self) -> Result<(usize, usize), BadArn> {
         let account = self.next("an account id of 12 digits", is_account)?;
         self.next("'secret'", |part| part == "secret")?;
@@ -151,8 +149,8 @@ impl Parts<'_> {
         Ok((account, self.at))
     }
 
-    /// Checks the end of the ARN of a parameter, after the region. Returns the byte offsets of the
-    /// account and of the slash before the name.
+    /// Checks the end of a parameter's ARN, from the account on. Returns the byte offsets of the
+    /// account and of the slash before the parameter's name.
     fn parameter(&mut self) -> Result<(usize, usize), BadArn> {
         const TYPE: &str = "parameter";
         let expected = "an account id of 12 digits, or nothing for a public parameter";
@@ -201,10 +199,8 @@ fn without_suffix(resource: &str) -> Option<&str> {
     (is_suffix && !name.is_empty()).then_some(name)
 }
 
-/// Returns whether `text` has the form of an AWS region, such as `eu-north-1`: groups of lower-case
-/// letters and digits, and a number at the end.
-///
-/// The check is strict because Sidekey connects to a host whose name contains the region.
+/// Returns whether `text` looks like the name of an AWS region, such as `eu-north-1`. The check is
+/// strict, because Sidekey connects to a host whose name contains the region.
 pub(crate) fn is_region(text: &str) -> bool {
     let mut groups = text.split('-');
     let number = groups.next_back().unwrap_or_default();
@@ -218,7 +214,7 @@ pub(crate) fn is_region(text: &str) -> bool {
 
 /// Returns the AWS partition of a region, such as `aws-cn` for `cn-north-1`.
 ///
-/// Source: the partitions in AWS's endpoint rules, which depend on the prefix of the region.
+/// Source: AWS's endpoint rules, in which the beginning of a region's name decides the partition.
 pub(crate) fn partition_of(region: &str) -> &'static str {
     const BY_PREFIX: [(&str, &str); 7] = [
         ("cn-", "aws-cn"),

@@ -15,8 +15,8 @@ const NAMES_SHOWN_MAX: usize = 20;
 /// The maximum number of characters of a field's name in an error message. Longer names are cut.
 const NAME_SHOWN_CHARS_MAX: usize = 80;
 
-/// The fields of a secret whose value is a JSON object. A JSON string is stored without its quotes.
-/// Any other JSON value is stored as JSON without white space.
+/// The fields of a secret's JSON value, as callers get them: a JSON string without its quotes, and
+/// any other JSON value without white space.
 ///
 /// A field that cannot be returned as text, such as `null`, is stored as an error. Only a read of
 /// this field fails.
@@ -27,13 +27,13 @@ pub struct Fields(Result<BTreeMap<Box<str>, Result<SecretValue, NoText>>, FieldE
 #[derive(Clone, Copy, Debug)]
 enum NoText {
     Null,
-    /// The JSON string contains half of a surrogate pair, such as `\ud83d`. UTF-8 cannot represent
-    /// it.
+    /// The field is a JSON string with half of a surrogate pair, such as `\ud83d`, which UTF-8
+    /// cannot represent.
     LoneSurrogate,
 }
 
-/// The approximate memory that the cache needs for each field of a secret, in addition to the
-/// field's name and value, in bytes: a node of a map, and a reference count.
+/// The approximate memory in bytes that the cache needs for one field of a secret, apart from the
+/// field's name and value: a node of a map, and a reference count.
 const FIELD_BYTES: usize = 128;
 
 /// The error for a read of one field of a secret. The error message lists names of existing fields,
@@ -122,16 +122,16 @@ impl Fields {
 
 /// Returns a secret's value as raw JSON if the value is a JSON object or array.
 ///
-/// Returns `None` for any other JSON value. For example, the number `1.10` may be a password, and
-/// the caller's JSON parser would change it to `1.1`.
+/// Returns `None` for any other JSON value. For example, the value `1.10` may be a password, and a
+/// caller's JSON parser would change the number `1.10` to `1.1`.
 pub(crate) fn json(content: &Content) -> Option<&RawValue> {
     let Content::Text(text) = content else { return None };
     let raw: &RawValue = serde_json::from_slice(text.expose()).ok()?;
     raw.get().starts_with(['{', '[']).then_some(raw)
 }
 
-/// Returns one field of a secret's JSON value as raw JSON. If the value has several fields called
-/// `name`, returns the last of these fields.
+/// Returns one field of a secret's JSON value as raw JSON. If several fields are called `name`,
+/// returns the last of these fields.
 pub(crate) fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a RawValue> {
     let Content::Text(text) = content else { return None };
     let mut found = None;
@@ -145,9 +145,9 @@ pub(crate) fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a Raw
 
 /// Calls `read` with the name and the raw JSON value of each field of a JSON object.
 ///
-/// JSON strings in the values are not decoded, so half of a surrogate pair (such as `\ud83d`) in a
-/// value is no error. A name that contains half of a surrogate pair is passed as bytes that are not
-/// valid UTF-8.
+/// The function does not decode JSON strings in the values, so half of a surrogate pair (such as
+/// `\ud83d`) in a value is no error. A name with half of a surrogate pair is passed as bytes that
+/// are not valid UTF-8.
 ///
 /// # Errors
 ///
@@ -196,8 +196,8 @@ fn field_text(json: &str) -> Result<SecretValue, NoText> {
 
 /// Removes white space from JSON text, except the white space in JSON strings.
 ///
-/// The result is allocated once at its maximum size. If the buffer grew, copies of the secret would
-/// stay in freed memory.
+/// The buffer for the result has its maximum size from the start. If the buffer grew, copies of the
+/// secret would stay in freed memory.
 fn compact(json: &str) -> String {
     let mut compact = String::with_capacity(json.len());
     let (mut is_in_string, mut is_escaped) = (false, false);
@@ -252,8 +252,8 @@ mod tests {
         }
     }
 
-    /// A number can be a PIN, so every digit must be preserved. A program can check the signature
-    /// of a JSON object, so the object must not change either.
+    /// Sidekey must preserve every digit of a number in a secret's value, because the number can be
+    /// a PIN.
     #[test]
     fn fields_that_are_not_strings_keep_their_text() {
         let fields = fields(text(
@@ -295,7 +295,7 @@ mod tests {
     }
 
     /// The error for an unknown field lists 20 names of fields. If the error copied more names,
-    /// every such request would copy the names of all fields of the secret.
+    /// each request for an unknown field would copy the names of all fields of the secret.
     #[test]
     fn absent_field_error_copies_only_the_names_that_it_lists() {
         let many: Vec<String> = (0..1_000).map(|n| format!("\"k{n:03}\":1")).collect();
@@ -361,8 +361,8 @@ mod tests {
         assert_eq!(empty, "the secret has no field 'x'; it has none");
     }
 
-    /// A JSON string contains half of a surrogate pair (such as `\ud83d`) if a program cut the text
-    /// inside an emoji.
+    /// A secret's JSON value contains half of a surrogate pair (such as `\ud83d`) if a program cut
+    /// a text inside an emoji.
     #[test]
     fn lone_surrogate_fails_only_its_own_field() {
         let content = text(r#"{"a":"x\ud83d","\ud83d":1,"b":"\ud83d\ude00","o":{"c":"\ude00"}}"#);

@@ -1,5 +1,5 @@
 //! Glob patterns for names and ARNs of secrets, such as `app/*/db`. The time for matching is
-//! bounded, whatever the pattern.
+//! limited, even for a hostile pattern.
 
 use std::str::Chars;
 
@@ -7,7 +7,7 @@ use std::str::Chars;
 /// same limit for the name or ARN of a secret in a request.
 pub(crate) const GLOB_CHARS_MAX: usize = 2048;
 
-/// The slash, which no wildcard in a pattern matches.
+/// The character that no wildcard in a pattern matches.
 const SEPARATOR: char = '/';
 
 /// A compiled glob pattern, such as `whatsapp-credentials/*/*/twilio`.
@@ -94,15 +94,8 @@ impl Glob {
         &self.tokens
     }
 
-    /// Returns whether the pattern matches all of `text`. The function allocates no memory.
-    ///
-    /// The time is at most proportional to the length of `text` times the length of the pattern,
-    /// which has at most [`GLOB_CHARS_MAX`] characters.
-    ///
-    /// If a character does not match, only the last `*` is tried again, with one more character. An
-    /// earlier `*` between the same two slashes need not be tried again, because the last `*` can
-    /// match the characters between both. A `*` before the last slash need not be tried again,
-    /// because no `*` matches this slash.
+    /// Returns whether the pattern matches all of `text`. The function allocates no memory. Its
+    /// time is at most proportional to the length of `text` times the length of the pattern.
     pub(crate) fn matches(&self, text: &str) -> bool {
         let (mut tokens, mut text) = (&self.tokens[..], text.chars());
         // The last star so far: the tokens after this star, and the text after the characters that
@@ -134,6 +127,10 @@ impl Glob {
                 None if text.as_str().is_empty() => return true,
                 None => {}
             }
+            // Only the last `*` is tried again, with one more character. An earlier `*` between the
+            // same two slashes need not be tried again, because the last `*` can match the
+            // characters between both. No `*` matches a slash, so a `*` before the last slash need
+            // not be tried again either.
             let Some((after, rest)) = &mut star else { return false };
             if rest.next().is_none_or(|c| c == SEPARATOR) {
                 return false;
@@ -161,8 +158,8 @@ impl Token {
 
 /// Parses characters in brackets, such as `[a-z]`. `text` begins after the opening bracket.
 ///
-/// Returns the parsed characters and the text after the closing bracket, or `None` if the closing
-/// bracket is missing.
+/// Returns the parsed characters and the text after the closing bracket. Returns `None` if the
+/// closing bracket is missing.
 fn class(text: &[char]) -> Option<(Token, &[char])> {
     let (is_negated, text) = match text {
         ['!', text @ ..] => (true, text),
@@ -265,8 +262,8 @@ mod tests {
     /// A glob matcher that tried every possible length for every `*` would practically never
     /// finish.
     ///
-    /// The patterns in this test do not end in `*`, because some matchers are slow only for such
-    /// patterns.
+    /// The patterns in this test do not end in `*`, because slow matchers can be fast for patterns
+    /// that end in `*`.
     #[test]
     fn pattern_with_many_stars_is_matched_quickly() {
         let text = "a-".repeat(2_000);

@@ -1,8 +1,8 @@
 //! Decodes JSON strings, and replaces lone surrogates in JSON text.
 //!
 //! A lone surrogate is one half of an escaped character, such as `\ud83d` without `\ude00` after
-//! it. A program writes a lone surrogate if it cuts a text inside an emoji. UTF-8 cannot represent
-//! lone surrogates, so the JSON parser refuses strings that contain them.
+//! it. A program writes a lone surrogate if it cuts a text inside an emoji. The JSON parser refuses
+//! strings with lone surrogates, because UTF-8 cannot represent them.
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -30,7 +30,6 @@ pub(crate) fn has_lone_surrogate(json: &str) -> bool {
     next_lone_surrogate(json.as_bytes(), 0).is_some()
 }
 
-/// Returns the position of the first lone surrogate at or after the position `from`, in bytes.
 fn next_lone_surrogate(json: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     loop {
@@ -43,8 +42,8 @@ fn next_lone_surrogate(json: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-/// Parses JSON that may contain lone surrogates, such as `\ud83d` without its second half. Each of
-/// them becomes U+FFFD, the replacement character.
+/// Parses JSON that may contain lone surrogates, such as `\ud83d` without its second half. Each
+/// lone surrogate becomes U+FFFD, the replacement character.
 pub(crate) fn parsed(json: &[u8]) -> serde_json::Result<Value> {
     let mut json = json.to_vec();
     replace_lone_surrogates(&mut json);
@@ -54,8 +53,8 @@ pub(crate) fn parsed(json: &[u8]) -> serde_json::Result<Value> {
 /// Decodes a JSON string. A lone surrogate, such as `\ud83d` without its second half, becomes
 /// U+FFFD. Returns `None` if the JSON value is not a string.
 ///
-/// The string is copied only if it contains escapes. The copy is allocated once at its final size,
-/// because `serde_json` would first fill a growing buffer and then copy the string.
+/// A string without escapes is not copied. A string with escapes is copied once, into memory of its
+/// final size.
 pub(crate) fn decoded(raw: &RawValue) -> Option<Cow<'_, str>> {
     let text = raw.get().strip_prefix('"')?.strip_suffix('"')?;
     if !text.contains('\\') {
@@ -88,8 +87,8 @@ pub(crate) fn decoded_message(raw: &RawValue) -> Option<Cow<'_, [u8]>> {
     })
 }
 
-/// Returns the length that a JSON string has after decoding, in bytes. So a caller can refuse a
-/// string that is too long without decoding it.
+/// Returns the length that a JSON string has after decoding, in bytes. With this length, a caller
+/// can refuse a string that is too long without decoding the string.
 pub(crate) fn decoded_len(raw: &RawValue) -> usize {
     let mut rest = raw.get().trim_matches('"');
     let mut len = 0;
@@ -103,10 +102,11 @@ pub(crate) fn decoded_len(raw: &RawValue) -> usize {
 
 #[derive(Clone, Copy)]
 enum Escape {
-    /// A backslash and one character, such as `\n`. The `char` is the decoded character.
+    /// A JSON escape of a backslash and one character, such as `\n`. The `char` is the character
+    /// after decoding.
     Simple(char),
     /// The JSON escape `\uXXXX`, or two such escapes that form one character. The `char` is the
-    /// decoded character.
+    /// character after decoding.
     Unicode(char),
     LoneSurrogate,
 }

@@ -5,11 +5,8 @@ use super::reference::SecretId;
 use super::selector::Selector;
 use super::version::Version;
 
-/// The key under which the cache stores a version of a secret or parameter.
-///
-/// Callers that request the same key at the same time share one call to AWS. The service is a part
-/// of `id`. The region is a part of `id` only in an ARN, because a name means a secret or parameter
-/// in the agent's own region.
+/// The key under which the cache stores a version of a secret or parameter. Callers that request
+/// the same key at the same time share one call to AWS.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The name or ARN of the secret or parameter, as the caller wrote it.
@@ -20,7 +17,7 @@ pub struct Key {
 
 impl Key {
     /// Returns whether `version`, whose full ARN is `arn`, is the version that this key asks for.
-    /// The staging labels count only if AWS returned labels.
+    /// If AWS returned no staging labels, the label in the key is ignored.
     pub(crate) fn is_answered_by(&self, version: &Version, arn: &Arn) -> bool {
         let is_unlabelled = version.labels().is_empty();
         self.id.means(arn, &version.name)
@@ -37,8 +34,8 @@ mod tests {
 
     const HERE: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
 
-    /// Asks for `id`, a name or the end of an ARN. AWS answers with the secret `name`, whose full
-    /// ARN ends in `resource`.
+    /// Checks whether the secret `name`, whose full ARN ends in `resource`, answers a request for
+    /// `id`, which is a name or the end of an ARN.
     #[track_caller]
     fn check(id: &str, is_arn: bool, name: &str, resource: &str, expected: bool) {
         let id = if is_arn { format!("{HERE}{id}") } else { id.to_owned() };

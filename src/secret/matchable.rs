@@ -1,15 +1,14 @@
-//! Refuses patterns that can match no secret and no parameter. For example, a user wrote a regular
-//! expression, but Sidekey expects a pattern such as `app/*`.
+//! Refuses patterns that can match no secret and no parameter, such as the regular expression
+//! `^app/.*$`.
 
 use super::arn::{is_account, is_region, is_word};
 use super::glob::{Glob, Token};
 use super::name::{NAME_CHARS_MAX, PARAMETER_NAME_CHARS_MAX, is_name_char, is_parameter_char};
 use super::service::Service;
 
-/// A part of an ARN: a phrase that describes the part, and the check of the part.
+/// A phrase that describes one part of an ARN, and a function that checks this part.
 type ArnPart = (&'static str, fn(&str) -> bool);
 
-/// The parts of the ARN of a secret.
 const SECRET_ARN: &[ArnPart] = &[
     ("'arn'", |part| part == "arn"),
     ("a partition like 'aws'", is_word),
@@ -20,7 +19,6 @@ const SECRET_ARN: &[ArnPart] = &[
     ("the name of a secret", |part| !part.is_empty()),
 ];
 
-/// The parts of the ARN of a parameter.
 const PARAMETER_ARN: &[ArnPart] = &[
     ("'arn'", |part| part == "arn"),
     ("a partition like 'aws'", is_word),
@@ -32,12 +30,13 @@ const PARAMETER_ARN: &[ArnPart] = &[
     }),
 ];
 
-/// The index of the service, and of the part that begins with `secret` or `parameter/`.
+/// The index of the service's name among the parts of an ARN, counted from 0.
 const SERVICE: usize = 2;
+/// The index of the part that begins with `secret` or `parameter/` in an ARN, counted from 0.
 const RESOURCE_TYPE: usize = 5;
 
-/// The reason why a pattern for secrets matches no secret. The error message says what to write
-/// instead.
+/// The reason why a pattern matches no secret and no parameter. The error message says what to
+/// write instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unmatchable {
     #[error(
@@ -95,8 +94,8 @@ fn advice(character: char) -> &'static str {
     }
 }
 
-/// Checks that a pattern can match the name of a secret or parameter. A pattern for parameters is
-/// given without `ssm:`.
+/// Checks that a pattern can match the name of a secret or parameter. A pattern for parameters must
+/// be given without the `ssm:` at its beginning.
 ///
 /// # Errors
 ///
@@ -128,8 +127,8 @@ pub(super) fn check_arn(glob: &Glob) -> Result<(), Unmatchable> {
     check_arn_parts(glob)
 }
 
-/// Checks that names or ARNs whose characters are all `is_allowed` can match the pattern. `refused`
-/// makes the error for a character that is not allowed.
+/// Checks that each part of a pattern can match a character that `is_allowed` accepts. `refused`
+/// makes the error for any other character in the pattern.
 fn check_characters(
     glob: &Glob,
     is_allowed: fn(char) -> bool,
@@ -183,8 +182,8 @@ fn is_list(ranges: &[(char, char)]) -> bool {
     is_in_quotes || has(',') || has('/') || ranges.first() == Some(&('^', '^'))
 }
 
-/// Returns whether a pattern with wildcards has the part `.` or `..` between two slashes. Wildcards
-/// never match a name with such a part, because a program could use the name as a file path.
+/// Returns whether a pattern with wildcards has the part `.` or `..` between two slashes. Such a
+/// pattern matches nothing, because a program could use a matching name as a file path.
 fn has_dot_segment(tokens: &[Token]) -> bool {
     let has_wildcard = tokens.iter().any(|token| !matches!(token, Token::Char(_)));
     let dots = |segment: &[Token]| {
@@ -194,7 +193,8 @@ fn has_dot_segment(tokens: &[Token]) -> bool {
 }
 
 /// Checks the parts of an ARN pattern that contain no wildcard. A wildcard can also match colons.
-/// So only the parts before the first wildcard are checked, unless the pattern has all six colons.
+/// So only the parts before the first wildcard are checked, unless the pattern has all colons of an
+/// ARN.
 fn check_arn_parts(glob: &Glob) -> Result<(), Unmatchable> {
     let parts: Vec<&[Token]> = glob.tokens().split(|token| *token == Token::Char(':')).collect();
     let literals = parts.iter().map(|part| literal(part));
@@ -226,9 +226,8 @@ fn check_arn_parts(glob: &Glob) -> Result<(), Unmatchable> {
     Ok(())
 }
 
-/// Returns the beginning of a part of an ARN pattern if the part cannot begin with `expected`, which
-/// is `secret` or `parameter/`. In `arn:aws:secretsmanager:eu-north-1:123456789012:app/*`, the
-/// beginning is `app/`.
+/// Returns the text before the first wildcard in a part of an ARN pattern, if a part with this text
+/// cannot begin with `expected` (`secret` or `parameter/`).
 fn other_resource_type(part: &[Token], expected: &str) -> Option<Box<str>> {
     let wildcard = part.iter().position(|token| !matches!(token, Token::Char(_)));
     let start = literal(&part[..wildcard?])?;

@@ -14,7 +14,7 @@ pub(crate) fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "/_+=.@!-".contains(c)
 }
 
-/// The beginning of a reference to a parameter by its name, as in `ssm:/app/url`.
+/// The text before a parameter's name in requests and settings, as in `ssm:/app/url`.
 pub(crate) const PARAMETER_PREFIX: &str = "ssm:";
 
 /// The maximum length of a parameter's name, in characters.

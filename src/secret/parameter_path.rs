@@ -1,5 +1,5 @@
-//! Paths of Parameter Store, whose parameters one request lists. In `SIDEKEY_SECRETS`, the pattern
-//! `ssm:/app/*` means all parameters directly under the path `/app`.
+//! Paths of Parameter Store, such as `/app`, and the patterns for the parameters under a path, such
+//! as `ssm:/app/*`.
 
 use super::name::{
     PARAMETER_LEVELS_MAX, PARAMETER_NAME_CHARS_MAX, PARAMETER_PREFIX as PREFIX, is_parameter_char,
@@ -14,7 +14,7 @@ pub struct ParameterPath {
     filters: Option<Box<str>>,
 }
 
-/// The error for an invalid pattern of a path of parameters.
+/// The error for an invalid pattern for the parameters under a path, such as `ssm:/app/**`.
 ///
 /// Positions are counted in characters, from 1. The error messages contain no part of the pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,21 +22,23 @@ pub(crate) enum BadParameterPath {
     #[error("'**' is not supported; write a path for each level, such as ssm:/app/* ssm:/app/db/*")]
     DoubleStar,
     #[error(
-        "a path of parameters begins with ssm:/ and ends in /*, such as ssm:/app/*, and has no \
-         other wildcard, no version and no field"
+        "a path of parameters must begin with ssm:/ and end in /*, such as ssm:/app/*, and must \
+         not have another wildcard, a version or a field"
     )]
     Form,
     #[error("character {at} is not allowed; use only A-Za-z0-9/_.- in a path of parameters")]
     Character { at: usize },
     #[error("the path of parameters is longer than {PARAMETER_NAME_CHARS_MAX} characters")]
     TooLong,
-    #[error("a path of parameters has fewer than {PARAMETER_LEVELS_MAX} parts between slashes")]
+    #[error(
+        "a path of parameters must have fewer than {PARAMETER_LEVELS_MAX} parts between slashes"
+    )]
     TooManyLevels,
 }
 
 impl ParameterPath {
-    /// Returns whether `text` is a pattern of parameters and not a reference to one parameter,
-    /// because the name after `ssm:` contains a wildcard.
+    /// Returns whether `text` is a pattern for parameters, such as `ssm:/app/*`, and not the name
+    /// of one parameter.
     pub(crate) fn is_pattern(text: &str) -> bool {
         text.strip_prefix(PREFIX).is_some_and(|name| name.contains(['*', '?', '[']))
     }
@@ -76,7 +78,7 @@ impl ParameterPath {
 
     /// Makes a request for the parameters under `path`. If `is_recursive` is `false`, the request
     /// asks only for parameters whose names have one more part than `path`. `filters` is the JSON
-    /// text of the member `ParameterFilters` of the AWS API.
+    /// of `ParameterFilters` in a call of `GetParametersByPath`.
     ///
     /// A slash at the end of `path` changes nothing, as in Parameter Store.
     pub(crate) fn new(path: &str, is_recursive: bool, filters: Option<&str>) -> Self {
@@ -111,7 +113,8 @@ impl ParameterPath {
         self.filters.as_deref()
     }
 
-    /// Returns whether the parameter `name` is under the path. Ignores the filters.
+    /// Returns whether the parameter `name` is under the path. The function ignores the filters of
+    /// the request.
     pub(crate) fn contains(&self, name: &str) -> bool {
         let rest = name.strip_prefix(self.path.trim_end_matches('/'));
         let rest = rest.and_then(|rest| rest.strip_prefix('/'));
@@ -203,7 +206,7 @@ mod tests {
             assert_eq!(ParameterPath::parse(text), Err(expected), "{text}");
         }
         assert!(BadParameterPath::DoubleStar.to_string().contains("write a path for each level"));
-        assert!(BadParameterPath::Form.to_string().contains("ends in /*, such as ssm:/app/*"));
+        assert!(BadParameterPath::Form.to_string().contains("end in /*, such as ssm:/app/*"));
     }
 
     proptest! {

@@ -1,14 +1,17 @@
-//! References: the strings in requests, settings and messages that say which secret or parameter is
-//! meant. A reference is a name or ARN, with an optional field and an optional version. The name of a
+//! References: strings in requests, settings and messages that name a secret or parameter. A
+//! reference is a name or ARN, with an optional field and an optional version. The name of a
 //! parameter follows `ssm:`, as in `ssm:/app/url`.
+
+pub use super::bad_reference::BadReference;
 
 pub(crate) use super::name::PARAMETER_PREFIX;
 
-use super::arn::{Arn, BadArn};
+use super::arn::Arn;
 use super::name::{
     NAME_CHARS_MAX, PARAMETER_LEVELS_MAX, PARAMETER_NAME_CHARS_MAX, is_name_char, is_parameter_char,
 };
 use super::parameter_path::ParameterPath;
+use super::secret_parameter::{SecretParameter, is_version_id};
 use super::selector::Selector;
 use super::service::Service;
 use std::fmt;
@@ -34,12 +37,13 @@ pub(crate) const VERSION_CHARS_MAX: usize = 64;
 pub enum SecretId {
     /// The name of a secret in the agent's own AWS account and region.
     Name(Box<str>),
-    /// The name of a parameter in the agent's own AWS account and region, after `ssm:`.
+    /// The name of a parameter in the agent's own AWS account and region. The string begins with
+    /// `ssm:`.
     Parameter(Box<str>),
     /// The ARN of a parameter, or the ARN of a secret with or without the random suffix that AWS
     /// appends to the secret's name.
     Arn(Arn),
-    /// All parameters under a path. No reference parses to this variant.
+    /// All parameters under a path. [`parse`](SecretId::parse) never returns this variant.
     Path(ParameterPath),
 }
 
@@ -47,8 +51,8 @@ impl SecretId {
     /// Parses the name or ARN of a secret or parameter that a caller sent. The name of a parameter
     /// follows `ssm:`.
     ///
-    /// The function also accepts names that no secret and no parameter can have. AWS answers that
-    /// there is no such secret or parameter, and callers rely on this answer.
+    /// The function accepts names that no secret can have, because callers rely on AWS's answer
+    /// that there is no such secret.
     ///
     /// # Errors
     ///
@@ -83,8 +87,8 @@ impl SecretId {
         }
     }
 
-    /// Returns the name or ARN as a reference contains it. The name of a parameter follows `ssm:`,
-    /// so the name of a secret never equals the name of a parameter.
+    /// Returns the name or ARN. The name of a parameter follows `ssm:`, so the name of a secret
+    /// never equals the name of a parameter.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Name(name) | Self::Parameter(name) => name,
@@ -93,7 +97,8 @@ impl SecretId {
         }
     }
 
-    /// Returns the name or ARN as AWS expects it in a call, so without `ssm:`.
+    /// Returns the name or ARN as AWS expects it in a call, without the `ssm:` before the name of a
+    /// parameter.
     pub(crate) fn aws_id(&self) -> &str {
         let text = self.as_str();
         text.strip_prefix(PARAMETER_PREFIX).unwrap_or(text)
@@ -113,8 +118,7 @@ impl SecretId {
     }
 
     /// Returns whether this name or ARN means the secret or parameter with the full ARN `arn` and
-    /// the name `name`. The partial ARN of a secret lacks the hyphen and the six random characters
-    /// at the end of a full ARN.
+    /// the name `name`. The ARN of a secret can lack AWS's random suffix.
     pub(crate) fn means(&self, arn: &Arn, name: &str) -> bool {
         self.service() == arn.service()
             && match self {
@@ -155,8 +159,8 @@ pub(crate) struct BorrowedReference<'a> {
     pub(crate) field: Option<&'a str>,
 }
 
-/// The version and the field of a secret, if a caller sends them as separate parameters such as
-/// `versionStage`, and not in the same string as the secret's name or ARN.
+/// The version and the field of a secret or parameter, if a caller sends them separately from the
+/// name or ARN, such as in the query parameter `versionStage`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SeparateParts<'a> {
     /// The staging label of a secret, or the label of a parameter.
@@ -168,87 +172,6 @@ pub(crate) struct SeparateParts<'a> {
     pub(crate) is_encrypted: bool,
 }
 
-/// The error for an invalid reference. A reference is a secret's name or ARN, with an optional
-/// field and version.
-///
-/// Positions are counted in characters, from 1. The error messages contain no part of the
-/// reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadReference {
-    /// Error: the name or ARN of the secret is missing.
-    #[error("expected the name or ARN of a secret or parameter, but the text is empty")]
-    Empty,
-    /// Error: the reference to a secret (its name or ARN, with an optional field and version) is
-    /// too long.
-    #[error("the reference to a secret must not be longer than {max} characters")]
-    TooLong {
-        /// The maximum number of characters in the reference to a secret.
-        max: usize,
-    },
-    /// Error: the staging label or the version id of the requested secret is longer than Secrets
-    /// Manager accepts.
-    #[error("the {part} of the requested secret is longer than {max} characters")]
-    PartTooLong {
-        /// The part of the reference that is too long: `stage` or `version id`.
-        part: &'static str,
-        /// The maximum number of characters in a staging label or version id.
-        max: usize,
-    },
-    /// Error: the reference to a secret contains a character that is not allowed.
-    #[error("character {at} is not allowed; use only A-Za-z0-9/_+=.@!- in a secret's name")]
-    Character {
-        /// The position of the invalid character in the reference, counted in characters from 1.
-        at: usize,
-    },
-    /// Error: the reference to a secret ends in `#`, but the name of a field must follow the `#`.
-    #[error("expected a field's name after the '#' at character {at}")]
-    NoField {
-        /// The position of the `#`, which separates the secret's name from the field's name.
-        /// Counted in characters from 1.
-        at: usize,
-    },
-    /// Error: the name of a parameter contains a character that is not allowed.
-    #[error("character {at} is not allowed; use only A-Za-z0-9/_.- in a parameter's name")]
-    ParameterCharacter {
-        /// The position of the invalid character in the reference, counted in characters from 1.
-        at: usize,
-    },
-    /// Error: the name of a parameter has too many parts between slashes.
-    #[error("a parameter's name has at most {PARAMETER_LEVELS_MAX} parts between slashes")]
-    TooManyLevels,
-    /// Error: a second version follows the name or ARN of a parameter.
-    #[error(
-        "expected the end of the reference after a parameter's version or label, but found another \
-         ':' at character {at}"
-    )]
-    TooManyParameterParts {
-        /// The position of the second colon, counted in characters from 1.
-        at: usize,
-    },
-    /// Error: the caller sent a field, a staging label or a version id twice, for example in the
-    /// reference to the secret and again as a separate parameter.
-    #[error("the {part} at character {at} is given twice; remove one of the two")]
-    Twice {
-        /// The part that the caller sent twice: `field`, `stage` or `version id`.
-        part: &'static str,
-        /// Where this part begins in the text that names the secret, counted in characters from 1.
-        at: usize,
-    },
-    /// Error: more than three parts follow the ARN. Only a field, a staging label and a version id
-    /// can follow.
-    #[error(
-        "expected the end of FIELD:STAGE:VERSION_ID after the ARN, but found another ':' at \
-         character {at}"
-    )]
-    TooManyParts {
-        /// The position of the first unexpected colon after the ARN, counted in characters from 1.
-        at: usize,
-    },
-    /// Error: the reference begins with `arn:`, but is not the ARN of a secret or of a parameter.
-    #[error(transparent)]
-    Arn(#[from] BadArn),
-}
-
 impl Reference {
     /// Parses a reference to a secret or parameter, which has one of these forms:
     ///
@@ -256,8 +179,8 @@ impl Reference {
     /// - `ARN` or `ARN#FIELD`, with or without AWS's random suffix at the end of the ARN
     /// - `ARN:FIELD:STAGE:VERSION_ID`, the format of `valueFrom` in an ECS task definition. Each
     ///   part after the ARN can be empty.
-    /// - `ssm:NAME` or the ARN of a parameter. A version number or a label can follow after a colon,
-    ///   and `#FIELD` after it.
+    /// - `ssm:NAME` or the ARN of a parameter, and after it an optional version number or label, as
+    ///   in `ssm:NAME:3`, and an optional `#FIELD`
     ///
     /// # Errors
     ///
@@ -295,7 +218,7 @@ impl Reference {
 
 impl<'a> BorrowedReference<'a> {
     /// Splits a reference to a secret into the name or ARN, the field and the version. Adds the
-    /// field and the version that the caller sent as separate parameters.
+    /// field and the version that the caller sent separately.
     ///
     /// # Errors
     ///
@@ -310,7 +233,10 @@ impl<'a> BorrowedReference<'a> {
             None => (text, None),
         };
         if let Some(name_start) = parameter_start(before_hash) {
-            return Self::parse_parameter(text, before_hash, name_start, hash_field, separate);
+            return match secret_parameter(before_hash) {
+                Some(secret) => Self::parse_secret_parameter(text, secret, hash_field, separate),
+                None => Self::parse_parameter(text, before_hash, name_start, hash_field, separate),
+            };
         }
         let (id, [colon_field, stage, version]) = split_value_from(before_hash)?;
         if let (Some(colon_field), Some(_)) = (colon_field, hash_field) {
@@ -323,6 +249,29 @@ impl<'a> BorrowedReference<'a> {
         check_length("stage", stage, STAGE_CHARS_MAX)?;
         check_length("version id", version, VERSION_CHARS_MAX)?;
         Ok(Self { id, selector: Selector::new(stage, version), field })
+    }
+
+    /// Parses a reference to a secret that callers read as a parameter, such as
+    /// `ssm:/aws/reference/secretsmanager/app/db`. The result refers to the secret `app/db`.
+    fn parse_secret_parameter(
+        text: &str,
+        secret: SecretParameter<'a>,
+        hash_field: Option<Part<'a>>,
+        separate: SeparateParts<'a>,
+    ) -> Result<Self, BadReference> {
+        let at = PARAMETER_PREFIX.len() + secret.name.len() + 1;
+        let selector = secret.selector.map(|part| Part { text: part, at });
+        if let Some(offset) = secret.selector.and_then(|selector| selector.find(':')) {
+            return Err(BadReference::TooManyParameterParts { at: position(text, at + offset) });
+        }
+        let is_id = |part: &Part<'_>| is_version_id(part.text);
+        let version = either(text, "version id", selector.filter(is_id), separate.version)?;
+        let stage = selector.filter(|part| !is_id(part));
+        let stage = either(text, "stage", stage, separate.stage)?;
+        let field = either(text, "field", hash_field, separate.field)?;
+        check_length("stage", stage, STAGE_CHARS_MAX)?;
+        check_length("version id", version, VERSION_CHARS_MAX)?;
+        Ok(Self { id: secret.id, selector: Selector::new(stage, version), field })
     }
 
     /// Parses a reference to a parameter. `before_hash` is the part of the reference `text` before
@@ -354,6 +303,17 @@ impl<'a> BorrowedReference<'a> {
     }
 }
 
+/// Returns the secret that callers read as a parameter, such as `app/db` for the reference
+/// `ssm:/aws/reference/secretsmanager/app/db`. Returns `None` for any other reference.
+pub(crate) fn secret_parameter(reference: &str) -> Option<SecretParameter<'_>> {
+    SecretParameter::of(reference.strip_prefix(PARAMETER_PREFIX)?)
+}
+
+/// Returns whether a reference names a parameter, or a secret that callers read as a parameter.
+pub(crate) fn is_parameter(reference: &str) -> bool {
+    parameter_start(reference).is_some()
+}
+
 /// Returns the byte offset at which the name of a parameter begins in the reference `text`. Returns
 /// `None` if the reference does not mean a parameter.
 fn parameter_start(text: &str) -> Option<usize> {
@@ -367,8 +327,8 @@ fn parameter_start(text: &str) -> Option<usize> {
     if is_parameter { colons.nth(4).map(|colon| colon + 1) } else { None }
 }
 
-/// Returns one part of a request: the field, the staging label or the version id. Returns an error
-/// if the caller sent this part twice, in the reference `text` and as a separate parameter.
+/// Returns the field, the staging label or the version id of a request. Returns an error if the
+/// caller sent this part twice: in the reference `text`, and again separately.
 fn either<'a>(
     text: &str,
     name: &'static str,
@@ -465,6 +425,7 @@ fn check_parameter_name(name: &str) -> Result<(), BadReference> {
 mod tests {
     use super::*;
     use crate::hostile::{VALUE, text, text_of};
+    use crate::secret::arn::BadArn;
     use proptest::prelude::*;
 
     const ARN: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
@@ -550,6 +511,28 @@ mod tests {
         assert!(id.means(&arn, "/app/url") && !id.means(&arn, "/app"));
         assert!(SecretId::Arn(arn.clone()).means(&arn, "/app/url"));
         assert!(!SecretId::parse("/app/url").expect("the name is valid").means(&arn, "/app/url"));
+    }
+
+    #[test]
+    fn secret_that_is_named_as_a_parameter_is_parsed_as_the_secret() {
+        let id = "11111111-2222-4333-8444-555555555555";
+        let name = "ssm:/aws/reference/secretsmanager/app/db";
+        check(name, "app/db", None, None, None);
+        check(
+            &format!("{name}:AWSPREVIOUS#user"),
+            "app/db",
+            Some("AWSPREVIOUS"),
+            None,
+            Some("user"),
+        );
+        check(&format!("{name}:{id}"), "app/db", None, Some(id), None);
+        check(&name.replace("app/db", ARN), ARN, None, None, None);
+        let colon = name.len() + 3;
+        refused(&format!("{name}:a:b"), BadReference::TooManyParameterParts { at: colon });
+        refused("ssm:/aws/reference/secretsmanager/", BadReference::Empty);
+        let separate = SeparateParts { stage: Some("S"), ..Default::default() };
+        let twice = BadReference::Twice { part: "stage", at: name.len() + 2 };
+        check_borrowed(&format!("{name}:a"), separate, Err(twice));
     }
 
     #[test]

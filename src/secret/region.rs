@@ -53,8 +53,8 @@ const REGIONS: [&str; 46] = [
     "us-west-2",
 ];
 
-/// Returns the known region with the most similar name if `region` is not a known region of AWS.
-/// Returns `None` if `region` is known.
+/// Returns the AWS region whose name is most similar to `region`. Returns `None` if `region` is
+/// itself a known region.
 pub(crate) fn nearest_if_unknown(region: &str) -> Option<&'static str> {
     if REGIONS.contains(&region) {
         return None;

@@ -14,11 +14,11 @@ use std::iter;
 /// because Sidekey compares every request for an uncached secret with each pattern.
 pub(crate) const PATTERNS_MAX: usize = 1000;
 
-/// A stand-in for the random suffix at the end of a secret's ARN. Sidekey matches patterns with
-/// this stand-in if a caller sends an ARN without the suffix, because only AWS knows the suffix.
+/// The suffix that Sidekey appends to an ARN without AWS's random suffix, before it compares the
+/// ARN with patterns. Only AWS knows the real suffix.
 const UNKNOWN_SUFFIX: &str = "-xxxxxx";
 
-/// A set of secrets and parameters: all whose name or ARN matches at least one of some patterns.
+/// The set of secrets and parameters whose name or ARN matches at least one of the patterns.
 /// Without patterns, the set contains every secret and every parameter.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
@@ -46,10 +46,12 @@ pub(crate) struct BadPatterns {
 }
 
 impl Scope {
-    /// Compiles patterns for secrets and parameters. A pattern that begins with `arn:` matches ARNs,
-    /// and a pattern that begins with `ssm:` matches names of parameters. Any other pattern matches
-    /// names of secrets. Names belong to the agent's own account and region. A `*` does not match a
-    /// slash, so `app/*/db` matches only names with two slashes.
+    /// Compiles patterns for secrets and parameters. A pattern that begins with `arn:` matches
+    /// ARNs, and a pattern that begins with `ssm:` matches names of parameters. Any other pattern
+    /// matches names of secrets.
+    ///
+    /// A pattern for names matches only secrets and parameters in the agent's own account and
+    /// region. A `*` does not match a slash, so `app/*/db` matches only names with two slashes.
     ///
     /// # Errors
     ///
@@ -136,7 +138,7 @@ impl Scope {
         self.is_open() || self.admits_arn(arn, name, home, "") || self.arns.iter().any(is_partial)
     }
 
-    /// Returns one item for each secret that `id` can mean: whether the patterns allow this secret.
+    /// Returns, for each secret that `id` can mean, whether the patterns allow this secret.
     ///
     /// An ARN that ends in a hyphen and six characters can mean two secrets, because the end can be
     /// AWS's random suffix or a part of the secret's name. The ARN of a parameter can mean two
@@ -176,7 +178,7 @@ impl Scope {
         by_arn || (at_home && self.admits_name(arn.service(), name))
     }
 
-    /// Returns whether a pattern matches all parameters whose names have one more part than `path`.
+    /// Returns whether a pattern matches all parameters directly under `path`.
     fn admits_children(&self, path: &ParameterPath) -> bool {
         let admits = |pattern: &Glob| {
             let parent = pattern.as_str().strip_suffix("/*").and_then(|text| Glob::new(text).ok());
@@ -197,7 +199,6 @@ impl Scope {
     }
 }
 
-/// Compiles a pattern for names of secrets or of parameters.
 fn compile(text: &str, service: Service) -> Result<Glob, String> {
     let glob = Glob::new(text).map_err(|bad| bad.to_string())?;
     matchable::check_name(&glob, service).map_err(|bad| bad.to_string())?;
@@ -220,8 +221,9 @@ fn is_literal(pattern: &Glob, text: &str) -> bool {
 
 /// Returns whether wildcards in patterns may match this name of a secret or parameter.
 ///
-/// Wildcards match only names that a secret or parameter can have. They do not match a name with `.`
-/// or `..` between slashes: a program that uses such a name as a file path would leave its folder.
+/// Wildcards match only names that a secret or parameter can have. They do not match a name with
+/// `.` or `..` between slashes, because a program that uses such a name as a file path would leave
+/// its folder.
 fn is_valid_name(service: Service, name: &str) -> bool {
     let is_valid_char = match service {
         Service::SecretsManager => is_name_char,

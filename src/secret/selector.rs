@@ -6,15 +6,15 @@ use std::borrow::Cow;
 /// The requested version of a secret or parameter.
 ///
 /// For a secret, it is a staging label (such as `AWSCURRENT`), a version id, or both. If both are
-/// set, the version must have this label and this id. For a parameter, it is a label, a version
-/// number, or neither of them: then the newest version is requested.
+/// set, the version must have this label and this id. For a parameter, it is a label or a version
+/// number. A request with neither asks for the newest version of the parameter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Selector {
     /// The requested label. The usual staging label `AWSCURRENT` is a borrowed constant, so that
     /// most reads allocate no memory.
     stage: Option<Cow<'static, str>>,
     version: Option<Box<str>>,
-    /// Whether the value of a `SecureString` parameter is requested as ciphertext.
+    /// Whether the caller asks for the ciphertext of a `SecureString` parameter.
     is_encrypted: bool,
 }
 
@@ -37,9 +37,9 @@ impl Selector {
         Self::new(None, None)
     }
 
-    /// Makes a selector from the label or the version number in a request for a parameter. A request
-    /// with neither of them asks for the newest version. `is_encrypted` tells whether the request
-    /// asks for the ciphertext of a `SecureString`.
+    /// Makes a selector from the label or the version number in a request for a parameter. With
+    /// neither, selects the newest version. `is_encrypted` tells whether the request asks for the
+    /// ciphertext of a `SecureString`.
     pub(crate) fn parameter(
         label: Option<&str>,
         version: Option<&str>,
@@ -67,12 +67,11 @@ impl Selector {
         self.version.is_none() && self.stage().is_none_or(|stage| stage == AWSCURRENT)
     }
 
-    /// Returns whether `version`, which a call for `fetched` has returned, is also the version that
-    /// this selector requests.
+    /// Returns whether `version`, which AWS returned for the selector `fetched`, is also the
+    /// version that this selector requests.
     ///
-    /// The version of a secret contains its staging labels and its id. The version of a parameter
-    /// does not contain its labels, and AWS's answer repeats the requested label or number. So a
-    /// parameter must have been fetched by the same label and number.
+    /// A version of a parameter does not contain its labels. So a parameter must have been fetched
+    /// by the same label or number.
     pub(crate) fn selects(&self, fetched: &Self, version: &Version) -> bool {
         match &version.details {
             Details::Path(_) => self == fetched,

@@ -13,10 +13,10 @@ pub enum Service {
 }
 
 impl Service {
-    /// Every service from which Sidekey reads secrets.
+    /// All services from which Sidekey reads secrets.
     pub const ALL: [Self; 2] = [Self::SecretsManager, Self::ParameterStore];
 
-    /// Returns the name of the service for users.
+    /// Returns the name of the service in messages, such as `Parameter Store`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::SecretsManager => "Secrets Manager",
@@ -24,7 +24,7 @@ impl Service {
         }
     }
 
-    /// Returns the name of the service in ARNs.
+    /// Returns the name of the service in ARNs, such as `ssm`.
     pub(crate) fn arn_name(self) -> &'static str {
         match self {
             Self::SecretsManager => "secretsmanager",
@@ -33,12 +33,13 @@ impl Service {
     }
 }
 
-/// A setting of each service, such as the TTL of its secrets.
+/// The values of one setting for each service, such as how long secrets and how long parameters
+/// stay in the cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PerService<T> {
-    /// The setting for secrets of Secrets Manager.
+    /// The value of the setting for secrets of Secrets Manager.
     pub secrets: T,
-    /// The setting for parameters of Parameter Store.
+    /// The value of the setting for parameters of Parameter Store.
     pub parameters: T,
 }
 
@@ -56,7 +57,7 @@ impl<T> PerService<T> {
 }
 
 impl<T: Clone> From<T> for PerService<T> {
-    /// Makes a setting that is the same for every service.
+    /// Uses the same value of a setting for every service.
     fn from(setting: T) -> Self {
         Self { secrets: setting.clone(), parameters: setting }
     }

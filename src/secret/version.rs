@@ -25,11 +25,11 @@ pub struct Version {
     pub created: Option<SystemTime>,
     /// The value of this version of the secret or parameter.
     pub content: Content,
-    /// What differs between a secret, a parameter, and a path of parameters.
+    /// The metadata that only secrets, only parameters or only paths of parameters have.
     pub details: Details,
 }
 
-/// What differs between a secret, a parameter, and a path of parameters.
+/// The metadata that only secrets, only parameters or only paths of parameters have.
 #[derive(Clone, Debug)]
 pub enum Details {
     /// The metadata of a secret.
@@ -40,14 +40,15 @@ pub enum Details {
     },
     /// The metadata of a parameter.
     Parameter(Parameter),
-    /// All parameters under a path. The content of such a version is empty.
+    /// All parameters under a path. The `content` of a path is empty.
     Path(Vec<Version>),
 }
 
 /// The metadata of one version of a parameter.
 #[derive(Clone, Debug)]
 pub struct Parameter {
-    /// The number of this version. Each change of the parameter gets the next number.
+    /// The number of this version of the parameter. Each change of the parameter increases the
+    /// number by 1.
     pub number: u64,
     /// The type of the parameter.
     pub kind: ParameterKind,
@@ -59,11 +60,11 @@ pub struct Parameter {
 /// The type of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParameterKind {
-    /// A text.
+    /// The parameter's value is a text.
     String,
-    /// A list of texts, in one text with commas between them.
+    /// The parameter's value is a list of texts, written as one text with commas between them.
     StringList,
-    /// A text that Parameter Store encrypts with a KMS key.
+    /// The parameter's value is a text that Parameter Store encrypts with a KMS key.
     SecureString,
 }
 
@@ -71,12 +72,12 @@ impl ParameterKind {
     /// All types of parameters.
     pub const ALL: [Self; 3] = [Self::String, Self::StringList, Self::SecureString];
 
-    /// Returns the type with this name in AWS's API.
+    /// Returns the type of parameter that AWS's API calls `name`, such as `SecureString`.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.label() == name)
     }
 
-    /// Returns the name that AWS uses for this type.
+    /// Returns the name of this type of parameter in AWS's API, such as `SecureString`.
     pub fn label(self) -> &'static str {
         match self {
             Self::String => "String",
@@ -89,10 +90,10 @@ impl ParameterKind {
 /// The value of a secret: text or binary data.
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// The value is text, from `SecretString` in the response of Secrets Manager, or from `Value` in
-    /// the response of Parameter Store.
+    /// The value is text, from `SecretString` in a response of Secrets Manager, or from `Value` in
+    /// a response of Parameter Store.
     Text(SecretValue),
-    /// The secret's value is binary data, decoded from `SecretBinary` in the response of Secrets
+    /// The secret's value is binary data, decoded from `SecretBinary` in a response of Secrets
     /// Manager.
     Binary(SecretValue),
 }
@@ -106,7 +107,8 @@ impl Content {
 }
 
 impl Version {
-    /// Makes the answer to a request for all parameters under a path. It consists of `parameters`.
+    /// Makes one value from all `parameters` under a path, so that the cache can store them
+    /// together.
     pub(crate) fn of_path(path: &ParameterPath, parameters: Vec<Self>) -> Self {
         let mut hasher = DefaultHasher::new();
         for parameter in &parameters {
@@ -122,7 +124,16 @@ impl Version {
         }
     }
 
-    /// Returns the memory in bytes that the values take.
+    /// Returns the parameters under a path. Returns no parameters for a single secret or parameter.
+    pub(crate) fn parameters(&self) -> &[Self] {
+        match &self.details {
+            Details::Path(parameters) => parameters,
+            Details::Secret { .. } | Details::Parameter(_) => &[],
+        }
+    }
+
+    /// Returns the total length of the values in bytes: one value for a secret or parameter, and
+    /// several values for a path.
     pub(crate) fn value_bytes(&self) -> usize {
         match &self.details {
             Details::Secret { .. } | Details::Parameter(_) => self.content.len(),
@@ -140,14 +151,14 @@ impl Version {
 
     /// Returns whether `other` is the same version of the same secret or parameter.
     ///
-    /// A parameter that was deleted and created again has the same version numbers as before, so the
-    /// times of creation are compared too.
+    /// The times of creation are compared too, because a parameter that was deleted and created
+    /// again has the same version numbers as before.
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
         self.arn == other.arn && self.id == other.id && self.created == other.created
     }
 
-    /// Returns whether this version was created before `other`. Returns `false` if the order is
-    /// unknown, because a version has no time of creation.
+    /// Returns whether this version is older than `other`. Two versions of a parameter are compared
+    /// by their numbers. For secrets, returns `false` if AWS did not return both times of creation.
     pub(crate) fn is_older_than(&self, other: &Self) -> bool {
         match (&self.details, &other.details) {
             (Details::Parameter(own), Details::Parameter(other)) => own.number < other.number,

@@ -5,10 +5,11 @@ use super::body::{self, BODY_BYTES_MAX, RequestBody};
 use super::concurrent_reads::ConcurrentReads;
 use super::context::Context;
 use super::dialect::aws_api::{Batch, description, value};
-use super::lookup::{find, find_since, key_of, read_result, refuse_withheld};
-use super::operation::{Call, Operation, RequestedSecret};
+use super::lookup::{find, find_since, key_of, read_result, refuse_withheld, worse};
+use super::operation::{Call, Operation, RequestedSecret, check_is_secret};
+use super::parameter_calls::ParameterCalls;
 use super::problem::Problem;
-use super::response::{self, AWS_JSON, Response};
+use super::response::{self, AWS_JSON, Response, SecretAnswer};
 use crate::cache::Served;
 use crate::clock::Moment;
 use crate::secret::reference::{BorrowedReference, SeparateParts};
@@ -29,20 +30,49 @@ impl AwsApiCall<'_> {
         body: &mut impl RequestBody,
     ) -> Result<(Response, ReadResult), Problem> {
         let body = body::read(body, BODY_BYTES_MAX, self.context.cache.clock()).await?;
+        let parameters = ParameterCalls { context: self.context };
         match self.operation.parse(&body)? {
             Call::Get(secret) => self.get(&secret).await,
             Call::Batch(ids) => Ok(self.batch(&ids).await),
             Call::Describe(secret) => self.describe(&secret).await,
+            Call::GetParameter(parameter) => parameters.get(&parameter).await,
+            Call::GetParameters(many) => parameters.get_many(&many).await,
+            Call::GetParametersByPath(path) => parameters.list(&path).await,
         }
     }
 
+    /// Answers `GetSecretValue` like [`answer`](Self::answer), but without waiting. Returns `None`,
+    /// and does nothing, if the answer must wait or is an error, or if the call is another operation.
+    pub(super) fn answer_at_once(
+        self,
+        body: &[u8],
+        now: Moment,
+    ) -> Option<(SecretAnswer, ReadResult)> {
+        if self.operation != Operation::GetSecretValue {
+            return None;
+        }
+        let Ok(Call::Get(secret)) = self.operation.parse(body) else { return None };
+        let wanted = secret.parse_reference().ok()?;
+        let served = self.context.cache.lookup_at(wanted.id, &wanted.selector, now)?;
+        self.answer_with(&wanted, served).ok()
+    }
+
     async fn get(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {
-        let wanted = secret.parse_reference()?;
+        let wanted = parse(secret)?;
         let served = find(&self.context.cache, &wanted, false).await?;
+        let (answer, result) = self.answer_with(&wanted, served)?;
+        Ok((answer.into_response(), result))
+    }
+
+    fn answer_with(
+        self,
+        wanted: &BorrowedReference<'_>,
+        served: Served,
+    ) -> Result<(SecretAnswer, ReadResult), Problem> {
         refuse_withheld(&served)?;
-        let mut response = response::secret(AWS_JSON, &value(&served.entry, wanted.field)?);
-        response::set_entry_headers(response.headers_mut(), &served);
-        Ok((response, read_result(&served, &self.context.metrics)))
+        let body = value(&served.entry, wanted.field)?;
+        let result = read_result(&served, &self.context.metrics);
+        Ok((SecretAnswer::with_body(served, AWS_JSON, body), result))
     }
 
     /// Answers `DescribeSecret`. The answer does not contain the secret's value, so Sidekey also
@@ -50,8 +80,7 @@ impl AwsApiCall<'_> {
     async fn describe(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {
         let cache = &self.context.cache;
         let started = cache.clock().now();
-        let wanted =
-            BorrowedReference { selector: Selector::current(), ..secret.parse_reference()? };
+        let wanted = BorrowedReference { selector: Selector::current(), ..parse(secret)? };
         let current = find_since(cache, &wanted, started).await?;
         let key = key_of(&wanted)?;
         let (served, versions) = cache.labelled_versions(&key, current, started).await;
@@ -101,12 +130,18 @@ impl AwsApiCall<'_> {
     }
 
     async fn read_one<'a>(self, id: &'a str, started: Moment) -> Result<BatchRead<'a>, Problem> {
-        let wanted = BorrowedReference::parse(id, SeparateParts::default())?;
+        check_is_secret(id)?;
+        let wanted = BorrowedReference::parse(id, SeparateParts::default())
+            .map_err(|bad| Problem::reference(id, bad))?;
         let served = find_since(&self.context.cache, &wanted, started).await?;
         refuse_withheld(&served)?;
         let body = value(&served.entry, wanted.field)?;
         Ok((wanted.field, served, body))
     }
+}
+
+fn parse(secret: &RequestedSecret) -> Result<BorrowedReference<'_>, Problem> {
+    secret.parse_reference().map_err(|bad| Problem::reference(secret.reference(), bad))
 }
 
 /// One secret that `BatchGetSecretValue` has read: the requested field (`None` for the full value),
@@ -118,35 +153,4 @@ type BatchRead<'a> = (Option<&'a str>, Served, SecretValue);
 fn is_same(a: &Served, b: &Served) -> bool {
     let (a, b) = (&a.entry.version, &b.entry.version);
     a.arn == b.arn && a.id == b.id
-}
-
-/// Returns the worse of two results of reads. A miss is worse than a stale read, and a stale read
-/// is worse than a hit.
-///
-/// If a call reads several secrets, the metrics count the call once, under its worst result.
-fn worse(a: ReadResult, b: ReadResult) -> ReadResult {
-    match (a, b) {
-        (ReadResult::Miss, _) | (_, ReadResult::Miss) => ReadResult::Miss,
-        (ReadResult::Hit, other) => other,
-        (other, _) => other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn batch_counts_as_its_slowest_read() {
-        use ReadResult::{Hit, Miss, Stale};
-        for (a, b, expected) in [
-            (Hit, Hit, Hit),
-            (Hit, Stale, Stale),
-            (Stale, Hit, Stale),
-            (Stale, Miss, Miss),
-            (Miss, Stale, Miss),
-        ] {
-            assert_eq!(worse(a, b), expected, "{a:?} {b:?}");
-        }
-    }
 }

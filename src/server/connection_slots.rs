@@ -1,4 +1,5 @@
 //! Limits the number of open connections, and chooses a connection to close if there are too many.
+//! Also tells all connections when the agent stops.
 //!
 //! A new connection is untrusted. The first request with a valid token makes the connection
 //! trusted. Trusted and untrusted connections have separate limits, so untrusted connections never
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Waker;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::task::TaskTracker;
 
@@ -22,8 +24,10 @@ pub(super) struct ConnectionSlots {
     /// Each connection stores this number at its own last event. The connection with the smallest
     /// stored number has been idle longest.
     events: AtomicU64,
+    /// Whether the agent stops, so that each connection ends after its current request.
+    is_stopping: AtomicBool,
     /// The open connections. The mutex is locked only when a connection is accepted, sends its
-    /// first valid token, or is closed. So most requests need no lock.
+    /// first valid token, first waits, or is closed. So most requests need no lock.
     open: Mutex<OpenConnections>,
 }
 
@@ -39,12 +43,15 @@ struct OpenConnections {
 struct Connection {
     exchange: Arc<Exchange>,
     task: Option<AbortHandle>,
+    /// Wakes the task of the connection when the agent stops. This is `None` until the connection
+    /// first waits.
+    waker: Option<Waker>,
 }
 
 impl ConnectionSlots {
     pub(super) fn new(untrusted_max: usize, trusted_max: usize) -> Arc<Self> {
-        let open = Mutex::default();
-        Arc::new(Self { untrusted_max, trusted_max, events: AtomicU64::new(0), open })
+        let (events, is_stopping) = (AtomicU64::new(0), AtomicBool::new(false));
+        Arc::new(Self { untrusted_max, trusted_max, events, is_stopping, open: Mutex::default() })
     }
 
     /// Serves a new connection in a task of `tasks`. If too many connections without a valid token
@@ -63,11 +70,18 @@ impl ConnectionSlots {
         // once. This also drops the slot of the connection, which takes the lock.
         let task = tasks.spawn(serve(slot));
         let mut open = self.lock();
-        let OpenConnections { untrusted, trusted, .. } = &mut *open;
-        if let Some(connection) = untrusted.get_mut(&id).or_else(|| trusted.get_mut(&id)) {
+        if let Some(connection) = open.get_mut(id) {
             connection.task = Some(task.abort_handle());
         }
         task
+    }
+
+    /// Lets each connection end after the answer to its current request, because the agent stops.
+    pub(super) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        let open = self.lock();
+        let wakers = open.untrusted.values().chain(open.trusted.values());
+        wakers.filter_map(|connection| connection.waker.as_ref()).for_each(Waker::wake_by_ref);
     }
 
     /// Closes the oldest connection that has not sent a valid token. Returns `false` if there is no
@@ -85,7 +99,8 @@ impl ConnectionSlots {
         }
         open.last_id += 1;
         let id = open.last_id;
-        open.untrusted.insert(id, Connection { exchange: exchange.clone(), task: None });
+        let (task, waker) = (None, None);
+        open.untrusted.insert(id, Connection { exchange: exchange.clone(), task, waker });
         ConnectionSlot { slots: self.clone(), id, exchange, is_trusted: AtomicBool::new(false) }
     }
 
@@ -123,6 +138,11 @@ impl ConnectionSlots {
 }
 
 impl OpenConnections {
+    fn get_mut(&mut self, id: u64) -> Option<&mut Connection> {
+        let Self { untrusted, trusted, .. } = self;
+        untrusted.get_mut(&id).or_else(|| trusted.get_mut(&id))
+    }
+
     fn close_untrusted(&mut self) -> bool {
         close(&mut self.untrusted, oldest)
     }
@@ -219,6 +239,23 @@ impl ConnectionSlot {
         }
     }
 
+    /// Returns whether the agent stops, so that the connection ends after its current request.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.slots.is_stopping.load(Ordering::Relaxed)
+    }
+
+    /// Makes the agent wake the task of this connection when it stops. If the agent stops already,
+    /// wakes the task at once.
+    pub(super) fn wake_on_stop(&self, waker: &Waker) {
+        if let Some(connection) = self.slots.lock().get_mut(self.id) {
+            connection.waker = Some(waker.clone());
+        }
+        // A stop before the lock was taken is seen here, and a later stop finds the waker.
+        if self.is_stopping() {
+            waker.wake_by_ref();
+        }
+    }
+
     pub(super) fn note_answered(&self) {
         self.exchange.note_answer(self.slots.next_event());
     }
@@ -239,6 +276,7 @@ impl Drop for ConnectionSlot {
 mod tests {
     use super::*;
     use std::future::pending;
+    use std::task::Wake;
 
     /// The state of a connection. `HalfClosed` means busy, and the peer has closed its sending
     /// direction.
@@ -352,6 +390,31 @@ mod tests {
         assert!(third.slot.make_trusted());
         assert!(second.is_closed().await);
         assert!(!first.is_closed().await && !third.is_closed().await);
+    }
+
+    #[tokio::test]
+    async fn stop_wakes_every_connection_that_waits() {
+        struct Woken(AtomicBool);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let listener = Listener::new(2, 1);
+        let accepted = [(); 3].map(|()| listener.accept());
+        let woken = [(); 3].map(|()| Arc::new(Woken(AtomicBool::new(false))));
+        let is_woken = |at: usize| woken[at].0.load(Ordering::Relaxed);
+        assert!(accepted[1].slot.make_trusted());
+        for at in [1, 2] {
+            accepted[at].slot.wake_on_stop(&Waker::from(woken[at].clone()));
+            assert!(!is_woken(at) && !accepted[at].slot.is_stopping());
+        }
+        listener.slots.stop();
+        assert!(is_woken(1) && is_woken(2), "trusted and untrusted connections must be woken");
+        // A connection that begins to wait after the stop must not miss it.
+        assert!(!is_woken(0) && accepted[0].slot.is_stopping());
+        accepted[0].slot.wake_on_stop(&Waker::from(woken[0].clone()));
+        assert!(is_woken(0));
     }
 
     #[tokio::test]

@@ -5,6 +5,8 @@ pub(crate) mod agent;
 pub(crate) mod extension;
 pub(crate) mod aws_api;
 pub(in crate::server) mod error_body;
+mod go_json;
+pub(in crate::server) mod parameter;
 pub(in crate::server) mod json;
 
 use super::problem::Problem;
@@ -13,8 +15,10 @@ use super::response::Response;
 use crate::cache::entry::Entry;
 use crate::cache::rendered::Form;
 use crate::secret::value::SecretValue;
+use crate::secret::version::Details;
 use error_body::json_error;
 use hyper::StatusCode;
+use parameter::Answer;
 
 /// The AWS agent whose response format Sidekey imitates: AWS's Secrets Manager Agent, or AWS's
 /// Parameters and Secrets Lambda Extension.
@@ -44,18 +48,19 @@ impl Dialect {
     }
 
     /// Returns the body of the answer to a read of a cached secret, in the format of the AWS agent
-    /// that Sidekey imitates.
+    /// that Sidekey imitates. The format for a parameter is that of AWS's extension, because AWS's
+    /// agent serves no parameters.
     ///
     /// The first read of the secret creates the body. The cache entry stores the body for later
     /// reads.
     pub(crate) fn body(self, entry: &Entry) -> &SecretValue {
-        entry.answer(
-            Form::Dialect,
-            match self {
-                Self::Agent => agent::body,
-                Self::Extension => extension::body,
-            },
-        )
+        entry.answer(Form::Dialect, |version| match (&version.details, self) {
+            (Details::Parameter(parameter), _) => {
+                Answer::of_parameter(version, parameter, &entry.selector).body()
+            }
+            (_, Self::Agent) => agent::body(version),
+            (_, Self::Extension) => extension::body(version),
+        })
     }
 
     /// Builds the response to a failed request, in the format of the AWS agent that Sidekey

@@ -9,21 +9,34 @@ use super::gate::ListenerKind;
 use super::handler::Server;
 use super::plain_request::{HeaderSpace, PlainRequest};
 use bytes::Bytes;
+use std::cell::Cell;
 use std::fmt;
 use std::hint::black_box;
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, take};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use zeroize::Zeroizing;
 
 /// The maximum size of a request that is answered without hyper (the HTTP library), in bytes. The
 /// longest header is usually a session token, which takes up to 4 KiB.
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
 
-/// The capacity of the buffer for the status line and headers of an answer, in bytes. They
+/// The capacity of the buffer for an answer without its body, in bytes. A status line and headers
 /// usually take less than 300 bytes.
 const HEAD_CAPACITY: usize = 384;
+
+/// The maximum size of a body that is copied to the buffer for an answer, in bytes. For a larger
+/// body, the copy takes longer than a system call that writes from two places.
+const COPIED_BODY_BYTES_MAX: usize = 4 * 1024;
+
+thread_local! {
+    /// The empty buffer for the next answer. All connections of the thread share the buffer, so
+    /// that a connection needs no memory of its own for answers. A connection keeps the buffer only
+    /// while its socket does not accept the complete answer.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// Why no more reads are answered without hyper (the HTTP library).
 pub(super) enum Left {
@@ -35,16 +48,17 @@ pub(super) enum Left {
 
 /// Answers plain reads of cached secrets on one connection.
 ///
-/// An idle connection has no buffer for requests. An answer is not copied: its body is written from
-/// the cache entry.
+/// An idle connection has no buffers. A large body is not copied: it is written from the cache
+/// entry.
 pub(super) struct DirectReads<'a> {
     server: &'a Server,
     listener: ListenerKind,
     slot: &'a ConnectionSlot,
-    /// The status line and headers of the answer that is being written.
-    head: Vec<u8>,
-    /// The body of the answer that is being written.
-    body: Bytes,
+    /// The status line and headers of the answer that is being written, and its body if the body is
+    /// small.
+    answer: Zeroizing<Vec<u8>>,
+    /// The body of the answer that is being written if the body is large.
+    large_body: Bytes,
     /// The number of bytes of the answer that the socket has accepted.
     written: usize,
     /// Whether the connection must be closed after the answer.
@@ -57,15 +71,15 @@ impl<'a> DirectReads<'a> {
         listener: ListenerKind,
         slot: &'a ConnectionSlot,
     ) -> Self {
-        let (head, body) = (Vec::new(), Bytes::new());
-        Self { server, listener, slot, head, body, written: 0, closes: false }
+        let (answer, large_body) = (Zeroizing::default(), Bytes::new());
+        Self { server, listener, slot, answer, large_body, written: 0, closes: false }
     }
 
     /// Lets the connection end after the current answer, because the agent stops. Returns `true` if
     /// no answer is being written.
     pub(super) fn stop(&mut self) -> bool {
         self.closes = true;
-        self.head.is_empty()
+        self.answer.is_empty()
     }
 
     /// Answers requests until a request is not a plain read of a cached secret, or the connection
@@ -100,11 +114,22 @@ impl<'a> DirectReads<'a> {
     fn answer(&mut self, request: &[u8]) -> Option<()> {
         let mut space: HeaderSpace<'_> = [const { MaybeUninit::uninit() }; _];
         let request = PlainRequest::parse(request, &mut space)?;
-        let (answer, now) =
-            self.server.answer_from_cache(self.listener, self.slot, &request.head())?;
-        self.head.reserve(HEAD_CAPACITY);
-        answer.write_head(&mut self.head, request.closes, now.wall);
-        (self.body, self.closes) = (answer.into_body(), request.closes);
+        let (answer, now) = self.server.answer_from_cache(
+            self.listener,
+            self.slot,
+            &request.head(),
+            request.body,
+        )?;
+        self.answer = SPARE.take().into();
+        self.answer.reserve(HEAD_CAPACITY);
+        answer.write_head(&mut self.answer, request.closes, now);
+        let body = answer.into_body();
+        if body.len() <= COPIED_BODY_BYTES_MAX {
+            self.answer.extend_from_slice(&body);
+        } else {
+            self.large_body = body;
+        }
+        self.closes = request.closes;
         self.slot.note_answered();
         Some(())
     }
@@ -114,18 +139,30 @@ impl<'a> DirectReads<'a> {
     where
         S: AsyncWrite + Unpin,
     {
-        while self.written < self.head.len() + self.body.len() {
-            let head = self.head.get(self.written..).unwrap_or_default();
-            let body = &self.body[self.written.saturating_sub(self.head.len())..];
-            let slices = [IoSlice::new(head), IoSlice::new(body)];
-            let slices = if head.is_empty() { &slices[1..] } else { &slices };
-            match ready!(Pin::new(&mut *socket).poll_write_vectored(cx, slices))? {
+        if self.answer.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let length = self.answer.len();
+        while self.written < length + self.large_body.len() {
+            let socket = Pin::new(&mut *socket);
+            let unwritten = self.answer.get(self.written..).unwrap_or_default();
+            let body = &self.large_body[self.written.saturating_sub(length)..];
+            let accepted = match (unwritten, body) {
+                ([], bytes) | (bytes, []) => socket.poll_write(cx, bytes),
+                _ => {
+                    let slices = [IoSlice::new(unwritten), IoSlice::new(body)];
+                    socket.poll_write_vectored(cx, &slices)
+                }
+            };
+            match ready!(accepted)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 accepted => self.written += accepted,
             }
         }
-        self.head.clear();
-        (self.body, self.written) = (Bytes::new(), 0);
+        (self.large_body, self.written) = (Bytes::new(), 0);
+        wipe(&mut self.answer);
+        self.answer.clear();
+        SPARE.set(take(&mut self.answer));
         Poll::Ready(Ok(()))
     }
 }
@@ -136,9 +173,10 @@ impl fmt::Debug for DirectReads<'_> {
     }
 }
 
-/// Overwrites the bytes of a request, which contain the token of the caller.
-fn wipe(request: &mut [u8]) {
-    request.fill(0);
+/// Overwrites the bytes of a request, which contain the token of the caller, or of an answer, which
+/// contain a secret.
+fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
     // Without this call, the compiler could omit the writes, because nothing reads the bytes again.
-    black_box(request);
+    black_box(bytes);
 }

@@ -4,9 +4,10 @@
 //! The module has no side effects. An admitted request gets a proof, [`Admitted`]. The proof is
 //! required to route the request.
 
-use super::head::{Head, Headers};
+use super::head::{Head, Headers, is_named};
 use super::request::Target;
 use crate::tokens::Tokens;
+use std::net::IpAddr;
 
 /// The headers in which a caller may send its token. AWS's agent accepts both headers. AWS's
 /// extension uses the first header, and Vault uses the second.
@@ -167,7 +168,7 @@ impl<'a> CheckedHeaders<'a> {
     fn of(headers: &'a impl Headers) -> Self {
         let mut checked = Self::default();
         for (name, value) in headers.iter() {
-            let is = |header: &str| name.eq_ignore_ascii_case(header);
+            let is = |header: &str| is_named(name.as_bytes(), header);
             // Most headers have another length than the checked headers, so that a comparison of
             // lengths is enough for them.
             match name.len() {
@@ -201,17 +202,26 @@ fn names_another_host(authority: Option<&str>) -> bool {
 
 /// Returns whether a `Host` header names this machine. The header may also contain a port.
 fn names_loopback(host: &[u8]) -> bool {
-    let Ok(host) = std::str::from_utf8(host) else { return false };
-    let (name, port) = match host.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((name, port)) => (name, port.strip_prefix(':').unwrap_or(port)),
+    let (name, port) = match host.strip_prefix(b"[") {
+        Some(rest) => match split_once(rest, b']') {
+            Some((name, port)) => (name, port.strip_prefix(b":").unwrap_or(port)),
             None => return false,
         },
-        None => host.split_once(':').unwrap_or((host, "")),
+        None => split_once(host, b':').unwrap_or((host, b"")),
     };
-    let is_port = port.bytes().all(|b| b.is_ascii_digit());
-    let is_address = name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    is_port && (is_address || name.eq_ignore_ascii_case("localhost"))
+    let is_address = || {
+        let address = str::from_utf8(name).ok().and_then(|name| name.parse::<IpAddr>().ok());
+        address.is_some_and(|address| address.is_loopback())
+    };
+    // Most requests name `localhost`, and parsing an address takes longer than this comparison.
+    let is_loopback = is_named(name, "localhost") || is_address();
+    is_loopback && port.iter().all(u8::is_ascii_digit)
+}
+
+/// Returns the parts of `bytes` before and after the first `separator`.
+fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
+    let at = bytes.iter().position(|byte| *byte == separator)?;
+    Some((&bytes[..at], &bytes[at + 1..]))
 }
 
 #[cfg(test)]

@@ -15,12 +15,12 @@ use super::resolving::{self, Resolve};
 use super::response::{Response, SecretAnswer};
 use super::route::{self, Route};
 use super::secret_read::SecretRead;
-use crate::clock::Moment;
 use crate::printable::LogExcerpt;
 use crate::telemetry::metrics::ReadResult;
 use crate::tokens::Tokens;
 use hyper::header::{CONNECTION, HeaderValue};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// The state that all connections share: the cache, the accepted tokens, and the limits.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Server {
             }
         };
         if target.is_read() {
-            self.count_read(started, result);
+            self.count_read(cache.clock().now().since(started).unwrap_or_default(), result);
         }
         if !stays_open {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -79,43 +79,48 @@ impl Server {
     }
 
     /// Answers a request with a valid token that reads one secret, if the answer is in the cache.
+    /// `body` is the complete body of the request.
     ///
-    /// Also returns the time at which the answer was found. Returns `None` for all other requests.
-    /// [`handle`](Self::handle) must then answer the
-    /// request. It makes the same checks again.
+    /// Also returns the time of the request. Returns `None` for all other requests.
+    /// [`handle`](Self::handle) must then answer the request. It makes the same checks again.
     pub(super) fn answer_from_cache(
         &self,
         listener: ListenerKind,
         slot: &ConnectionSlot,
         head: &Head<'_, impl Headers>,
-    ) -> Option<(SecretAnswer, Moment)> {
+        body: &[u8],
+    ) -> Option<(SecretAnswer, SystemTime)> {
         let context = &self.context;
-        let started = context.cache.clock().now();
+        let clock = context.cache.clock();
+        let started = clock.now();
         let target = target(listener, head);
         let admitted = gate::admit(target, listener, head, &self.tokens).ok()?;
         if !admitted.is_trusted || !slot.make_trusted() {
             return None;
         }
         let unknown = context.dialect.unknown_parameter();
-        let Ok(Route::Secret(query)) = route::route(&admitted, listener, target, head, unknown)
-        else {
-            return None;
-        };
-        let read = SecretRead { context, query, headers: head.headers };
-        let (answer, result) = read.answer_at_once(started)?;
-        Some((answer, self.count_read(started, Some(result))))
+        let (answer, result) =
+            match route::route(&admitted, listener, target, head, unknown).ok()? {
+                Route::Secret(query) => {
+                    SecretRead { context, query, headers: head.headers }.answer_at_once(started)?
+                }
+                Route::Call(operation) => {
+                    AwsApiCall { context, operation }.answer_at_once(body, started)?
+                }
+                _ => return None,
+            };
+        // The answer took microseconds, so the wall clock is not read again.
+        self.count_read(clock.steady().saturating_sub(started.steady), Some(result));
+        Some((answer, started.wall))
     }
 
-    /// Counts a request that reads secrets in the metrics. The request arrived at `started`. Returns
-    /// the current time.
-    fn count_read(&self, started: Moment, result: Option<ReadResult>) -> Moment {
-        let Context { cache, metrics, .. } = &self.context;
-        let now = cache.clock().now();
-        metrics.read_took(now.since(started).unwrap_or_default());
+    /// Counts a request that reads secrets in the metrics. The answer took the time `took`.
+    fn count_read(&self, took: Duration, result: Option<ReadResult>) {
+        let metrics = &self.context.metrics;
+        metrics.read_took(took);
         if let Some(result) = result {
             metrics.read(result);
         }
-        now
     }
 
     /// Passes an admitted request to its handler. Returns the answer, and how the metrics count the

@@ -14,9 +14,36 @@ pub(crate) trait Headers {
 
     /// Returns the values of all headers with this name.
     fn values(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        let named = self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name));
+        let named = self.iter().filter(move |(other, _)| is_named(other.as_bytes(), name));
         named.map(|(_, value)| value)
     }
+}
+
+/// Returns whether the name of a header or host is `lower_case`, in upper-case or lower-case
+/// letters. `lower_case` has no upper-case letters.
+///
+/// A read compares some dozen names, so this function compares blocks of eight bytes. A comparison
+/// of single bytes would take longer than the look-up of the secret.
+pub(crate) fn is_named(name: &[u8], lower_case: &str) -> bool {
+    let (blocks, rest) = name.as_chunks();
+    let (lower_blocks, lower_rest) = lower_case.as_bytes().as_chunks();
+    name.len() == lower_case.len()
+        && rest.eq_ignore_ascii_case(lower_rest)
+        && blocks.iter().zip(lower_blocks).all(|(block, lower)| lower_case_of(*block) == *lower)
+}
+
+/// Returns the lower-case form of eight bytes of ASCII text. Other bytes stay unchanged.
+fn lower_case_of(block: [u8; 8]) -> [u8; 8] {
+    const fn repeated(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    let block = u64::from_ne_bytes(block);
+    // The highest bit of each byte is the result of a comparison of the other seven bits.
+    let seven_bits = block & repeated(0x7f);
+    let is_from_a = seven_bits + repeated(0x80 - b'A');
+    let is_after_z = seven_bits + repeated(0x7f - b'Z');
+    let is_upper = is_from_a & !is_after_z & !block & repeated(0x80);
+    (block | (is_upper >> 2)).to_ne_bytes()
 }
 
 impl Headers for HeaderMap {
@@ -49,5 +76,42 @@ impl<'a> Head<'a, HeaderMap> {
             query: uri.query().unwrap_or_default(),
             headers,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_get_the_lower_case_form_of_each_byte() {
+        for byte in 0..=u8::MAX {
+            for at in 0..8 {
+                for other in [b'a', b'Z', 0xff, 0] {
+                    let mut block = [other; 8];
+                    block[at] = byte;
+                    assert_eq!(lower_case_of(block), block.map(|byte| byte.to_ascii_lowercase()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_compared_without_case() {
+        let token = "x-aws-parameters-secrets-token";
+        for (name, expected) in [
+            (token, true),
+            ("X-Aws-Parameters-Secrets-Token", true),
+            ("X-AWS-PARAMETERS-SECRETS-TOKEN", true),
+            ("x-aws-parameters-secrets-toke", false),
+            ("x-aws-parameters-secrets-tokem", false),
+            ("y-aws-parameters-secrets-token", false),
+            ("x_aws-parameters-secrets-token", false),
+            ("", false),
+        ] {
+            assert_eq!(is_named(name.as_bytes(), token), expected, "{name}");
+        }
+        assert!(is_named(b"Host", "host") && is_named(b"X-Vault-Token", "x-vault-token"));
+        assert!(!is_named(b"x\rvault-token", "x-vault-token"));
     }
 }

@@ -9,14 +9,18 @@ use crate::cache::flight::FLIGHTS_MAX;
 use crate::telemetry::log_limiter::LogLimiter;
 use rustix::io::Errno;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
+use std::mem::replace;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -117,7 +121,8 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Listens on all configured addresses of the server.
+    /// Listens on all configured addresses of the server. The function is asynchronous because the
+    /// listeners need tokio's runtime.
     ///
     /// # Errors
     ///
@@ -147,8 +152,8 @@ impl Listeners {
             is_v6_taken: false,
             limits: config.limits,
         };
-        match bind_tcp((Ipv4Addr::LOCALHOST, config.port).into(), "SIDEKEY_PORT").await {
-            Ok(v4) => bound.add_loopback(v4, config.port).await,
+        match bind_tcp((Ipv4Addr::LOCALHOST, config.port).into(), "SIDEKEY_PORT") {
+            Ok(v4) => bound.add_loopback(v4, config.port),
             Err(error) => errors.push(error),
         }
         match config.socket.as_deref().map(bind_unix).transpose() {
@@ -156,7 +161,7 @@ impl Listeners {
             Err(error) => errors.push(error),
         }
         if let Some(address) = config.metrics {
-            match bind_tcp(address, "SIDEKEY_METRICS_LISTEN").await {
+            match bind_tcp(address, "SIDEKEY_METRICS_LISTEN") {
                 Ok(metrics) => bound.metrics = Some(metrics),
                 Err(error) => errors.push(error),
             }
@@ -165,11 +170,11 @@ impl Listeners {
     }
 
     /// Adds the listener on 127.0.0.1. Also listens on ::1 at the same port if possible.
-    async fn add_loopback(&mut self, v4: TcpListener, configured_port: u16) {
+    fn add_loopback(&mut self, v4: TcpListener, configured_port: u16) {
         // If the configured port is 0, the system has chosen the port.
         let port = v4.local_addr().map_or(configured_port, |address| address.port());
         self.loopback.push(v4);
-        match bind_tcp((Ipv6Addr::LOCALHOST, port).into(), "SIDEKEY_PORT").await {
+        match bind_tcp((Ipv6Addr::LOCALHOST, port).into(), "SIDEKEY_PORT") {
             Ok(v6) => self.loopback.push(v6),
             Err(BindError::Taken(..)) => self.is_v6_taken = true,
             Err(error) => {
@@ -208,16 +213,20 @@ impl Listeners {
             stop: stop.clone(),
             failures_logged: Arc::default(),
         };
+        let mut all_slots = vec![acceptor.slots.clone()];
         if let Some(listener) = self.metrics {
             // The metrics port has its own limit of connections, so that other hosts cannot use
             // up the connections of local callers.
-            let acceptor = Acceptor {
-                slots: ConnectionSlots::new(metrics, 0),
-                failures_logged: Arc::default(),
-                ..acceptor.clone()
-            };
+            let slots = ConnectionSlots::new(metrics, 0);
+            all_slots.push(slots.clone());
+            let acceptor = Acceptor { slots, failures_logged: Arc::default(), ..acceptor.clone() };
             tasks.spawn(acceptor.run(ListenerKind::Metrics, listener));
         }
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            stop.cancelled().await;
+            all_slots.iter().for_each(|slots| slots.stop());
+        });
         for listener in self.loopback {
             tasks.spawn(acceptor.clone().run(ListenerKind::Loopback, listener));
         }
@@ -241,16 +250,19 @@ struct Acceptor {
 
 impl Acceptor {
     async fn run(self, kind: ListenerKind, listener: impl Accept) {
+        // This future lasts for all connections. Creating it takes a lock.
+        let mut stopped = pin!(self.stop.cancelled());
         loop {
             let accepted = tokio::select! {
-                () = self.stop.cancelled() => return,
-                accepted = listener.accept() => accepted,
+                biased;
+                () = &mut stopped => return,
+                accepted = poll_fn(|cx| listener.poll_accept(cx)) => accepted,
             };
             let can_continue = match accepted {
                 Ok(socket) => {
                     self.slots.admit(&self.tasks, |slot| {
-                        let (server, stop) = (self.server.clone(), self.stop.clone());
-                        connection::serve(server, kind, socket, slot, stop, Ways::DirectAndHyper)
+                        let server = self.server.clone();
+                        connection::serve(server, kind, socket, slot, Ways::DirectAndHyper)
                     });
                     true
                 }
@@ -260,7 +272,7 @@ impl Acceptor {
                 // Other tasks run before the next connection is accepted. So tasks of ended
                 // connections close their sockets. Also, a burst of new connections does not delay
                 // pending calls to AWS.
-                tokio::task::yield_now().await;
+                let_ready_tasks_run().await;
             } else {
                 self.server.context.cache.clock().sleep(ACCEPT_PAUSE).await;
             }
@@ -290,34 +302,62 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 trait Accept: Send + 'static {
     type Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    fn accept(&self) -> impl Future<Output = io::Result<Self::Socket>> + Send;
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Socket>>;
 }
 
 impl Accept for TcpListener {
     type Socket = tokio::net::TcpStream;
 
-    async fn accept(&self) -> io::Result<Self::Socket> {
-        let (socket, _) = TcpListener::accept(self).await?;
-        // Each answer is written with one call. Nagle's algorithm, which waits for more data, would
-        // only delay the answer.
-        socket.set_nodelay(true)?;
-        Ok(socket)
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Socket>> {
+        TcpListener::poll_accept(self, cx).map_ok(|(socket, _)| socket)
     }
 }
 
 impl Accept for UnixListener {
     type Socket = tokio::net::UnixStream;
 
-    async fn accept(&self) -> io::Result<Self::Socket> {
-        Ok(UnixListener::accept(self).await?.0)
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Socket>> {
+        UnixListener::poll_accept(self, cx).map_ok(|(socket, _)| socket)
     }
 }
 
-async fn bind_tcp(address: SocketAddr, variable: &'static str) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+/// Lets all tasks run that are ready. Unlike tokio's `yield_now`, this function does not ask the
+/// system for events first, which takes a system call.
+async fn let_ready_tasks_run() {
+    let mut is_first = true;
+    poll_fn(|cx| {
+        if !replace(&mut is_first, false) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// The number of connections that may wait until the server accepts them.
+const BACKLOG: u32 = 128;
+
+fn bind_tcp(address: SocketAddr, variable: &'static str) -> Result<TcpListener, BindError> {
+    listen(address).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => BindError::Taken(address.to_string(), variable),
         _ => BindError::Io(address.to_string(), error),
     })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restarted agent can listen while connections of its predecessor are still closing.
+    socket.set_reuseaddr(true)?;
+    // Each answer is written with one call. Nagle's algorithm, which waits for more data, would only
+    // delay the answer. Accepted connections inherit this option, so that they need no system call
+    // to set it.
+    socket.set_nodelay(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The path of the Unix socket's file. When this value is dropped, the file is removed, and clients
@@ -397,6 +437,30 @@ mod tests {
         assert_eq!(most.trusted + most.untrusted + most.metrics + RESERVED_DESCRIPTORS, 1024);
     }
 
+    #[tokio::test]
+    async fn accepted_connections_send_answers_without_delay() {
+        for address in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
+            // A machine without IPv6 cannot listen on ::1.
+            let Ok(listener) = listen(SocketAddr::new(address, 0)) else { continue };
+            let address = listener.local_addr().expect("the listener has an address");
+            let _client =
+                tokio::net::TcpStream::connect(address).await.expect("the server must listen");
+            let socket = poll_fn(|cx| Accept::poll_accept(&listener, cx)).await;
+            let socket = socket.expect("the server must accept the connection");
+            assert!(
+                socket.nodelay().expect("the socket is open"),
+                "an accepted connection must inherit TCP_NODELAY from the listener"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn ready_tasks_run_before_the_next_connection_is_accepted() {
+        let task = tokio::spawn(async {});
+        let_ready_tasks_run().await;
+        assert!(task.is_finished());
+    }
+
     /// A test listener. It first accepts the connections in `sockets`, then returns the errors in
     /// `failures`, and then waits forever.
     struct Scarce {
@@ -407,16 +471,13 @@ mod tests {
     impl Accept for Arc<Scarce> {
         type Socket = DuplexStream;
 
-        async fn accept(&self) -> io::Result<DuplexStream> {
+        fn poll_accept(&self, _: &mut Context<'_>) -> Poll<io::Result<DuplexStream>> {
             let socket = self.sockets.lock().expect("no test thread panics").pop();
             if let Some(socket) = socket {
-                return Ok(socket);
+                return Poll::Ready(Ok(socket));
             }
             let failure = self.failures.lock().expect("no test thread panics").pop();
-            match failure {
-                Some(failure) => Err(failure.into()),
-                None => std::future::pending().await,
-            }
+            failure.map_or(Poll::Pending, |failure| Poll::Ready(Err(failure.into())))
         }
     }
 

@@ -42,7 +42,8 @@ pub(super) async fn find_since(
 }
 
 pub(super) fn key_of(wanted: &BorrowedReference<'_>) -> Result<Key, Problem> {
-    Ok(Key { id: SecretId::parse(wanted.id)?, selector: wanted.selector.clone() })
+    let id = SecretId::parse(wanted.id).map_err(|bad| Problem::reference(wanted.id, bad))?;
+    Ok(Key { id, selector: wanted.selector.clone() })
 }
 
 /// Returns an error if the secret's value breaks the rules that the configuration sets for secrets
@@ -63,6 +64,37 @@ pub(super) fn read_result(served: &Served, metrics: &Metrics) -> ReadResult {
         How::Stale(reason) => {
             metrics.stale_read(reason.label());
             ReadResult::Stale
+        }
+    }
+}
+
+/// Returns the worse of two results of reads. A miss is worse than a stale read, and a stale read
+/// is worse than a hit.
+///
+/// If a call reads several secrets, the metrics count the call once, under its worst result.
+pub(super) fn worse(a: ReadResult, b: ReadResult) -> ReadResult {
+    match (a, b) {
+        (ReadResult::Miss, _) | (_, ReadResult::Miss) => ReadResult::Miss,
+        (ReadResult::Hit, other) => other,
+        (other, _) => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batch_counts_as_its_slowest_read() {
+        use ReadResult::{Hit, Miss, Stale};
+        for (a, b, expected) in [
+            (Hit, Hit, Hit),
+            (Hit, Stale, Stale),
+            (Stale, Hit, Stale),
+            (Stale, Miss, Miss),
+            (Miss, Stale, Miss),
+        ] {
+            assert_eq!(worse(a, b), expected, "{a:?} {b:?}");
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Recognises requests that are plain: `GET` requests without a body, in the form that almost all
-//! clients send.
+//! Recognises requests that are plain: `GET` requests without a body, and `POST` requests with a
+//! body of a declared length, in the form that almost all clients send.
 //!
 //! The module has no side effects. A request that is not plain is not wrong. hyper (the HTTP
 //! library) must parse such a request.
 
-use super::head::{Head, Headers};
+use super::head::{Head, Headers, is_named};
 use hyper::Method;
 use std::mem::MaybeUninit;
 
@@ -14,14 +14,17 @@ const HEADERS_MAX: usize = 48;
 /// The memory for the headers of one request, so that the parser needs no allocation.
 pub(super) type HeaderSpace<'b> = [MaybeUninit<httparse::Header<'b>>; HEADERS_MAX];
 
-/// A complete `GET` request of HTTP/1.1 without a body.
+/// A complete request of HTTP/1.1: a `GET` request without a body, or a `POST` request.
 #[derive(Debug)]
 pub(super) struct PlainRequest<'h, 'b> {
+    method: &'static Method,
     path: &'b str,
     query: &'b str,
     request: httparse::Request<'h, 'b>,
     /// Whether the client asks the server to close the connection after the answer.
     pub(super) closes: bool,
+    /// The body of a `POST` request.
+    pub(super) body: &'b [u8],
 }
 
 impl<'h, 'b> PlainRequest<'h, 'b> {
@@ -29,60 +32,92 @@ impl<'h, 'b> PlainRequest<'h, 'b> {
     /// plain, not complete or not valid.
     pub(super) fn parse(bytes: &'b [u8], space: &'h mut HeaderSpace<'b>) -> Option<Self> {
         let mut request = httparse::Request::new(&mut []);
-        match request.parse_with_uninit_headers(bytes, space) {
-            Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
+        let Ok(httparse::Status::Complete(head_length)) =
+            request.parse_with_uninit_headers(bytes, space)
+        else {
+            return None;
+        };
+        let (target, body) = (request.path?, &bytes[head_length..]);
+        let method = match request.method? {
+            "GET" => &Method::GET,
+            "POST" => &Method::POST,
             _ => return None,
-        }
-        let target = request.path?;
-        if request.method != Some("GET")
-            || request.version != Some(1)
-            || !target.starts_with('/')
-            || !target.bytes().all(is_plain)
-        {
+        };
+        let query_at = find_query(target)?;
+        if request.version != Some(1) || !target.starts_with('/') {
             return None;
         }
-        let mut closes = false;
+        let (mut closes, mut declared_length) = (false, None);
         for (name, value) in request.iter() {
-            let is = |header: &str| name.eq_ignore_ascii_case(header);
-            if is("connection") {
-                closes |= value.eq_ignore_ascii_case(b"close");
-                if !closes && !value.eq_ignore_ascii_case(b"keep-alive") {
-                    return None;
+            let is = |header: &str| is_named(name.as_bytes(), header);
+            match name.len() {
+                10 if is("connection") => {
+                    closes |= value.eq_ignore_ascii_case(b"close");
+                    if !closes && !value.eq_ignore_ascii_case(b"keep-alive") {
+                        return None;
+                    }
                 }
-            } else if ["content-length", "transfer-encoding", "expect", "upgrade"]
-                .into_iter()
-                .any(is)
-            {
-                return None;
+                6 if is("expect") => return None,
+                7 if is("upgrade") => return None,
+                14 if is("content-length") => {
+                    let length = parse_length(value)?;
+                    if declared_length.replace(length).is_some() {
+                        return None;
+                    }
+                }
+                17 if is("transfer-encoding") => return None,
+                _ => {}
             }
         }
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        Some(Self { path, query, request, closes })
+        // A `GET` request may declare a body, but almost none does.
+        let expected_length = (*method == Method::POST).then_some(body.len());
+        if declared_length != expected_length || (expected_length.is_none() && !body.is_empty()) {
+            return None;
+        }
+        let (path, query) = (&target[..query_at], target.get(query_at + 1..).unwrap_or_default());
+        Some(Self { method, path, query, request, closes, body })
     }
 
     pub(super) fn head(&self) -> Head<'_, impl Headers> {
-        let Self { path, query, request, .. } = self;
-        Head { method: &Method::GET, authority: None, path, query, headers: request }
+        let Self { method, path, query, request, .. } = self;
+        Head { method, authority: None, path, query, headers: request }
     }
 }
 
-/// Returns whether every parser agrees about the meaning of this byte in the target of a request.
-fn is_plain(byte: u8) -> bool {
-    /// The answers for all bytes. A comparison with each special character would take longer than
-    /// the rest of the parser.
-    static PLAIN: [bool; 256] = {
-        let mut plain = [false; 256];
+/// Parses the value of a `Content-Length` header. Returns `None` if the value is not a number.
+fn parse_length(value: &[u8]) -> Option<usize> {
+    let is_number = value.iter().all(u8::is_ascii_digit);
+    str::from_utf8(value).ok().filter(|_| is_number)?.parse().ok()
+}
+
+/// Returns the position of the first question mark in the target of a request, or the length of the
+/// target if it has none. Returns `None` if parsers may disagree about the meaning of a byte.
+fn find_query(target: &str) -> Option<usize> {
+    /// Whether every parser agrees about the meaning of a byte. A comparison with each special
+    /// character would take longer than the rest of the parser.
+    static IS_PLAIN: [bool; 256] = {
+        let mut is_plain = [false; 256];
         let mut byte = b'!';
         while byte <= b'~' {
-            plain[byte as usize] = !matches!(
+            is_plain[byte as usize] = !matches!(
                 byte,
                 b'"' | b'#' | b'<' | b'>' | b'[' | b'\\' | b']' | b'^' | b'`' | b'{' | b'|' | b'}'
             );
             byte += 1;
         }
-        plain
+        is_plain
     };
-    PLAIN[usize::from(byte)]
+    let mut query_at = target.len();
+    // The loop runs backwards, so that the last question mark that it meets is the first one.
+    for (at, byte) in target.bytes().enumerate().rev() {
+        if !IS_PLAIN[usize::from(byte)] {
+            return None;
+        }
+        if byte == b'?' {
+            query_at = at;
+        }
+    }
+    Some(query_at)
 }
 
 impl Headers for httparse::Request<'_, '_> {
@@ -122,8 +157,33 @@ mod tests {
     }
 
     #[test]
+    fn post_is_plain_with_its_complete_body_only() {
+        let check = |headers: &str, body: &str, expected: Option<&str>| {
+            let request = format!("POST / HTTP/1.1\r\n{headers}\r\n{body}");
+            let mut space: HeaderSpace<'_> = [const { MaybeUninit::uninit() }; _];
+            let parsed = PlainRequest::parse(request.as_bytes(), &mut space);
+            let parsed = parsed.map(|request| (request.head().method.clone(), request.body));
+            let expected = expected.map(|body| (Method::POST, body.as_bytes()));
+            assert_eq!(parsed, expected, "{headers:?}");
+        };
+        check("content-length: 2\r\n", "{}", Some("{}"));
+        check("Content-Length: 002\r\n", "{}", Some("{}"));
+        check("content-length: 0\r\n", "", Some(""));
+        check("", "", None);
+        check("", "{}", None);
+        check("content-length: 2\r\n", "{", None);
+        check("content-length: 2\r\n", "{} ", None);
+        check("content-length: +2\r\n", "{}", None);
+        check("content-length: \r\n", "", None);
+        check("content-length: 99999999999999999999\r\n", "", None);
+        check("content-length: 2\r\ncontent-length: 2\r\n", "{}", None);
+        check("transfer-encoding: chunked\r\n", "0\r\n\r\n", None);
+    }
+
+    #[test]
     fn unusual_requests_are_not_plain() {
         for request in [
+            "PUT /v1/a HTTP/1.1\r\ncontent-length: 0\r\n\r\n",
             "POST /v1/a HTTP/1.1\r\n\r\n",
             "GET /v1/a HTTP/1.0\r\n\r\n",
             "GET http://localhost/v1/a HTTP/1.1\r\n\r\n",

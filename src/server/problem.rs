@@ -10,7 +10,8 @@ use crate::cache::ReadError;
 use crate::cache::malformed::Malformed;
 use crate::message::body::BadBody;
 use crate::secret::field::FieldError;
-use crate::secret::reference::BadReference;
+use crate::secret::reference::{BadReference, PARAMETER_PREFIX, is_parameter};
+use crate::source::{FetchError, FetchErrorKind};
 use std::sync::Arc;
 
 /// Why a request fails. The caller receives the text of this error.
@@ -28,9 +29,13 @@ pub(crate) enum Problem {
     UnknownPath,
     #[error(transparent)]
     Query(#[from] BadQuery),
-    /// Error: the text in the request is not a valid name or ARN of a secret.
-    #[error("secretId: {0}")]
-    Reference(#[from] BadReference),
+    /// Error: a text in the request is not a valid name or ARN of a secret or parameter.
+    #[error("{member}: {bad}")]
+    Reference {
+        /// The part of the request that contains the text, such as `secretId`.
+        member: &'static str,
+        bad: BadReference,
+    },
     /// Error: the body of a GET request is larger than this number of bytes. Smaller bodies of GET
     /// requests are ignored.
     #[error("the body of this GET request is larger than {0} bytes")]
@@ -77,11 +82,37 @@ pub(crate) enum Problem {
 pub(crate) enum NotServed {
     #[error("reading with an assumed role (roleArn) is not supported yet")]
     RoleArn,
-    #[error("Parameter Store is not supported yet")]
-    Parameters,
 }
 
 impl Problem {
+    /// Creates the error for a reference that is not valid. The positions in the message are counted
+    /// in `reference`, in which the name of a parameter follows `ssm:`.
+    pub(crate) fn reference(reference: &str, bad: BadReference) -> Self {
+        let member = match is_parameter(reference) {
+            true if reference.starts_with(PARAMETER_PREFIX) => "ssm:NAME",
+            true => "name",
+            false => "secretId",
+        };
+        Self::Reference { member, bad }
+    }
+
+    /// Converts the error of a secret that a caller reads as a parameter into the error that
+    /// Parameter Store sends for it.
+    pub(crate) fn of_secret_parameter(self) -> Self {
+        let Self::Read(ReadError::Upstream(error)) = self else { return self };
+        let code = match error.kind {
+            FetchErrorKind::NotFound => "ParameterNotFound",
+            FetchErrorKind::Decryption => "InvalidKeyId",
+            FetchErrorKind::Unavailable => "ValidationException",
+            _ => return Self::Read(error.into()),
+        };
+        let FetchError { message, .. } = &error;
+        let message =
+            format!("An error occurred ({code}) when referencing Secrets Manager: {message}");
+        let error = FetchError { code: code.into(), message: message.into(), ..error };
+        Self::Read(error.into())
+    }
+
     /// Returns the error type that the caller receives, such as `AccessDeniedException`.
     pub(crate) fn kind(&self) -> &str {
         match self {
@@ -95,7 +126,7 @@ impl Problem {
             Self::Refused(_) => "ForbiddenException",
             Self::MethodNotGet | Self::MethodNotPost => "MethodNotAllowedException",
             Self::UnknownPath => "NotFoundException",
-            Self::Query(_) | Self::Reference(_) => "ValidationException",
+            Self::Query(_) | Self::Reference { .. } => "ValidationException",
             Self::Call(bad) => bad.kind(),
             Self::Messages(BadBody::NotJson { .. }) => "SerializationException",
             Self::Messages(_) | Self::TooManySecrets(_) | Self::AnswerTooLarge(_) => {
@@ -161,9 +192,13 @@ impl Problem {
             Self::MethodNotPost => "use POST",
             Self::UnknownPath => "use /secretsmanager/get?secretId=NAME or /v1/NAME",
             Self::Query(_) => {
-                "the supported parameters are secretId, versionId, versionStage, field, refreshNow and wait"
+                "the supported parameters are secretId, versionId and versionStage for a secret; name, \
+                 version, label and withDecryption for a parameter of Parameter Store; and field, \
+                 refreshNow and wait for both"
             }
-            Self::Reference(_) => "use the secret's name or its ARN, percent-encoded",
+            Self::Reference { .. } => {
+                "use the name or ARN of the secret or parameter, percent-encoded"
+            }
             Self::Call(bad) => bad.hint(),
             Self::Messages(
                 BadBody::NotJson { .. }
@@ -202,7 +237,6 @@ impl Problem {
                 "allow the function's own role to read the secret; a secret in another account \
                  also needs a resource policy"
             }
-            Self::NotServed(NotServed::Parameters) => "read the parameter with an AWS SDK",
             Self::Read(ReadError::OutOfScope) => "add the secret to SIDEKEY_ALLOW",
             Self::Read(ReadError::WaitOver(_)) => {
                 "check the network to AWS, or raise SIDEKEY_READER_WAIT; the call to AWS continues, \
@@ -242,5 +276,44 @@ fn refusal(refusal: Refusal) -> &'static str {
             "Sidekey knows no session token, because it has static keys or no credentials"
         }
         Refusal::NoSessionToken => "this request has no session token (X-Amz-Security-Token)",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_a_secret_become_those_of_parameter_store() {
+        for (kind, code, expected) in [
+            (FetchErrorKind::NotFound, "ResourceNotFoundException", "ParameterNotFound"),
+            (FetchErrorKind::Decryption, "DecryptionFailure", "InvalidKeyId"),
+            (FetchErrorKind::Unavailable, "InvalidRequestException", "ValidationException"),
+            (FetchErrorKind::Denied, "AccessDeniedException", "AccessDeniedException"),
+            (FetchErrorKind::Throttled, "ThrottlingException", "ThrottlingException"),
+            (FetchErrorKind::Timeout, "TimeoutError", "TimeoutError"),
+        ] {
+            let problem = Problem::Read(FetchError::new(kind, code, "the cause").into());
+            let converted = problem.clone().of_secret_parameter();
+            assert_eq!(converted.kind(), expected);
+            assert_eq!(converted == problem, code == expected, "{code}");
+            assert!(converted.message().ends_with("the cause"), "{}", converted.message());
+        }
+        let refused = Problem::Read(ReadError::OutOfScope);
+        assert_eq!(refused.clone().of_secret_parameter(), refused);
+    }
+
+    #[test]
+    fn error_for_a_bad_reference_names_the_part_of_the_request() {
+        for (reference, member) in [
+            ("app/db", "secretId"),
+            ("arn:aws:s3:::x", "secretId"),
+            ("ssm:/app/url", "ssm:NAME"),
+            ("arn:aws:ssm:eu-north-1:123456789012:parameter/x", "name"),
+        ] {
+            let problem = Problem::reference(reference, BadReference::Empty);
+            let text = problem.to_string();
+            assert!(text.starts_with(&format!("{member}: expected")), "{text}");
+        }
     }
 }

@@ -3,7 +3,11 @@
 //! The module has no side effects. It takes the method, path and query of a request, and returns a
 //! [`Target`] or a [`Query`].
 
-use crate::secret::reference::{BadReference, BorrowedReference, SeparateParts};
+use super::parameter_name::{BadParameterName, reference_to};
+use crate::secret::reference::{
+    BadReference, BorrowedReference, ID_CHARS_MAX, SeparateParts, secret_parameter,
+};
+use crate::secret::secret_parameter::SecretParameter;
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
@@ -48,8 +52,7 @@ pub(crate) enum Target<'a> {
     /// The endpoint `/v1/{id}`, which reads one secret. The name or ARN of the secret is the rest
     /// of the path, unchanged.
     V1(&'a str),
-    /// The endpoint `/systemsmanager/parameters/get`, which reads a parameter. Sidekey does not
-    /// support it yet.
+    /// The endpoint `/systemsmanager/parameters/get`, which reads one parameter.
     Parameters,
     /// The endpoint `POST /`, which serves calls of the AWS API.
     ///
@@ -92,7 +95,13 @@ impl<'a> Target<'a> {
     /// Returns whether the endpoint reads secrets. The metrics count a request to such an endpoint
     /// as a read.
     pub(crate) fn is_read(self) -> bool {
-        matches!(self, Self::Get | Self::V1(_) | Self::AwsApi | Self::Resolve)
+        self.is_read_of_one_secret() || matches!(self, Self::AwsApi | Self::Resolve)
+    }
+
+    /// Returns whether the endpoint reads one secret or parameter, which the query of the request
+    /// names.
+    pub(crate) fn is_read_of_one_secret(self) -> bool {
+        matches!(self, Self::Get | Self::V1(_) | Self::Parameters)
     }
 }
 
@@ -101,12 +110,18 @@ impl<'a> Target<'a> {
 pub(crate) struct Query<'a> {
     /// The secret's name or ARN as the caller wrote it. The string may also contain a field and a
     /// version.
+    ///
+    /// The name of a parameter follows `ssm:`.
     pub(crate) reference: Cow<'a, str>,
     /// The field of the secret's JSON value that the caller asks for. `None` means the full value.
     pub(crate) field: Option<Cow<'a, str>>,
-    /// The staging label of the version to read, such as `AWSPREVIOUS`.
+    /// The staging label of the secret's version, such as `AWSPREVIOUS`, or the label of the
+    /// parameter's version.
     pub(crate) stage: Option<Cow<'a, str>>,
+    /// The version id of the secret, or the version number of the parameter.
     pub(crate) version: Option<Cow<'a, str>>,
+    /// Whether the caller asks for the ciphertext of a `SecureString` parameter.
+    pub(crate) is_encrypted: bool,
     /// Whether Sidekey must fetch the secret from AWS now, even if the secret is cached.
     pub(crate) refresh_now: bool,
     /// The maximum time to wait until the secret has another version than the caller has. `None`
@@ -126,6 +141,14 @@ pub(crate) enum BadQuery {
     /// Error: the path has no secret name or ARN after `/v1/`.
     #[error("missing secret ID")]
     NoIdInPath,
+    #[error("missing parameter name")]
+    NoName,
+    #[error("the value of the parameter name must not be longer than {ID_CHARS_MAX} characters")]
+    NameTooLong,
+    #[error(transparent)]
+    Name(#[from] BadParameterName),
+    #[error("invalid withDecryption value")]
+    WithDecryption,
     #[error("invalid refreshNow value")]
     RefreshNow,
     #[error("invalid roleArn format, expected arn:<partition>:iam::<account>:role/<name>")]
@@ -139,11 +162,15 @@ pub(crate) enum BadQuery {
     NotText(String),
 }
 
-/// The part of the request that contains the secret's name or ARN: the query or the path.
+/// The part of the request that contains the name or ARN of the secret or parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IdFrom<'a> {
-    Query,
+    /// The query parameter `secretId`.
+    SecretId,
+    /// The path, which is the name or ARN of a secret.
     Path(&'a str),
+    /// The query parameter `name`, which is the name or ARN of a parameter.
+    Name,
 }
 
 /// Whether Sidekey refuses or ignores a query parameter with an unknown name.
@@ -161,7 +188,7 @@ impl<'a> Query<'a> {
     ///
     /// Fails if a required parameter is missing, or if a parameter is unknown or not valid.
     pub(crate) fn of_get(query: &'a str, unknown: UnknownParameter) -> Result<Self, BadQuery> {
-        let parsed = Self::parse(query, IdFrom::Query, unknown)?;
+        let parsed = Self::parse(query, IdFrom::SecretId, unknown)?;
         if parsed.reference.is_empty() { Err(BadQuery::NoId) } else { Ok(parsed) }
     }
 
@@ -182,6 +209,46 @@ impl<'a> Query<'a> {
         Self::parse(query, IdFrom::Path(id), unknown)
     }
 
+    /// Parses the query of `/systemsmanager/parameters/get`. Of `version` and `label`, the parameter
+    /// that the caller gives first is used, as in AWS's extension.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the name is missing or not valid, or if a parameter is unknown or not valid.
+    pub(crate) fn of_parameter(
+        query: &'a str,
+        unknown: UnknownParameter,
+    ) -> Result<Self, BadQuery> {
+        let mut parsed = Self::parse(query, IdFrom::Name, unknown)?;
+        let name = std::mem::take(&mut parsed.reference);
+        if name.is_empty() {
+            return Err(BadQuery::NoName);
+        }
+        // A character has at least one byte.
+        if name.len() > ID_CHARS_MAX && name.chars().count() > ID_CHARS_MAX {
+            return Err(BadQuery::NameTooLong);
+        }
+        parsed.reference = reference_to(name, parsed.is_encrypted)?;
+        if parsed.secret_parameter().is_none() {
+            // Parameter Store treats a number as a version and any other text as a label.
+            let selector = parsed.version.take().or_else(|| parsed.stage.take());
+            let is_number = |text: &Cow<'_, str>| text.bytes().all(|byte| byte.is_ascii_digit());
+            match selector {
+                Some(number) if is_number(&number) => parsed.version = Some(number),
+                label => parsed.stage = label,
+            }
+        }
+        Ok(parsed)
+    }
+
+    /// Returns the secret that the query names as a parameter, with the selector that the query
+    /// gives. Returns `None` if the query names a secret or a parameter as such.
+    pub(crate) fn secret_parameter(&self) -> Option<SecretParameter<'_>> {
+        let secret = secret_parameter(&self.reference)?;
+        let selector = secret.selector.or(self.stage.as_deref()).or(self.version.as_deref());
+        Some(SecretParameter { selector, ..secret })
+    }
+
     /// Returns the secret, version and field that the query asks for.
     ///
     /// # Errors
@@ -193,7 +260,7 @@ impl<'a> Query<'a> {
             stage: self.stage.as_deref(),
             version: self.version.as_deref(),
             field: self.field.as_deref(),
-            ..SeparateParts::default()
+            is_encrypted: self.is_encrypted,
         };
         BorrowedReference::parse(&self.reference, separate)
     }
@@ -203,7 +270,8 @@ impl<'a> Query<'a> {
         id_from: IdFrom<'a>,
         unknown: UnknownParameter,
     ) -> Result<Self, BadQuery> {
-        let mut parsed = Self::default();
+        let is_parameter = id_from == IdFrom::Name;
+        let mut parsed = Self { is_encrypted: is_parameter, ..Self::default() };
         if let IdFrom::Path(id) = id_from {
             parsed.reference = Cow::Borrowed(id);
         }
@@ -212,11 +280,28 @@ impl<'a> Query<'a> {
             // The value is decoded only if the parameter is known, because an ignored parameter may
             // have any value.
             match decode(name).as_deref() {
-                Some("secretId") if id_from == IdFrom::Query => {
+                Some("secretId") if id_from == IdFrom::SecretId => {
                     parsed.reference = decode_value(name, raw)?
                 }
-                Some("versionId") => parsed.version = non_empty(decode_value(name, raw)?),
-                Some("versionStage") => parsed.stage = non_empty(decode_value(name, raw)?),
+                Some("versionId") if !is_parameter => {
+                    parsed.version = non_empty(decode_value(name, raw)?);
+                }
+                Some("versionStage") if !is_parameter => {
+                    parsed.stage = non_empty(decode_value(name, raw)?);
+                }
+                Some("name") if is_parameter => parsed.reference = decode_value(name, raw)?,
+                Some("version") if is_parameter && parsed.stage.is_none() => {
+                    parsed.version = non_empty(decode_value(name, raw)?);
+                }
+                Some("label") if is_parameter && parsed.version.is_none() => {
+                    parsed.stage = non_empty(decode_value(name, raw)?);
+                }
+                // The other of the two parameters came first.
+                Some("version" | "label") if is_parameter => {}
+                Some("withDecryption") if is_parameter => {
+                    let decrypts = boolean(&decode_value(name, raw)?);
+                    parsed.is_encrypted = !decrypts.ok_or(BadQuery::WithDecryption)?;
+                }
                 Some("field") => parsed.field = non_empty(decode_value(name, raw)?),
                 Some("refreshNow") => {
                     parsed.refresh_now =
@@ -295,6 +380,7 @@ fn seconds(value: &str) -> Option<Duration> {
 mod tests {
     use super::*;
     use crate::hostile::{text, text_of};
+    use crate::secret::selector::Selector;
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     use proptest::prelude::*;
 
@@ -440,7 +526,96 @@ mod tests {
         assert_eq!(read.parse_reference(), Err(BadReference::Twice { part: "field", at: 3 }));
     }
 
+    #[track_caller]
+    fn parameter(query: &str, reference: &str, selector: &Selector) {
+        let read =
+            Query::of_parameter(query, UnknownParameter::Refuse).expect("the query is valid");
+        assert_eq!(&*read.reference, reference, "{query}");
+        let wanted = read.parse_reference().expect("the reference is valid");
+        assert_eq!(&wanted.selector, selector, "{query}");
+    }
+
+    #[test]
+    fn parameters_are_named_and_first_of_version_and_label_is_used() {
+        let newest = |is_encrypted| Selector::parameter(None, None, is_encrypted);
+        parameter("name=/app/url", "ssm:/app/url", &newest(true));
+        parameter("name=%2Fapp%2Furl&withDecryption=false", "ssm:/app/url", &newest(true));
+        parameter("withDecryption=TRUE&name=url&field=f", "ssm:url", &newest(false));
+        parameter("name=x&name=/y&version=&label=", "ssm:/y", &newest(true));
+        let arn = "arn:aws:ssm:eu-north-1:123456789012:parameter/app/url";
+        parameter(&format!("name={arn}&withDecryption=1"), arn, &newest(false));
+        let number = Selector::parameter(None, Some("3"), true);
+        let label = Selector::parameter(Some("live"), None, true);
+        for query in ["version=3", "version=3&label=live", "label=3", "version=3&version="] {
+            let selector = if query.ends_with('=') { &newest(true) } else { &number };
+            parameter(&format!("name=/app/url&{query}"), "ssm:/app/url", selector);
+        }
+        for query in ["label=live", "label=live&version=3", "version=live", "version=&label=live"] {
+            parameter(&format!("{query}&name=/app/url"), "ssm:/app/url", &label);
+        }
+        parameter("name=/app/url:3", "ssm:/app/url:3", &number);
+    }
+
+    #[test]
+    fn secret_can_be_named_as_a_parameter() {
+        let name = "/aws/reference/secretsmanager/app/db";
+        let reference = format!("ssm:{name}");
+        for (end, selector, stage, version) in [
+            ("", None, None, None),
+            ("&label=AWSPREVIOUS", Some("AWSPREVIOUS"), Some("AWSPREVIOUS"), None),
+            ("&version=1-2", Some("1-2"), None, Some("1-2")),
+        ] {
+            let query = format!("name={name}&withDecryption=true{end}");
+            parameter(&query, &reference, &Selector::new(stage, version));
+            let read = Query::of_parameter(&query, UnknownParameter::Refuse);
+            let read = read.expect("the query is valid");
+            let secret = read.secret_parameter().expect("the name means a secret");
+            assert_eq!((secret.name, secret.selector), (name, selector));
+            assert_eq!(read.parse_reference().expect("the name is valid").id, "app/db");
+        }
+        let plain = Query::of_get("secretId=app/db", UnknownParameter::Refuse);
+        assert_eq!(plain.expect("the query is valid").secret_parameter(), None);
+    }
+
+    #[test]
+    fn bad_queries_for_parameters_are_refused() {
+        fn of(query: &str) -> Result<Query<'_>, BadQuery> {
+            Query::of_parameter(query, UnknownParameter::Refuse)
+        }
+        refused(of(""), "missing parameter name");
+        refused(of("name="), "missing parameter name");
+        let long = format!("name={}", "x".repeat(2049));
+        refused(
+            of(&long),
+            "the value of the parameter name must not be longer than 2048 characters",
+        );
+        assert!(of(&format!("name={}", "x".repeat(2048))).is_ok());
+        refused(of("name=x&withDecryption=yes"), "invalid withDecryption value");
+        refused(of("name=x&refreshNow=yes"), "invalid refreshNow value");
+        refused(of("name=x&roleArn=y"), &BadQuery::RoleArn.to_string());
+        for unknown in ["secretId", "versionId", "versionStage"] {
+            refused(of(&format!("name=x&{unknown}=a")), &format!("unknown parameter: {unknown}"));
+        }
+        for unknown in ["name", "version", "label", "withDecryption"] {
+            let query = format!("secretId=x&{unknown}=a");
+            let read = Query::of_get(&query, UnknownParameter::Refuse);
+            refused(read, &format!("unknown parameter: {unknown}"));
+        }
+        refused(
+            of("name=/aws/reference/secretsmanager/app/db"),
+            "WithDecryption flag must be True for retrieving a Secret Manager secret.",
+        );
+        let secret = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
+        assert_eq!(of(&format!("name={secret}")), Err(BadParameterName::OtherArn.into()));
+        let lenient = Query::of_parameter("secretId=x&name=y&a=%FF", UnknownParameter::Ignore);
+        assert_eq!(&*lenient.expect("the query is valid").reference, "ssm:y");
+    }
+
     const PIECES: &[&str] = &[
+        "name=",
+        "label=",
+        "version=",
+        "withDecryption=",
         "secretId=",
         "&",
         "=",
@@ -476,6 +651,20 @@ mod tests {
                 for given in [read.field, read.stage, read.version].into_iter().flatten() {
                     prop_assert!(!given.is_empty());
                 }
+            }
+        }
+
+        #[test]
+        fn for_any_query_of_a_parameter_at_most_one_selector_is_used(query in text_of(PIECES)) {
+            let strict = Query::of_parameter(&query, UnknownParameter::Refuse);
+            let lenient = Query::of_parameter(&query, UnknownParameter::Ignore);
+            if strict.is_ok() {
+                prop_assert_eq!(&strict, &lenient);
+            }
+            if let Ok(read) = lenient {
+                prop_assert!(!read.reference.is_empty());
+                prop_assert!(read.stage.is_none() || read.version.is_none());
+                prop_assert!(read.stage.is_none_or(|stage| !stage.is_empty()));
             }
         }
 

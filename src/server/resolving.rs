@@ -144,7 +144,8 @@ impl Resolve<'_> {
     }
 
     async fn read_one<'r>(self, reference: &'r str, started: Moment) -> Finding<'r> {
-        let wanted = BorrowedReference::parse(reference, SeparateParts::default())?;
+        let wanted = BorrowedReference::parse(reference, SeparateParts::default())
+            .map_err(|bad| Problem::reference(reference, bad))?;
         let served = find_since(&self.context.cache, &wanted, started).await?;
         Ok((wanted.field, served))
     }

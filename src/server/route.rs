@@ -38,7 +38,7 @@ pub(crate) enum Route<'a> {
     /// The request asks to read all secrets that a message or an SQS event refers to. The body of
     /// the request is not read yet.
     Resolve,
-    /// The request asks for one secret.
+    /// The request asks for one secret or parameter.
     Secret(Query<'a>),
     /// The request calls this operation of the AWS API. The body of the request is not read yet.
     Call(Operation),
@@ -85,7 +85,7 @@ pub(crate) fn route<'a>(
         Target::Status => Ok(Route::Status),
         Target::Get => secret(Query::of_get(query, unknown)?),
         Target::V1(id) => secret(Query::of_v1(id, query, unknown)?),
-        Target::Parameters => Err(Problem::NotServed(NotServed::Parameters)),
+        Target::Parameters => secret(Query::of_parameter(query, unknown)?),
         Target::AwsApi | Target::Restore | Target::Resolve | Target::Unknown => {
             Err(Problem::UnknownPath)
         }
@@ -163,7 +163,13 @@ mod tests {
             "/secretsmanager/get?secretId=x&roleArn=arn:aws:iam::123456789012:role/x",
             Err("UnsupportedOperationException"),
         );
-        get("/systemsmanager/parameters/get?name=x", Err("UnsupportedOperationException"));
+        get("/systemsmanager/parameters/get?name=x", Ok("Secret"));
+        get("/systemsmanager/parameters/get/?name=x&label=y", Ok("Secret"));
+        get("/systemsmanager/parameters/get", Err("ValidationException"));
+        get(
+            "/systemsmanager/parameters/get?name=x&roleArn=arn:aws:iam::123456789012:role/x",
+            Err("UnsupportedOperationException"),
+        );
     }
 
     #[test]
@@ -238,5 +244,6 @@ mod tests {
         get("/ready", Ok("Ready { is_trusted: false }"));
         get("/status", Err("NotFoundException"));
         get("/secretsmanager/get?secretId=x", Err("NotFoundException"));
+        get("/systemsmanager/parameters/get?name=x", Err("NotFoundException"));
     }
 }

@@ -1,6 +1,8 @@
-//! Answers requests to `/secretsmanager/get` and `/v1/{id}`, which read one secret.
+//! Answers requests to `/secretsmanager/get`, `/v1/{id}` and `/systemsmanager/parameters/get`, which
+//! read one secret or parameter.
 
 use super::context::Context;
+use super::dialect::parameter::Answer;
 use super::head::Headers;
 use super::lookup::{find, read_result, refuse_withheld};
 use super::problem::Problem;
@@ -13,7 +15,7 @@ use crate::secret::reference::BorrowedReference;
 use crate::telemetry::metrics::ReadResult;
 use std::time::Duration;
 
-/// Handles `GET /secretsmanager/get` and `GET /v1/{id}`, which read one secret.
+/// Handles a request that reads one secret or parameter.
 #[derive(Debug)]
 pub(super) struct SecretRead<'a, H> {
     pub(super) context: &'a Context,
@@ -24,12 +26,24 @@ pub(super) struct SecretRead<'a, H> {
 impl<H: Headers> SecretRead<'_, H> {
     /// Reads the secret, and answers in the format of the AWS agent that Sidekey imitates.
     pub(super) async fn answer(&self) -> Result<(SecretAnswer, ReadResult), Problem> {
-        let wanted = self.query.parse_reference()?;
-        let mut served = find(&self.context.cache, &wanted, self.query.refresh_now).await?;
-        if let Some(wait) = self.query.wait.filter(|_| self.has_version(&served)) {
-            served = self.wait_for_change(&wanted, served, wait).await?;
-        }
+        let wanted = self.query.parse_reference();
+        let wanted = wanted.map_err(|bad| Problem::reference(&self.query.reference, bad))?;
+        let served = self.find(&wanted).await;
+        let served = served.map_err(|problem| match self.query.secret_parameter() {
+            Some(_) => problem.of_secret_parameter(),
+            None => problem,
+        })?;
         self.answer_with(&wanted, served)
+    }
+
+    /// Returns the secret that the request asks for. Waits for AWS if the secret is not cached, and
+    /// for another version if the request asks to wait.
+    async fn find(&self, wanted: &BorrowedReference<'_>) -> Result<Served, Problem> {
+        let served = find(&self.context.cache, wanted, self.query.refresh_now).await?;
+        match self.query.wait.filter(|_| self.has_version(&served)) {
+            Some(wait) => self.wait_for_change(wanted, served, wait).await,
+            None => Ok(served),
+        }
     }
 
     /// Answers like [`answer`](Self::answer), but without waiting. Returns `None`, and does
@@ -50,11 +64,12 @@ impl<H: Headers> SecretRead<'_, H> {
     ) -> Result<(SecretAnswer, ReadResult), Problem> {
         let Context { dialect, metrics, .. } = self.context;
         refuse_withheld(&served)?;
-        let (content_type, body) = match wanted.field {
-            Some(field) => (PLAIN_TEXT, served.entry.fields().field(field)?),
-            None => (JSON, dialect.body(&served.entry)),
+        let (content_type, body) = match (wanted.field, self.query.secret_parameter()) {
+            (Some(field), _) => (PLAIN_TEXT, served.entry.fields().field(field)?.clone()),
+            (None, Some(asked)) => (JSON, Answer::of_secret(&served.entry.version, &asked).body()),
+            (None, None) => (JSON, dialect.body(&served.entry).clone()),
         };
-        let (body, result) = (body.clone(), read_result(&served, metrics));
+        let result = read_result(&served, metrics);
         let answer = if self.has_version(&served) {
             SecretAnswer::not_modified(served)
         } else {

@@ -68,8 +68,8 @@ pub struct Config {
     pub(crate) region: Option<String>,
     /// The URL that the agent calls instead of AWS's own endpoints, from `SIDEKEY_ENDPOINT`.
     pub(crate) endpoint: Option<Endpoint>,
-    /// The URL that the agent calls instead of AWS's own endpoints of Parameter Store. If `None`, the
-    /// agent uses `endpoint`.
+    /// The URL that the agent calls instead of AWS's own endpoints of Parameter Store. If `None`,
+    /// the agent uses `endpoint`.
     pub(crate) parameter_store_endpoint: Option<Endpoint>,
     /// Whether the agent refuses to read secrets of other AWS regions than its own region.
     pub(crate) region_only: bool,

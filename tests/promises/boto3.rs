@@ -146,7 +146,7 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
             vec![
                 ("UnsupportedOperationException", "reach AWS directly"),
                 ("InvalidParameterException", "name the secrets in SecretIdList"),
-                ("ValidationException", "expected 'secretsmanager' at character 9"),
+                ("ValidationException", "expected 'secretsmanager' or 'ssm' at character 9"),
             ],
         ),
     ] {

@@ -101,7 +101,7 @@ async fn errors_equal_those_of_awss_extension_plus_the_cause() {
         (
             "arn:aws:s3:::x",
             "ValidationException",
-            "secretId: expected 'secretsmanager' at character 9",
+            "secretId: expected 'secretsmanager' or 'ssm' at character 9",
         ),
         (
             &*format!("{arn}:a:b:c:d"),
@@ -153,16 +153,10 @@ async fn cached_value_is_served_during_a_failure() {
     assert_eq!((stale.status, stale.cache()), (200, "stale"));
 }
 
-/// A read from Parameter Store is refused with an explanation, not with an unknown-path error.
+/// A read with an assumed role is refused with an explanation in JSON.
 #[tokio::test]
-async fn parameters_are_refused_in_json() {
+async fn reads_with_a_role_are_refused_in_json() {
     let (_fake, sidekey) = start_agent(&[]).await;
-    for path in
-        ["/systemsmanager/parameters/get?name=x", "/systemsmanager/parameters/get/?name=x&label=y"]
-    {
-        let answer = sidekey.get(path).await;
-        assert_eq!((answer.status, answer.kind().as_str()), (501, "UnsupportedOperationException"));
-    }
     let roled = sidekey.read("app/db&roleArn=arn:aws:iam::123456789012:role/x").await;
     assert_eq!((roled.status, roled.kind().as_str()), (501, "UnsupportedOperationException"));
 }

@@ -40,7 +40,9 @@ async fn document_passes_a_validator() {
         Ok(linters) => linters,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let all = [&READS[..], &HERE, &["--batch", "--kms-key", KEY]].concat();
+    let parameters = ["ssm:/app/url", "ssm:/app/db/*"];
+    let options = ["--batch", "--kms-key", KEY];
+    let all = [&READS[..], &parameters, &HERE, &options].concat();
     let document = write_policy(&all).await;
     let judged = async |document: &str| {
         let args = ["--json", "--minimum_severity", "INFO"];

@@ -7,12 +7,14 @@
 //!
 //! In this JSON, `text` or `base64` is a secret value. An HTTP response has `status`, `type` and
 //! `body`. An exception has `error`, `code` and `message`. Many reads have their `distinct`
-//! results.
+//! results. Steps of the client `ssm` read parameters with AWS's SDK.
 //!
 //! The steps are the same for all languages. [`language`] lists the differences.
 
+mod cdk;
 mod client_program;
 mod language;
+mod parameters;
 
 use crate::clients::MissingTool;
 use crate::support::agent::{Setup, Sidekey, TOKEN};
@@ -50,27 +52,20 @@ impl Scene {
         dialect: &str,
         session: &str,
     ) -> Result<Self, MissingTool> {
+        Self::filled_by(add_secrets, language, dialect, session).await
+    }
+
+    /// Starts a scene. `fill` adds secrets or parameters to the fake AWS server.
+    async fn filled_by(
+        fill: fn(&Fake),
+        language: &'static Language,
+        dialect: &str,
+        session: &str,
+    ) -> Result<Self, MissingTool> {
         let command = language.install()?;
         let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
         let fake = fake(&clock).await;
-        let secrets = fake.secrets();
-        secrets
-            .create("app/text", "the first")
-            .expect("the fake AWS server must create the secret");
-        secrets.put("app/text", TEXT).expect("the secret exists");
-        secrets.create("app/db", OBJECT).expect("the fake AWS server must create the secret");
-        secrets
-            .create("app/bytes", BYTES.to_vec())
-            .expect("the fake AWS server must create the secret");
-        secrets
-            .create("app/longest", longest())
-            .expect("the fake AWS server must create the secret");
-        for name in ["app/cold", "denied", "throttled"] {
-            secrets.create(name, "hunter2").expect("the fake AWS server must create the secret");
-        }
-        fake.faults().deny_secret("denied");
-        fake.faults().deny_operation(DescribeSecret);
-        fake.faults().always(Match::secret("throttled"), Fault::Throttle);
+        fill(&fake);
         let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_DIALECT", dialect).start().await;
         let relay = Relay::to(sidekey.address).await;
         let program = ClientProgram::start(command, relay.address, session)?;
@@ -113,6 +108,24 @@ impl Scene {
     fn version(&self, name: &str, stage: &str) -> String {
         self.fake.secrets().version_id(name, stage).expect("the secret exists")
     }
+}
+
+/// Adds secrets to the fake AWS server. Some of them cannot be read.
+fn add_secrets(fake: &Fake) {
+    let secrets = fake.secrets();
+    secrets.create("app/text", "the first").expect("the fake AWS server must create the secret");
+    secrets.put("app/text", TEXT).expect("the secret exists");
+    secrets.create("app/db", OBJECT).expect("the fake AWS server must create the secret");
+    secrets
+        .create("app/bytes", BYTES.to_vec())
+        .expect("the fake AWS server must create the secret");
+    secrets.create("app/longest", longest()).expect("the fake AWS server must create the secret");
+    for name in ["app/cold", "denied", "throttled"] {
+        secrets.create(name, "hunter2").expect("the fake AWS server must create the secret");
+    }
+    fake.faults().deny_secret("denied");
+    fake.faults().deny_operation(DescribeSecret);
+    fake.faults().always(Match::secret("throttled"), Fault::Throttle);
 }
 
 /// Sidekey's metrics before and after one step of a client program.
@@ -169,6 +182,13 @@ async fn check_aws_api(language: &'static Language) -> Result<(), MissingTool> {
             1,
             "Secrets Manager can't find",
         ),
+        (
+            "get app/text versionStage=NONE",
+            errors.no_version,
+            "ResourceNotFoundException",
+            1,
+            "Secrets Manager can't find",
+        ),
         ("get denied", errors.denied, "AccessDeniedException", 1, "not authorized"),
         (
             "get throttled",
@@ -177,7 +197,13 @@ async fn check_aws_api(language: &'static Language) -> Result<(), MissingTool> {
             language.attempts,
             "Rate exceeded",
         ),
-        ("put app/text", errors.denied, "UnsupportedOperationException", 1, "reach AWS directly"),
+        (
+            "put app/text",
+            errors.unsupported,
+            "UnsupportedOperationException",
+            1,
+            "reach AWS directly",
+        ),
     ] {
         let message = scene.raises(&format!("sdk {step}"), class, code, attempts).await;
         assert!(message.contains(words), "{}: {step}: {message}", language.name);
@@ -296,7 +322,8 @@ async fn check_wrong_token(language: &'static Language, dialect: &str) -> Result
     };
     let over_http = "http get /secretsmanager/get?secretId=app/db".to_owned();
     let libraries = language.libraries.iter().map(|library| format!("{} get app/db", library.name));
-    for step in libraries.chain(["sdk get app/db".to_owned(), over_http]) {
+    let sdks = ["sdk get app/db", "ssm get /app/url"].map(str::to_owned);
+    for step in libraries.chain(sdks).chain([over_http]) {
         let (reported, counted) = scene.step(&step).await;
         let refusals = counted.of(REFUSED_AT_THE_GATE);
         assert_eq!((counted.requests(), refusals), (1.0, 1.0), "{}: {step}", language.name);
@@ -305,8 +332,12 @@ async fn check_wrong_token(language: &'static Language, dialect: &str) -> Result
             continue;
         }
         assert!(reported["error"].is_string(), "{}: {step}: {reported}", language.name);
-        if step.starts_with("sdk") {
-            assert_eq!(reported["error"], language.errors.denied, "{reported}");
+        if step.starts_with('s') {
+            let errors = match step.starts_with("sdk") {
+                true => &language.errors,
+                false => &language.parameter_errors,
+            };
+            assert_eq!(reported["error"], errors.wrong_token, "{reported}");
             assert_eq!(reported["code"], "UnrecognizedClientException", "{reported}");
             let message = reported["message"].as_str().expect("the error must contain a message");
             assert!(message.contains("set AWS_SESSION_TOKEN of this client"), "{message}");

@@ -7,7 +7,7 @@ use crate::support::clock::ManualClock;
 use crate::support::gateway::Gateway;
 use crate::support::{eventually, fake};
 use fake_aws::Operation::GetSecretValue;
-use fake_aws::{Fake, Fault, Location, Match};
+use fake_aws::{Fake, Fault, Location, Match, ParameterValue};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -443,6 +443,32 @@ async fn values_keep_their_type() {
         let found = resolve_one(&sidekey, &reference).await;
         assert_eq!((&found["value"], &found["versionId"]), (&json!(user), &json!(version)));
     }
+}
+
+/// A message can refer to parameters. Several parameters share one call.
+#[tokio::test]
+async fn references_to_parameters_are_resolved() {
+    let clock = ManualClock::new();
+    let fake = start_fake(&clock).await;
+    let parameters = fake.parameters();
+    let secure = ParameterValue::secure(r#"{"user":"ann"}"#);
+    parameters.put("/app/db", secure).expect("the fake AWS server must accept the parameter");
+    parameters.put("/app/url", "x").expect("the fake AWS server must accept the parameter");
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
+    let message = json!({
+        "channel_config": {"whatsapp": {"credentials_id": "ssm:/app/db#user"}},
+        "ai_config": {"ai_api_key_reference": "ssm:/app/url"},
+    });
+    let (results, _) = results(&sidekey, &message).await;
+    let credentials = &results[0]["credentials"];
+    assert_eq!(credentials[WHATSAPP]["value"], "ann", "{credentials}");
+    assert_eq!(
+        (&credentials[AI]["value"], &credentials[AI]["versionId"]),
+        (&json!("x"), &json!("1"))
+    );
+    assert_eq!(fake.calls().total(), 1);
+    let absent = resolve_one(&sidekey, "ssm:/app/no").await;
+    assert_eq!(absent["error"]["__type"], "ParameterNotFound", "{absent}");
 }
 
 #[tokio::test]

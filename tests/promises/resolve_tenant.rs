@@ -70,6 +70,7 @@ async fn message_gets_secrets_of_its_own_tenant_only() {
         (&json!(["acme"]), own, "no string at company_data.company_name"),
         (&acme, "prod/db", "no convention matches"),
         (&acme, "sms-credentials/acme/twilio", "no convention matches"),
+        (&acme, "ssm:/sms-credentials/acme/x/twilio", "no convention matches"),
     ] {
         let results = resolve(&sidekey, &message(company, reference)).await;
         let error = &results[0]["credentials"][PATH]["error"];

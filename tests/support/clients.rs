@@ -26,6 +26,7 @@
 
 #![allow(dead_code, reason = "each test program that includes this file uses only a part of it")]
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -297,4 +298,13 @@ pub(crate) async fn until<T>(
 #[allow(clippy::disallowed_methods, reason = "the programs that the tests start run in real time")]
 pub(crate) async fn pause() {
     tokio::time::sleep(POLL).await;
+}
+
+/// Returns the `PATH` of this machine, because the location of node and java varies.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment variable configures the tests and not the agent"
+)]
+pub(crate) fn path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_default()
 }

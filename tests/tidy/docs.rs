@@ -39,7 +39,7 @@ fn wrong_settings(files: &[File]) -> Vec<String> {
     let convention = KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let field = FIELD_KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let page = page(files, "docs/configuration.md");
-    let names = ["SIDEKEY_", aws_extension::PREFIX, "SECRETS_MANAGER_"];
+    let names = ["SIDEKEY_", aws_extension::PREFIX, "SECRETS_MANAGER_", "SSM_PARAMETER_STORE_"];
     let key_tables =
         page.text.split("\n| key |").skip(1).filter_map(|rest| rest.split("\n\n").next());
     let tables: [(Vec<String>, Vec<Vec<&str>>); 2] = [

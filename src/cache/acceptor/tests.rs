@@ -1,4 +1,4 @@
-//! Tests of answers that list all parameters under a path.
+//! Tests of requests for all parameters under a path, such as `/app`.
 
 use crate::cache::How;
 use crate::cache::fixture::{Answer, Fixture, SECOND, Setup, key, ok, outcome};
@@ -16,9 +16,8 @@ fn path() -> Key {
     }
 }
 
-/// Reads all parameters under the path. Returns their names and versions.
 async fn listed(fixture: &Fixture) -> Vec<String> {
-    let served = fixture.cache.read(path()).await.expect("the path must be readable");
+    let served = fixture.cache.read(path()).await.expect("the parameters must be readable");
     let Details::Path(parameters) = &served.entry.version.details else {
         panic!("the answer must be a list of parameters")
     };
@@ -49,7 +48,7 @@ async fn path_and_its_parameters_are_cached_by_one_call() {
 #[tokio::test(start_paused = true)]
 async fn parameters_that_are_not_allowed_are_left_out() {
     let fixture = two_parameters(Setup { allow: vec!["app/*"], ..Setup::default() });
-    assert!(fixture.cache.read(path()).await.is_err(), "no pattern allows a parameter");
+    assert!(fixture.cache.read(path()).await.is_err(), "SIDEKEY_ALLOW allows no parameter");
     assert_eq!(fixture.calls(), 0);
     let fixture = two_parameters(Setup { allow: vec!["ssm:/app/b"], ..Setup::default() });
     assert_eq!(listed(&fixture).await, ["/app/b 2"]);

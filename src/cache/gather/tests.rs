@@ -1,10 +1,9 @@
-//! Tests that parameters which are wanted at the same moment share calls to AWS.
+//! Tests that parameters share calls to AWS if requests need them at the same moment.
 
 use crate::cache::fixture::{Answer, Fixture, LATENCY, Setup, key, outcome};
 use crate::source::FetchErrorKind;
 use futures_util::future::join_all;
 
-/// Reads all `names` at the same moment. Returns the versions or the kinds of errors.
 async fn read_all(fixture: &Fixture, names: &[String]) -> Vec<String> {
     let reads = names.iter().map(|name| {
         let (cache, key) = (fixture.cache.clone(), key(name));
@@ -69,7 +68,11 @@ async fn one_refused_parameter_does_no_harm_to_the_others() {
     assert_eq!(read_all(&fixture, &names[..3]).await, ["7", "error", "7"]);
     assert_eq!((batches(&fixture), fixture.calls()), (vec![3], 3));
     read_all(&fixture, &names[3..]).await;
-    assert_eq!(batches(&fixture), [3, 3], "the role may still read several parameters at once");
+    assert_eq!(
+        batches(&fixture),
+        [3, 3],
+        "the agent must still fetch several parameters by one call"
+    );
 }
 
 #[tokio::test(start_paused = true)]

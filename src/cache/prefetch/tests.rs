@@ -1,5 +1,4 @@
-//! Tests of the prefetch, which fetches the listed secrets (those of `SIDEKEY_SECRETS`) when the
-//! agent starts.
+//! Tests how the agent fetches the secrets in `SIDEKEY_SECRETS` when it starts.
 
 use crate::cache::fixture::{Answer, LATENCY, SECOND, Setup, ok, rule};
 use crate::cache::flight::FLIGHTS_MAX;
@@ -62,8 +61,8 @@ async fn prefetch_waits_no_longer_than_its_deadline() {
     assert_eq!((report.is_settled, report.took, report.missing.len()), (false, 3 * SECOND, 1));
 }
 
-/// Prefetches `names`. Returns the number of secrets in each batch call, and how many calls for
-/// single secrets were made.
+/// Fetches the secrets `names` as the agent does at its start. Returns the number of secrets in
+/// each batch call, and the number of calls for single secrets.
 async fn prefetched(
     mode: Mode,
     names: &[&'static str],

@@ -1,4 +1,4 @@
-//! Tests of eviction, and of concurrent changes of the cached entries.
+//! Tests of eviction, and of concurrent changes of the cached secrets.
 
 use crate::cache::fixture::{Answer, SECOND, Setup, key, ok, outcome, version};
 use crate::cache::rendered::Form;
@@ -31,8 +31,8 @@ async fn burst_of_new_secrets_evicts_older_ones() {
     }
 }
 
-/// An entry grows when a reader asks for a response format that was not rendered before. The cache
-/// then evicts other entries.
+/// A cached secret grows when a request needs a response format that was not rendered before. The
+/// cache then evicts other secrets.
 #[tokio::test(start_paused = true)]
 async fn growing_entry_evicts_others() {
     let fixture = Setup { bytes_max: 100, ..Setup::default() }.build();
@@ -49,7 +49,7 @@ async fn growing_entry_evicts_others() {
     assert_eq!(
         fixture.cache.snapshot().entries().count(),
         0,
-        "the cache must evict all secrets, because one response alone exceeds the byte limit"
+        "the cache must evict all secrets, because one response alone exceeds the memory limit"
     );
     assert!(fixture.metrics.render().contains("sidekey_evictions_total 2"));
     refreshing.abort();

@@ -87,7 +87,7 @@ async fn readers_of_a_busy_secret_never_wait_and_never_get_an_older_or_expired_v
         }
         fixture.pass(Duration::from_millis(1)).await;
     }
-    // The maximum is one call for each 0.7 of the TTL, in addition to the call of the prefetch.
+    // The cache may make one call at start, and one call for each 70 % of the TTL.
     assert!(fixture.calls() <= 12 * 10 / 7 + 2, "the cache made {} calls", fixture.calls());
     refreshing.abort();
 }
@@ -109,8 +109,7 @@ async fn after_a_thaw_only_entries_that_were_read_are_fetched() {
 
 #[tokio::test(start_paused = true)]
 async fn policy_known_only_from_the_answer_causes_no_loop_of_calls() {
-    // The pattern of the rule is an ARN, so Sidekey cannot tell from the name alone that the rule
-    // applies.
+    // The rule matches an ARN, so Sidekey cannot tell from the name alone that the rule applies.
     let rules = vec![Rule { ttl: Some(Duration::ZERO), ..rule(&arn("live")) }];
     let fixture = Setup { rules, listed: vec!["live"], ..Setup::default() }.build();
     fixture.script("live", Answer::Version(1));
@@ -145,8 +144,7 @@ async fn secret_that_is_always_refreshed_stays_fresh_without_readers() {
     fixture.pass(95 * SECOND).await;
     assert_eq!(fixture.read("warm").await, ok("v2", How::Hit));
 
-    // During an outage, the back-off limits the calls for this secret as it does for any other
-    // secret.
+    // During an outage, the wait between calls for this secret grows as for any other secret.
     fixture.script("warm", Answer::Fail(FetchErrorKind::Connection));
     fixture.pass(100 * SECOND).await;
     let before = calls("warm");

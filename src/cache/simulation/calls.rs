@@ -1,5 +1,5 @@
-//! Checks each call that the cache makes to the simulated AWS. The call must be needed, and no
-//! second call may fetch the same name or ARN at the same time.
+//! Checks each call that the cache makes to the simulated AWS: the call must be needed, and no call
+//! for the same name or ARN may be running.
 
 use super::SECOND;
 use super::log::{Answered, Call, State, number, since};
@@ -14,7 +14,7 @@ use crate::source::FetchErrorKind;
 use std::sync::Arc;
 
 impl World {
-    /// Records that the cache starts a call to the simulated AWS, and checks that the call is
+    /// Records that the cache makes a call to the simulated AWS, and checks that the call is
     /// needed. Returns the index of the call in `State::calls`.
     pub(super) fn begin(&self, id: &str, is_batch: bool) -> usize {
         self.observe();
@@ -25,7 +25,7 @@ impl World {
         let problem = {
             let state = self.state();
             let under_way = || state.calls.iter().filter(|call| call.ended.is_none());
-            // All secrets of a batch share one call, and at most one batch runs at a time.
+            // All secrets of a batch call count as one call. At most one batch call runs at a time.
             let calls = under_way().filter(|call| !call.is_batch).count()
                 + usize::from(under_way().any(|call| call.is_batch));
             if under_way().any(|call| call.id == id) {
@@ -56,8 +56,7 @@ impl World {
         state.calls.len() - 1
     }
 
-    /// Returns an error text if the cache has no reason to make a call for `id` now. `id` is the
-    /// name or ARN of a secret.
+    /// Returns an error text if the cache has no reason to call AWS for `id` (a name or ARN) now.
     fn needless(
         &self,
         state: &State,
@@ -72,8 +71,7 @@ impl World {
         let readers = || state.readers.values().filter(|reader| reader.secret == secret);
         let is_read = readers().any(|reader| !reader.is_now);
         let is_asked_anew = readers().any(|reader| reader.is_now);
-        // With many secrets, a call may wait so long for its turn that it is not needed any more
-        // when it starts.
+        // With many secrets, a call may wait for other calls until it is no longer needed.
         let is_at_once = self.setup.names.len() <= FLIGHTS_MAX;
         // If the secret was created again, or its entry was evicted, the test does not know for
         // which entry the cache recorded a failure.
@@ -96,10 +94,8 @@ impl World {
             // The entry was evicted after the cache decided to refresh it, and before the call was
             // sent.
             let is_lost = state.lost.get(&secret) == Some(&now.steady);
-            // Without a waiting reader, a call comes from the prefetch, or from timers after a
-            // failed prefetch. The back-off limits these calls.
-            // The last reader timed out after the cache decided to make the call, and before the call
-            // was sent.
+            // The last reader timed out after the cache decided to make the call, and before the
+            // call was sent.
             let has_just_left = state.left.get(&secret) == Some(&now.steady);
             let is_needed = is_asked_anew || is_listed || is_lost || has_just_left;
             return (!is_needed)
@@ -139,8 +135,8 @@ impl World {
             .then_some("the cache refreshes a secret before the refresh is due")
     }
 
-    /// Records the result of a call to the simulated AWS. If `fails` is `true`, the call belonged
-    /// to a batch call that failed as a whole, so the cache must ignore `answered`.
+    /// Records the result of a call to the simulated AWS. If `fails` is `true`, the whole batch
+    /// call failed, so the cache must ignore `answered`.
     pub(super) fn end(&self, call: usize, answered: Answered, fails: bool) {
         self.observe();
         self.note(&format!("the simulated AWS answered call number {call} with {answered:?}"));
@@ -148,13 +144,13 @@ impl World {
         let mut state = self.state();
         let id = state.calls[call].id.clone();
         let cached = match &answered {
-            // Search by ARN, because the cache may not have known until now that the name means
-            // this secret.
+            // Search by ARN, because the cache may not have known until now that the name belongs
+            // to this ARN.
             Answered::Version { arn, .. } => self.cached(arn),
             Answered::Failed(_) => self.cached(&id),
         };
         let took = since(now, state.calls[call].sent);
-        // Calls that were sent before a restore count as interrupted.
+        // Calls that were sent before a SnapStart restore count as interrupted.
         let is_cut = took >= DEADLINE + SECOND || state.calls[call].epoch != state.epoch;
         let is_held_back = match (&answered, &cached) {
             (Answered::Version { arn, id, .. }, Some(cached)) if *cached.version.arn == **arn => {
@@ -172,8 +168,8 @@ impl World {
     }
 }
 
-/// Returns an error text if the cache makes a call for `id` again too soon after a failed call for
-/// `id`. `id` is the name or ARN of a secret.
+/// Returns an error text if the cache calls AWS for `id` (a name or ARN) too soon after a failed
+/// call for `id`.
 fn too_early(state: &State, id: &str, cached: Option<&Arc<Entry>>, now: Moment) -> Option<String> {
     let mut own = state.calls.iter().filter(|call| call.id == id);
     let (kind, at) = match cached {
@@ -191,7 +187,7 @@ fn too_early(state: &State, id: &str, cached: Option<&Arc<Entry>>, now: Moment) 
         kind if kind.is_transient() => BACK_OFF_MIN,
         _ => REFUSAL_MEMORY,
     };
-    // A restore empties the cache of failed calls.
+    // After a restore, the cache forgets failed calls for secrets that are not cached.
     let is_forgotten = cached.is_none() && state.epoch > 0;
     let is_early = !is_forgotten && since(now, at) < wait;
     is_early.then(|| {

@@ -1,5 +1,5 @@
-//! Checks the cached versions of the simulated secrets. The cache must not replace a version by an
-//! older version without a reason, and must refresh in time each version that readers read.
+//! Checks the cached versions of the simulated secrets: no older version may replace a newer
+//! version without a reason, and versions that are read must be refreshed in time.
 
 use super::SECOND;
 use super::log::{Call, State, number};
@@ -16,7 +16,7 @@ impl World {
         snapshot.secret(id)?.select(&key(id).selector).cloned()
     }
 
-    /// Checks how the cached versions of secrets have changed since the last call of this function.
+    /// Checks how the cached versions have changed since the last call of this function.
     pub(super) fn observe(&self) {
         let Some(cache) = self.cache() else { return };
         let snapshot = cache.snapshot();
@@ -43,8 +43,8 @@ impl World {
         self.require(problem.is_none(), || problem.unwrap_or_default());
     }
 
-    /// Returns an error text if the cache replaced the entry `older` by `entry` without a reason,
-    /// although `entry` contains an older version of the secret.
+    /// Returns an error text if the cache replaced the version in the entry `older` by an earlier
+    /// version, in `entry`, without a reason.
     fn went_back(&self, state: &State, older: &Entry, entry: &Entry) -> Option<String> {
         let (from, to) = (&older.version.id, &entry.version.id);
         if !self.is_ordered(&entry.version.arn) || number(to) >= number(from) {
@@ -63,14 +63,14 @@ impl World {
         })
     }
 
-    /// Returns whether the cache can know which of two versions with this ARN is older. The versions
-    /// of parameters have growing numbers. The versions of secrets have only their dates.
+    /// Returns whether the cache can tell which of two versions with this ARN is older: by the
+    /// numbers of a parameter's versions, or by the dates of a secret's versions.
     pub(super) fn is_ordered(&self, arn: &str) -> bool {
         self.setup.is_dated || arn.contains(":ssm:")
     }
 
-    /// Returns an error text if the cache should have refreshed `entry` by now, but made no call.
-    /// After a failed call, a freeze or a change of the wall clock, no call is required.
+    /// Returns an error text if the cache should have refreshed `entry` by now. After a failed
+    /// call, a freeze or a change of the wall clock, no refresh is required.
     fn was_neglected(&self, state: &State, entry: &Arc<Entry>) -> Option<String> {
         let policy = &self.setup.policies[secret(&entry.version.name)];
         let call = state.fetched(entry)?;
@@ -86,11 +86,11 @@ impl World {
             Refresh::Always => due,
             Refresh::WhenRead => due.max(state.first_read(entry)?),
         };
-        // Timers are imprecise, and a call is sent a moment after the cache decides to make it.
+        // Allow half a second, because timers are imprecise.
         let is_late = self.now().steady > since + SECOND / 2;
         let mut later = state.calls.iter().rev().take_while(|other| other.sent != entry.sent);
         let is_asked = later.any(|other| other.secret == call.secret);
-        // A refresh joins a call by name or ARN that was sent earlier and has not ended.
+        // The refresh may share a call by name or ARN that was sent earlier and has not ended.
         let is_joined = state.calls.iter().any(|other| {
             let is_over = other.ended.as_ref().is_some_and(|(at, _)| at.steady <= since);
             other.secret == call.secret && !is_over

@@ -11,7 +11,7 @@ use crate::source::FetchErrorKind;
 use std::future::Future;
 use std::time::Duration;
 
-/// The simulated failures that a retry can fix.
+/// The simulated failures of AWS that a retry can fix.
 const TRANSIENT: [FetchErrorKind; 6] = [
     FetchErrorKind::Throttled,
     FetchErrorKind::Service,
@@ -21,13 +21,13 @@ const TRANSIENT: [FetchErrorKind; 6] = [
     FetchErrorKind::Credentials,
 ];
 
-/// The simulated refusals of AWS, such as denied access. No retry fixes a refusal.
+/// The simulated refusals of AWS, such as denied access, that no retry can fix.
 const REFUSALS: [FetchErrorKind; 3] =
     [FetchErrorKind::Denied, FetchErrorKind::NotFound, FetchErrorKind::Decryption];
 
 impl Simulation {
-    /// Chooses a random event (such as a read, a fault or a freeze), applies the event, and returns
-    /// its description.
+    /// Applies a random event, such as a read, a fault or a freeze. Returns the description of the
+    /// event.
     pub(super) async fn happen(&mut self) -> &'static str {
         let n = self.rng.usize(0..self.world.setup.names.len());
         let event = match self.rng.u8(0..100) {
@@ -64,23 +64,21 @@ impl Simulation {
                 "all faults ended"
             }
         };
-        // Half of all events happen at the same time as the next event.
+        // Half of all events happen at the same moment as the next event.
         if self.rng.bool() {
             self.clock.sleep(Duration::from_millis(self.rng.u64(0..50))).await;
         }
         event
     }
 
-    /// Starts a task that reads the secret with the name or ARN `id`. If `is_now` is `true`, the
-    /// task acts like a caller with `refreshNow=true`: it asks for a value that Sidekey fetches
-    /// from AWS after the read has begun, and not for a cached value.
+    /// Starts a task that reads the secret `id` (a name or ARN). If `is_now` is `true`, the task
+    /// needs a new value from AWS, like a request with `refreshNow=true`.
     pub(super) fn read(&mut self, id: &str, is_now: bool) {
         let asking = self.ask(id, is_now);
         self.readers.spawn(asking);
     }
 
-    /// Returns a future that reads the secret with the name or ARN `id` and checks the result. The
-    /// test lists the reader in `State::readers` until the result arrives.
+    /// Returns a future that reads the secret `id` (a name or ARN) and checks the result.
     pub(super) fn ask(
         &mut self,
         id: &str,
@@ -203,7 +201,7 @@ impl Simulation {
                 state.offset_ms.1 = state.offset_ms.0;
             }
         }
-        // The cache detects a restore at its next access. Access the cache now, so that the test
+        // The cache detects a restore when it is next used. Use the cache now, so that the test
         // knows the time of the detection.
         drop(self.cache.status());
         "the wall clock was set"

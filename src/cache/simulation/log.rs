@@ -1,5 +1,4 @@
-//! The simulation's own record of all calls and reads. The test checks the cache against this
-//! record.
+//! Records all calls and reads of a simulation. The test checks the cache against this record.
 
 use super::SECOND;
 use super::truth::Truth;
@@ -25,27 +24,26 @@ pub(super) enum Answered {
     Failed(FetchErrorKind),
 }
 
-/// A call of the cache to the simulated AWS, for one secret.
+/// A call of the cache to the simulated AWS for one secret.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) id: String,
     pub(super) secret: usize,
     pub(super) is_batch: bool,
     pub(super) sent: Moment,
-    /// How many times the process had been restored from a Lambda snapshot (SnapStart) before the
-    /// call was sent.
+    /// The number of SnapStart restores of the simulated process before the call was sent.
     pub(super) epoch: u64,
-    /// How long the process had been frozen in total, and how many times the wall clock had been
-    /// changed, before the call was sent.
+    /// The total time for which the process had been frozen, and the number of changes of the wall
+    /// clock, before the call was sent.
     pub(super) disturbed: (Duration, u32),
     pub(super) ended: Option<(Moment, Answered)>,
-    /// The cached version of the secret when the call ended.
+    /// The version of the secret that was cached when the call ended.
     pub(super) cached: Option<Arc<Entry>>,
-    /// Whether the cache must ignore the answer to the call. Possible reasons are a freeze or a
-    /// restore during the call, and the failure of a whole batch call.
+    /// Whether the cache must ignore the answer to the call, for example because a freeze
+    /// interrupted the call.
     pub(super) is_discarded: bool,
-    /// Whether the cache must not use the answer to the call yet. The answer is an older version
-    /// than the cached version, and no second call has confirmed the older version.
+    /// Whether the answer to the call is an older version than the cached version. The cache must
+    /// not use such an answer until a second call confirms it.
     pub(super) is_held_back: bool,
 }
 
@@ -57,46 +55,44 @@ pub(super) struct Reader {
     pub(super) started: Moment,
     /// Whether the cache had to answer the read at once from a cached version.
     pub(super) need_not_wait: bool,
-    /// How long the process had been frozen in total, and how many times the wall clock had been
-    /// changed, before the read began.
+    /// The total time for which the process had been frozen, and the number of changes of the wall
+    /// clock, before the read began.
     pub(super) disturbed: (Duration, u32),
 }
 
-/// The test's own record of everything that has happened in one simulation.
+/// The record of everything that has happened in one simulation.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) truths: Vec<Truth>,
     pub(super) calls: Vec<Call>,
     pub(super) readers: HashMap<u64, Reader>,
-    /// The cached versions that readers got. Each item also contains the time on the steady
-    /// (monotonic) clock at which a reader first got the version.
+    /// The cached versions that readers got, each with the time of its first read on the steady
+    /// (monotonic) clock.
     pub(super) reads: Vec<(Arc<Entry>, Duration)>,
-    /// Maps the ARN of each secret to the version that was in the cache when the simulation last
-    /// checked the cache.
+    /// For each ARN, the version that was cached when the simulation last checked the cache.
     pub(super) seen: HashMap<Box<str>, Arc<Entry>>,
-    /// When the test last noticed that the cache had evicted a secret. The key is the index of the
-    /// secret. The time is from the steady (monotonic) clock.
+    /// For the index of each secret, the time at which the test last noticed that the cache had
+    /// evicted the secret, on the steady (monotonic) clock.
     pub(super) lost: HashMap<usize, Duration>,
-    /// When a reader last got its result. The key is the index of the secret. The time is from the
-    /// steady (monotonic) clock.
+    /// For the index of each secret, the time at which a reader last got a result, on the steady
+    /// (monotonic) clock.
     pub(super) left: HashMap<usize, Duration>,
     pub(super) epoch: u64,
-    /// By how many milliseconds the test has set the wall clock forward in total: until now, and
-    /// until the last restore from a snapshot.
+    /// How many milliseconds the wall clock has been set forward in total, and how many of them
+    /// before the last SnapStart restore.
     pub(super) offset_ms: (i64, i64),
     pub(super) disturbed: (Duration, u32),
     pub(super) versions: u32,
-    /// The log of the simulation, one line for each event. Two runs with the same random seed must
-    /// produce the same lines.
+    /// The log of the simulation. Two runs with the same random seed must produce the same lines.
     pub(super) trace: Vec<String>,
-    /// How many lines the log had when the cache first broke a rule, or `None` if the cache has
-    /// broken no rule.
+    /// The number of log lines when the cache first broke a rule, or `None` if the cache has broken
+    /// no rule.
     pub(super) violated: Option<usize>,
 }
 
 impl Call {
-    /// Returns the failure that the test expects the cache to have recorded for this call, and the
-    /// time of the failure. Returns `None` if the test expects no failure.
+    /// Returns the failure that the cache must have recorded for this call, and the time of the
+    /// failure. Returns `None` if the cache must have recorded no failure.
     pub(super) fn failure(&self) -> Option<(FetchErrorKind, Moment)> {
         match self.ended.as_ref().filter(|_| !self.is_discarded)? {
             (at, Answered::Failed(kind)) => Some((*kind, *at)),
@@ -106,13 +102,13 @@ impl Call {
         }
     }
 
-    /// Returns the ARN and the version id in the answer, and the time of the answer. Returns `None`
+    /// Returns the ARN and the version id that the simulated AWS returned, and when. Returns `None`
     /// if the call failed, or if the cache must ignore the answer.
     pub(super) fn version(&self) -> Option<(&str, &str, Moment)> {
         self.any_version().filter(|_| !self.is_discarded)
     }
 
-    /// Returns the ARN and the version id in the answer, and the time of the answer, even if the
+    /// Returns the ARN and the version id that the simulated AWS returned, and when, even if the
     /// cache must ignore the answer. Returns `None` if the call failed.
     pub(super) fn any_version(&self) -> Option<(&str, &str, Moment)> {
         match self.ended.as_ref()? {
@@ -121,12 +117,11 @@ impl Call {
         }
     }
 
-    /// Returns the time since the call was sent. `epoch` is the number of restores from a snapshot
-    /// until now.
+    /// Returns the time since the call was sent. `epoch` is the current number of SnapStart
+    /// restores.
     ///
-    /// Returns `None` if this time is unknown. This is so if the process was restored since the
-    /// call, and the wall clock was set back by more than a second. The steady (monotonic) clock
-    /// cannot help, because it does not count the time between a snapshot and its restore.
+    /// Returns `None` if the time is unknown, because the process was restored since the call, and
+    /// the wall clock was set back by more than a second.
     pub(super) fn age(&self, now: Moment, epoch: u64) -> Option<Duration> {
         let back = self.sent.wall.duration_since(now.wall).unwrap_or_default();
         (self.epoch == epoch || back <= SECOND).then(|| since(now, self.sent))
@@ -138,8 +133,8 @@ impl Call {
 }
 
 impl State {
-    /// Returns the reason and the time of each failed refresh of `entry`. The failures have the
-    /// order in which the calls were sent.
+    /// Returns the kind and the time of each failed refresh of `entry`, in the order in which the
+    /// calls were sent.
     pub(super) fn failures<'a>(
         &'a self,
         entry: &'a Entry,
@@ -147,14 +142,14 @@ impl State {
         self.calls.iter().filter(|call| call.is_about(entry)).filter_map(Call::failure)
     }
 
-    /// Returns whether a refresh of `entry` failed so recently that readers do not wait for the
-    /// next refresh.
+    /// Returns whether a refresh of `entry` failed so recently that readers get an old value
+    /// instead of waiting.
     pub(super) fn has_just_failed(&self, entry: &Entry, now: Moment) -> bool {
         let last = self.failures(entry).map(|(_, at)| at).max_by_key(|at| at.steady);
         last.is_some_and(|at| since(now, at) < FAILING_MAX)
     }
 
-    /// Returns the time on the steady (monotonic) clock at which a reader first read `entry`, or
+    /// Returns when a reader first read `entry`, as a time on the steady (monotonic) clock. Returns
     /// `None` if no reader has read it.
     pub(super) fn first_read(&self, entry: &Entry) -> Option<Duration> {
         // Search from the newest read, because `entry` is cached and so its reads are recent.
@@ -162,10 +157,9 @@ impl State {
         read.map(|(_, at)| *at)
     }
 
-    /// Returns the time of the first refresh of `entry` that AWS refused, for example because
-    /// access was denied.
+    /// Returns when AWS first refused a refresh of `entry`, for example denied access.
     pub(super) fn refused(&self, entry: &Entry) -> Option<Moment> {
-        // Calls are listed in the order in which they were sent, but may end in another order.
+        // The calls are in the order in which they were sent, but may end in another order.
         let refusals = self.failures(entry).filter(|(kind, _)| !kind.is_transient());
         refusals.map(|(_, at)| at).min_by_key(|at| at.steady)
     }
@@ -181,8 +175,8 @@ impl State {
         matching.max_by_key(|call| call.ended.as_ref().map(|(at, _)| at.steady))
     }
 
-    /// Returns whether the cache may replace `cached` by the older version `id` now. Two calls,
-    /// some time apart, must have returned the older version.
+    /// Returns whether the cache may replace `cached` by the older version `id`, because two calls,
+    /// some time apart, have returned this version.
     pub(super) fn is_agreed(&self, cached: &Entry, id: &str, now: Moment) -> bool {
         let mut answers: Vec<_> = self
             .calls
@@ -195,8 +189,8 @@ impl State {
         same.any(|(_, _, at)| since(now, *at) >= AGREE_AFTER)
     }
 
-    /// Returns whether a call for `id` that begins now repeats a call that a freeze or a restore
-    /// interrupted.
+    /// Returns whether a call for `id` (a name or ARN) that begins now repeats a call that a freeze
+    /// or a restore interrupted.
     pub(super) fn is_retry(&self, id: &str, now: Moment) -> bool {
         let last = self.calls.iter().rev().find(|call| call.id == id);
         last.is_some_and(|last| {
@@ -206,8 +200,8 @@ impl State {
     }
 }
 
-/// Returns the number in the id of a simulated version, such as 7 for a secret's version `v7`. Newer
-/// versions have larger numbers.
+/// Returns the number in the id of a simulated version, such as 7 for `v7`. Newer versions have
+/// larger numbers.
 pub(super) fn number(id: &str) -> u32 {
     let number = id.trim_start_matches('v');
     number.parse().expect("the id of a simulated version must contain a number")

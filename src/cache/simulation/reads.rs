@@ -1,9 +1,8 @@
-//! Checks each simulated read with a second, independent implementation of the rules for the
-//! maximum age of values.
+//! Checks the result of each simulated read, by a second implementation of the rules for the age of
+//! values.
 //!
-//! The ages of cached values are unknown if the wall clock was set back and the process was then
-//! restored from a snapshot. In this case, the cache must not serve a value as fresh, and may
-//! answer each read with an error.
+//! If the wall clock was set back before a SnapStart restore, the ages of cached values are
+//! unknown. The cache must then not serve a value as fresh, and may answer each read with an error.
 
 use super::SECOND;
 use super::log::{Answered, Call, Reader, State, number, since};
@@ -28,7 +27,7 @@ impl World {
         let problem = {
             let state = self.state();
             let late = self.late(&state, reader, now);
-            // In virtual time, only a wait takes time.
+            // In virtual time, only waiting takes time.
             let has_waited = now.steady > reader.started.steady;
             let needless = (reader.need_not_wait && has_waited).then(|| {
                 "the reader had to wait although the cache had a value to serve".to_owned()
@@ -50,8 +49,8 @@ impl World {
         }
     }
 
-    /// Returns whether the cache must answer a read of `id` at once from a cached version. `id` is
-    /// the name or ARN of a secret.
+    /// Returns whether the cache must answer a read of `id` (a name or ARN) at once from a cached
+    /// version.
     pub(super) fn need_not_wait(&self, id: &str) -> bool {
         self.observe();
         let Some(cached) = self.cached(id) else { return false };
@@ -65,7 +64,7 @@ impl World {
         let delay = if reader.is_now { REFRESH_NOW_INTERVAL } else { Duration::ZERO };
         let wait = self.setup.reader_wait + delay;
         let frozen = state.disturbed.0 - reader.disturbed.0;
-        // If a freeze interrupts the wait of a reader, the wait begins again once.
+        // If a freeze interrupts a reader's wait, the wait begins again once.
         let most = if state.disturbed == reader.disturbed { wait } else { 2 * wait };
         let took = now.steady - reader.started.steady;
         (took > most + frozen + 2 * TICK)
@@ -87,7 +86,7 @@ impl World {
             return Some("the reader got a version that no call to AWS returned".to_owned());
         };
         let (arn, _, _) =
-            call.any_version().expect("`fetched` must return only calls that AWS has answered");
+            call.any_version().expect("a call that fetched a version must have an answer");
         if reader.id.starts_with("arn:") && reader.id != arn {
             return Some(
                 "the reader asked for an ARN, but got a secret with another ARN".to_owned(),
@@ -100,9 +99,8 @@ impl World {
         let is_cached = self.cached(&reader.id).is_some_and(|cached| Arc::ptr_eq(&cached, entry));
         let has_waited = now.steady - reader.started.steady >= self.setup.reader_wait;
         let has_failed = state.has_just_failed(entry, now);
-        // Whether a call was answered while the reader waited. The call for the served entry must
-        // have been sent no earlier than that call: a later call by another id may have replaced
-        // its answer.
+        // Whether AWS answered a call while the reader waited, and the served version was fetched
+        // by this call or by a later call.
         let was_answered = || {
             let mut others = state.calls.iter().filter(|other| other.secret == reader.secret);
             others.any(|other| {
@@ -122,8 +120,8 @@ impl World {
             How::Stale(Reason::Refused) => refused
                 .is_some_and(|refused| age.is_some() && since(now, refused) < policy.denied_grace),
             How::Miss => was_answered(),
-            // If two answers of AWS were older than the cached entry and did not agree, the reader
-            // gets the cached entry.
+            // If AWS returned two different versions, both older than the cached version, the
+            // reader gets the cached version.
             How::Refreshed => {
                 let lagging = state.failures(entry).filter(|(kind, at)| {
                     *kind == FetchErrorKind::Lagging && at.steady >= reader.started.steady
@@ -146,8 +144,8 @@ impl World {
         self.outlived(state, call, entry, now)
     }
 
-    /// Returns an error text if the reader got an old version too long after AWS had replaced this
-    /// version. There is no such limit after a failed call.
+    /// Returns an error text if the reader got a version that AWS had replaced too long ago. After
+    /// a failed call, there is no such limit.
     fn outlived(
         &self,
         state: &State,
@@ -157,8 +155,8 @@ impl World {
     ) -> Option<String> {
         let policy = self.setup.policies[call.secret];
         let truth = &state.truths[call.secret];
-        // After a secret was deleted and created again, the list of its versions says nothing about
-        // the old entry.
+        // If the secret was created again, the history of its versions says nothing about the old
+        // entry.
         if truth.arn() != *entry.version.arn || truth.is_deleted {
             return None;
         }
@@ -171,7 +169,8 @@ impl World {
             let Some((ended, answered)) = &other.ended else { return false };
             let is_lagging = matches!(answered, Answered::Version { is_lagging: true, .. });
             let is_good = other.failure().is_none() && !is_lagging && !other.is_discarded;
-            // After a failure the cache backs off, even if calls would succeed by now.
+            // After a failure, the cache waits before the next call, even if calls would succeed by
+            // now.
             is_good || (ended.steady < *replaced && !other.is_about(entry))
         });
         // A call may take as long as its deadline, and may be interrupted and repeated.
@@ -211,7 +210,7 @@ impl World {
                             let is_new = at.steady >= reader.started.steady;
                             kind == error.kind && (is_new || since(now, at) <= BACK_OFF_MAX)
                         })
-                        // With `refreshNow`, no answer is older than the request.
+                        // A request with `refreshNow=true` gets no answer from before the request.
                         && (!reader.is_now || call.sent.steady >= reader.started.steady)
                 };
                 if !state.calls.iter().any(|call| is_cause(&call)) {
@@ -234,9 +233,8 @@ impl World {
         })
     }
 
-    /// Returns whether the policy allows the cache to serve `cached` at the time `now`. If
-    /// `is_in_need` is `true`, calls to AWS are failing or hanging, so the policy allows older
-    /// values than usual.
+    /// Returns whether the refresh policy allows the cache to serve `cached` at the time `now`. If
+    /// `is_in_need` is `true`, calls to AWS fail, so older values are allowed.
     ///
     /// Returns `None` if the age of the cached value is unknown.
     pub(super) fn may_be_served(

@@ -1,4 +1,4 @@
-//! The settings of the simulation, which a random seed determines.
+//! The settings of a simulation, which its random seed determines.
 
 use crate::cache::freshness::{Policy, Refresh};
 use crate::cache::policies::{Policies, Rule};
@@ -10,7 +10,7 @@ pub(super) struct Setup {
     pub(super) policies: Vec<Policy>,
     pub(super) reader_wait: Duration,
     pub(super) entries_max: usize,
-    /// The name of each simulated secret, such as `s0`, or of each parameter, such as `ssm:/s1`.
+    /// The names of the simulated secrets and parameters, such as `s0` and `ssm:/s1`.
     pub(super) names: Vec<String>,
     pub(super) listed: Vec<String>,
     pub(super) is_snapshot: bool,
@@ -33,7 +33,7 @@ impl Setup {
         let names: Vec<String> = (0..secrets)
             .map(|n| if rng.u8(0..3) == 0 { format!("ssm:/s{n}") } else { format!("s{n}") })
             .collect();
-        // A call without a fault must end before the maximum wait of a reader is over.
+        // A call without a fault must end within the maximum wait of a reader.
         let latency_max_ms = [20, 100, 700, 3500][rng.usize(0..4)];
         let waits: &[u64] = if latency_max_ms < 1000 { &[1, 3, 5] } else { &[5] };
         Self {
@@ -48,8 +48,7 @@ impl Setup {
         }
     }
 
-    /// Returns the refresh policies for the cache's configuration, with one rule for each simulated
-    /// secret.
+    /// Returns the refresh policies of the cache, with one rule for each simulated secret.
     pub(super) fn rules(&self) -> Policies {
         let rule = |(name, policy): (&String, &Policy)| Rule {
             secrets: Scope::new([name.as_str()]).expect("the pattern in the test must be valid"),
@@ -63,7 +62,7 @@ impl Setup {
         Policies::new(Policy::default(), self.names.iter().zip(&self.policies).map(rule).collect())
     }
 
-    /// Returns the longest time for which the cache may serve a value if all calls succeed.
+    /// Returns the longest time for which the cache may serve a value while all calls succeed.
     pub(super) fn life_max(&self) -> Duration {
         let lives = self.policies.iter().map(|own| own.ttl + own.stale_while_revalidate);
         lives.max().unwrap_or_default()
@@ -78,7 +77,7 @@ fn policy(rng: &mut fastrand::Rng) -> Policy {
         stale_if_error: any(rng, &[0, 10, 100, 3600]),
         denied_grace: any(rng, &[0, 5, 60]),
         refresh: match rng.u8(0..4) {
-            // With a shorter TTL, the simulation would consist mostly of calls.
+            // With a shorter TTL, most of the simulation would be refreshes.
             0 if ttl >= Duration::from_secs(5) => Refresh::Always,
             _ => Refresh::WhenRead,
         },

@@ -1,4 +1,4 @@
-//! One secret of the simulated AWS: its true versions, and the faults of calls for this secret.
+//! One secret of the simulated AWS: its true versions, and the faults of calls for it.
 
 use crate::source::FetchErrorKind;
 use std::time::Duration;
@@ -19,15 +19,14 @@ pub(super) struct Truth {
     pub(super) name: String,
     /// How many times the simulated secret was deleted and created again.
     pub(super) generation: u32,
-    /// The numbers of all versions of the simulated secret, in the order of their creation. Version
-    /// number 7 has the version id `v7`.
+    /// The numbers of all versions of the simulated secret, in the order of their creation.
     pub(super) versions: Vec<u32>,
-    /// The current versions of the simulated secret over time. Each item contains the time on the
-    /// steady (monotonic) clock at which a version became current, and the number of this version.
+    /// The current versions of the simulated secret over time. Each item is the time at which a
+    /// version became current, on the steady (monotonic) clock, and the number of this version.
     pub(super) history: Vec<(Duration, u32)>,
     pub(super) is_deleted: bool,
     pub(super) fault: Fault,
-    /// The delay of some replicas of the simulated AWS. Such a replica answers with the version
+    /// How far some replicas of the simulated AWS lag behind. Such a replica returns the version
     /// that was current this long ago.
     pub(super) lag: Duration,
 }
@@ -45,7 +44,7 @@ impl Truth {
         self.name.starts_with("ssm:")
     }
 
-    /// Returns the version id of a secret's version, or the number of a parameter's version.
+    /// Returns the id of the version `number`, such as `v7` for a secret or `7` for a parameter.
     pub(super) fn version_id(&self, number: u32) -> String {
         if self.is_parameter() { number.to_string() } else { format!("v{number}") }
     }

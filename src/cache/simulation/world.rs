@@ -1,5 +1,4 @@
-//! The simulated AWS: a source of secrets for the cache. The simulated AWS knows all versions of
-//! all secrets, injects faults, and logs all calls.
+//! The simulated AWS: a source of secrets that injects faults and records all calls of the cache.
 
 use super::SECOND;
 use super::log::{Answered, State};
@@ -18,8 +17,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
-/// How many lines of the log the test prints if the cache breaks a rule. These are the last lines
-/// before the violation.
+/// The maximum number of lines of the simulation's log that a failed test prints.
 const LINES_SHOWN: usize = 40;
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(4);
@@ -59,13 +57,13 @@ impl World {
         world
     }
 
-    /// Gives the simulated AWS access to `cache`, so that the test can check the cached versions.
+    /// Stores a handle on the cache, so that the simulated AWS can check the cached versions.
     pub(super) fn watch(&self, cache: &Cache) {
         *self.cache.lock().expect("no thread panics while it holds the lock") = Some(cache.clone());
     }
 
-    /// Drops the handle with which the simulated AWS accesses the cache. The cache and the
-    /// simulated AWS refer to each other, so neither would be freed otherwise.
+    /// Drops the handle on the cache. The cache also refers to the simulated AWS, so otherwise
+    /// neither of them would be freed.
     pub(super) fn unwatch(&self) {
         *self.cache.lock().expect("no thread panics while it holds the lock") = None;
     }
@@ -92,7 +90,7 @@ impl World {
         truth.version_id(truth.current(self.now().steady))
     }
 
-    /// Creates a new version of the secret with index `n`, and makes the new version current.
+    /// Creates a new version of the secret with the index `n`, and makes it the current version.
     pub(super) fn rotate(&self, n: usize) {
         let now = self.now().steady;
         let mut state = self.state();
@@ -102,7 +100,7 @@ impl World {
         state.truths[n].history.push((now, version));
     }
 
-    /// Deletes the secret with index `n`, and creates the secret again under another ARN.
+    /// Deletes the secret with the index `n`, and creates it again under another ARN.
     pub(super) fn recreate(&self, n: usize) {
         {
             let truth = &mut self.state().truths[n];
@@ -114,8 +112,8 @@ impl World {
         self.rotate(n);
     }
 
-    /// Records that the cache broke a rule, if `is_met` is `false`. The function `what` returns a
-    /// description of the broken rule.
+    /// Records that the cache broke a rule if `is_met` is `false`. The function `what` describes
+    /// the broken rule.
     pub(super) fn require(&self, is_met: bool, what: impl FnOnce() -> String) {
         if !is_met {
             self.note(&what());
@@ -125,7 +123,8 @@ impl World {
         }
     }
 
-    /// Fails the test if the cache has broken a rule, and prints the log lines before that moment.
+    /// Fails the test if the cache has broken a rule, and prints the last log lines before that
+    /// moment.
     pub(super) fn check(&self, seed: u64, when: &str) {
         self.observe();
         self.note(when);
@@ -133,8 +132,7 @@ impl World {
         let Some(violated) = state.violated else { return };
         let trace = state.trace[violated.saturating_sub(LINES_SHOWN)..violated].join("\n");
         panic!(
-            "the cache broke a rule in the simulation of the random seed {seed} with {:?}. The log \
-             before that moment:\n{trace}",
+            "the cache broke a rule with the random seed {seed} ({:?}). Last events:\n{trace}",
             self.setup
         );
     }
@@ -176,8 +174,8 @@ impl World {
         fastrand::Rng::with_seed(hasher.finish())
     }
 
-    /// Returns the answer of the simulated AWS to a call for `id`. The returned flag is `true` if a
-    /// replica lags behind, so that the answer is an older version than the current version.
+    /// Returns the answer of the simulated AWS to a call for `id`, and whether the answer is an
+    /// outdated version, because a replica lags behind.
     fn answer(&self, id: &str, rng: &mut fastrand::Rng) -> (Result<Version, FetchError>, bool) {
         let now = self.now().steady;
         let state = self.state();
@@ -252,7 +250,7 @@ impl Source for World {
     ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
         Box::pin(async move {
             let mut rng = self.draws(keys[0].id.as_str());
-            // Each parameter of a batch counts as one call, because each holds its own slot.
+            // Each parameter of a batch call counts toward the maximum number of concurrent calls.
             let is_batch = keys[0].id.service() == Service::SecretsManager;
             let calls: Vec<usize> =
                 keys.iter().map(|key| self.begin(key.id.as_str(), is_batch)).collect();

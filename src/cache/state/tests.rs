@@ -17,8 +17,8 @@ async fn no_entry_from_before_a_restore_is_served_as_fresh() {
     fixture.prefetch(Mode::Get, SECOND).await;
     fixture.read("read").await.unwrap();
 
-    // The after-restore hook reports the restore. The clocks do not show this restore, and the TTL
-    // is not over.
+    // Only the after-restore hook reports this restore. The clocks do not show it, and the TTL is
+    // not over.
     fixture.script("read", Answer::Version(2));
     fixture.script("unread", Answer::Version(2));
     fixture.cache.restored();
@@ -38,7 +38,7 @@ async fn no_entry_from_before_a_restore_is_served_as_fresh() {
 }
 
 /// Most functions have no after-restore hook, so only the clocks show a SnapStart restore. Failures
-/// from before the restore must not count, because another environment recorded them.
+/// from before the restore must not count, because they may be days old.
 #[tokio::test(start_paused = true)]
 async fn restore_detected_by_the_clocks_forgets_failures() {
     let fixture = Setup { is_snapshot: true, ..Setup::default() }.build();

@@ -16,8 +16,8 @@ async fn call_interrupted_by_a_freeze_is_repeated_and_fails_no_reader() {
         fixture.pass(LATENCY / 2).await;
         tokio::time::advance(Duration::from_secs(3600)).await;
         fixture.script("app", Answer::Version(2));
-        // The first call was answered before the freeze, so its answer does not count. Only the
-        // answer of the second call counts.
+        // The first call was answered before the freeze, so only the answer of the second call
+        // counts.
         let thawed = fixture.cache.read(key("app")).await.unwrap();
         assert_eq!((&*thawed.entry.version.id, thawed.age), ("v2", LATENCY));
         assert_eq!(interrupted.await.unwrap(), ok("v2", How::Miss));

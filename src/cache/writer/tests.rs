@@ -1,5 +1,5 @@
-//! Tests of what happens to AWS's answers: older versions, refresh policies, and values that break
-//! the rules for their kind of secret.
+//! Tests how the cache handles the answers of AWS: older versions, refresh policies, and values
+//! that break the rules for secrets of their name.
 
 use crate::cache::fixture::{
     Answer, CONVENTIONAL, LATENCY, SECOND, Setup, arn, failed, key, ok, outcome, rule, version,

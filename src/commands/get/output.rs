@@ -1,8 +1,8 @@
-//! Formats a secret for the output of `sidekey get`.
+//! Formats a secret or parameter for the output of `sidekey get`.
 
 use crate::secret::field::{FieldError, Fields};
 use crate::secret::value::SecretValue;
-use crate::secret::version::{Content, Version};
+use crate::secret::version::{Content, Details, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -48,6 +48,9 @@ struct Json<'a> {
     name: &'a str,
     version_id: &'a str,
     version_stages: &'a [Box<str>],
+    /// The type of a parameter, such as `SecureString`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter_type: Option<&'static str>,
     created_date: Option<String>,
     source: ReadFrom,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,6 +94,10 @@ impl Output<'_> {
             name: &version.name,
             version_id: &version.id,
             version_stages: version.labels(),
+            parameter_type: match &version.details {
+                Details::Parameter(parameter) => Some(parameter.kind.label()),
+                Details::Secret { .. } | Details::Path(_) => None,
+            },
             created_date: created.and_then(|created| created.format(&Rfc3339).ok()),
             source: self.from,
             value: value.filter(|_| self.has_value),
@@ -120,7 +127,7 @@ pub(super) fn write(value: &SecretValue) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::version::Details;
+    use crate::secret::version::{Parameter, ParameterKind};
     use std::time::{Duration, UNIX_EPOCH};
 
     fn version(content: Content) -> Version {
@@ -166,6 +173,16 @@ mod tests {
             output(Some("pass"), false).bare(&text(r#"{"user":"ann"}"#)),
             Err("the secret has no field 'pass'; it has 'user'"),
         );
+    }
+
+    #[test]
+    fn json_of_a_parameter_has_its_type() {
+        let kind = ParameterKind::StringList;
+        let details = Details::Parameter(Parameter { number: 3, kind, data_type: None });
+        let version = Version { details, id: "3".into(), ..text("a,b") };
+        let expected = r#"{"reference":"app/db","arn":"arn","name":"app/db","versionId":"3","versionStages":[],"parameterType":"StringList","createdDate":"2019-09-26T21:53:09.046Z","source":"agent","value":"a,b"}"#;
+        check(output(None, false).json(&version), Ok(format!("{expected}\n").as_bytes()));
+        check(output(None, false).bare(&version), Ok(b"a,b"));
     }
 
     #[test]

@@ -2,19 +2,25 @@
 //! library). The other server needs hyper for every request. Both servers must behave alike.
 
 use super::tests::TestServer;
-use super::{HEAD_TIME_MAX, IDLE_TICK, IDLE_TICKS_MAX, UNTRUSTED_TIME_MAX, Ways};
+use super::{HEAD_TIME_MAX, Ways};
 use crate::clock::{Clock, VirtualClock};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
-use crate::secret::version::{AWSCURRENT, Content, Details, Version};
+use crate::secret::version::{AWSCURRENT, Content, Details, Parameter, ParameterKind, Version};
+use crate::server::connection_slots::ConnectionSlots;
+use crate::server::deadlines::{IDLE_TICK, IDLE_TICKS_MAX, UNTRUSTED_TIME_MAX};
 use crate::source::{FetchError, FetchErrorKind, FetchFuture, Source};
 use std::fmt;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 /// The number of inputs. `DIFFERENTIAL_CASES` sets another number.
 ///
@@ -35,21 +41,28 @@ const SMALL_PIPE_BYTES: usize = 192;
 
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// A source with two secrets: `x`, which is JSON with the field `f`, and a secret whose value breaks
-/// its convention.
+/// The names of the secrets in [`FewSecrets`].
+const SECRETS: [&str; 2] = ["x", "openai-api-key/sms"];
+
+/// The names of the parameters in [`FewSecrets`].
+const PARAMETERS: [&str; 2] = ["ssm:x", "ssm:/a/x"];
+
+/// A source with two secrets, of which one breaks its convention, and with two parameters. Each value
+/// is JSON with the field `f`.
 #[derive(Debug, Default)]
-struct TwoSecrets {
+struct FewSecrets {
     is_down: AtomicBool,
 }
 
-impl Source for TwoSecrets {
+impl Source for FewSecrets {
     fn deadline(&self, _id: &SecretId) -> Duration {
         Duration::from_secs(2)
     }
 
     fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version> {
         let id = key.id.as_str();
-        let version = match ["x", "openai-api-key/sms"].into_iter().find(|name| *name == id) {
+        let names = SECRETS.into_iter().chain(PARAMETERS);
+        let version = match names.into_iter().find(|name| *name == id) {
             _ if self.is_down.load(Ordering::Relaxed) => {
                 Err(FetchError::new(FetchErrorKind::Timeout, "TimeoutError", "no answer"))
             }
@@ -57,6 +70,7 @@ impl Source for TwoSecrets {
                 let code = "ResourceNotFoundException";
                 Err(FetchError::new(FetchErrorKind::NotFound, code, "not found"))
             }
+            Some(name) if PARAMETERS.contains(&name) => Ok(parameter(key.id.aws_id())),
             Some(name) => Ok(Version {
                 arn: format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}-AbC123")
                     .into(),
@@ -64,7 +78,7 @@ impl Source for TwoSecrets {
                 id: "v1".into(),
                 details: Details::Secret { labels: vec![AWSCURRENT.into()] },
                 created: None,
-                content: Content::Text(r#"{"f":"value","empty":""}"#.to_owned().into()),
+                content: value(),
             }),
         };
         Box::pin(async { version })
@@ -78,12 +92,32 @@ impl Source for TwoSecrets {
     }
 }
 
+fn parameter(name: &str) -> Version {
+    let kind = ParameterKind::SecureString;
+    Version {
+        arn: format!(
+            "arn:aws:ssm:eu-north-1:123456789012:parameter/{}",
+            name.trim_start_matches('/')
+        )
+        .into(),
+        name: name.into(),
+        id: "1".into(),
+        details: Details::Parameter(Parameter { number: 1, kind, data_type: None }),
+        created: None,
+        content: value(),
+    }
+}
+
+fn value() -> Content {
+    Content::Text(r#"{"f":"value","empty":""}"#.to_owned().into())
+}
+
 /// A client's connection to one of the servers.
 struct Client {
     socket: DuplexStream,
     served: JoinHandle<()>,
-    /// Lets the connection end after the answer to its current request.
-    stop: CancellationToken,
+    /// The slots of this connection only, so that the agent can stop for this client only.
+    slots: Arc<ConnectionSlots>,
 }
 
 /// What a client does next.
@@ -121,7 +155,7 @@ impl Client {
                 // Sending fails if the server has closed the connection.
                 Step::Send(bytes) => drop(self.socket.write_all(bytes).await),
                 Step::Wait(time) => clock.sleep(*time).await,
-                Step::Stop => self.stop.cancel(),
+                Step::Stop => self.slots.stop(),
             }
         }
         clock.sleep(MOMENT).await;
@@ -159,6 +193,65 @@ impl Inputs {
 
     /// Returns a request, which is usually a read of a cached secret.
     fn request(&mut self) -> String {
+        if self.0.u8(..4) == 0 { self.aws_api_call() } else { self.get() }
+    }
+
+    /// Returns a call of the AWS API, which usually reads a cached secret.
+    fn aws_api_call(&mut self) -> String {
+        let body = self.often(
+            "{\"SecretId\":\"x\"}",
+            &[
+                "{\"SecretId\":\"x\",\"VersionStage\":\"AWSCURRENT\"}",
+                "{\"SecretId\":\"x#f\"}",
+                "{\"SecretId\":\"x#none\"}",
+                "{\"SecretId\":\"y\"}",
+                "{\"SecretId\":\"openai-api-key/sms\"}",
+                "{\"SecretIdList\":[\"x\"]}",
+                "{\"SecretId\":1}",
+                "{}",
+                "",
+                "{",
+            ],
+        );
+        let method = self.often("POST", &["GET", "PUT", "post"]);
+        let path = self.often("/", &["//", "/?x", "/v1/x", "/resolve"]);
+        let operation = self.often(
+            "x-amz-target: secretsmanager.GetSecretValue\r\n",
+            &[
+                "X-Amz-Target: secretsmanager.DescribeSecret\r\n",
+                "x-amz-target: secretsmanager.BatchGetSecretValue\r\n",
+                "x-amz-target: secretsmanager.PutSecretValue\r\n",
+                "",
+            ],
+        );
+        let token = self.often(
+            "x-amz-security-token: good\r\n",
+            &["X-Amz-Security-Token: bad\r\n", "x-vault-token: good\r\n", ""],
+        );
+        let other = self.often(
+            "",
+            &[
+                "connection: close\r\n",
+                "expect: 100-continue\r\n",
+                "transfer-encoding: chunked\r\n",
+                "content-length: 16\r\n",
+                "host: evil.example\r\n",
+            ],
+        );
+        let length = match self.0.u8(..16) {
+            0 => String::new(),
+            1 => format!("content-length: {}\r\n", body.len() + 1),
+            2 => format!("content-length: {}\r\n", body.len().saturating_sub(1)),
+            3 => format!("content-length: +{}\r\n", body.len()),
+            _ => format!("Content-Length: {}\r\n", body.len()),
+        };
+        format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\n{operation}{token}{other}{length}\r\n{body}"
+        )
+    }
+
+    /// Returns a request without a body, which is usually a read of a cached secret.
+    fn get(&mut self) -> String {
         let target = match self.0.u8(..4) {
             0 => self.one_of(&[
                 "/v1/x",
@@ -178,14 +271,53 @@ impl Inputs {
                 "/v1/x|y",
                 "/v1/\u{e4}",
                 "/v1/x?{",
+                "/v1/ssm:x",
+                "/v1/ssm:/a/x?field=f",
             ]),
+            1 => self
+                .one_of(&["/systemsmanager/parameters/get?", "/systemsmanager/parameters/get/?"]),
             _ => "/secretsmanager/get?",
         };
         let mut request = String::with_capacity(256);
         request.push_str(self.often("GET", &["HEAD", "POST", "get", "PUT"]));
         request.push(' ');
         request.push_str(target);
-        if target.ends_with('?') {
+        if target.starts_with("/systemsmanager") {
+            request.push_str(self.often(
+                "name=x",
+                &[
+                    "name=/a/x",
+                    "name=%2Fa%2Fx",
+                    "name=/a/y",
+                    "name=x:1",
+                    "name=x%23f",
+                    "name=",
+                    "label=a",
+                    "name=x%",
+                    "name=/aws/reference/secretsmanager/x",
+                    "name=/aws/reference/secretsmanager/x:AWSCURRENT",
+                    "name=arn:aws:ssm:eu-north-1:123456789012:parameter/a/x",
+                    "name=arn:aws:s3:::x",
+                    "secretId=x",
+                ],
+            ));
+            request.push_str(self.often(
+                "&withDecryption=true",
+                &[
+                    "",
+                    "&withDecryption=false",
+                    "&withDecryption=yes",
+                    "&withDecryption=TRUE&field=f",
+                    "&withDecryption=1&version=1&label=a",
+                    "&withDecryption=1&label=a&version=1",
+                    "&version=a",
+                    "&refreshNow=false",
+                    "&wait=0",
+                    "&unknown=1",
+                    "&roleArn=x",
+                ],
+            ));
+        } else if target.ends_with('?') {
             request.push_str(self.often(
                 "secretId=x",
                 &[
@@ -260,6 +392,7 @@ impl Inputs {
                 "If-None-Match: W/\"v1\", \"v2\"\r\n",
                 "if-none-match: *\r\n",
                 "if-none-match: \"v2\"\r\n",
+                "if-none-match: \"1-0\"\r\n",
                 "content-length: 0\r\n",
                 "content-length: 2\r\n",
                 "transfer-encoding: chunked\r\n",
@@ -338,8 +471,8 @@ impl Pair {
     /// `pipe_bytes` bytes.
     fn client(&self, ways: Ways, pipe_bytes: usize) -> Client {
         let server = &self.servers[usize::from(ways == Ways::HyperOnly)];
-        let ((socket, other), stop) = (duplex(pipe_bytes), CancellationToken::new());
-        Client { socket, served: server.serve(other, stop.clone(), ways), stop }
+        let ((socket, other), slots) = (duplex(pipe_bytes), ConnectionSlots::new(1, 1));
+        Client { socket, served: server.serve(other, &slots, ways), slots }
     }
 
     /// Sends the same input to both servers. Checks that they send equal answers, and that both
@@ -366,16 +499,23 @@ impl Pair {
     }
 }
 
-fn pair() -> (Pair, [Arc<TwoSecrets>; 2]) {
+fn pair() -> (Pair, [Arc<FewSecrets>; 2]) {
     let clock = Arc::new(VirtualClock::starting_at(SystemTime::UNIX_EPOCH));
-    let sources: [Arc<TwoSecrets>; 2] = Default::default();
+    let sources: [Arc<FewSecrets>; 2] = Default::default();
     let servers =
         sources.each_ref().map(|source| TestServer::with_source(64, source.clone(), clock.clone()));
     (Pair { servers, clock }, sources)
 }
 
+const PARAMETER_READ: &str = "GET /systemsmanager/parameters/get?name=%2Fa%2Fx&withDecryption=true HTTP/1.1\r\n\
+    host: localhost\r\nx-aws-parameters-secrets-token: good\r\n\r\n";
+
 const READ: &str = "GET /secretsmanager/get?secretId=x HTTP/1.1\r\nhost: localhost\r\n\
     x-aws-parameters-secrets-token: good\r\n\r\n";
+
+const AWS_API_READ: &str = "POST / HTTP/1.1\r\nhost: localhost\r\n\
+    x-amz-target: secretsmanager.GetSecretValue\r\nx-amz-security-token: good\r\n\
+    content-length: 16\r\n\r\n{\"SecretId\":\"x\"}";
 
 /// Reads are answered alike wherever their bytes are split, and wherever the agent stops.
 #[tokio::test(start_paused = true)]
@@ -391,6 +531,96 @@ async fn reads_split_at_every_byte_are_answered_alike() {
         pair.check(&[first, Step::Wait(HEAD_TIME_MAX + MOMENT), second], "a slow client").await;
     }
     pair.compare_metrics("the last read that arrived in two parts");
+}
+
+/// A call of the AWS API is answered alike wherever its bytes are split.
+#[tokio::test(start_paused = true)]
+async fn aws_api_calls_split_at_every_byte_are_answered_alike() {
+    let (pair, _) = pair();
+    let calls = AWS_API_READ.repeat(2);
+    for at in 0..=calls.len() {
+        let (first, second) = calls.as_bytes().split_at(at);
+        let (first, second, wait) = (Step::Send(first), Step::Send(second), Step::Wait(MOMENT));
+        pair.check(&[first, wait, second], "two calls of the AWS API").await;
+        pair.check(&[first, wait, Step::Stop, second], "two calls, and a stop").await;
+        pair.check(&[first, Step::Wait(HEAD_TIME_MAX + MOMENT), second], "a slow client").await;
+    }
+    pair.compare_metrics("the last call that arrived in two parts");
+}
+
+/// A socket that counts how often it is flushed. hyper flushes its socket after each answer, but
+/// direct reads never flush.
+struct Flushes {
+    socket: DuplexStream,
+    count: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Flushes {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Flushes {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+/// After hyper has answered a read, cached reads on the same connection need no hyper.
+#[tokio::test(start_paused = true)]
+async fn reads_after_a_read_by_hyper_need_no_hyper() {
+    let (pair, _) = pair();
+    let count = Arc::new(AtomicUsize::new(0));
+    let (mut client, other) = duplex(PIPE_BYTES);
+    let socket = Flushes { socket: other, count: count.clone() };
+    let _served = pair.servers[0].serve(socket, &ConnectionSlots::new(1, 1), Ways::DirectAndHyper);
+    let unusual = READ.replace("\r\n\r\n", "\r\nconnection: keep-alive, te\r\n\r\n");
+    let describe = AWS_API_READ.replace("GetSecretValue", "DescribeSecret");
+    let ping = READ.replace("/secretsmanager/get?secretId=x", "/ping");
+    for (request, needs_hyper) in [
+        // The first read fetches the secret.
+        (READ, true),
+        (READ, false),
+        (AWS_API_READ, false),
+        (&unusual, true),
+        (READ, false),
+        (&describe, true),
+        (AWS_API_READ, false),
+        (PARAMETER_READ, true),
+        (PARAMETER_READ, false),
+        // After a request that is not a read, hyper answers the next read, too.
+        (&ping, true),
+        (READ, true),
+        (READ, false),
+    ] {
+        let before = count.load(Ordering::Relaxed);
+        client.write_all(request.as_bytes()).await.expect("the connection must be open");
+        pair.clock.sleep(Duration::from_secs(1)).await;
+        let mut answer = vec![0; PIPE_BYTES];
+        let length = client.read(&mut answer).await.expect("the connection must be open");
+        let answer = String::from_utf8_lossy(&answer[..length]);
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        let is_flushed = count.load(Ordering::Relaxed) > before;
+        assert_eq!(is_flushed, needs_hyper, "{request}");
+    }
 }
 
 /// A client that reads slowly gets the same answer as other clients, even if it closes its sending

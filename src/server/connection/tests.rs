@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::cache;
-use crate::clock::VirtualClock;
+use crate::clock::{Clock, VirtualClock};
 use crate::convention::Conventions;
 use crate::message::paths::Paths;
 use crate::message::tenant::TenantCheck;
@@ -14,6 +14,7 @@ use crate::secret::version::Version;
 use crate::server::body::{BODY_TIME_MAX, DRAIN_TIME_MAX};
 use crate::server::connection_slots::ConnectionSlots;
 use crate::server::context::Context as ServerContext;
+use crate::server::deadlines::{IDLE_TICK, IDLE_TICKS_MAX, UNTRUSTED_TIME_MAX};
 use crate::server::dialect::Dialect;
 use crate::server::memory_budget::MemoryBudget;
 use crate::server::renewal::Renewal;
@@ -27,8 +28,9 @@ use proptest::sample::Index;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use std::fmt;
 use std::sync::atomic::AtomicBool;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 const PING: &[u8] = b"GET /ping HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -52,13 +54,12 @@ pub(in crate::server) struct TestServer {
     slots: Arc<ConnectionSlots>,
     tasks: TaskTracker,
     clock: Arc<VirtualClock>,
-    stop: CancellationToken,
 }
 
 struct Peer {
     socket: DuplexStream,
     clock: Arc<VirtualClock>,
-    stop: CancellationToken,
+    slots: Arc<ConnectionSlots>,
     served: tokio::task::JoinHandle<()>,
 }
 
@@ -110,7 +111,7 @@ impl TestServer {
                 is_misconfigured: false,
                 is_stopping: AtomicBool::new(false),
                 refusals_logged: LogLimiter::default(),
-                stop: stop.clone(),
+                stop,
             },
             tokens: Arc::new(Tokens::new(vec![
                 Token::new("good".to_owned()).expect("the token is not empty"),
@@ -122,7 +123,7 @@ impl TestServer {
             },
             memory: MemoryBudget::default(),
         });
-        Self { server, slots: ConnectionSlots::new(8, trusted_max), tasks, clock, stop }
+        Self { server, slots: ConnectionSlots::new(8, trusted_max), tasks, clock }
     }
 
     fn connect(&self) -> Peer {
@@ -132,24 +133,22 @@ impl TestServer {
     /// Opens a connection. Each direction buffers at most `bytes` bytes.
     fn connect_buffered(&self, bytes: usize) -> Peer {
         let (socket, other) = duplex(bytes);
-        let served = self.serve(other, self.stop.clone(), Ways::DirectAndHyper);
-        Peer { socket, clock: self.clock.clone(), stop: self.stop.clone(), served }
+        let served = self.serve(other, &self.slots, Ways::DirectAndHyper);
+        Peer { socket, clock: self.clock.clone(), slots: self.slots.clone(), served }
     }
 
     /// Serves a socket in a new task, like a socket that the server has accepted.
     pub(super) fn serve<S>(
         &self,
         socket: S,
-        stop: CancellationToken,
+        slots: &Arc<ConnectionSlots>,
         ways: Ways,
     ) -> tokio::task::JoinHandle<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let server = self.server.clone();
-        self.slots.admit(&self.tasks, |slot| {
-            serve(server, ListenerKind::Loopback, socket, slot, stop, ways)
-        })
+        slots.admit(&self.tasks, |slot| serve(server, ListenerKind::Loopback, socket, slot, ways))
     }
 }
 
@@ -275,7 +274,7 @@ async fn request_with_many_headers_is_served() {
             peer.send(second.as_bytes()).await;
             assert!(peer.answer("healthy").await.starts_with("HTTP/1.1 200"), "{number}");
             peer.ping().await;
-            peer.stop.cancel();
+            peer.slots.stop();
             assert_eq!(peer.rest().await, "");
         }
     }
@@ -657,7 +656,7 @@ async fn trusted_connection_idle_longest_is_closed_for_another() {
 async fn stop_closes_idle_connection() {
     let mut peer = connect(1);
     peer.ping().await;
-    peer.stop.cancel();
+    peer.slots.stop();
     assert_eq!(peer.rest().await, "");
 }
 

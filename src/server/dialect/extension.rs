@@ -4,7 +4,8 @@
 //! Go's `encoding/json`. So this module writes JSON as Go does.
 
 use super::error_body::json_error;
-use super::json::{JsonValue, render_with};
+use super::go_json::{Metadata, render_as_go, rfc_3339};
+use super::json::JsonValue;
 use crate::secret::value::SecretValue;
 use crate::secret::version::Version;
 use crate::server::gate::Refusal;
@@ -13,10 +14,6 @@ use crate::server::response::{PLAIN_TEXT, Response, with_body};
 use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
 use serde::Serialize;
-use serde_json::ser::Formatter;
-use std::io::{self, Write};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// The HTTP header in which AWS's servers name the type of an error.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
@@ -40,18 +37,11 @@ struct Body<'a> {
     result_metadata: Metadata,
 }
 
-/// The empty object that AWS's extension sends as the JSON member `ResultMetadata`.
-#[derive(Serialize)]
-struct Metadata {}
-
 pub(super) fn body(version: &Version) -> SecretValue {
     let value = JsonValue::of(&version.content);
     let body = Body {
         arn: &version.arn,
-        // RFC 3339 dates in this format have no zeros at the end of the fraction, as in Go.
-        created_date: version
-            .created
-            .and_then(|created| OffsetDateTime::from(created).format(&Rfc3339).ok()),
+        created_date: version.created.and_then(rfc_3339),
         name: &version.name,
         secret_binary: value.base64(),
         secret_string: value.text(),
@@ -60,37 +50,7 @@ pub(super) fn body(version: &Version) -> SecretValue {
         version_stages: Some(version.labels()).filter(|labels| !labels.is_empty()),
         result_metadata: Metadata {},
     };
-    render_with(&body, GoFormatter)
-}
-
-/// Writes JSON strings as Go does: characters that are special in HTML or JavaScript are escaped
-/// too.
-///
-/// Source: `Marshal` in the documentation of Go's `encoding/json`.
-#[derive(Clone, Copy)]
-struct GoFormatter;
-
-impl Formatter for GoFormatter {
-    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
-    where
-        W: ?Sized + Write,
-    {
-        let mut plain = 0;
-        for (at, c) in fragment.char_indices() {
-            let escaped: &[u8] = match c {
-                '<' => b"\\u003c",
-                '>' => b"\\u003e",
-                '&' => b"\\u0026",
-                '\u{2028}' => b"\\u2028",
-                '\u{2029}' => b"\\u2029",
-                _ => continue,
-            };
-            writer.write_all(&fragment.as_bytes()[plain..at])?;
-            writer.write_all(escaped)?;
-            plain = at + c.len_utf8();
-        }
-        writer.write_all(&fragment.as_bytes()[plain..])
-    }
+    render_as_go(&body)
 }
 
 /// Builds the response to a failed request, in the format of AWS's extension. The response is
@@ -243,7 +203,7 @@ mod tests {
 
     #[tokio::test]
     async fn unsupported_feature_is_reported_in_json() {
-        let (status, _, body) = sent(Problem::NotServed(NotServed::Parameters)).await;
+        let (status, _, body) = sent(Problem::NotServed(NotServed::RoleArn)).await;
         assert_eq!(status, 501);
         assert!(body.starts_with(r#"{"__type":"UnsupportedOperationException","#), "{body}");
     }

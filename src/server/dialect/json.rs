@@ -31,8 +31,7 @@ impl<'a> JsonValue<'a> {
     ///
     /// Panics if the value is not UTF-8.
     pub(in crate::server) fn of_text(text: &'a SecretValue) -> Self {
-        let text = std::str::from_utf8(text.expose());
-        Self::Text(text.expect("a text value must be UTF-8, because it was made from a `String`"))
+        Self::Text(text_of(text))
     }
 
     pub(in crate::server) fn text(&self) -> Option<&str> {
@@ -48,6 +47,43 @@ impl<'a> JsonValue<'a> {
             Self::Base64(base64) => Some(base64),
         }
     }
+}
+
+/// Returns a secret value that must be a UTF-8 string as text.
+///
+/// # Panics
+///
+/// Panics if the value is not UTF-8.
+pub(super) fn text_of(text: &SecretValue) -> &str {
+    let text = std::str::from_utf8(text.expose());
+    text.expect("a text value must be UTF-8, because it was made from a `String`")
+}
+
+/// Joins JSON texts that contain secrets, with commas between them, in a buffer of exactly the right
+/// size. The result begins with `start` and ends with `end`.
+pub(super) fn join<'a>(
+    start: &[u8],
+    values: impl Iterator<Item = &'a SecretValue> + Clone,
+    end: &[u8],
+) -> SecretValue {
+    let commas = values.clone().count().saturating_sub(1);
+    let size =
+        start.len() + values.clone().map(SecretValue::len).sum::<usize>() + commas + end.len();
+    let mut joined = Vec::with_capacity(size);
+    joined.extend_from_slice(start);
+    for (at, value) in values.enumerate() {
+        if at > 0 {
+            joined.push(b',');
+        }
+        joined.extend_from_slice(value.expose());
+    }
+    joined.extend_from_slice(end);
+    debug_assert_eq!(
+        joined.len(),
+        size,
+        "the buffer must not grow, because growth leaves copies of secrets in memory"
+    );
+    SecretValue::new(joined)
 }
 
 /// Converts a structure that contains a secret to compact JSON, in a buffer of exactly the right

@@ -1,5 +1,5 @@
-//! What all calls to AWS share: the agent's own AWS credentials, its region, and the configuration
-//! of the AWS SDK.
+//! The agent's own AWS account, which all calls to AWS use: the AWS credentials, the region, and
+//! the configuration of the AWS SDK.
 
 use super::advice::{self, CallSite};
 use super::public_endpoint::Variant;
@@ -13,9 +13,9 @@ use std::sync::Arc;
 /// The endpoint of a call to AWS, for error messages.
 pub(super) struct Target<'a, U> {
     pub(super) region: &'a str,
-    /// Returns the URL of the endpoint.
+    /// A function that returns the URL of the called endpoint.
     pub(super) url: U,
-    /// The variable that sets the maximum time for the call.
+    /// The variable that sets the maximum time for the call, such as `SIDEKEY_UPSTREAM_TIMEOUT`.
     pub(super) timeout_setting: &'static str,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Account {
     pub(super) is_home_region_only: bool,
     pub(super) sdk_config: SdkConfig,
     pub(super) session: Arc<Session>,
-    /// Where the AWS credentials come from, for error messages.
+    /// Where the AWS credentials come from, such as `the profile dev`, for error messages.
     pub(super) credentials_source: String,
 }
 
@@ -40,14 +40,11 @@ impl Account {
     }
 
     /// Makes a call to AWS with the agent's AWS credentials. Gets new credentials first if the
-    /// cached credentials cannot be used. `target` says what `call` calls, for error messages. The
-    /// function computes the target's URL only after a failed call.
+    /// cached credentials cannot be used. If AWS rejects the credentials, a later call gets new
+    /// ones.
     ///
-    /// If AWS rejects the credentials, marks them as rejected, so that a later call gets new
-    /// credentials.
-    ///
-    /// `call` should return a pinned reference or a box, because a future that contains another
-    /// future by value needs memory for both.
+    /// `target` is the called endpoint, for error messages. `call` should return a pinned reference
+    /// or a box, because a future that contains another future by value needs memory for both.
     pub(super) async fn signed<T, F: Future<Output = Result<T, FetchError>>>(
         &self,
         target: Target<'_, impl FnOnce() -> String>,
@@ -78,8 +75,8 @@ impl Account {
         })
     }
 
-    /// Checks that the configuration allows calls to `region`. `what` is the wanted resource with
-    /// its article, such as `the secret`.
+    /// Checks that the configuration allows calls to `region`. For the error message, `what` names
+    /// what is in this region, such as `the secret`.
     pub(super) fn check_region(&self, region: &str, what: &str) -> Result<(), FetchError> {
         if self.is_home_region_only && *region != *self.region {
             return Err(wrong_region(format!(
@@ -96,7 +93,8 @@ impl Account {
     }
 }
 
-/// Creates the error for a call to an AWS region that is invalid, or that the configuration forbids.
+/// Creates the error for a call to an AWS region that does not exist, or that the configuration
+/// forbids.
 pub(super) fn wrong_region(message: String) -> FetchError {
     FetchError::new(FetchErrorKind::OtherRegion, "InvalidParameterException", message)
 }

@@ -5,13 +5,13 @@ use crate::secret::region::nearest_if_unknown;
 use crate::source::{FetchError, FetchErrorKind};
 use std::collections::BTreeMap;
 
-/// The endpoint and the source of the AWS credentials of a failed call, which the advice names.
+/// The endpoint and the source of the AWS credentials of a failed call, for the advice to the user.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CallSite<'a> {
     /// The URL that Sidekey called, such as `https://secretsmanager.eu-north-1.amazonaws.com`.
     pub(super) url: &'a str,
     pub(super) region: &'a str,
-    /// Where the AWS credentials of the call come from, such as `the profile dev`.
+    /// Where the AWS credentials of the failed call come from, such as `the profile dev`.
     pub(super) credentials: &'a str,
     /// The variable that sets the maximum time for the call, such as `SIDEKEY_UPSTREAM_TIMEOUT`.
     pub(super) timeout_setting: &'static str,
@@ -43,8 +43,9 @@ pub(super) fn of(error: &FetchError, site: CallSite<'_>) -> Option<String> {
         )),
         FetchErrorKind::Credentials => Some(format!(
             "check the role, the profile or the environment variables: Sidekey signs with credentials \
-             from {credentials}, and calls {called}{misspelt}; test the credentials with `aws sts get-caller-identity`; \
-             Sidekey detects new credentials without a restart, except in environment variables"
+             from {credentials}, and calls {called}{misspelt}; test the credentials with \
+             `aws sts get-caller-identity`; Sidekey detects new credentials without a restart, \
+             except in environment variables"
         )),
         _ => None,
     }
@@ -58,7 +59,8 @@ fn is_about_the_clock(error: &FetchError) -> bool {
         || error.message.starts_with("Signature not yet current")
 }
 
-/// Returns where the AWS SDK looks for credentials first. The environment variables decide this.
+/// Returns the place where the AWS SDK first looks for credentials, such as `the profile dev`. The
+/// environment variables decide this.
 pub(super) fn credentials_source(environment: &BTreeMap<String, String>) -> String {
     let value = |name: &str| environment.get(name).filter(|value| !value.trim().is_empty());
     let has = |name: &str| value(name).is_some();
@@ -93,7 +95,7 @@ mod tests {
     #[track_caller]
     fn check(kind: FetchErrorKind, code: &str, message: &str, parts: &[&str]) {
         let advice = of(&FetchError::new(kind, code, message), SITE);
-        let advice = advice.expect("the user needs advice about this call");
+        let advice = advice.expect("the error must have advice for the user");
         for part in parts {
             assert!(advice.contains(part), "{part}: {advice}");
         }

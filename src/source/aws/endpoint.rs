@@ -47,8 +47,9 @@ impl Endpoint {
         self.url.replace(REGION, region)
     }
 
-    /// Returns the endpoint URL for `region`. `home` is the region in Sidekey's configuration. Returns
-    /// `None` if the endpoint serves only the region `home`, and `region` is another region.
+    /// Returns the endpoint URL for `region`. `home` is the region in Sidekey's configuration.
+    /// Returns `None` if the endpoint serves only the region `home`, and `region` is another
+    /// region.
     pub(crate) fn for_region(&self, region: &str, home: &str) -> Option<String> {
         match region == home {
             true => Some(self.for_home_region(region)),

@@ -41,7 +41,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 #[derive(Clone, Debug)]
 pub(super) struct Client(Arc<Transport>);
 
-/// The maximum times for one call to AWS.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timeouts {
     /// The maximum time for opening a connection, including the TLS handshake.
@@ -51,7 +50,6 @@ pub(super) struct Timeouts {
 }
 
 impl Timeouts {
-    /// Returns the timeouts for calls that may take `attempt` in total.
     pub(super) fn for_attempt(attempt: Duration) -> Self {
         Self { connect: CONNECT_TIMEOUT.min(attempt), attempt }
     }
@@ -71,8 +69,8 @@ impl Client {
         Self(Arc::new(Transport { dialer, pool, clock }))
     }
 
-    /// Sends one request, and returns the complete response. The URI of `request` must be a full
-    /// URL. The function does not retry a failed call.
+    /// Sends one request to AWS, and returns the complete response. The URI of `request` must be a
+    /// full URL. The function does not retry a failed call.
     pub(super) async fn send(
         &self,
         request: Request<Bytes>,
@@ -103,7 +101,7 @@ impl HttpClient for Client {
     }
 }
 
-/// Sends HTTP requests to AWS, with the timeouts that the AWS SDK has set.
+/// The HTTP client that the AWS SDK uses. The AWS SDK sets the timeouts of each request.
 #[derive(Debug)]
 struct Connector {
     transport: Arc<Transport>,
@@ -172,10 +170,9 @@ impl Transport {
         Ok(response)
     }
 
-    /// Awaits `work`, and returns an error if `work` takes longer than `timeout`.
-    ///
-    /// `work` is a pinned reference to a future, because a function that takes a future by value
-    /// needs memory for another copy.
+    /// Awaits the future `work`, and returns an error if `work` takes longer than `timeout`. `work`
+    /// is a pinned reference, because a future that is passed by value needs memory for another
+    /// copy.
     async fn within<T>(
         &self,
         timeout: Option<Duration>,
@@ -200,8 +197,8 @@ fn in_memory(request: HttpRequest) -> Result<Request<Bytes>, ConnectorError> {
     Ok(Request::from_parts(head, Bytes::copy_from_slice(body)))
 }
 
-/// Converts a request to the form in which the agent sends the request: with a path instead of a
-/// full URL, and with a `Host` header.
+/// Converts a request to the form in which HTTP/1.1 sends it: with a path instead of a full URL,
+/// and with a `Host` header.
 fn to_wire(request: Request<Bytes>) -> Result<Request<Bytes>, ConnectorError> {
     let (mut head, body) = request.into_parts();
     if !head.headers.contains_key(HOST) {
@@ -212,9 +209,9 @@ fn to_wire(request: Request<Bytes>) -> Result<Request<Bytes>, ConnectorError> {
     Ok(Request::from_parts(head, body))
 }
 
-/// Returns the value of the HTTP header `Host` for a request to `uri`. The request's signature
-/// contains this value, so the agent must send exactly the same value. The value contains the port, unless the
-/// port is the default port of http or https.
+/// Returns the value of the HTTP header `Host` for a request to `uri`, with the port unless it is
+/// the default port of http or https. The agent must send exactly this value, because AWS's
+/// signature of the request contains it.
 fn signed_host(uri: &Uri) -> &str {
     let host = match (uri.scheme_str(), uri.port_u16()) {
         (Some("https"), Some(443)) | (Some("http"), Some(80)) => uri.host(),

@@ -1,10 +1,10 @@
-//! The calls of Parameter Store, a part of AWS Systems Manager (SSM).
+//! Calls Parameter Store, a part of AWS Systems Manager (SSM).
 //!
 //! Sidekey makes these calls without the AWS SDK, because the SDK crate for Systems Manager is
 //! large.
 //!
 //! ```text
-//!  parameter  the values that the calls return
+//!  parameter  the parameters that Parameter Store returns
 //!  request    builds and signs HTTP requests
 //!  response   parses HTTP responses
 //!  advice     what the user can do after a failed call
@@ -42,8 +42,8 @@ const PARAMETERS_BY_PATH_MAX: usize = 1000;
 /// few or no parameters if the call has filters.
 const PAGES_MAX: usize = 200;
 
-/// Calls Parameter Store, in any AWS region. Creating this client costs nothing: it has no state of
-/// its own, and opens connections when it is first called.
+/// Calls Parameter Store, in any AWS region. Creating this client costs almost nothing, because it
+/// opens connections only when it is first called.
 pub(crate) struct ParameterStore {
     account: Arc<Account>,
     http: http::Client,
@@ -71,19 +71,19 @@ impl ParameterStore {
         Self { account, http, clock, endpoint, timeouts, timeout_setting }
     }
 
-    /// Returns the maximum duration of one call, including an attempt to get AWS credentials before
-    /// the call.
+    /// Returns the maximum duration of one call to Parameter Store, including an attempt to get AWS
+    /// credentials before the call.
     pub(crate) fn deadline(&self) -> Duration {
         self.account.session.timeout() + self.timeouts.attempt
     }
 
-    /// Returns the maximum duration of [`by_path`](Self::by_path), which makes a call for each page.
+    /// Returns the maximum duration of [`by_path`](Self::by_path), which calls AWS once for each
+    /// page of parameters.
     pub(crate) fn deadline_by_path(&self) -> Duration {
         let pages = u32::try_from(PAGES_MAX).unwrap_or(u32::MAX);
         self.account.session.timeout() + self.timeouts.attempt.saturating_mul(pages)
     }
 
-    /// Returns the error for a parameter that does not exist in `region`.
     pub(super) fn not_found(&self, region: Option<&str>) -> FetchError {
         let error = sdk_error::from_code(Some("ParameterNotFound"), None, None);
         let region = region.unwrap_or(&self.account.region);
@@ -104,8 +104,8 @@ impl ParameterStore {
         self.call(request, region, response::single).await
     }
 
-    /// Calls `GetParameters` for at most ten names or ARNs, which may each end in
-    /// `:VERSION` or `:LABEL`. The returned parameters have no particular order.
+    /// Calls `GetParameters` for at most ten names or ARNs, which may each end in `:VERSION` or
+    /// `:LABEL`. The returned parameters have no particular order.
     pub(crate) async fn get_many(
         &self,
         names: &[String],
@@ -116,11 +116,11 @@ impl ParameterStore {
         self.call(request, region, response::many).await
     }
 
-    /// Calls `GetParametersByPath` until AWS has returned all parameters under `path`. `filters` is
-    /// the JSON of `ParameterFilters`, which Sidekey passes on unchanged.
+    /// Calls `GetParametersByPath` until AWS has returned all parameters under `path`. Returns an
+    /// error if the path has more than 1000 parameters or 200 pages of parameters.
     ///
-    /// Each page is a call of its own with its own timeout. Returns an error if the path has more
-    /// than 1000 parameters or 200 pages.
+    /// Each page is a separate call with its own timeout. `filters` is the JSON of
+    /// `ParameterFilters`, which Sidekey passes on unchanged.
     pub(crate) async fn by_path(
         &self,
         path: &str,
@@ -154,7 +154,7 @@ impl ParameterStore {
         Err(advice::path_is_too_large(&format!("more than {PAGES_MAX} pages of parameters")))
     }
 
-    /// Makes one call. `parse` parses the body of a successful response.
+    /// Makes one call to Parameter Store. `parse` parses the body of a successful response.
     async fn call<T>(
         &self,
         request: Request,
@@ -171,7 +171,6 @@ impl ParameterStore {
         })
     }
 
-    /// Makes one call, and returns the body of the successful response.
     async fn body(&self, request: Request, region: &str) -> Result<Body, FetchError> {
         self.account.check_region(region, "the parameter")?;
         let target =
@@ -195,7 +194,6 @@ impl ParameterStore {
         response::body(response.map_err(|error| sdk_error::from_connector_error(SERVICE, &error))?)
     }
 
-    /// Returns the URL that a call to the AWS region `region` uses.
     fn url(&self, region: &str) -> String {
         let endpoint = self.endpoint.as_ref();
         endpoint

@@ -1,5 +1,4 @@
-//! Reads parameters for the cache: turns keys into calls of Parameter Store, and answers into
-//! versions.
+//! Reads parameters from Parameter Store for the cache.
 
 use super::parameter_store::{Parameter, ParameterStore, Parameters};
 use super::sdk_error;
@@ -12,7 +11,7 @@ use crate::secret::version::{self, Content, Details, Version};
 use crate::source::FetchError;
 use serde_json::value::RawValue;
 
-/// Fetches the parameter or the path `key`.
+/// Fetches the parameter that `key` names, or all parameters under the path that `key` names.
 pub(super) async fn get(store: &ParameterStore, key: &Key) -> Result<Version, FetchError> {
     let with_decryption = !key.selector.is_encrypted();
     if let SecretId::Path(path) = &key.id {
@@ -22,10 +21,11 @@ pub(super) async fn get(store: &ParameterStore, key: &Key) -> Result<Version, Fe
     store.get(&name, with_decryption, key.id.region()).await.map(Version::from)
 }
 
-/// Fetches several parameters of one region by one call. The results have the same order as `keys`.
+/// Fetches several parameters of one AWS region with one call. The results have the same order as
+/// `keys`.
 ///
-/// AWS does not say why it found no parameter for a name. If the name is without a version and
-/// without a label, the parameter does not exist. Otherwise a further call finds out the reason.
+/// If AWS finds no parameter for a name with a version or label, a further call finds out whether
+/// the parameter exists.
 pub(super) async fn get_many(
     store: &ParameterStore,
     keys: &[Key],
@@ -62,7 +62,7 @@ async fn by_path(
     Ok(Version::of_path(path, parameters))
 }
 
-/// Returns the name or ARN of a parameter with its version or label, as AWS expects it.
+/// Returns the name or ARN of a parameter with its version or label, such as `/app/url:3`.
 fn requested_name(key: &Key) -> String {
     let id = key.id.aws_id();
     match selector(&key.selector) {

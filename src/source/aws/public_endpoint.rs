@@ -1,18 +1,18 @@
-//! The URLs of AWS's own endpoints.
-//!
-//! The AWS SDK computes these URLs itself. Sidekey needs them for calls without the SDK, and for
-//! error messages.
+//! The URLs of AWS's own endpoints, for error messages and for calls that Sidekey makes without the
+//! AWS SDK.
 
 use crate::secret::arn::partition_of;
 
-/// A service of AWS that has an endpoint in each region.
+/// An AWS service that has an endpoint in each region.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Service {
-    /// The first part of the endpoint's host name.
+    /// The first part of the host name of the service's endpoints, such as `ssm`.
     prefix: &'static str,
-    /// The partitions in which the host names of FIPS endpoints do not contain `-fips`.
+    /// The AWS partitions (such as `aws-us-gov`) in which the host names of FIPS endpoints do not
+    /// contain `-fips`.
     plain_fips_in: &'static [&'static str],
-    /// The partitions in which dual-stack endpoints have the host names of the other endpoints.
+    /// The AWS partitions (such as `aws-cn`) in which endpoints with IPv6 have the same host names
+    /// as endpoints without IPv6.
     plain_dual_stack_in: &'static [&'static str],
 }
 
@@ -25,8 +25,8 @@ pub(super) const SECRETS_MANAGER: Service = Service {
 pub(super) const PARAMETER_STORE: Service =
     Service { prefix: "ssm", plain_fips_in: &["aws-us-gov"], plain_dual_stack_in: &[] };
 
-/// The variant of an endpoint. The variables `AWS_USE_FIPS_ENDPOINT` and
-/// `AWS_USE_DUALSTACK_ENDPOINT` choose the variant.
+/// A variant of an AWS endpoint: with or without FIPS, and with or without IPv6. The variables
+/// `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT` choose the variant.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Variant {
     pub(super) is_fips: bool,
@@ -45,7 +45,8 @@ pub(super) fn public_url(service: Service, region: &str, variant: Variant) -> St
     format!("https://{}{fips}.{region}.{suffix}", service.prefix)
 }
 
-/// Returns the domain of all endpoints in a partition, and the domain of all dual-stack endpoints.
+/// Returns the domain of the endpoints in an AWS partition, such as `amazonaws.com`, and the domain
+/// of the endpoints with IPv6, such as `api.aws`.
 fn suffixes(partition: &str) -> (&'static str, &'static str) {
     match partition {
         "aws-cn" => ("amazonaws.com.cn", "api.amazonwebservices.com.cn"),
@@ -70,8 +71,8 @@ mod tests {
         Variant { is_fips: true, is_dual_stack: true },
     ];
 
-    /// Checks the URLs of the endpoints of Parameter Store in `region`. `expected` has the host
-    /// names of the plain, the FIPS, the dual-stack and the dual-stack FIPS endpoint.
+    /// Checks the host names of Parameter Store's endpoints in `region`. `expected` contains the
+    /// plain, the FIPS, the dual-stack and the dual-stack FIPS endpoint, in this order.
     #[track_caller]
     fn check(region: &str, expected: [&str; 4]) {
         for (variant, host) in VARIANTS.into_iter().zip(expected) {
@@ -113,7 +114,7 @@ mod tests {
         }
     }
 
-    /// Compares the URLs with those of the SDK for Secrets Manager, which knows all partitions.
+    /// Compares Sidekey's URLs of Secrets Manager with the URLs that the AWS SDK computes.
     #[tokio::test]
     async fn urls_equal_those_of_the_sdk() {
         let resolver = DefaultResolver::new();
@@ -134,9 +135,9 @@ mod tests {
                     .use_fips(variant.is_fips)
                     .use_dual_stack(variant.is_dual_stack)
                     .build()
-                    .expect("the parameters are complete");
+                    .expect("the SDK must accept the region and the variant of the endpoint");
                 let endpoint = resolver.resolve_endpoint(&params).await;
-                let endpoint = endpoint.expect("the partition has endpoints of this variant");
+                let endpoint = endpoint.expect("the SDK must find an endpoint for the region");
                 let url = public_url(SECRETS_MANAGER, region, variant);
                 assert_eq!(url, endpoint.url(), "{variant:?}");
             }

@@ -21,7 +21,7 @@ use std::time::Duration;
 /// The maximum length of an AWS error message in characters. The agent cuts off longer messages.
 const MESSAGE_CHARS_MAX: usize = 1024;
 
-/// The name of the service that the AWS SDK calls, for error messages.
+/// The name of the service that the AWS SDK calls, as error messages write it.
 const SECRETS_MANAGER: &str = "Secrets Manager";
 
 pub(super) fn from_sdk_error<E>(error: &SdkError<E, HttpResponse>) -> FetchError
@@ -88,7 +88,6 @@ fn connection_error(message: String) -> FetchError {
     FetchError::new(FetchErrorKind::Connection, "ConnectionError", message)
 }
 
-/// The parts of an error response of AWS.
 pub(super) struct ErrorResponse<'a> {
     pub(super) status: u16,
     pub(super) code: Option<&'a str>,
@@ -171,7 +170,7 @@ impl fmt::Display for ErrorOutput {
         match self.0.trim() {
             "" => Ok(()),
             // The format `{:?}` escapes control characters.
-            text => write!(f, " (its last error output: {text:?})"),
+            text => write!(f, " (the last output of the program on stderr: {text:?})"),
         }
     }
 }
@@ -192,7 +191,10 @@ pub(super) enum ProcessFailure {
          run its command by hand"
     )]
     Failed { status: ExitStatus, messages: ErrorOutput },
-    #[error("the credential_process of the AWS profile printed no valid credentials as JSON")]
+    #[error(
+        "the credential_process of the AWS profile printed no valid credentials as JSON: \
+         run its command by hand"
+    )]
     Malformed,
     #[error("the shell could not run the credential_process of the AWS profile")]
     NotStarted,
@@ -228,14 +230,15 @@ pub(super) fn credentials_timeout() -> FetchError {
 }
 
 const CREDENTIALS_TIMEOUT: &str =
-    "Sidekey could not get AWS credentials: their provider did not respond in time";
+    "Sidekey could not get AWS credentials: the credential provider did not respond in time";
 
-/// Checks that AWS can have issued the credentials. The SDK would panic while it signs a call with
-/// some control characters, and AWS would refuse the others without saying why.
+/// Checks that AWS can have issued the credentials. The AWS SDK would panic if it signed a call
+/// with certain control characters. For other invalid characters, AWS's error message gives no
+/// reason.
 ///
 /// # Errors
 ///
-/// Returns an error that names the part of the credentials, but does not contain it.
+/// Returns an error that names the invalid part of the credentials, but does not contain this part.
 pub(super) fn check_credentials(credentials: &Credentials) -> Result<(), FetchError> {
     let parts = [
         ("access key id", Some(credentials.access_key_id())),

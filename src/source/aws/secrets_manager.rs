@@ -1,4 +1,4 @@
-//! The calls of AWS Secrets Manager, which the AWS SDK makes.
+//! Calls AWS Secrets Manager through the AWS SDK.
 
 mod clients;
 mod response;
@@ -22,7 +22,6 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 
-/// Calls AWS Secrets Manager, in any AWS region.
 pub(super) struct SecretsManager {
     account: Arc<Account>,
     clients: Clients,

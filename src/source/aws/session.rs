@@ -1,6 +1,6 @@
-//! Caches the agent's own AWS credentials. The agent gets credentials from the AWS SDK's provider
-//! chain, and replaces them before their expiry or after AWS has rejected a call. Clients may
-//! authenticate to the agent with the session token of these credentials.
+//! Caches the agent's own AWS credentials, and replaces them before their expiry or after AWS has
+//! rejected a call. Clients may authenticate to the agent with the session token of these
+//! credentials.
 //!
 //! The agent does not use the cache of the AWS SDK. That cache would keep credentials until their
 //! expiry even if AWS rejects them, and would read the AWS profile files only once.
@@ -24,8 +24,8 @@ use tokio::sync::Mutex;
 /// calls could overload STS.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// How long before their expiry the agent replaces its AWS credentials. In this time, running calls
-/// can finish, and the agent can try again if it fails to get new credentials.
+/// How long before their expiry the agent replaces its AWS credentials. So running calls can
+/// finish, and the agent can try again if it fails to get new credentials.
 const REFRESH_AHEAD: Duration = Duration::from_secs(60);
 
 /// How long the agent caches AWS credentials that have no expiry. The cache of the AWS SDK uses the
@@ -40,8 +40,8 @@ pub(super) struct Session {
     clock: Arc<dyn Clock>,
     tokens: Arc<Tokens>,
     cached: ArcSwapOption<CachedCredentials>,
-    /// How long the last attempt to get AWS credentials was allowed to take, or how long the first
-    /// attempt will be allowed to take.
+    /// The maximum time for the last attempt to get AWS credentials, or for the first attempt if
+    /// there was none yet.
     timeout: ArcSwap<Duration>,
     attempts: AtomicU64,
     failures: AtomicU64,
@@ -81,8 +81,8 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// Creates a cache for AWS credentials that is still empty. The first attempt to get
-    /// credentials uses the provider chain `first`.
+    /// Creates an empty cache for AWS credentials. The first attempt to get credentials uses the
+    /// provider chain `first`.
     ///
     /// `is_snapshot` tells whether SnapStart may restore the process from a snapshot. If so, each
     /// call to AWS uses new credentials.
@@ -108,8 +108,7 @@ impl Session {
 
     /// Returns AWS credentials with which the agent can sign a call. Gets new credentials first if
     /// the cached credentials are missing, are about to expire, or were rejected by AWS, or if an
-    /// AWS profile file has changed. Tasks that call this function at the same time share one
-    /// attempt to get credentials.
+    /// AWS profile file has changed. Concurrent calls share one attempt to get credentials.
     ///
     /// Returns an error if the agent cannot get new credentials and the cached credentials are
     /// missing, expired or rejected.
@@ -142,8 +141,8 @@ impl Session {
         }
     }
 
-    /// Returns how long an attempt to get AWS credentials may take. If another program provides the
-    /// credentials after a change of the AWS profile, the returned time changes too.
+    /// Returns how long an attempt to get AWS credentials may take. A change of the AWS profile can
+    /// change this time, because another program may then provide the credentials.
     pub(super) fn timeout(&self) -> Duration {
         **self.timeout.load()
     }
@@ -209,12 +208,12 @@ impl Session {
         cached
     }
 
-    /// Returns whether the current call must use the error of an earlier attempt to get AWS
-    /// credentials, instead of making its own attempt.
+    /// Returns whether a call must use the error of an earlier attempt to get AWS credentials,
+    /// instead of making its own attempt.
     ///
-    /// Returns `true` if an attempt has failed since the call began, or if the attempt `failed`
-    /// began less than [`RETRY_DELAY`] ago. `failures_before` is the number of failed attempts when
-    /// the call began.
+    /// This is so if an attempt has failed since the call began, or if the attempt `failed` began
+    /// less than [`RETRY_DELAY`] ago. `failures_before` is the number of failed attempts when the
+    /// call began.
     fn is_shared_failure(&self, failed: &FailedAttempt, failures_before: u64) -> bool {
         // The delay is measured from the beginning of the attempt. If Lambda froze the process
         // during the attempt, the next attempt can therefore start at once.
@@ -226,9 +225,9 @@ impl Session {
     /// Returns the cached AWS credentials if a call can use them. Returns `None` if the agent must
     /// get new credentials first.
     ///
-    /// Under SnapStart, the cached credentials may come from an old snapshot. Only credentials from
-    /// an attempt that started after the current call are then usable. `attempts_before` is the
-    /// number of attempts that had started before the current call.
+    /// Under SnapStart, the cached credentials may come from an old snapshot. A call can then use
+    /// only credentials from an attempt after the first `attempts_before`, which started before the
+    /// call.
     fn usable(&self, attempts_before: u64) -> Option<Arc<CachedCredentials>> {
         let cached = self.cached.load_full()?;
         let is_usable = match self.is_snapshot {

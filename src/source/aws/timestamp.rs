@@ -3,8 +3,8 @@
 use aws_smithy_types::DateTime;
 use std::time::{Duration, SystemTime};
 
-/// Converts a time in a response of AWS, and rounds the time to milliseconds. AWS sends times as floating-point
-/// numbers with milliseconds, so the parsed times have rounding errors.
+/// Converts a time in a response of AWS, and rounds the time to milliseconds. AWS sends times as
+/// floating-point numbers with milliseconds, so the parsed times have rounding errors.
 pub(super) fn to_system_time(time: DateTime) -> Option<SystemTime> {
     let millis = (time.as_nanos() + 500_000).div_euclid(1_000_000);
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(millis).ok()?))

@@ -1,10 +1,9 @@
 //! A running client program, which executes steps and prints their results.
 
-use crate::clients::MissingTool;
+use crate::clients::{MissingTool, path};
 use crate::support::agent::REGION;
 use crate::support::{TempFolder, with_timeout};
 use serde_json::Value;
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -38,6 +37,7 @@ impl ClientProgram {
             .env("PATH", path())
             .env("LANG", "C.UTF-8")
             .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", format!("http://{address}"))
+            .env("AWS_ENDPOINT_URL_SSM", format!("http://{address}"))
             .env("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", address.port().to_string())
             .env("AWS_REGION", REGION)
             .env("AWS_DEFAULT_REGION", REGION)
@@ -65,13 +65,4 @@ impl ClientProgram {
             panic!("{step}: {line:?}\n{complaints}")
         })
     }
-}
-
-/// Returns the `PATH` of this machine, because the location of node and java varies.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the test reads this variable, and only the agent must use `config`"
-)]
-fn path() -> OsString {
-    std::env::var_os("PATH").unwrap_or_default()
 }

@@ -10,6 +10,7 @@ pub(crate) struct Language {
     pub(crate) name: &'static str,
     program: Program,
     pub(crate) errors: Errors,
+    pub(crate) parameter_errors: Errors,
     /// The number of attempts that AWS's SDK makes for a throttled call.
     pub(crate) attempts: u32,
     /// The number of reads that the client program makes at the same time.
@@ -19,14 +20,33 @@ pub(crate) struct Language {
     pub(crate) libraries: &'static [Library],
 }
 
-/// The exception classes of AWS's SDK in one language.
+/// The exception classes of AWS's SDK in one language, for one AWS service.
 #[derive(Debug)]
 pub(crate) struct Errors {
     pub(crate) not_found: &'static str,
-    /// The exception class for a denied call, and for every other error that has no class of its
-    /// own.
+    /// The exception class for a version or label that does not exist.
+    pub(crate) no_version: &'static str,
     pub(crate) denied: &'static str,
     pub(crate) throttled: &'static str,
+    /// The exception class for a wrong token.
+    pub(crate) wrong_token: &'static str,
+    /// The exception class for an operation that Sidekey does not support.
+    pub(crate) unsupported: &'static str,
+}
+
+impl Errors {
+    /// Returns the exception classes of an SDK that has one class for all errors, except if a secret
+    /// is missing.
+    const fn untyped(not_found: &'static str, any_other: &'static str) -> Self {
+        Self {
+            not_found,
+            no_version: not_found,
+            denied: any_other,
+            throttled: any_other,
+            wrong_token: any_other,
+            unsupported: any_other,
+        }
+    }
 }
 
 /// A library that is based on AWS's SDK.
@@ -82,10 +102,14 @@ impl Language {
 pub(crate) const PYTHON: Language = Language {
     name: "Python",
     program: Program::Python(include_str!("python/client.py")),
-    errors: Errors {
-        not_found: "ResourceNotFoundException",
-        denied: "ClientError",
-        throttled: "ClientError",
+    errors: Errors::untyped("ResourceNotFoundException", "ClientError"),
+    parameter_errors: Errors {
+        not_found: "ParameterNotFound",
+        no_version: "ParameterVersionNotFound",
+        denied: "AccessDeniedException",
+        throttled: "ThrottlingException",
+        wrong_token: "ClientError",
+        unsupported: "UnsupportedOperationException",
     },
     attempts: 3,
     reads: 100,
@@ -100,11 +124,8 @@ pub(crate) const PYTHON: Language = Language {
 pub(crate) const SHELL: Language = Language {
     name: "shell",
     program: Program::Python(include_str!("shell/client.py")),
-    errors: Errors {
-        not_found: "exit code 255",
-        denied: "exit code 255",
-        throttled: "exit code 255",
-    },
+    errors: Errors::untyped("exit code 255", "exit code 255"),
+    parameter_errors: Errors::untyped("exit code 255", "exit code 255"),
     attempts: 5,
     // Each read is a process, so there are few.
     reads: 3,
@@ -125,10 +146,14 @@ pub(crate) const NODE: Language = Language {
         make: &[&["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]],
         run: &["node", "client.mjs"],
     },
-    errors: Errors {
-        not_found: "ResourceNotFoundException",
-        denied: "SecretsManagerServiceException",
-        throttled: "SecretsManagerServiceException",
+    errors: Errors::untyped("ResourceNotFoundException", "SecretsManagerServiceException"),
+    parameter_errors: Errors {
+        not_found: "ParameterNotFound",
+        no_version: "ParameterVersionNotFound",
+        denied: "AccessDeniedException",
+        throttled: "ThrottlingException",
+        wrong_token: "SSMServiceException",
+        unsupported: "UnsupportedOperationException",
     },
     attempts: 3,
     reads: 100,
@@ -152,10 +177,14 @@ pub(crate) const GO: Language = Language {
         make: &[&["go", "build", "-mod=readonly", "-o", "client", "."]],
         run: &["./client"],
     },
-    errors: Errors {
-        not_found: "types.ResourceNotFoundException",
-        denied: "smithy.GenericAPIError",
-        throttled: "smithy.GenericAPIError",
+    errors: Errors::untyped("types.ResourceNotFoundException", "smithy.GenericAPIError"),
+    parameter_errors: Errors {
+        not_found: "types.ParameterNotFound",
+        no_version: "types.ParameterVersionNotFound",
+        denied: "types.AccessDeniedException",
+        throttled: "types.ThrottlingException",
+        wrong_token: "smithy.GenericAPIError",
+        unsupported: "types.UnsupportedOperationException",
     },
     attempts: 3,
     reads: 100,
@@ -184,10 +213,14 @@ pub(crate) const JAVA: Language = Language {
         ],
         run: &["java", "-XX:TieredStopAtLevel=1", "-cp", "classes:lib/*", "Client"],
     },
-    errors: Errors {
-        not_found: "ResourceNotFoundException",
-        denied: "SecretsManagerException",
-        throttled: "SecretsManagerException",
+    errors: Errors::untyped("ResourceNotFoundException", "SecretsManagerException"),
+    parameter_errors: Errors {
+        not_found: "ParameterNotFoundException",
+        no_version: "ParameterVersionNotFoundException",
+        denied: "AccessDeniedException",
+        throttled: "ThrottlingException",
+        wrong_token: "SsmException",
+        unsupported: "UnsupportedOperationException",
     },
     attempts: 4,
     reads: 100,

@@ -91,6 +91,36 @@ fn names_that_match_a_convention_are_found_anywhere() {
 }
 
 #[test]
+fn parameters_are_found_anywhere() {
+    let arn = "arn:aws:ssm:eu-north-1:123456789012:parameter/app/url";
+    let message = json!({
+        "a": ["ssm:/app/url#host", "ssm:GetParameter", "ssm:/app/*", "/app/url"],
+        "b": arn,
+        "c": {"S": "ssm:/app/key"},
+    });
+    let expected = [("ssm:/app/url#host", &["a[0]"][..]), (arn, &["b"]), ("ssm:/app/key", &["c"])];
+    check(&message.to_string(), &expected);
+}
+
+#[test]
+fn value_from_of_a_task_definition_is_found() {
+    let secret = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:own/db-AbC123:user::";
+    let secrets = json!([
+        {"name": "USER", "valueFrom": secret},
+        {"name": "URL", "valueFrom": "/app/url"},
+        {"name": "KEY", "valueFrom": "key"},
+        {"name": "BUCKET", "valueFrom": "arn:aws:s3:::bucket"},
+        {"name": "OBJECT", "valueFrom": {"name": "own"}},
+    ]);
+    let definition = json!({"containerDefinitions": [{"name": "app", "secrets": secrets}]});
+    let at = |index: usize| format!("containerDefinitions[0].secrets[{index}].valueFrom");
+    check(
+        &definition.to_string(),
+        &[(secret, &[&at(0)]), ("ssm:/app/url", &[&at(1)]), ("ssm:key", &[&at(2)])],
+    );
+}
+
+#[test]
 fn non_string_at_a_path_is_an_empty_reference() {
     for value in ["5", "null", "true", "{}", "[]", "{\"a\":1}", "{\"NULL\":true}", "{\"M\":{}}"] {
         let message = format!("{{\"ai_config\":{{\"ai_api_key_reference\":{value}}}}}");

@@ -417,7 +417,7 @@ fn permissions_for_parameters_are_judged_if_parameters_are_needed() {
 
     let more = allow(json!(["ssm:PutParameter", "ssm:Get*", "ssm:SendCommand"]), json!("*"));
     let found = verdict_lines(
-        &[&policy(tied(&format!("{STORE}/app/*")))[..], &[more.clone()]].concat(),
+        &[&policy(tied(&format!("{STORE}/app/*")))[..], std::slice::from_ref(&more)].concat(),
         &least,
     );
     assert_eq!(

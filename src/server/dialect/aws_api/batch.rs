@@ -3,6 +3,7 @@
 
 use super::failure;
 use crate::secret::value::SecretValue;
+use crate::server::dialect::json::join;
 use crate::server::problem::Problem;
 use serde::Serialize;
 
@@ -50,26 +51,7 @@ impl Batch {
     pub(in crate::server) fn body(&self) -> SecretValue {
         let errors =
             serde_json::to_vec(&self.errors).expect("structs of strings serialise to JSON");
-        let values = self.values.iter().map(SecretValue::len).sum::<usize>();
-        let commas = self.values.len().saturating_sub(1);
-        let size = VALUES.len() + values + commas + ERRORS.len() + errors.len() + END.len();
-        let mut body = Vec::with_capacity(size);
-        body.extend_from_slice(VALUES);
-        for (at, value) in self.values.iter().enumerate() {
-            if at > 0 {
-                body.push(b',');
-            }
-            body.extend_from_slice(value.expose());
-        }
-        for part in [ERRORS, &errors, END] {
-            body.extend_from_slice(part);
-        }
-        debug_assert_eq!(
-            body.len(),
-            size,
-            "the buffer must not grow, because growth leaves copies of secrets in memory"
-        );
-        SecretValue::new(body)
+        join(VALUES, self.values.iter(), &[ERRORS, &errors, END].concat())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Builds the answer to `DescribeSecret`. The answer contains only what Sidekey knows from the
 //! versions of the secret that it has fetched.
 
-use super::value::epoch_seconds;
+use super::epoch_seconds::epoch_seconds;
 use crate::cache::entry::Entry;
 use crate::secret::version::Version;
 use bytes::Bytes;

@@ -83,7 +83,9 @@ fn is_answer_of_aws(error: &FetchError) -> bool {
 mod tests {
     use super::*;
     use crate::secret::reference::BadReference;
+    use crate::secret::service::Service;
     use crate::server::operation::BadCall;
+    use crate::server::parameter_name::BadParameterName;
     use http_body_util::BodyExt;
     use hyper::header::CONTENT_TYPE;
     use serde_json::Value;
@@ -110,9 +112,26 @@ mod tests {
             (Problem::Refused(Refusal::NoSessionKnown), 400, "UnrecognizedClientException"),
             (Problem::Refused(Refusal::Host), 400, "ForbiddenException"),
             (Problem::Refused(Refusal::TooManyConnections), 500, INTERNAL),
-            (Problem::Call(BadCall::Unsupported), 400, "UnsupportedOperationException"),
+            (
+                Problem::Call(BadCall::Unsupported(Service::SecretsManager)),
+                400,
+                "UnsupportedOperationException",
+            ),
             (Problem::Call(BadCall::Missing("secretId")), 400, "ValidationException"),
-            (Problem::Reference(BadReference::Empty), 400, "ValidationException"),
+            (
+                Problem::Call(BadCall::Unsupported(Service::ParameterStore)),
+                400,
+                "UnsupportedOperationException",
+            ),
+            (Problem::Call(BadCall::NextToken), 400, "InvalidNextToken"),
+            (Problem::Call(BadCall::Name(BadParameterName::OtherArn)), 400, "ValidationException"),
+            (
+                Problem::reference("ssm:a:1:2", BadReference::TooManyParameterParts { at: 8 }),
+                400,
+                "ValidationException",
+            ),
+            (upstream(FetchErrorKind::NotFound, "ParameterNotFound"), 400, "ParameterNotFound"),
+            (upstream(FetchErrorKind::Decryption, "InvalidKeyId"), 400, "InvalidKeyId"),
             (Problem::BodyTooLarge(1), 400, "BadRequestException"),
             (Problem::Read(ReadError::OutOfScope), 400, "AccessDeniedException"),
             (Problem::Read(ReadError::WaitOver(Duration::ZERO)), 500, INTERNAL),

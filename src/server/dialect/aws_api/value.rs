@@ -1,13 +1,16 @@
-//! Converts one version of a secret to JSON for `GetSecretValue` and `BatchGetSecretValue`.
+//! Converts one version of a secret to JSON for `GetSecretValue` and `BatchGetSecretValue`, and one
+//! version of a parameter for `GetParameter` and `GetParameters`.
 
+use super::epoch_seconds::epoch_seconds;
+use super::parameter::parameter_body;
 use crate::cache::entry::Entry;
 use crate::cache::rendered::Form;
 use crate::secret::field::FieldError;
 use crate::secret::value::SecretValue;
-use crate::secret::version::Version;
+use crate::secret::version::{Details, Version};
 use crate::server::dialect::json::{JsonValue, render};
+use crate::server::dialect::parameter::Answer;
 use serde::Serialize;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The JSON of one version of a secret. The keys have the order that AWS uses. Missing values are
 /// omitted.
@@ -41,18 +44,28 @@ pub(in crate::server) fn value(
     entry: &Entry,
     field: Option<&str>,
 ) -> Result<SecretValue, FieldError> {
-    let version = &entry.version;
     match field {
-        None => Ok(entry.answer(Form::AwsApi, full_body).clone()),
-        Some(field) => Ok(body(version, &JsonValue::of_text(entry.fields().field(field)?))),
+        None => Ok(entry.answer(Form::AwsApi, |_| body(entry, None)).clone()),
+        Some(field) => Ok(body(entry, Some(entry.fields().field(field)?))),
     }
 }
 
-fn full_body(version: &Version) -> SecretValue {
-    body(version, &JsonValue::of(&version.content))
+/// Returns a cached secret as JSON. If `field` is set, it replaces the secret's value.
+fn body(entry: &Entry, field: Option<&SecretValue>) -> SecretValue {
+    let version = &entry.version;
+    match &version.details {
+        Details::Parameter(parameter) => {
+            let answer = Answer::of_parameter(version, parameter, &entry.selector);
+            parameter_body(answer, field)
+        }
+        Details::Secret { .. } | Details::Path(_) => {
+            let value = field.map_or_else(|| JsonValue::of(&version.content), JsonValue::of_text);
+            secret_body(version, &value)
+        }
+    }
 }
 
-fn body(version: &Version, value: &JsonValue<'_>) -> SecretValue {
+fn secret_body(version: &Version, value: &JsonValue<'_>) -> SecretValue {
     render(&Body {
         arn: &version.arn,
         created_date: version.created.map(epoch_seconds),
@@ -64,20 +77,14 @@ fn body(version: &Version, value: &JsonValue<'_>) -> SecretValue {
     })
 }
 
-/// Returns the seconds since 1970 as a number, with up to three digits after the decimal point.
-pub(super) fn epoch_seconds(time: SystemTime) -> f64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_secs() as f64 + f64::from(since.subsec_millis()) / 1000.0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cache::freshness::Policy;
     use crate::clock::Moment;
     use crate::secret::selector::Selector;
-    use crate::secret::version::{Content, Details};
-    use std::time::Duration;
+    use crate::secret::version::Content;
+    use std::time::{Duration, UNIX_EPOCH};
 
     fn entry(content: Content, created_ms: Option<u64>) -> Entry {
         entry_with_labels(&["AWSCURRENT", "BLUE"], content, created_ms)
@@ -149,21 +156,5 @@ mod tests {
             None,
             r#"{"ARN":"arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123","CreatedDate":1.0,"Name":"app/db","SecretString":"hunter2","VersionId":"v-1","VersionStages":["AWSCURRENT","BLUE"]}"#,
         );
-    }
-
-    #[test]
-    fn dates_are_seconds_with_milliseconds() {
-        for (millis, expected) in [
-            (0, "0.0"),
-            (1_569_534_789_046, "1569534789.046"),
-            (1_999_999_999_999, "1999999999.999"),
-            (4_102_444_800_001, "4102444800.001"),
-        ] {
-            let seconds = epoch_seconds(UNIX_EPOCH + Duration::from_millis(millis));
-            assert_eq!(
-                serde_json::to_string(&seconds).expect("a finite number serialises to JSON"),
-                expected
-            );
-        }
     }
 }

@@ -18,8 +18,8 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
 /// The maximum size of a response body from AWS in bytes, about twice the size of the largest
-/// possible response. The largest response has about 8 MiB: it contains 20 secrets of 64 KiB, and
-/// JSON escapes make each byte up to six times as long.
+/// possible response. That response contains 20 secrets of 64 KiB, and JSON escapes make each byte
+/// up to six times as long.
 const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 pub(super) struct Dialer {
@@ -55,8 +55,8 @@ impl Dialer {
     /// Opens a connection to `origin`: the scheme, host and port of `uri`.
     ///
     /// Returns an error if the server is unreachable, if its certificate is not trusted, or if the
-    /// server is the agent itself. The agent can be the server if an AWS profile contains the
-    /// agent's address as `endpoint_url`.
+    /// server is the agent itself. An AWS profile can contain the agent's own address as
+    /// `endpoint_url`.
     pub(super) async fn dial(&self, origin: &Origin, uri: &Uri) -> Result<Connection, CallError> {
         if origin.is_own(&self.own_ports) {
             return Err(CallError::OwnAddress);

@@ -1,4 +1,4 @@
-//! The scheme, host and port of a URL, which together are named origin.
+//! The scheme, host and port of a URL, which together are called its origin.
 
 use crate::source::aws::endpoint::is_this_machine;
 use hyper::Uri;

@@ -17,8 +17,8 @@ const IDLE_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum IdlePolicy {
-    /// The agent keeps an idle connection to AWS open for [`IDLE_MAX`]. The next call to the same
-    /// scheme, host and port reuses the connection.
+    /// The agent keeps an idle connection to AWS open for [`IDLE_MAX`], so that a later call to the
+    /// same scheme, host and port reuses the connection.
     Reuse,
     /// The agent closes each connection to AWS after one call. Otherwise connections would break
     /// when Lambda SnapStart restores the process from a snapshot.
@@ -33,8 +33,8 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Idle {
-    /// The idle connections to AWS: when each connection became idle, its scheme, host and port,
-    /// and the connection itself. The connection that became idle first is first in the list.
+    /// The idle connections to AWS, in the order in which they became idle: the time at which the
+    /// connection became idle, its scheme, host and port, and the connection itself.
     connections: Vec<(Moment, Origin, Connection)>,
     /// Whether a task is running that closes idle connections after [`IDLE_MAX`].
     is_swept: bool,
@@ -119,8 +119,9 @@ async fn sweep(pool: Weak<Pool>, clock: Arc<dyn Clock>) {
 }
 
 /// Returns how much longer a connection can be reused if it has been idle for `age`. Returns `None`
-/// if the connection must be closed. `age` is `None` if the idle time is unknown because the steady
-/// (monotonic) clock went back. The connection must then be closed.
+/// if the connection must be closed.
+///
+/// `age` is `None` if the idle time is unknown, because the steady (monotonic) clock went back.
 fn remaining(age: Option<Duration>) -> Option<Duration> {
     IDLE_MAX.checked_sub(age?).filter(|remaining| !remaining.is_zero())
 }

@@ -46,8 +46,8 @@ impl Trust {
         roots
     }
 
-    /// Returns the TLS configuration for connections to AWS. It prefers a post-quantum key
-    /// exchange, and allows only HTTP/1.1.
+    /// Returns the TLS configuration for connections to AWS. The configuration prefers a
+    /// post-quantum key exchange, and allows only HTTP/1.1.
     pub(super) fn tls(&self) -> Arc<ClientConfig> {
         let provider =
             CryptoProvider { key_provider: &NoPrivateKeys, ..aws_lc_rs::default_provider() };

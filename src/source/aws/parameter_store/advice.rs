@@ -1,11 +1,11 @@
-//! Advice for the user after a failed call of Parameter Store. The general advice of an error speaks
-//! of secrets.
+//! Advice for the user after a failed call to Parameter Store. It replaces the general advice,
+//! which is about secrets of Secrets Manager.
 
 use super::request::Operation;
 use crate::source::{FetchError, FetchErrorKind};
 
-/// Returns advice about an error of Parameter Store. `region` is the called AWS region. Returns
-/// `None` if the general advice for `kind` also applies to parameters.
+/// Returns advice about an error of Parameter Store in the AWS region `region`. Returns `None` if
+/// the general advice for this kind of error also applies to parameters.
 pub(super) fn of(kind: FetchErrorKind, operation: Operation, region: &str) -> Option<String> {
     let text = match kind {
         FetchErrorKind::NotFound => {
@@ -46,8 +46,8 @@ pub(super) fn of(kind: FetchErrorKind, operation: Operation, region: &str) -> Op
     Some(text.to_owned())
 }
 
-/// Creates the error for a path with too many parameters. `excess` says what the path has too many
-/// of, such as `more than 1000 parameters`.
+/// Creates the error for a path with too many parameters. `excess` says how many AWS returned, such
+/// as `more than 1000 parameters`.
 pub(super) fn path_is_too_large(excess: &str) -> FetchError {
     let message = format!("Parameter Store returned {excess} for the path");
     let advice = "request longer paths with fewer parameters each, or the parameters by name";

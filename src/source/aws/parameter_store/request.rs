@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use std::time::SystemTime;
 
-/// The service's name in a signature.
+/// The name of Parameter Store in the AWS signature of a request.
 const SIGNING_NAME: &str = "ssm";
 
 const TARGET: &str = "x-amz-target";
@@ -23,7 +23,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    /// Returns the value of the HTTP header `X-Amz-Target`.
+    /// Returns the value of the HTTP header `X-Amz-Target`, which names the operation.
     fn target(self) -> &'static str {
         match self {
             Self::Get => "AmazonSSM.GetParameter",
@@ -60,7 +60,7 @@ pub(super) struct ByPath<'a> {
     pub(super) next_token: Option<&'a str>,
 }
 
-/// A request without its URL and its signature.
+/// A request to Parameter Store, without its URL and its signature.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) operation: Operation,
@@ -74,8 +74,8 @@ impl Request {
         Self { operation, body: body.into() }
     }
 
-    /// Returns the HTTP request with AWS's signature (Signature Version 4). `now` is the time in the
-    /// signature.
+    /// Returns the HTTP request with AWS's signature (Signature Version 4), which contains the time
+    /// `now`.
     ///
     /// Returns `None` if `url` is not a valid URL. The credentials must contain only visible ASCII
     /// characters.

@@ -1,7 +1,7 @@
 //! Parses responses of Parameter Store.
 //!
-//! A response contains secret values, so no error quotes a response, and each value is copied once,
-//! into memory of its final size.
+//! A response contains secret values, so no error quotes a response. Each value is copied only
+//! once, into memory of its final size.
 
 use super::parameter::{Parameter, Parameters};
 use crate::secret::json_text;
@@ -18,18 +18,18 @@ use std::fmt;
 use std::mem;
 use zeroize::Zeroize;
 
-/// The name of the service in error messages.
 pub(super) const SERVICE: &str = "Parameter Store";
 
-/// The maximum size of a response in bytes: 10 parameters of 8 KB, whose bytes JSON escapes make up
-/// to six times as long, and as much again for the names and ARNs.
+/// The maximum size of a response of Parameter Store in bytes, about twice the size of the values
+/// in the largest possible response. That response contains 10 parameters of 8 KB, and JSON escapes
+/// make each byte up to six times as long.
 const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
 
-/// The maximum length of an error code in bytes. The codes of AWS have less than 50 bytes.
+/// The maximum length of an AWS error code in bytes. AWS's error codes are shorter than 50 bytes.
 const CODE_BYTES_MAX: usize = 100;
 
-/// The body of a response. Dropping this value overwrites the bytes, unless the HTTP library still
-/// uses the same memory as its buffer.
+/// The body of a response of Parameter Store. Dropping this value overwrites the bytes, unless the
+/// HTTP library still uses the same memory as its buffer.
 pub(super) struct Body(Bytes);
 
 impl fmt::Debug for Body {
@@ -46,11 +46,11 @@ impl Drop for Body {
     }
 }
 
-/// One page of the parameters under a path.
+/// One response of `GetParametersByPath`, which contains some of the parameters under a path.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) parameters: Vec<Parameter>,
-    /// The token with which a call gets the next page. `None` after the last page.
+    /// The token for requesting the next page of parameters. `None` if this page is the last.
     pub(super) next_token: Option<Box<str>>,
 }
 
@@ -71,7 +71,8 @@ struct ManyResponse<'a> {
     next_token: Option<Box<str>>,
 }
 
-/// A parameter in a response. The strings that may contain a secret value stay in the response.
+/// A parameter in a response of Parameter Store. `value` is borrowed from the response, so that the
+/// secret value is not copied.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Entry<'a> {
@@ -82,7 +83,8 @@ struct Entry<'a> {
     kind: Option<Box<str>>,
     version: Option<u64>,
     data_type: Option<Box<str>>,
-    /// Seconds since 1970, with milliseconds as a fraction.
+    /// When this version of the parameter was written: seconds since 1970, with milliseconds as a
+    /// fraction.
     last_modified_date: Option<f64>,
     selector: Option<Box<str>>,
     #[serde(borrow)]
@@ -97,7 +99,8 @@ struct ErrorBody {
     message: Option<Box<str>>,
 }
 
-/// Returns the body of a successful response, or the error in an error response.
+/// Returns the body of a successful response of Parameter Store. Otherwise returns the error that
+/// the response describes.
 pub(super) fn body(response: hyper::Response<Bytes>) -> Result<Body, FetchError> {
     let (head, body) = response.into_parts();
     let body = Body(body);
@@ -150,7 +153,8 @@ pub(super) fn page(body: &Body) -> Result<Page, FetchError> {
     })
 }
 
-/// Parses the JSON of a response. The parser's error is dropped, because it may quote the response.
+/// Parses the JSON of a response of Parameter Store. The parser's error is dropped, because it may
+/// quote the response.
 fn parsed<'a, T: Deserialize<'a>>(body: &'a Body) -> Result<T, FetchError> {
     serde_json::from_slice(&body.0)
         .map_err(|_| sdk_error::unreadable("the response of Parameter Store could not be read"))
@@ -180,7 +184,8 @@ impl TryFrom<Entry<'_>> for Parameter {
     }
 }
 
-/// Decodes a JSON string that may contain a secret value. Returns `None` for other JSON.
+/// Decodes a JSON string that may contain a secret value. Returns `None` if the JSON value is not a
+/// string.
 fn secret(raw: &RawValue) -> Option<SecretValue> {
     json_text::decoded(raw).map(|text| SecretValue::from(text.into_owned()))
 }
@@ -204,7 +209,7 @@ mod tests {
     }
 
     fn ok(json: &str) -> Body {
-        body(response(200, &[], json)).expect("the response is successful")
+        body(response(200, &[], json)).expect("a successful response must have a body")
     }
 
     #[test]
@@ -282,10 +287,9 @@ mod tests {
         }
     }
 
-    /// Checks the category, the code and the message of the error in an error response.
     #[track_caller]
     fn check(response: hyper::Response<Bytes>, kind: FetchErrorKind, code: &str, message: &str) {
-        let error = body(response).expect_err("the response is an error response");
+        let error = body(response).expect_err("an error response must cause an error");
         assert_eq!((error.kind, &*error.code, &*error.message), (kind, code, message));
     }
 

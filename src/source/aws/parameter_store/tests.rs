@@ -1,4 +1,4 @@
-//! Calls of Parameter Store over real sockets, with the fake of AWS.
+//! Tests the calls to Parameter Store over real sockets, against a fake of AWS.
 
 use super::{PARAMETERS_BY_PATH_MAX, Parameter, ParameterStore, Parameters};
 use crate::clock::SystemClock;
@@ -61,7 +61,6 @@ fn text(value: &SecretValue) -> &str {
     str::from_utf8(value.expose()).expect("the value is text")
 }
 
-/// Reads `/app/url`, and returns the error.
 async fn error(store: &ParameterStore) -> FetchError {
     // The trait `Source` needs futures of this type, which can move to another thread.
     let call: FetchFuture<'_, Parameter> = Box::pin(store.get("/app/url", true, None));
@@ -78,7 +77,7 @@ async fn get_returns_each_type_and_version() {
     parameters.put("/app/hosts", ParameterValue::list(["a", "b"])).expect("the name is valid");
     parameters.put("/app/password", ParameterValue::secure("hunter2")).expect("the name is valid");
     let client = client_of(&fake).await;
-    assert_eq!(fake.connections(), 0, "the client opens no connection before its first call");
+    assert_eq!(fake.connections(), 0, "the client must not connect to AWS before its first call");
     let store = client.parameter_store();
 
     let url = store.get("/app/url", false, None).await.expect("the parameter exists");
@@ -100,13 +99,13 @@ async fn get_returns_each_type_and_version() {
     let encrypted = store.get("/app/password", false, None).await.expect("the parameter exists");
     assert_eq!(encrypted.kind, ParameterKind::SecureString);
     assert!(text(&encrypted.value).starts_with("AQICAH"));
-    assert_eq!(fake.connections(), 1, "the calls reuse one connection");
+    assert_eq!(fake.connections(), 1, "all calls must use the same connection to AWS");
 }
 
 #[tokio::test]
 async fn secret_is_read_by_reference() {
     let fake = fake().await;
-    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("app/db", "hunter2").expect("the fake of AWS must create the secret");
     let client = client_of(&fake).await;
     let name = "/aws/reference/secretsmanager/app/db";
     let secret = client.parameter_store().get(name, true, None).await.expect("the secret exists");
@@ -166,7 +165,7 @@ async fn path_with_too_many_parameters_is_refused() {
     }
     let client = client_of(&fake).await;
     let error = client.parameter_store().by_path("/app", false, false, None, None).await;
-    let error = error.expect_err("the path has too many parameters");
+    let error = error.expect_err("a path with 1001 parameters must be an error");
     assert_eq!(error.kind, FetchErrorKind::Invalid);
     assert!(error.message.contains("1000") && error.hint().contains("longer paths"), "{error}");
 }

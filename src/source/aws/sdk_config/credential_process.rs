@@ -30,8 +30,8 @@ const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 /// message quotes. The last bytes usually contain the reason of a failure.
 const MESSAGES_BYTES_MAX: usize = 256;
 
-/// The keys of an AWS profile that name another source of credentials. The AWS SDK prefers each of
-/// these sources to a `credential_process`.
+/// The keys of an AWS profile that name another source of credentials. If a profile has one of
+/// these keys, the AWS SDK ignores the profile's `credential_process`.
 const PRECEDING: [&str; 8] = [
     "credential_source",
     "web_identity_token_file",
@@ -43,9 +43,9 @@ const PRECEDING: [&str; 8] = [
     "sso_region",
 ];
 
-/// How long Sidekey keeps the credentials that a `credential_process` printed if no call waited for
-/// the end of the program. The next call then gets these credentials. Later, the credentials may be
-/// outdated.
+/// How long Sidekey keeps printed credentials if no call to AWS was waiting when the
+/// `credential_process` ended. The next call in this time uses these credentials. Later, the
+/// credentials may be outdated.
 const RESULT_KEPT: Duration = Duration::from_secs(60);
 
 pub(super) struct CredentialProcess {
@@ -91,32 +91,31 @@ pub(super) fn find(profiles: &ProfileSet) -> Option<CredentialProcess> {
     }
 }
 
-/// Runs the `credential_process` of AWS profiles, one program at a time. Calls that need the same
-/// program share its result.
+/// Runs the `credential_process` of AWS profiles, one program at a time. Calls to AWS that need the
+/// same program share its result.
 ///
-/// If all calls stop waiting, the program goes on until its deadline, and the next call gets its
-/// result. Dropping the `Runner` kills the program.
+/// If all these calls are cancelled, the program goes on until its deadline, and the next call gets
+/// its result. Dropping the `Runner` kills the program.
 pub(in super::super) struct Runner {
     timeout: Duration,
     clock: Arc<dyn Clock>,
     running: Mutex<Option<Running>>,
 }
 
-/// The AWS credentials that a `credential_process` printed, or why there are none.
 type Outcome = Result<Credentials, ProcessFailure>;
 
-/// A `credential_process` that runs, or that has ended. Dropping this value kills the program.
+/// A running or ended `credential_process`. Dropping this value kills the program.
 struct Running {
     command: String,
-    /// Passes a call that waits for the outcome to the task that runs the program.
+    /// Tells the task that runs the program where to send the program's outcome.
     callers: UnboundedSender<oneshot::Sender<Outcome>>,
-    /// Contains one task. Dropping the set ends the task.
+    /// Contains the task that runs the program. Dropping the set aborts the task.
     _task: JoinSet<()>,
 }
 
 impl Running {
-    /// Waits for the end of the program, and returns the outcome. Returns `None` if an earlier call
-    /// has received the outcome, or if the outcome is too old.
+    /// Waits for the end of the `credential_process`, and returns its credentials or its failure.
+    /// Returns `None` if an earlier call got this result, or if the result is too old.
     async fn outcome(&self) -> Option<Outcome> {
         let (caller, outcome) = oneshot::channel();
         self.callers.send(caller).ok()?;
@@ -163,8 +162,8 @@ impl Runner {
     }
 }
 
-/// Passes the outcome of a `credential_process` to the first call that still waits. Keeps
-/// credentials for [`RESULT_KEPT`] if no call waits, and drops an error at once.
+/// Passes the outcome of a `credential_process` to the first caller that still waits. If no caller
+/// waits, keeps credentials for [`RESULT_KEPT`], and drops an error at once.
 async fn offer(
     clock: &dyn Clock,
     outcome: Outcome,
@@ -254,8 +253,8 @@ async fn read(stream: Option<impl AsyncRead + Unpin>) -> Zeroizing<Vec<u8>> {
     bytes
 }
 
-/// The processes that a call of `credential_process` started: the shell and its child processes,
-/// which form one process group. Dropping this value kills all of them.
+/// The processes that a `credential_process` started: the shell and its child processes, which form
+/// one process group. Dropping this value kills all of them.
 struct Group(Option<Pid>);
 
 impl Group {
@@ -274,10 +273,10 @@ impl Drop for Group {
 }
 
 /// Parses the JSON that a `credential_process` prints. Returns `None` if the JSON contains no valid
-/// credentials.
+/// credentials. Like the AWS SDK, this function ignores the case of the JSON keys.
 ///
 /// Source: AWS's page *Sourcing credentials with an external process* in the reference of SDKs and
-/// tools. Like the AWS SDK, this function ignores the case of the JSON keys.
+/// tools.
 fn parse(output: &[u8]) -> Option<Credentials> {
     // The values are borrowed, so that no copy of a key stays in freed memory.
     let object: BTreeMap<String, &RawValue> = serde_json::from_slice(output).ok()?;
@@ -393,10 +392,10 @@ mod tests {
         let (callers, waiting) = unbounded_channel();
         let ((cancelled, _), (caller, outcome)) = (oneshot::channel(), oneshot::channel());
         for caller in [cancelled, caller] {
-            callers.send(caller).expect("the receiver is not dropped");
+            callers.send(caller).expect("the channel must still be open");
         }
         offer(&clock, printed(), waiting).await;
-        assert!(matches!(outcome.await, Ok(Ok(_))), "the call that waits must get the credentials");
+        assert!(matches!(outcome.await, Ok(Ok(_))), "the waiting call must get the credentials");
     }
 
     #[tokio::test]

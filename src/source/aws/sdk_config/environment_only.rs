@@ -1,9 +1,8 @@
 //! Loads the configuration of the AWS SDK from environment variables and the container credentials
 //! endpoint only.
 //!
-//! The Lambda layer is built with this loader. A Lambda function has no AWS profiles, no instance
-//! metadata and no need for STS. Without the code for these sources, the layer is smaller and
-//! starts faster.
+//! The Lambda layer is built with this loader, because a Lambda function has no AWS profiles and no
+//! instance metadata. Without the code for these sources, the layer is smaller and starts faster.
 
 use super::settings::{Settings, app_name, behavior, environment_credentials};
 use crate::clock::Moment;
@@ -55,8 +54,8 @@ pub(super) async fn load(settings: &Settings) -> (SdkConfig, Duration) {
     (config, settings.attempt_timeout)
 }
 
-/// An empty type in place of the state of the AWS profile files. The Lambda layer reads no such
-/// files.
+/// Replaces the type that detects changes of the AWS profile files, because the Lambda layer reads
+/// no such files.
 #[derive(Debug)]
 pub(in super::super) struct ProfileFiles;
 
@@ -65,7 +64,7 @@ impl ProfileFiles {
         Self
     }
 
-    #[expect(clippy::unused_self, reason = "profile_files.rs has a method with the same signature")]
+    #[expect(clippy::unused_self, reason = "the method in profile_files.rs has the same signature")]
     pub(in super::super) fn have_changed(&self) -> bool {
         false
     }

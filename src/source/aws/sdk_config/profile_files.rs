@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 const FILES: [(&str, &str); 2] =
     [("AWS_CONFIG_FILE", ".aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials")];
 
-/// The files from which the AWS SDK reads profiles, such as `~/.aws/credentials`, and their state
-/// at an earlier time.
+/// The AWS profile files, such as `~/.aws/credentials`, and the state of each file when this value
+/// was made.
 #[derive(Debug)]
 pub(in super::super) struct ProfileFiles(Vec<(PathBuf, Option<FileState>)>);
 
@@ -25,8 +25,8 @@ struct FileState {
 }
 
 impl ProfileFiles {
-    /// Reads the state of the AWS profile files. If the credentials come from environment
-    /// variables, ignores the files, so that their changes have no effect.
+    /// Reads the state of the AWS profile files. Ignores the files if environment variables contain
+    /// the credentials, because changes of the files then have no effect.
     pub(super) fn of(environment: &BTreeMap<String, String>) -> Self {
         let home = environment.get("HOME").map(String::as_str).unwrap_or_default();
         let with_state = |(variable, default)| {
@@ -41,7 +41,8 @@ impl ProfileFiles {
         }
     }
 
-    /// Returns whether a file was changed, replaced, created or deleted since its state was read.
+    /// Returns whether an AWS profile file was changed, replaced, created or deleted since its
+    /// state was read.
     pub(in super::super) fn have_changed(&self) -> bool {
         self.0.iter().any(|(path, earlier)| state(path) != *earlier)
     }

@@ -26,10 +26,10 @@ const IGNORED_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECR
 const PROCESS_PROFILE: &str = "sidekey-credential-process";
 
 /// Loads the configuration of the AWS SDK from all default sources of the AWS SDK, such as
-/// environment variables and profile files. Sidekey runs a `credential_process` itself, because the
-/// AWS SDK never ends a program that hangs.
+/// environment variables and profile files. Also returns the maximum time for getting AWS
+/// credentials with this configuration.
 ///
-/// Also returns the maximum time for getting AWS credentials with this configuration.
+/// Sidekey runs a `credential_process` itself, because the AWS SDK never ends a program that hangs.
 pub(super) async fn load(settings: &Settings) -> (SdkConfig, Duration) {
     let loader = loader(settings);
     let Some(process) = credential_process(settings).await else {
@@ -94,8 +94,7 @@ struct ProcessProvider {
     settings: Settings,
 }
 
-/// Prints neither the command of the `credential_process` nor the settings, because both may
-/// contain keys.
+/// Omits the command of the `credential_process` and the settings, because both may contain keys.
 impl fmt::Debug for ProcessProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessProvider").finish_non_exhaustive()
@@ -126,9 +125,9 @@ impl ProvideCredentials for ProcessProvider {
     }
 }
 
-/// Returns the AWS profile files, with a change in memory: the AWS SDK assumes the role of the
-/// profile `role_profile` with the credentials `printed` by a `credential_process`. Returns `None`
-/// if these credentials contain a character that is invalid in a profile file.
+/// Returns the AWS profile files, with a change in memory: the role of the profile `role_profile`
+/// is assumed with the credentials `printed` by a `credential_process`. Returns `None` if these
+/// credentials contain a character that is invalid in a profile file.
 fn with_process_profile(role_profile: &str, printed: &Credentials) -> Option<EnvConfigFiles> {
     let mut text = vec![
         "[",

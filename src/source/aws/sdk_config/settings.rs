@@ -1,5 +1,5 @@
-//! The settings for loading the configuration of the AWS SDK, and code that the Lambda layer and
-//! other builds share.
+//! The settings for loading the configuration of the AWS SDK. The Lambda layer and all other builds
+//! share this code.
 
 #[cfg(feature = "host")]
 use super::credential_process::Runner;
@@ -38,9 +38,8 @@ pub(super) fn app_name() -> AppName {
 /// Returns the AWS credentials in `environment`, or `None` if `environment` contains no complete
 /// access key. On Lambda, these are the credentials of the Lambda function.
 ///
-/// The AWS SDK's default chain of credential providers reads these variables first as well. This
-/// function exists because building that chain would cost 5 % more CPU instructions when the agent
-/// starts.
+/// The AWS SDK reads the same variables first, but its chain of credential providers would cost 5 %
+/// more CPU instructions when the agent starts.
 pub(super) fn environment_credentials(
     environment: &BTreeMap<String, String>,
 ) -> Option<Credentials> {

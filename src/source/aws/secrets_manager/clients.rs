@@ -26,8 +26,8 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Creates the AWS SDK client for the region of `account`. Clients for other regions are created
-    /// when a call first needs them.
+    /// Creates the AWS SDK client for the region of `account`. A client for another region is
+    /// created when a call first needs it.
     pub(super) fn new(account: Arc<Account>, endpoint: Option<Endpoint>) -> Self {
         let region = &account.region;
         let url = endpoint.as_ref().map(|endpoint| endpoint.for_home_region(region));

@@ -67,8 +67,8 @@ fn batch_version(entry: SecretValueEntry) -> Result<Version, FetchError> {
     })
 }
 
-/// The converted response of `BatchGetSecretValue`. Its order can differ from the order in the
-/// request, because AWS does not promise to keep that order.
+/// The secrets and the errors in a response of `BatchGetSecretValue`. Their order can differ from
+/// the order in the request, because AWS does not promise to keep that order.
 pub(super) struct Batch {
     versions: Vec<Version>,
     errors: Vec<ApiErrorType>,

@@ -20,6 +20,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 	"github.com/aws/smithy-go"
 )
 
@@ -28,6 +30,7 @@ type result map[string]any
 // clients are the clients that execute the steps.
 type clients struct {
 	sdk *secretsmanager.Client
+	ssm *ssm.Client
 }
 
 func value(text *string, bytes []byte) result {
@@ -80,6 +83,71 @@ func (a clients) put(id string) (result, error) {
 	return result{}, err
 }
 
+func parameter(answer types.Parameter) result {
+	selector := ""
+	if answer.Selector != nil {
+		selector = *answer.Selector
+	}
+	return result{
+		"arn":      answer.ARN,
+		"name":     answer.Name,
+		"type":     answer.Type,
+		"value":    *answer.Value,
+		"version":  answer.Version,
+		"selector": selector,
+		"date":     answer.LastModifiedDate.UnixMilli(),
+	}
+}
+
+func parameters(answers []types.Parameter) []result {
+	values := []result{}
+	for _, entry := range answers {
+		values = append(values, parameter(entry))
+	}
+	return values
+}
+
+func (a clients) getParameter(name string, options map[string]string) (result, error) {
+	decrypt := options["decrypt"] != "false"
+	input := ssm.GetParameterInput{Name: &name, WithDecryption: &decrypt}
+	answer, err := a.ssm.GetParameter(context.Background(), &input)
+	if err != nil {
+		return nil, err
+	}
+	return parameter(*answer.Parameter), nil
+}
+
+func (a clients) getParameters(names string) (result, error) {
+	decrypt := true
+	input := ssm.GetParametersInput{Names: strings.Split(names, ","), WithDecryption: &decrypt}
+	answer, err := a.ssm.GetParameters(context.Background(), &input)
+	if err != nil {
+		return nil, err
+	}
+	return result{"values": parameters(answer.Parameters), "invalid": answer.InvalidParameters}, nil
+}
+
+func (a clients) listPath(path string, options map[string]string) (result, error) {
+	recursive, decrypt := options["recursive"] == "true", true
+	input := ssm.GetParametersByPathInput{Path: &path, Recursive: &recursive, WithDecryption: &decrypt}
+	pages := ssm.NewGetParametersByPathPaginator(a.ssm, &input)
+	values := []result{}
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(context.Background())
+		if err != nil {
+			return nil, err
+		}
+		values = append(values, parameters(page.Parameters)...)
+	}
+	return result{"values": values}, nil
+}
+
+func (a clients) putParameter(name string) (result, error) {
+	text := "new"
+	_, err := a.ssm.PutParameter(context.Background(), &ssm.PutParameterInput{Name: &name, Value: &text})
+	return result{}, err
+}
+
 func fetched(path string) (result, error) {
 	target := "http://127.0.0.1:" + os.Getenv("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT") + path
 	request, err := http.NewRequest(http.MethodGet, target, nil)
@@ -122,9 +190,11 @@ func repeated(ask func() (result, error), times string, atOnce int) (result, err
 	distinct := []any{}
 	seen := map[any]bool{}
 	for _, answer := range answers {
-		text, ok := answer["text"]
-		if !ok {
-			text = answer["body"]
+		text := answer["body"]
+		for _, name := range []string{"text", "value"} {
+			if value, ok := answer[name]; ok {
+				text = value
+			}
 		}
 		if !seen[text] {
 			seen[text] = true
@@ -136,6 +206,7 @@ func repeated(ask func() (result, error), times string, atOnce int) (result, err
 
 func (a clients) step(client, act, target string, options map[string]string) (result, error) {
 	get := func() (result, error) { return a.get(target, nil) }
+	getParameter := func() (result, error) { return a.getParameter(target, options) }
 	fetch := func() (result, error) { return fetched(target) }
 	switch client + " " + act {
 	case "sdk get":
@@ -146,6 +217,16 @@ func (a clients) step(client, act, target string, options map[string]string) (re
 		return a.put(target)
 	case "sdk many":
 		return repeated(get, options["times"], 100)
+	case "ssm get":
+		return getParameter()
+	case "ssm all":
+		return a.getParameters(target)
+	case "ssm path":
+		return a.listPath(target, options)
+	case "ssm put":
+		return a.putParameter(target)
+	case "ssm many":
+		return repeated(getParameter, options["times"], 100)
 	case "http get":
 		return fetch()
 	case "http kept":
@@ -170,7 +251,7 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	a := clients{sdk: secretsmanager.NewFromConfig(settings)}
+	a := clients{sdk: secretsmanager.NewFromConfig(settings), ssm: ssm.NewFromConfig(settings)}
 	lines := bufio.NewScanner(os.Stdin)
 	answers := json.NewEncoder(os.Stdout)
 	for lines.Scan() {

@@ -26,9 +26,12 @@ import java.util.concurrent.Executors;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.core.SdkBytes;
 import software.amazon.awssdk.services.secretsmanager.SecretsManagerClient;
+import software.amazon.awssdk.services.ssm.SsmClient;
+import software.amazon.awssdk.services.ssm.model.Parameter;
 
 final class Client {
     private static final SecretsManagerClient SDK = SecretsManagerClient.create();
+    private static final SsmClient SSM = SsmClient.create();
     private static final SecretCache CACHE = new SecretCache(SDK);
     private static final HttpClient HTTP = HttpClient.newHttpClient();
     private static final String EXTENSION =
@@ -61,6 +64,11 @@ final class Client {
             case "sdk batch" -> batch(target);
             case "sdk put" -> SDK.putSecretValue(put -> put.secretId(target).secretString("new"));
             case "sdk many" -> repeated(() -> get(target, Map.of()), options, 32);
+            case "ssm get" -> getParameter(target, options);
+            case "ssm all" -> getParameters(target);
+            case "ssm path" -> listPath(target, options);
+            case "ssm put" -> SSM.putParameter(put -> put.name(target).value("new"));
+            case "ssm many" -> repeated(() -> getParameter(target, Map.of()), options, 32);
             case "http get" -> fetched(target);
             case "http kept" -> repeated(() -> fetched(target), options, 1);
             case "http many" -> repeated(() -> fetched(target), options, 32);
@@ -93,6 +101,39 @@ final class Client {
                 .toList());
     }
 
+    private static Map<String, Object> parameter(Parameter answer) {
+        return Map.of(
+            "arn", answer.arn(),
+            "name", answer.name(),
+            "type", answer.typeAsString(),
+            "value", answer.value(),
+            "version", answer.version(),
+            "selector", answer.selector() == null ? "" : answer.selector(),
+            "date", answer.lastModifiedDate().toEpochMilli());
+    }
+
+    private static Map<String, Object> getParameter(String name, Map<String, String> options) {
+        boolean decrypt = !"false".equals(options.get("decrypt"));
+        return parameter(SSM.getParameter(get -> get.name(name).withDecryption(decrypt)).parameter());
+    }
+
+    private static Object getParameters(String names) {
+        var answer = SSM.getParameters(get -> get.names(names.split(",")).withDecryption(true));
+        return Map.of(
+            "values", answer.parameters().stream().map(Client::parameter).toList(),
+            "invalid", answer.invalidParameters());
+    }
+
+    private static Object listPath(String path, Map<String, String> options) {
+        boolean recursive = "true".equals(options.get("recursive"));
+        var pages = SSM.getParametersByPathPaginator(
+            list -> list.path(path).recursive(recursive).withDecryption(true));
+        return Map.of("values", pages.stream()
+            .flatMap(page -> page.parameters().stream())
+            .map(Client::parameter)
+            .toList());
+    }
+
     private static Map<String, Object> fetched(String path) throws Exception {
         var request = HttpRequest.newBuilder(URI.create(EXTENSION + path))
             .header("X-Aws-Parameters-Secrets-Token", System.getenv("AWS_SESSION_TOKEN"))
@@ -112,7 +153,9 @@ final class Client {
         }
         var distinct = new LinkedHashSet<Object>();
         for (var answer : threads.invokeAll(calls)) {
-            distinct.add(answer.get().getOrDefault("text", answer.get().get("body")));
+            var members = answer.get();
+            var text = members.getOrDefault("text", members.get("value"));
+            distinct.add(text == null ? members.get("body") : text);
         }
         threads.shutdown();
         return Map.of("distinct", new ArrayList<>(distinct));

@@ -7,16 +7,31 @@
 import { createInterface } from "node:readline";
 import { getSecret } from "@aws-lambda-powertools/parameters/secrets";
 import {
+  getParameter,
+  getParameters,
+  getParametersByName,
+} from "@aws-lambda-powertools/parameters/ssm";
+import {
   BatchGetSecretValueCommand,
   GetSecretValueCommand,
   PutSecretValueCommand,
   SecretsManagerClient,
 } from "@aws-sdk/client-secrets-manager";
+import {
+  GetParameterCommand,
+  GetParametersCommand,
+  PutParameterCommand,
+  SSMClient,
+  paginateGetParametersByPath,
+} from "@aws-sdk/client-ssm";
 import middy from "@middy/core";
 import secretsManager from "@middy/secrets-manager";
+import parameterStore from "@middy/ssm";
 
 const sdk = new SecretsManagerClient();
-const extension = `http://127.0.0.1:${process.env.PARAMETERS_SECRETS_EXTENSION_HTTP_PORT}`;
+const ssm = new SSMClient();
+// The name localhost, as in middy's middlewares for AWS's extension.
+const extension = `http://localhost:${process.env.PARAMETERS_SECRETS_EXTENSION_HTTP_PORT}`;
 const headers = { "X-Aws-Parameters-Secrets-Token": process.env.AWS_SESSION_TOKEN };
 
 function value(answer) {
@@ -38,6 +53,48 @@ async function batch(ids) {
   };
 }
 
+function parameter(answer) {
+  return {
+    arn: answer.ARN,
+    name: answer.Name,
+    type: answer.Type,
+    value: answer.Value,
+    version: answer.Version,
+    selector: answer.Selector ?? "",
+    date: answer.LastModifiedDate.getTime(),
+  };
+}
+
+async function readParameter(name, { decrypt = "true" } = {}) {
+  const input = { Name: name, WithDecryption: decrypt === "true" };
+  return parameter((await ssm.send(new GetParameterCommand(input))).Parameter);
+}
+
+async function readParameters(names) {
+  const input = { Names: names.split(","), WithDecryption: true };
+  const answer = await ssm.send(new GetParametersCommand(input));
+  return { values: answer.Parameters.map(parameter), invalid: answer.InvalidParameters };
+}
+
+async function listPath(path, { recursive }) {
+  const input = { Path: path, Recursive: recursive === "true", WithDecryption: true };
+  const values = [];
+  for await (const page of paginateGetParametersByPath({ client: ssm }, input)) {
+    values.push(...page.Parameters.map(parameter));
+  }
+  return { values };
+}
+
+// Reads parameters with Powertools. The names of SecureString parameters end in `password`.
+async function byName(names) {
+  const options = Object.fromEntries(
+    names
+      .split(",")
+      .map((name) => [name, { decrypt: name.endsWith("password"), transform: "auto" }]),
+  );
+  return { values: await getParametersByName(options, { throwOnError: false }) };
+}
+
 async function fetched(path) {
   const answer = await fetch(extension + path, { headers });
   return {
@@ -54,6 +111,17 @@ async function inMiddy(id) {
   return { text: JSON.stringify(await handler({}, {})) };
 }
 
+// Reads parameters with middy. A name that ends in a slash is a path.
+async function parametersInMiddy(names) {
+  const key = (name) => name.split("/").at(-1).replace(".", "_") || "path";
+  const fetchData = Object.fromEntries(names.split(",").map((name) => [key(name), name]));
+  const own = { setToContext: true, disablePrefetch: true, cacheExpiry: 0 };
+  const handler = middy(async (event, context) => context).use(
+    parameterStore({ fetchData, ...own }),
+  );
+  return { values: await handler({}, {}) };
+}
+
 async function inTurn(ask, times) {
   const answers = [];
   for (let n = 0; n < times; n++) answers.push(await ask());
@@ -63,7 +131,7 @@ async function inTurn(ask, times) {
 const atOnce = (ask, times) => Promise.all(Array.from({ length: times }, ask));
 
 function distinct(answers) {
-  return { distinct: [...new Set(answers.map((answer) => answer.text ?? answer.body))] };
+  return { distinct: [...new Set(answers.map((answer) => answer.text ?? answer.value ?? answer.body))] };
 }
 
 const ACTS = {
@@ -71,11 +139,23 @@ const ACTS = {
   "sdk batch": batch,
   "sdk put": (id) => sdk.send(new PutSecretValueCommand({ SecretId: id, SecretString: "new" })),
   "sdk many": async (id, { times }) => distinct(await atOnce(() => get(id, {}), +times)),
+  "ssm get": readParameter,
+  "ssm all": readParameters,
+  "ssm path": listPath,
+  "ssm put": (name) => ssm.send(new PutParameterCommand({ Name: name, Value: "new" })),
+  "ssm many": async (name, { times }) =>
+    distinct(await atOnce(() => readParameter(name), +times)),
   "http get": fetched,
   "http kept": async (path, { times }) => distinct(await inTurn(() => fetched(path), +times)),
   "http many": async (path, { times }) => distinct(await atOnce(() => fetched(path), +times)),
   "powertools get": async (id) => ({ text: await getSecret(id) }),
+  "powertools parameter": async (name, options) => ({
+    value: await getParameter(name, { decrypt: true, ...options }),
+  }),
+  "powertools path": async (path) => ({ values: await getParameters(path, { decrypt: true }) }),
+  "powertools named": byName,
   "middy get": inMiddy,
+  "middy parameters": parametersInMiddy,
 };
 
 for await (const line of createInterface({ input: process.stdin })) {

@@ -24,8 +24,8 @@ class Refused(Exception):
     """The AWS CLI failed, with this exit code and error text."""
 
 
-def aws(*arguments):
-    ran = subprocess.run([AWS, "secretsmanager", *arguments], capture_output=True, text=True)
+def aws(service, *arguments):
+    ran = subprocess.run([AWS, service, *arguments], capture_output=True, text=True)
     if ran.returncode != 0:
         raise Refused(ran.returncode, ran.stderr)
     return json.loads(ran.stdout)
@@ -50,17 +50,50 @@ def value(answer):
 
 def get(secret_id, **options):
     options = [word for name, option in options.items() for word in (NAMES[name], option)]
-    return value(aws("get-secret-value", "--secret-id", secret_id, *options))
+    return value(aws("secretsmanager", "get-secret-value", "--secret-id", secret_id, *options))
 
 
 def batch(ids):
-    answer = aws("batch-get-secret-value", "--secret-id-list", *ids.split(","))
+    answer = aws("secretsmanager", "batch-get-secret-value", "--secret-id-list", *ids.split(","))
     errors = [[error["SecretId"], error["ErrorCode"]] for error in answer["Errors"]]
     return {"values": [value(entry) for entry in answer["SecretValues"]], "errors": errors}
 
 
 def put(secret_id):
-    return aws("put-secret-value", "--secret-id", secret_id, "--secret-string", "new")
+    return aws("secretsmanager", "put-secret-value", "--secret-id", secret_id, "--secret-string", "new")
+
+
+def parameter(answer):
+    return {
+        "arn": answer["ARN"],
+        "name": answer["Name"],
+        "type": answer["Type"],
+        "value": answer["Value"],
+        "version": answer["Version"],
+        "selector": answer.get("Selector", ""),
+        "date": round(answer["LastModifiedDate"] * 1000),
+    }
+
+
+def get_parameter(name, decrypt="true"):
+    option = "--with-decryption" if decrypt == "true" else "--no-with-decryption"
+    return parameter(aws("ssm", "get-parameter", "--name", name, option)["Parameter"])
+
+
+def get_parameters(names):
+    answer = aws("ssm", "get-parameters", "--with-decryption", "--names", *names.split(","))
+    values = [parameter(entry) for entry in answer["Parameters"]]
+    return {"values": values, "invalid": answer["InvalidParameters"]}
+
+
+def list_path(path, recursive):
+    option = "--recursive" if recursive == "true" else "--no-recursive"
+    answer = aws("ssm", "get-parameters-by-path", "--with-decryption", "--path", path, option)
+    return {"values": [parameter(entry) for entry in answer["Parameters"]]}
+
+
+def put_parameter(name):
+    return aws("ssm", "put-parameter", "--overwrite", "--name", name, "--value", "new")
 
 
 def fetched(path):
@@ -73,16 +106,21 @@ def repeated(path, times, *arguments):
     return {"distinct": sorted(set(bodies))}
 
 
-def commands(secret_id, times):
-    answers = [get(secret_id) for _ in range(int(times))]
-    return {"distinct": sorted({answer["text"] for answer in answers})}
+def commands(ask, target, times):
+    answers = [ask(target) for _ in range(int(times))]
+    return {"distinct": sorted({answer.get("text") or answer["value"] for answer in answers})}
 
 
 ACTS = {
     "sdk get": get,
     "sdk batch": batch,
     "sdk put": put,
-    "sdk many": commands,
+    "sdk many": lambda target, times: commands(get, target, times),
+    "ssm get": get_parameter,
+    "ssm all": get_parameters,
+    "ssm path": list_path,
+    "ssm put": put_parameter,
+    "ssm many": lambda target, times: commands(get_parameter, target, times),
     "http get": fetched,
     "http kept": repeated,
     "http many": lambda path, times: repeated(path, times, "--parallel"),

@@ -1,0 +1,146 @@
+//! Splits the answer to a call that lists parameters into pages.
+//!
+//! The token of the next page contains all that Sidekey needs to find the page, so Sidekey stores
+//! nothing between two calls.
+
+use super::bad_call::BadCall;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// The maximum number of parameters on one page.
+///
+/// Source: `MaxResults` of `GetParametersByPath` in AWS's API reference.
+const PAGE_MAX: usize = 10;
+
+/// The maximum length of a token in bytes. The tokens that Sidekey sends are shorter.
+const TOKEN_BYTES_MAX: usize = 128;
+
+/// The page of a list that a call asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    size: usize,
+    /// Where the page begins. `None` means the first page.
+    start: Option<Start>,
+}
+
+/// Where a page begins, as a token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Start {
+    /// The number of parameters on the pages before.
+    offset: usize,
+    /// The fingerprint of the list to which the token belongs.
+    list: u64,
+}
+
+impl Page {
+    /// Parses the members `MaxResults` and `NextToken` of a call.
+    pub(super) fn of(max_results: Option<i64>, next_token: Option<&str>) -> Result<Self, BadCall> {
+        const MEMBER: &str = "maxResults";
+        let size = match max_results {
+            None => PAGE_MAX,
+            Some(..1) => return Err(BadCall::TooSmall(MEMBER)),
+            Some(size) => usize::try_from(size)
+                .ok()
+                .filter(|size| *size <= PAGE_MAX)
+                .ok_or(BadCall::TooLarge { member: MEMBER, max: PAGE_MAX })?,
+        };
+        let start = next_token.map(parse_token);
+        Ok(Self { size, start: start.transpose()? })
+    }
+
+    /// Returns the items of a list on this page, and the token of the next page. The token is `None`
+    /// if this page is the last. `list` is the fingerprint of the list.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the token in the call belongs to another list, or to another state of this list.
+    pub(crate) fn slice<T>(
+        self,
+        items: &[T],
+        list: u64,
+    ) -> Result<(&[T], Option<String>), BadCall> {
+        let offset = match self.start {
+            None => 0,
+            Some(start) if start.list == list && start.offset < items.len() => start.offset,
+            Some(_) => return Err(BadCall::NextToken),
+        };
+        let end = items.len().min(offset + self.size);
+        let token = (end < items.len()).then(|| STANDARD.encode(format!("{end} {list:x}")));
+        Ok((&items[offset..end], token))
+    }
+}
+
+fn parse_token(token: &str) -> Result<Start, BadCall> {
+    let decode = || {
+        let bytes = STANDARD.decode(token).ok()?;
+        let (offset, list) = str::from_utf8(&bytes).ok()?.split_once(' ')?;
+        let list = u64::from_str_radix(list, 16).ok()?;
+        Some(Start { offset: offset.parse().ok()?, list })
+    };
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(BadCall::NextToken);
+    }
+    decode().ok_or(BadCall::NextToken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn tokens_lead_through_all_pages() {
+        let items: Vec<usize> = (0..25).collect();
+        for (size, pages) in [(None, 3), (Some(10), 3), (Some(7), 4), (Some(5), 5), (Some(1), 25)] {
+            let (mut token, mut found, mut count) = (None, Vec::new(), 0);
+            loop {
+                let page = Page::of(size, token.as_deref()).expect("the call is valid");
+                let (slice, next) = page.slice(&items, 7).expect("the token is valid");
+                found.extend_from_slice(slice);
+                count += 1;
+                token = next;
+                if token.is_none() {
+                    break;
+                }
+            }
+            assert_eq!((found, count), (items.clone(), pages), "{size:?}");
+        }
+        let empty = Page::of(None, None).expect("the call is valid");
+        assert_eq!(empty.slice::<u8>(&[], 7), Ok((&[][..], None)));
+    }
+
+    #[test]
+    fn token_of_another_list_is_refused() {
+        let first = Page::of(Some(2), None).expect("the call is valid");
+        let (_, token) = first.slice(&[1, 2, 3], 7).expect("the first page needs no token");
+        let second = Page::of(Some(2), token.as_deref()).expect("the token is well-formed");
+        assert_eq!(second.slice(&[1, 2, 3], 7), Ok((&[3][..], None)));
+        assert_eq!(second.slice(&[1, 2, 3], 8), Err(BadCall::NextToken));
+        assert_eq!(second.slice(&[1, 2], 7), Err(BadCall::NextToken));
+    }
+
+    #[test]
+    fn sizes_and_tokens_have_limits() {
+        for size in [0, -1, i64::MIN] {
+            assert_eq!(Page::of(Some(size), None), Err(BadCall::TooSmall("maxResults")));
+        }
+        for size in [11, i64::MAX] {
+            let expected = BadCall::TooLarge { member: "maxResults", max: 10 };
+            assert_eq!(Page::of(Some(size), None), Err(expected));
+        }
+        let long = STANDARD.encode(format!("1 {}", "0".repeat(200)));
+        for token in ["", "x", "AAAA", "MQ==", &long] {
+            assert_eq!(Page::of(None, Some(token)), Err(BadCall::NextToken), "{token}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_token_a_page_is_found_or_refused(offset in any::<u64>(), list in any::<u64>()) {
+            let token = STANDARD.encode(format!("{offset} {list:x}"));
+            if let Ok(page) = Page::of(None, Some(&token)) {
+                let _ = page.slice(&[1, 2, 3], list);
+            }
+        }
+    }
+}

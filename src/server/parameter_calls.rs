@@ -1,0 +1,167 @@
+//! Answers calls of Parameter Store from SDKs that use Sidekey as their endpoint. Parameters that are
+//! not cached are fetched from AWS.
+
+use super::concurrent_reads::ConcurrentReads;
+use super::context::Context;
+use super::dialect::aws_api::{many_parameters, one_parameter, page, secret_as_parameter, value};
+use super::lookup::{find_since, read_result, refuse_withheld, worse};
+use super::operation::{BadCall, RequestedParameter, RequestedParameters, RequestedPath};
+use super::parameter_name::BadParameterName;
+use super::problem::Problem;
+use super::response::{self, AWS_JSON, Response};
+use crate::cache::{ReadError, Served};
+use crate::clock::Moment;
+use crate::secret::secret_parameter::SecretParameter;
+use crate::secret::value::SecretValue;
+use crate::source::FetchErrorKind;
+use crate::telemetry::metrics::ReadResult;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ParameterCalls<'a> {
+    pub(super) context: &'a Context,
+}
+
+impl ParameterCalls<'_> {
+    pub(super) async fn get(
+        self,
+        parameter: &RequestedParameter,
+    ) -> Result<(Response, ReadResult), Problem> {
+        let started = self.context.cache.clock().now();
+        let (served, body) = self.read(parameter, started).await?;
+        let mut response = response::secret(AWS_JSON, &one_parameter(&body));
+        response::set_entry_headers(response.headers_mut(), &served);
+        Ok((response, read_result(&served, &self.context.metrics)))
+    }
+
+    /// Answers `GetParameters`, which reads several parameters. The whole call has the same time
+    /// limit as a read of one parameter.
+    ///
+    /// The answer lists the names that mean no parameter. Any other failure fails the whole call, as
+    /// in Parameter Store.
+    pub(super) async fn get_many(
+        self,
+        requested: &RequestedParameters,
+    ) -> Result<(Response, ReadResult), Problem> {
+        let started = self.context.cache.clock().now();
+        let mut outcomes = Vec::with_capacity(requested.names.len());
+        let mut reads = ConcurrentReads::new(|number: usize, read| outcomes.push((number, read)));
+        for name in &requested.names {
+            reads.start(self.read_named(requested, name, started)).await;
+        }
+        reads.finish().await;
+        outcomes.sort_by_key(|(number, _)| *number);
+        let mut found = Vec::with_capacity(outcomes.len());
+        let mut invalid = Vec::new();
+        let mut worst = ReadResult::Hit;
+        for (name, (_, outcome)) in requested.names.iter().zip(outcomes) {
+            match outcome {
+                Ok((served, body)) => {
+                    worst = worse(worst, read_result(&served, &self.context.metrics));
+                    found.push(body);
+                }
+                Err(problem) if is_about_the_name(&problem) => invalid.push(&**name),
+                Err(problem) => return Err(problem),
+            }
+        }
+        let result = if found.is_empty() { ReadResult::Error } else { worst };
+        let body = many_parameters(found.iter(), &invalid);
+        Ok((response::secret(AWS_JSON, &body), result))
+    }
+
+    /// Answers `GetParametersByPath` with one page of the listed parameters. The cache stores the
+    /// complete list.
+    pub(super) async fn list(
+        self,
+        requested: &RequestedPath,
+    ) -> Result<(Response, ReadResult), Problem> {
+        let Context { cache, metrics, .. } = self.context;
+        let served = cache.read(requested.key()).await?;
+        let mut response = response::secret(AWS_JSON, &page(requested, &served.entry)?);
+        response::set_entry_headers(response.headers_mut(), &served);
+        Ok((response, read_result(&served, metrics)))
+    }
+
+    async fn read_named(
+        self,
+        requested: &RequestedParameters,
+        name: &str,
+        started: Moment,
+    ) -> Result<(Served, SecretValue), Problem> {
+        let parameter = requested.named(name).map_err(BadCall::from)?;
+        self.read(&parameter, started).await
+    }
+
+    /// Reads a parameter for a call that began at `started`. Also returns the JSON of the parameter.
+    async fn read(
+        self,
+        parameter: &RequestedParameter,
+        started: Moment,
+    ) -> Result<(Served, SecretValue), Problem> {
+        let secret = parameter.secret_parameter();
+        let read = self.read_as(parameter, secret.as_ref(), started).await;
+        read.map_err(|problem| match secret {
+            Some(_) => problem.of_secret_parameter(),
+            None => problem,
+        })
+    }
+
+    /// Reads a parameter, or the secret `secret` that the call names as a parameter.
+    async fn read_as(
+        self,
+        parameter: &RequestedParameter,
+        secret: Option<&SecretParameter<'_>>,
+        started: Moment,
+    ) -> Result<(Served, SecretValue), Problem> {
+        let wanted = parameter.parse_reference();
+        let wanted = wanted.map_err(|bad| Problem::reference(parameter.reference(), bad))?;
+        let served = find_since(&self.context.cache, &wanted, started).await?;
+        refuse_withheld(&served)?;
+        let body = match secret {
+            Some(secret) => secret_as_parameter(&served.entry, secret, wanted.field)?,
+            None => value(&served.entry, wanted.field)?,
+        };
+        Ok((served, body))
+    }
+}
+
+/// Returns whether `GetParameters` reports a failure as an invalid name. All other failures fail the
+/// whole call.
+fn is_about_the_name(problem: &Problem) -> bool {
+    match problem {
+        Problem::Reference { .. } | Problem::Call(BadCall::Name(BadParameterName::OtherArn)) => {
+            true
+        }
+        Problem::Read(ReadError::Upstream(error)) => {
+            matches!(error.kind, FetchErrorKind::NotFound | FetchErrorKind::Invalid)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::reference::BadReference;
+    use crate::source::FetchError;
+
+    #[test]
+    fn only_failures_of_names_are_reported_per_name() {
+        let upstream = |kind| Problem::Read(FetchError::new(kind, "code", "message").into());
+        let other_arn = BadCall::Name(BadParameterName::OtherArn).into();
+        let secret = BadCall::Name(BadParameterName::EncryptedSecret).into();
+        for (problem, expected) in [
+            (upstream(FetchErrorKind::NotFound), true),
+            (upstream(FetchErrorKind::Invalid), true),
+            (Problem::reference("ssm:", BadReference::Empty), true),
+            (other_arn, true),
+            (secret, false),
+            (upstream(FetchErrorKind::Denied), false),
+            (upstream(FetchErrorKind::Decryption), false),
+            (upstream(FetchErrorKind::Throttled), false),
+            (upstream(FetchErrorKind::Timeout), false),
+            (Problem::Read(ReadError::OutOfScope), false),
+        ] {
+            assert_eq!(is_about_the_name(&problem), expected, "{problem:?}");
+        }
+    }
+}
