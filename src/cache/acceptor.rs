@@ -142,8 +142,7 @@ impl Acceptor {
         let malformed = self.check_convention(snapshot, &version);
         let is_withheld = malformed.as_ref().is_some_and(|malformed| malformed.is_withheld);
         let own = if is_withheld { policy.of_withheld() } else { policy };
-        let draw = self.state.draw();
-        Entry::new(version, key.selector.clone(), own, sent.moment, sent.epoch, draw)
+        Entry::new(version, key.selector.clone(), own, sent.moment, sent.epoch, sent.draw)
             .with_malformed(malformed)
             .with_grown(self.grown.clone())
     }

@@ -29,7 +29,7 @@ impl Upstream {
     pub(super) fn sending(&self) -> Sent {
         let moment = self.state.clock.now();
         self.state.detect_restore(moment);
-        Sent { moment, epoch: self.state.epoch() }
+        Sent { moment, epoch: self.state.epoch(), draw: self.state.draw() }
     }
 
     /// Fetches one secret or parameter from AWS. Parameters that requests need at the same moment

@@ -206,17 +206,17 @@ impl Writer {
                     "Sidekey fetched a secret from AWS"
                 );
             }
-            Err(error) => self.record_failure(key, older.map(|older| &**older), error),
+            Err(error) => self.record_failure(key, sent, older.map(|older| &**older), error),
         }
         state.changed.notify_waiters();
         outcome
     }
 
-    /// Records and logs a failed call to AWS for the secret `key`. `older` is the cached version of
+    /// Records and logs a failed call to AWS for the secret `key`, sent as `sent` says. `older` is the cached version of
     /// the secret, if any.
-    fn record_failure(&self, key: &Key, older: Option<&Entry>, error: &FetchError) {
+    fn record_failure(&self, key: &Key, sent: Sent, older: Option<&Entry>, error: &FetchError) {
         let state = &self.0.state;
-        let (now, draw) = (state.clock.now(), state.draw());
+        let (now, draw) = (state.clock.now(), sent.draw);
         match older {
             Some(older) => older.marks.fail(error.clone(), now, draw),
             None => state.negative.record(key, error.clone(), now, draw),

@@ -1,6 +1,9 @@
 //! Tests that parameters share calls to AWS if requests need them at the same moment.
 
-use crate::cache::fixture::{Answer, Fixture, LATENCY, Setup, key, outcome};
+use crate::cache::fixture::{Answer, Fixture, LATENCY, SECOND, Setup, key, outcome};
+use crate::cache::freshness::{Policy, Refresh};
+use crate::cache::prefetch::Mode;
+use crate::cache::refresh;
 use crate::source::FetchErrorKind;
 use futures_util::future::join_all;
 
@@ -92,4 +95,35 @@ async fn cancelled_readers_do_no_harm_to_the_others() {
     cancelled.abort();
     assert_eq!(read_all(&fixture, &names).await, vec!["7"; 3]);
     fixture.pass(LATENCY).await;
+}
+
+/// Starts to fetch three listed parameters, and runs the refresh loop for 1,000 s. Returns how many
+/// parameters each call fetched, and how many calls fetched only one parameter.
+async fn calls_in_1000_seconds(setup: Setup) -> (Vec<usize>, usize) {
+    let policy = Policy { refresh: Refresh::Always, ..setup.policy };
+    let listed = vec!["ssm:/app/p0", "ssm:/app/p1", "ssm:/app/p2"];
+    let (fixture, _) = scripted(3, Setup { policy, listed, ..setup });
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
+    fixture.prefetch(Mode::Get, SECOND).await;
+    fixture.pass(1000 * SECOND).await;
+    refreshing.abort();
+    (batches(&fixture), fixture.calls())
+}
+
+#[tokio::test(start_paused = true)]
+async fn parameters_fetched_by_one_call_are_refreshed_by_one_call() {
+    let (batches, single) = calls_in_1000_seconds(Setup::default()).await;
+    assert_eq!((&*batches, single), (&*vec![3; batches.len()], 0));
+    assert!(
+        (12..=15).contains(&batches.len()),
+        "the TTL is 100 s, so a refresh is due in 70 to 90 s"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn parameters_of_a_throttled_call_are_retried_by_one_call() {
+    let setup = Setup { batch_fails: Some(FetchErrorKind::Throttled), ..Setup::default() };
+    let (batches, single) = calls_in_1000_seconds(setup).await;
+    assert_eq!((&*batches, single), (&*vec![3; batches.len()], 0));
+    assert!(batches.len() > 100, "the back-off is at most 5 s");
 }
