@@ -46,7 +46,7 @@ pub const BATCH_MAX: usize = 20;
 /// The maximum number of parameters in one call of `GetParameters`.
 ///
 /// Source: `Names` of `GetParameters` in AWS's API reference.
-pub(crate) const PARAMETERS_BATCH_MAX: usize = 10;
+pub const PARAMETERS_BATCH_MAX: usize = 10;
 
 /// An error that occurred when the agent fetched a secret.
 ///

@@ -2,13 +2,13 @@
 //! secrets, freeze and end.
 
 use crate::entry::Entry;
+use crate::fetching::{Fetching, Indexes};
 use crate::queue::{Micros, Queue};
-use crate::upstream::{Call, Upstream};
+use crate::upstream::{Call, Quotas, Upstream};
 use sidekey::cache::flight::FLIGHTS_MAX;
 use sidekey::cache::freeze::was_interrupted;
 use sidekey::cache::freshness::{Freshness, Policy};
 use sidekey::cache::plan::Next;
-use sidekey::cache::prefetch::Mode;
 use sidekey::source::BATCH_MAX;
 use std::time::Duration;
 
@@ -24,10 +24,10 @@ const INVOCATION: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
-    /// How the environments prefetch secrets, the setting `SIDEKEY_PREFETCH`.
-    pub(crate) mode: Mode,
-    /// The number of secrets that each environment prefetches.
+    pub(crate) fetching: Fetching,
+    /// The number of secrets, parameters or paths that each environment prefetches.
     pub(crate) secrets: usize,
+    pub(crate) quotas: Quotas,
     /// The caching policy of every secret.
     pub(crate) policy: Policy,
     /// Whether each cached secret has its own random jitter. Otherwise, all secrets have the same
@@ -117,10 +117,13 @@ enum Event {
     Wake(Env),
     /// The Lambda function of an environment is invoked.
     Invoke(Env),
-    /// A call of `GetSecretValue` ends.
-    Get { env: Env, secret: u8, sent: Micros, is_answered: bool },
+    /// A call ends that fetched one secret, or one or several parameters.
+    Get { env: Env, secrets: Indexes, sent: Micros, is_answered: bool },
     /// A call of `BatchGetSecretValue` ends.
     Batch { env: Env, from: u8, sent: Micros, is_answered: bool },
+    /// A call of `GetParametersByPath` ends. `sent` is the time at which the call for the first page
+    /// was sent.
+    Page { env: Env, left: u8, sent: Micros, is_answered: bool },
 }
 
 /// The state of one Lambda environment.
@@ -142,6 +145,9 @@ struct Fleet<'a> {
     queue: Queue<Event>,
     environments: Vec<Environment>,
     entry: Vec<Entry>,
+    /// The parameters that the current event needs. Calls of `GetParameters` fetch them after the
+    /// event.
+    gathered: Indexes,
     upstream: Upstream,
     random: fastrand::Rng,
     ready: Vec<Duration>,
@@ -153,13 +159,14 @@ impl<'a> Fleet<'a> {
     fn new(setup: &'a Setup) -> Self {
         let count = setup.starts.len();
         let entry = std::iter::repeat_with(Entry::default).take(count * setup.secrets).collect();
-        let upstream = if setup.is_upstream_busy { Upstream::busy() } else { Upstream::idle() };
+        let create = if setup.is_upstream_busy { Upstream::busy } else { Upstream::idle };
         Self {
             setup,
             queue: Queue::new(),
             environments: vec![Environment::default(); count],
             entry,
-            upstream,
+            gathered: Indexes::default(),
+            upstream: create(&setup.quotas),
             random: fastrand::Rng::with_seed(setup.seed),
             ready: Vec::with_capacity(count),
             started: 0,
@@ -172,7 +179,8 @@ impl<'a> Fleet<'a> {
         | Event::Wake(env)
         | Event::Invoke(env)
         | Event::Get { env, .. }
-        | Event::Batch { env, .. }) = event;
+        | Event::Batch { env, .. }
+        | Event::Page { env, .. }) = event;
         let thawed = self.environments[env as usize].invoked_next;
         match event {
             Event::Start(_) => self.start(env, now),
@@ -183,14 +191,22 @@ impl<'a> Fleet<'a> {
                 self.environments[env as usize].wakes_at = None;
                 self.start_due_calls(env, now);
             }
-            Event::Get { secret, sent, is_answered, .. } => {
-                self.finish_get(env, secret, sent, now, is_answered);
+            Event::Get { secrets, sent, is_answered, .. } => {
+                self.finish_get(env, secrets, sent, now, is_answered);
                 self.start_due_calls(env, now);
             }
             Event::Batch { from, sent, is_answered, .. } => {
                 self.finish_batch(env, from, sent, now, is_answered);
                 self.start_due_calls(env, now);
             }
+            Event::Page { left, sent, is_answered, .. } => {
+                self.finish_page(env, left, sent, now, is_answered);
+                self.start_due_calls(env, now);
+            }
+        }
+        let gathered = std::mem::take(&mut self.gathered);
+        for secrets in gathered.batches() {
+            self.call(Call::Parameters, env, secrets, now);
         }
     }
 
@@ -207,7 +223,7 @@ impl<'a> Fleet<'a> {
         }
         self.environments[env as usize] = Environment {
             started: now.max(Micros(1)),
-            is_batching: self.setup.mode.tries_batches(self.setup.secrets),
+            is_batching: self.setup.fetching.tries_batches(self.setup.secrets),
             ..Environment::default()
         };
         for entry in self.entries_of(env) {
@@ -315,9 +331,23 @@ impl<'a> Fleet<'a> {
 
     fn get(&mut self, env: Env, secret: usize, now: Micros) {
         self.entry(env, secret).is_in_flight = true;
-        let (ends, is_answered) = self.upstream.call(Call::Get, now, &mut self.random);
-        let secret = u8::try_from(secret).expect("the number of secrets must fit into 8 bits");
-        self.queue.put(ends, Event::Get { env, secret, sent: now, is_answered });
+        match self.setup.fetching {
+            Fetching::Secrets(_) => self.call(Call::Get, env, Indexes::one(secret), now),
+            Fetching::Parameter => self.call(Call::Parameters, env, Indexes::one(secret), now),
+            Fetching::Parameters => self.gathered.add(secret),
+            Fetching::Path { pages } => self.page(env, pages, now, now),
+        }
+    }
+
+    fn call(&mut self, call: Call, env: Env, secrets: Indexes, now: Micros) {
+        let (ends, is_answered) = self.upstream.call(call, now, &mut self.random);
+        self.queue.put(ends, Event::Get { env, secrets, sent: now, is_answered });
+    }
+
+    /// Starts the call for one page of a path. `pages` is the number of pages that are missing.
+    fn page(&mut self, env: Env, pages: u8, sent: Micros, now: Micros) {
+        let (ends, is_answered) = self.upstream.call(Call::Page, now, &mut self.random);
+        self.queue.put(ends, Event::Page { env, left: pages - 1, sent, is_answered });
     }
 
     fn batch(&mut self, env: Env, from: usize, now: Micros) {
@@ -326,16 +356,38 @@ impl<'a> Fleet<'a> {
         self.queue.put(ends, Event::Batch { env, from, sent: now, is_answered });
     }
 
-    fn finish_get(&mut self, env: Env, secret: u8, sent: Micros, now: Micros, is_answered: bool) {
-        let secret = usize::from(secret);
+    fn finish_get(
+        &mut self,
+        env: Env,
+        secrets: Indexes,
+        sent: Micros,
+        now: Micros,
+        is_answered: bool,
+    ) {
         if sent < self.environments[env as usize].started {
             return;
         }
         if was_interrupted(Some(now.since(sent)), CALL_MAX) {
-            return self.get(env, secret, now);
+            secrets.each().for_each(|secret| self.get(env, secret, now));
+            return;
         }
-        let policy = self.setup.policy;
         let draw = self.random.f64();
+        for secret in secrets.each() {
+            self.settle(env, secret, (sent, draw), now, is_answered);
+        }
+    }
+
+    /// Records the result of a call for one secret or parameter. `draw` is the random number of the
+    /// call, so everything that the call fetched is refreshed at the same time.
+    fn settle(
+        &mut self,
+        env: Env,
+        secret: usize,
+        (sent, draw): (Micros, f64),
+        now: Micros,
+        is_answered: bool,
+    ) {
+        let policy = self.setup.policy;
         let is_busy = self.setup.usage == Usage::Busy;
         let has_own_jitter = self.setup.has_own_jitter;
         let entry = self.entry(env, secret);
@@ -363,16 +415,13 @@ impl<'a> Fleet<'a> {
         }
         let from = usize::from(from);
         let until = (from + BATCH_MAX).min(self.setup.secrets);
-        for secret in from..until {
-            if is_answered {
-                let secret =
-                    u8::try_from(secret).expect("the number of secrets must fit into 8 bits");
-                self.finish_get(env, secret, sent, now, true);
-            } else {
-                self.get(env, secret, now);
-            }
+        let secrets = Indexes::range(from..until);
+        if is_answered {
+            self.finish_get(env, secrets, sent, now, true);
+        } else {
+            secrets.each().for_each(|secret| self.get(env, secret, now));
         }
-        let goes_on = self.setup.mode.goes_on_with_batches(is_answered);
+        let goes_on = self.setup.fetching.goes_on_with_batches(is_answered);
         self.environments[env as usize].is_batching &= goes_on;
         if until == self.setup.secrets {
             return;
@@ -381,6 +430,15 @@ impl<'a> Fleet<'a> {
             self.batch(env, until, now);
         } else {
             (until..self.setup.secrets).for_each(|secret| self.get(env, secret, now));
+        }
+    }
+
+    /// Handles the end of a `GetParametersByPath` call. The cache gets a path only as a whole.
+    fn finish_page(&mut self, env: Env, left: u8, sent: Micros, now: Micros, is_answered: bool) {
+        if is_answered && left > 0 {
+            self.page(env, left, sent, now);
+        } else {
+            self.finish_get(env, Indexes::one(0), sent, now, is_answered);
         }
     }
 

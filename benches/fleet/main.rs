@@ -1,5 +1,5 @@
-//! Simulates how the quotas of Secrets Manager affect a fleet of Lambda environments, in virtual
-//! time.
+//! Simulates how the quotas of Secrets Manager and Parameter Store affect a fleet of Lambda
+//! environments, in virtual time.
 //!
 //! Checks the promise about simulated fleets in `SPECIFICATION.md`. The agent's own code decides what each
 //! environment does: `cache::plan`, `cache::freshness`, `cache::failure::Failure` and the modes of
@@ -14,6 +14,7 @@
 
 mod fleet;
 mod entry;
+mod fetching;
 mod line_chart;
 mod page;
 mod queue;
@@ -30,6 +31,7 @@ use generated::Generated;
 use std::io;
 use std::process::ExitCode;
 use study::MODES;
+use upstream::Quotas;
 
 #[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn main() -> io::Result<ExitCode> {
@@ -57,7 +59,10 @@ fn check_some_rows() -> io::Result<ExitCode> {
     let written = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/fleet.md"))?;
     let starts = MODES.map(|(name, mode)| page::scale_out_row(1, 6, name, mode).0);
     let storms = [false, true].map(|has_own_jitter| page::storm_row(10_000, 1, has_own_jitter).0);
-    let stale = starts.into_iter().chain(storms).filter(|row| !written.contains(row));
+    let (count, (name, fetching), quotas) = (100, study::FETCHINGS[1], Quotas::DEFAULT);
+    let burst = page::burst_row(count, name, fetching, quotas);
+    let rows = starts.into_iter().chain(storms).chain([burst]);
+    let stale = rows.filter(|row| !written.contains(row));
     let stale: Vec<String> = stale.collect();
     for row in &stale {
         println!(

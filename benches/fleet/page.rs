@@ -1,8 +1,10 @@
 //! Writes the tables and charts of `docs/fleet.md` from the results of the simulation.
 
 use crate::chart;
+use crate::fetching::Fetching;
 use crate::line_chart::{self, Line, coloured};
-use crate::study::{self, MODES, SECRETS, Storm, float, percentile};
+use crate::study::{self, FETCHINGS, MODES, PARAMETERS, QUOTAS, SECRETS, Storm, float, percentile};
+use crate::upstream::{Count, Quotas};
 use crate::workers;
 use sidekey::cache::prefetch::Mode;
 use std::fmt::Write;
@@ -25,6 +27,7 @@ pub(crate) fn write() -> Page {
     page.scale_out();
     page.storms();
     page.days();
+    page.parameters();
     page
 }
 
@@ -174,6 +177,87 @@ impl Page {
     }
 }
 
+impl Page {
+    fn parameters(&mut self) {
+        self.line("");
+        self.line(&format!("### {PARAMETERS} parameters\n"));
+        self.line(
+            "| quota | call | starts per second without a throttled call | calls per environment in \
+             its first hour |",
+        );
+        self.line("|---|---|---|---|");
+        let mut starts = Vec::new();
+        for (quotas, _) in QUOTAS {
+            for (name, fetching) in FETCHINGS {
+                let rate = study::parameter_starts(fetching, quotas);
+                let calls = study::calls_per_hour(fetching);
+                self.line(&format!(
+                    "| {} | {name} | {} | {calls:.0} |",
+                    quota(fetching, quotas),
+                    thousands(rate as u64),
+                ));
+                starts.push(rate);
+            }
+        }
+        self.promises.push((
+            "ten times as many environments start with `GetParameters` as with `GetParameter`",
+            // The search for the highest rate ends at a difference of 1 %.
+            [0, 3].iter().all(|at| starts[at + 1] * 100 >= starts[*at] * 990),
+        ));
+        self.line("");
+        self.line(
+            "| quota | environments | call | ready p50 | ready p99 | ready max | calls | throttled \
+             calls |",
+        );
+        self.line("|---|---|---|---|---|---|---|---|");
+        let bursts = |(quotas, counts): (Quotas, [usize; 2])| {
+            counts.map(|count| FETCHINGS.map(|fetching| (count, fetching, quotas)))
+        };
+        let cases: Vec<_> = QUOTAS.into_iter().flat_map(bursts).flatten().collect();
+        for row in workers::all(&cases, |(count, (name, fetching), quotas)| {
+            burst_row(*count, name, *fetching, *quotas)
+        }) {
+            self.line(&row);
+        }
+    }
+}
+
+/// Returns the row of a table for environments that start within one second and need parameters.
+pub(crate) fn burst_row(
+    environments: usize,
+    name: &str,
+    fetching: Fetching,
+    quotas: Quotas,
+) -> String {
+    let outcome = study::burst(environments, fetching, quotas);
+    let ready = |share| seconds(percentile(&outcome.ready, share));
+    let Count { calls, throttled } = outcome.upstream.total();
+    assert_eq!(
+        outcome.ready.len(),
+        outcome.started,
+        "every environment must cache all its parameters"
+    );
+    format!(
+        "| {} | {} | {name} | {} | {} | {} | {} | {} |",
+        quota(fetching, quotas),
+        thousands(environments as u64),
+        ready(0.5),
+        ready(0.99),
+        ready(1.0),
+        thousands(calls),
+        thousands(throttled),
+    )
+}
+
+/// Returns the quota of the calls by which the environments fetch parameters.
+fn quota(fetching: Fetching, quotas: Quotas) -> String {
+    let calls = match fetching {
+        Fetching::Path { .. } => quotas.pages,
+        _ => quotas.parameters,
+    };
+    format!("{}/s", thousands(u64::from(calls)))
+}
+
 /// The input for one row of a table: the subject, the number of secrets, and the prefetch mode with
 /// its name.
 type Case<T> = (T, usize, (&'static str, Mode));
@@ -199,8 +283,7 @@ pub(crate) fn scale_out_row(
 ) -> (String, u64) {
     let outcome = study::scale_out(functions, mode, secrets);
     let ready = |share| seconds(percentile(&outcome.ready, share));
-    let (get, batch) = (outcome.upstream.get, outcome.upstream.batch);
-    let throttled = get.throttled + batch.throttled;
+    let Count { calls, throttled } = outcome.upstream.total();
     assert_eq!(
         outcome.ready.len(),
         outcome.started,
@@ -213,7 +296,7 @@ pub(crate) fn scale_out_row(
         ready(0.99),
         ready(1.0),
         percent(study::late(&outcome)),
-        thousands(get.calls + batch.calls),
+        thousands(calls),
         thousands(throttled),
     );
     (row, throttled)

@@ -1,8 +1,9 @@
 //! Runs the simulations that `docs/fleet.md` describes. Each function answers one question.
 
+use crate::fetching::Fetching;
 use crate::fleet::{self, Outcome, Reads, START_MAX, Setup, Usage};
 use crate::queue::Micros;
-use crate::upstream::Upstream;
+use crate::upstream::{Count, Quotas, Upstream};
 use sidekey::cache::freshness::Policy;
 use sidekey::cache::prefetch::Mode;
 use std::time::Duration;
@@ -36,8 +37,9 @@ pub(crate) const DOLLARS_PER_CALL: f64 = 0.05 / 10_000.0;
 
 fn setup(mode: Mode, secrets: usize, usage: Usage) -> Setup {
     Setup {
-        mode,
+        fetching: Fetching::Secrets(mode),
         secrets,
+        quotas: Quotas::DEFAULT,
         policy: Policy::default(),
         has_own_jitter: true,
         usage,
@@ -48,29 +50,30 @@ fn setup(mode: Mode, secrets: usize, usage: Usage) -> Setup {
     }
 }
 
-/// The start time of the first environment in microseconds. Until then, used-up quotas of AWS
-/// recover enough for two environments.
-const REFILL_MICROS: u64 = 20_000;
+/// The start time of the first environment. Until then, used-up quotas of AWS recover enough for two
+/// environments.
+const REFILL: Duration = Duration::from_millis(20);
 
 /// Returns start times at equal intervals: `per_second` start times in each second, for the
-/// duration `span`.
-fn evenly(per_second: usize, span: Duration) -> Vec<Micros> {
+/// duration `span`, beginning at the time `first`.
+fn evenly(per_second: usize, first: Duration, span: Duration) -> Vec<Micros> {
     let span = u64::try_from(span.as_micros()).expect("the duration fits");
     let gap = 1_000_000 / u64::try_from(per_second.max(1)).expect("the rate fits");
-    (0..span / gap.max(1)).map(|n| Micros(REFILL_MICROS + n * gap.max(1))).collect()
+    let first = Micros::default().after(first).0;
+    (0..span / gap.max(1)).map(|n| Micros(first + n * gap.max(1))).collect()
 }
 
 /// Returns the highest number of environments that can start per second, without end, so that
-/// `is_good` accepts the results.
-fn most_starts(mode: Mode, secrets: usize, is_good: impl Fn(&Outcome) -> bool) -> usize {
+/// `is_good` accepts the results. A quota of few calls per second needs a simulation that is longer by
+/// the factor `slowness`.
+fn most_starts(setup: &Setup, slowness: u32, is_good: impl Fn(&Outcome) -> bool) -> usize {
     let holds = |per_second: usize| {
-        let span = Duration::from_secs(5);
-        let starts = evenly(per_second, span);
+        let span = Duration::from_secs(5) * slowness;
+        let starts = evenly(per_second, REFILL * slowness, span);
         let until = Micros::default().after(span + 2 * READY_GOAL);
-        let setup = setup(mode, secrets, Usage::StartOnly);
-        is_good(&fleet::run(&Setup { starts, until, is_upstream_busy: true, ..setup }))
+        is_good(&fleet::run(&Setup { starts, until, is_upstream_busy: true, ..setup.clone() }))
     };
-    let (mut good, mut bad) = (0, 64);
+    let (mut good, mut bad) = (0, 64 / slowness as usize);
     while holds(bad) {
         (good, bad) = (bad, 2 * bad);
     }
@@ -83,15 +86,17 @@ fn most_starts(mode: Mode, secrets: usize, is_good: impl Fn(&Outcome) -> bool) -
 
 /// Returns how many environments can start per second before AWS throttles a call.
 pub(crate) fn starts_before_throttling(mode: Mode, secrets: usize) -> usize {
-    most_starts(mode, secrets, |outcome| {
-        outcome.upstream.get.throttled + outcome.upstream.batch.throttled == 0
-    })
+    most_starts_unthrottled(&setup(mode, secrets, Usage::StartOnly), 1)
+}
+
+fn most_starts_unthrottled(setup: &Setup, slowness: u32) -> usize {
+    most_starts(setup, slowness, |outcome| outcome.upstream.total().throttled == 0)
 }
 
 /// Returns how many environments can start per second if 99 of 100 must reach the goal
 /// [`READY_GOAL`].
 pub(crate) fn starts_before_waiting(mode: Mode, secrets: usize) -> usize {
-    most_starts(mode, secrets, |outcome| {
+    most_starts(&setup(mode, secrets, Usage::StartOnly), 1, |outcome| {
         let soon = outcome.ready.partition_point(|took| *took <= READY_GOAL);
         soon * 100 >= outcome.started * 99
     })
@@ -138,18 +143,19 @@ pub(crate) struct Storm {
 /// `has_own_jitter` is set, each cached secret has its own random jitter.
 pub(crate) fn storm(environments: usize, secrets: usize, has_own_jitter: bool) -> Storm {
     let hour = Duration::from_secs(3600);
-    let starts = evenly(environments, Duration::from_secs(1));
+    let starts = evenly(environments, REFILL, Duration::from_secs(1));
     let until = Micros::default().after(hour);
     let setup = setup(Mode::Get, secrets, Usage::Busy);
     let outcome = fleet::run(&Setup { has_own_jitter, starts, until, ..setup });
-    let Upstream { mut per_second, get, .. } = outcome.upstream;
+    let Count { throttled, .. } = outcome.upstream.total();
+    let Upstream { mut per_second, .. } = outcome.upstream;
     per_second.resize(3600, 0);
     let settled = &per_second[1800..];
     let calls: u64 = settled.iter().map(|calls| u64::from(*calls)).sum();
     Storm {
         mean: float(calls) / 1800.0,
         peak: settled.iter().copied().max().unwrap_or_default(),
-        throttled: get.throttled,
+        throttled,
         reads: outcome.reads,
         per_second,
     }
@@ -173,17 +179,63 @@ const LIFE: Duration = Duration::from_secs(2 * 3600);
 pub(crate) fn day(every: Duration, mode: Mode, secrets: usize) -> Day {
     const ENVIRONMENTS: usize = 100;
     let day = Duration::from_secs(24 * 3600);
-    let starts = evenly(ENVIRONMENTS, Duration::from_secs(1));
+    let starts = evenly(ENVIRONMENTS, REFILL, Duration::from_secs(1));
     let until = Micros::default().after(day);
     let usage = Usage::Invoked { every, life: LIFE };
     let outcome = fleet::run(&Setup { starts, until, ..setup(mode, secrets, usage) });
-    let calls = outcome.upstream.get.calls + outcome.upstream.batch.calls;
+    let Count { calls, .. } = outcome.upstream.total();
     let scale = 1000.0 / ratio(ENVIRONMENTS, 1);
     Day {
         calls: float(calls) * scale,
         calls_without: float(outcome.reads.total) * scale,
         waited: float(outcome.reads.waited) / float(outcome.reads.total),
     }
+}
+
+/// The number of parameters that each environment lists in the simulations of Parameter Store.
+pub(crate) const PARAMETERS: usize = 20;
+
+/// The ways to fetch the parameters, each with its name in the tables. A page of a path has ten
+/// parameters.
+pub(crate) const FETCHINGS: [(&str, Fetching); 3] = [
+    ("`GetParameter`", Fetching::Parameter),
+    ("`GetParameters`", Fetching::Parameters),
+    ("`GetParametersByPath`", Fetching::Path { pages: 2 }),
+];
+
+/// The quotas of Parameter Store. For each, two numbers of environments that start within one
+/// second.
+pub(crate) const QUOTAS: [(Quotas, [usize; 2]); 2] =
+    [(Quotas::DEFAULT, [10, 100]), (Quotas::HIGHER, [100, 1_000])];
+
+fn parameters(fetching: Fetching, quotas: Quotas, usage: Usage) -> Setup {
+    let entries = if matches!(fetching, Fetching::Path { .. }) { 1 } else { PARAMETERS };
+    Setup { fetching, quotas, ..setup(Mode::Get, entries, usage) }
+}
+
+/// Returns how many environments can start per second before Parameter Store throttles a call.
+pub(crate) fn parameter_starts(fetching: Fetching, quotas: Quotas) -> usize {
+    // Quotas of 40 calls recover in half a second as far as an environment with 20 calls needs.
+    let slowness = if quotas.parameters < 100 { 25 } else { 1 };
+    most_starts_unthrottled(&parameters(fetching, quotas, Usage::StartOnly), slowness)
+}
+
+/// Simulates environments that start within one second.
+pub(crate) fn burst(environments: usize, fetching: Fetching, quotas: Quotas) -> Outcome {
+    let starts = evenly(environments, REFILL, Duration::from_secs(1));
+    let until = Micros::default().after(Duration::from_secs(24 * 3600));
+    fleet::run(&Setup { starts, until, ..parameters(fetching, quotas, Usage::StartOnly) })
+}
+
+/// Returns the average number of calls that one busy environment makes in an hour, its start
+/// included.
+pub(crate) fn calls_per_hour(fetching: Fetching) -> f64 {
+    const ENVIRONMENTS: usize = 10;
+    let starts = evenly(ENVIRONMENTS, REFILL, Duration::from_secs(1));
+    let until = Micros::default().after(Duration::from_secs(3600));
+    let setup = parameters(fetching, Quotas::HIGHER, Usage::Busy);
+    let outcome = fleet::run(&Setup { starts, until, ..setup });
+    float(outcome.upstream.total().calls) / ratio(ENVIRONMENTS, 1)
 }
 
 /// Returns a percentile of the sorted values. If `share` is 0.99, 99 % of the values do not exceed

@@ -1,18 +1,33 @@
-//! Simulates Secrets Manager with its quotas and its latency, and counts the calls.
+//! Simulates Secrets Manager and Parameter Store with their quotas and their latency, and counts the
+//! calls.
 
 use crate::queue::Micros;
 use fake_aws::TokenBucket;
 use std::time::{Duration, SystemTime};
 
-/// AWS's quota of `GetSecretValue` calls per second, for one account and region.
-///
-/// Source: "AWS Secrets Manager quotas" in AWS's user guide, as raised in March 2025.
-pub(crate) const GETS_PER_SECOND: u32 = 10_000;
+/// AWS's quotas for one account and region, in calls per second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quotas {
+    /// The quota of `GetSecretValue` calls.
+    gets: u32,
+    /// The quota of `BatchGetSecretValue` calls.
+    batches: u32,
+    /// The quota that `GetParameter` and `GetParameters` calls share.
+    pub(crate) parameters: u32,
+    /// The quota of `GetParametersByPath` calls. Each page of an answer needs its own call.
+    pub(crate) pages: u32,
+}
 
-/// AWS's quota of `BatchGetSecretValue` calls per second, for one account and region.
-///
-/// Source: "AWS Secrets Manager quotas" in AWS's user guide.
-pub(crate) const BATCHES_PER_SECOND: u32 = 100;
+impl Quotas {
+    /// The quotas of an account that has not changed the throughput of Parameter Store.
+    ///
+    /// Source: "AWS Secrets Manager quotas" in AWS's user guide, as raised in March 2025, and "AWS
+    /// Systems Manager endpoints and quotas" in AWS's general reference.
+    pub(crate) const DEFAULT: Self = Self { gets: 10_000, batches: 100, parameters: 40, pages: 40 };
+
+    /// The quotas of an account that pays for a higher throughput of Parameter Store.
+    pub(crate) const HIGHER: Self = Self { parameters: 10_000, pages: 100, ..Self::DEFAULT };
+}
 
 /// The minimum latency of a call to AWS. A random part is added to each call, on average a quarter
 /// of this minimum.
@@ -25,6 +40,10 @@ const THROTTLED_AFTER: Duration = Duration::from_millis(10);
 pub(crate) enum Call {
     Get,
     Batch,
+    /// A call of `GetParameter` or `GetParameters`.
+    Parameters,
+    /// A call of `GetParametersByPath`, which returns one page.
+    Page,
 }
 
 /// The numbers of calls of one operation.
@@ -34,37 +53,49 @@ pub(crate) struct Count {
     pub(crate) throttled: u64,
 }
 
-/// The simulated Secrets Manager. After a second without calls, the calls of a whole second can
-/// pass at once. This is an assumption, because AWS does not document it.
+/// The calls that share one quota of AWS.
+#[derive(Debug)]
+struct Limited {
+    bucket: TokenBucket,
+    count: Count,
+}
+
+/// The simulated AWS. After a second without calls, the calls of a whole second can pass at once.
+/// This is an assumption, because AWS does not document it.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    gets: TokenBucket,
-    batches: TokenBucket,
-    pub(crate) get: Count,
-    pub(crate) batch: Count,
+    /// The calls of each kind, in the order of [`Call`].
+    limited: [Limited; 4],
     /// The number of calls to AWS in each second.
     pub(crate) per_second: Vec<u32>,
 }
 
 impl Upstream {
-    /// Creates a Secrets Manager whose quotas are unused.
-    pub(crate) fn idle() -> Self {
-        let at = SystemTime::UNIX_EPOCH;
-        Self {
-            gets: TokenBucket::full(GETS_PER_SECOND, at),
-            batches: TokenBucket::full(BATCHES_PER_SECOND, at),
-            get: Count::default(),
-            batch: Count::default(),
-            per_second: Vec::new(),
-        }
+    /// Creates an AWS account whose quotas are unused.
+    pub(crate) fn idle(quotas: &Quotas) -> Self {
+        let Quotas { gets, batches, parameters, pages } = *quotas;
+        let limited = [gets, batches, parameters, pages].map(|quota| Limited {
+            bucket: TokenBucket::full(quota, SystemTime::UNIX_EPOCH),
+            count: Count::default(),
+        });
+        Self { limited, per_second: Vec::new() }
     }
 
-    /// Creates a Secrets Manager whose quotas other callers have used up.
-    pub(crate) fn busy() -> Self {
-        let mut upstream = Self::idle();
-        while upstream.gets.take(SystemTime::UNIX_EPOCH) {}
-        while upstream.batches.take(SystemTime::UNIX_EPOCH) {}
+    /// Creates an AWS account whose quotas other callers have used up.
+    pub(crate) fn busy(quotas: &Quotas) -> Self {
+        let mut upstream = Self::idle(quotas);
+        for Limited { bucket, .. } in &mut upstream.limited {
+            while bucket.take(SystemTime::UNIX_EPOCH) {}
+        }
         upstream
+    }
+
+    /// Returns the numbers of calls of all operations.
+    pub(crate) fn total(&self) -> Count {
+        self.limited.iter().fold(Count::default(), |sum, Limited { count, .. }| Count {
+            calls: sum.calls + count.calls,
+            throttled: sum.throttled + count.throttled,
+        })
     }
 
     /// Simulates a call. Returns the time at which the call ends, and whether it succeeds.
@@ -79,10 +110,7 @@ impl Upstream {
             self.per_second.resize(second + 1, 0);
         }
         self.per_second[second] += 1;
-        let (bucket, count) = match call {
-            Call::Get => (&mut self.gets, &mut self.get),
-            Call::Batch => (&mut self.batches, &mut self.batch),
-        };
+        let Limited { bucket, count } = &mut self.limited[call as usize];
         count.calls += 1;
         let is_answered = bucket.take(now.moment().wall);
         count.throttled += u64::from(!is_answered);
