@@ -3,8 +3,6 @@
 //! The value of a label is one of a few fixed words, never the name of a secret or text from a
 //! caller. Otherwise, callers could create any number of time series.
 
-use crate::secret::reference::SecretId;
-use crate::secret::service::Service;
 use crate::source::FetchErrorKind;
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
@@ -72,23 +70,6 @@ impl Operation {
         Self::GetParameters,
         Self::GetParametersByPath,
     ];
-
-    /// Returns the operation that fetches the secret, the parameter or the path `id`.
-    pub(crate) fn single(id: &SecretId) -> Self {
-        match (id, id.service()) {
-            (SecretId::Path(_), _) => Self::GetParametersByPath,
-            (_, Service::SecretsManager) => Self::GetSecretValue,
-            (_, Service::ParameterStore) => Self::GetParameter,
-        }
-    }
-
-    /// Returns the operation that fetches several secrets or parameters of `service`.
-    pub(crate) fn batch(service: Service) -> Self {
-        match service {
-            Service::SecretsManager => Self::BatchGetSecretValue,
-            Service::ParameterStore => Self::GetParameters,
-        }
-    }
 
     fn label(self) -> &'static str {
         match self {
