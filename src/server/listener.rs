@@ -1,5 +1,6 @@
 //! Listens on the configured addresses, and accepts connections.
 
+use super::accept::Accept;
 use super::connection::{self, Ways};
 use super::connection_slots::ConnectionSlots;
 use super::gate::ListenerKind;
@@ -17,9 +18,8 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -298,29 +298,6 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// Accepts new connections. Implemented for TCP listeners, Unix listeners and listeners of tests.
-trait Accept: Send + 'static {
-    type Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Socket>>;
-}
-
-impl Accept for TcpListener {
-    type Socket = tokio::net::TcpStream;
-
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Socket>> {
-        TcpListener::poll_accept(self, cx).map_ok(|(socket, _)| socket)
-    }
-}
-
-impl Accept for UnixListener {
-    type Socket = tokio::net::UnixStream;
-
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Socket>> {
-        UnixListener::poll_accept(self, cx).map_ok(|(socket, _)| socket)
-    }
-}
-
 /// Lets all tasks run that are ready. Unlike tokio's `yield_now`, this function does not ask the
 /// system for events first, which takes a system call.
 async fn let_ready_tasks_run() {
@@ -410,6 +387,7 @@ mod tests {
     use super::*;
     use crate::server::connection::tests::TestServer;
     use std::sync::Mutex;
+    use std::task::Context;
     use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
     #[test]
