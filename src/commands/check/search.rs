@@ -7,6 +7,7 @@
 //! The search reads the file as a stream. The parsed file would need many times more memory than
 //! the size of the file.
 
+mod location;
 mod node;
 
 pub(super) use node::Wanted;
