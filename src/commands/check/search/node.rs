@@ -136,7 +136,7 @@ impl Target<'_> {
 struct Node<'w, 'a> {
     walk: &'w mut Walk<'a>,
     targets: Vec<Target<'a>>,
-    /// Whether the value is a member with the key `valueFrom`, as in an ECS task definition.
+    /// Whether the JSON value belongs to the key `valueFrom`, as in an ECS task definition.
     is_value_from: bool,
 }
 
