@@ -2,13 +2,13 @@
 //! value is read as a stream. This module has no side effects.
 
 use super::location::Location;
+use super::target::{self, Target};
 use crate::commands::check::candidates::{
     Candidates, TooMany, has_convention, names_parameter, of_value_from,
 };
 use crate::commands::check::dynamo::Type;
 use crate::commands::check::lenient::Lenient;
 use crate::convention::Conventions;
-use crate::message::path::{Path, Step};
 use crate::message::paths::Paths;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
@@ -96,26 +96,11 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A path of the setting `SIDEKEY_RESOLVE_PATHS`, such as `ai_config.key`, and how many of its
-/// steps the search has followed.
-#[derive(Clone, Copy, Debug)]
-struct Target<'p> {
-    path: &'p Path,
-    /// The number of steps of the path that lead to the current JSON value.
-    depth: usize,
-}
-
-impl Target<'_> {
-    fn is_reached(&self) -> bool {
-        self.path.step(self.depth).is_none()
-    }
-}
-
 /// A JSON value of the file, and the configured paths that lead to this value.
 struct Node<'w, 'a> {
     walk: &'w mut Walk<'a>,
     targets: Vec<Target<'a>>,
-    /// Whether the value is a member with the key `valueFrom`, as in an ECS task definition.
+    /// Whether the JSON value belongs to the key `valueFrom`, as in an ECS task definition.
     is_value_from: bool,
 }
 
@@ -156,19 +141,7 @@ impl<'w, 'a> Node<'w, 'a> {
     /// may begin at any object of the file, not only at the outermost object.
     fn begin_paths(&mut self) {
         let paths = self.walk.wanted.paths.iter();
-        self.targets.extend(paths.map(|path| Target { path, depth: 0 }));
-    }
-
-    fn below_key(&self, key: &str) -> Vec<Target<'a>> {
-        below(&self.targets, |target| {
-            target.path.step(target.depth).is_some_and(|step| step.matches_key(key))
-        })
-    }
-
-    fn below_index(&self, index: usize) -> Vec<Target<'a>> {
-        below(&self.targets, |target| {
-            target.path.step(target.depth).is_some_and(|step| step.matches_index(index))
-        })
+        self.targets.extend(paths.map(Target::new));
     }
 
     fn member<T, E>(
@@ -176,7 +149,7 @@ impl<'w, 'a> Node<'w, 'a> {
         key: impl AsRef<str>,
         search: impl FnOnce(Node<'_, 'a>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let targets = self.below_key(key.as_ref());
+        let targets = target::below_key(&self.targets, key.as_ref());
         let is_value_from = key.as_ref() == VALUE_FROM;
         let place = self.walk.location.mark();
         self.walk.location.enter_member(key.as_ref());
@@ -208,7 +181,7 @@ impl<'w, 'a> Node<'w, 'a> {
 
     fn items<'de, A: SeqAccess<'de>>(&mut self, mut items: A) -> Result<(), A::Error> {
         for index in 0.. {
-            let targets = self.below_index(index);
+            let targets = target::below_index(&self.targets, index);
             let place = self.walk.location.mark();
             self.walk.location.enter_item(index);
             let item = items.next_element_seed(Node::new(self.walk, targets))?;
@@ -219,11 +192,6 @@ impl<'w, 'a> Node<'w, 'a> {
         }
         Ok(())
     }
-}
-
-fn below<'a>(targets: &[Target<'a>], matches: impl Fn(&Target<'a>) -> bool) -> Vec<Target<'a>> {
-    let matching = targets.iter().filter(|target| matches(target));
-    matching.map(|target| Target { depth: target.depth + 1, ..*target }).collect()
 }
 
 impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
@@ -337,9 +305,7 @@ impl<'w, 'a> Typed<'_, 'w, 'a> {
         self.node.not_text()?;
         let mut targets = self.node.targets.clone();
         self.node.begin_paths();
-        targets.extend(below(&self.node.targets, |target| {
-            matches!(target.path.step(target.depth), Some(Step::Key(key)) if **key == *self.key)
-        }));
+        targets.extend(target::below_literal_key(&self.node.targets, &self.key));
         search(&mut Node::new(self.node.walk, targets))?;
         Ok(Held::Nothing)
     }
