@@ -10,6 +10,7 @@ pub(crate) mod arn;
 pub(crate) mod region;
 pub(crate) mod parameter_path;
 pub mod selector;
+mod secret_id;
 pub mod reference;
 mod bad_reference;
 pub(crate) mod secret_parameter;

@@ -16,6 +16,7 @@
 //! imports only modules further down.
 
 pub mod listener;
+mod accept;
 pub(crate) mod socket_folder;
 pub(crate) mod connection;
 mod direct;

@@ -77,7 +77,7 @@ impl Upstream {
     /// Fetches one secret or parameter by a call of its own. Repeats the call if a freeze of the
     /// process interrupted it.
     async fn fetch_alone(&self, key: &Key) -> Fetched {
-        let call = (Operation::single(&key.id), self.source.deadline(&key.id));
+        let call = (single_operation(&key.id), self.source.deadline(&key.id));
         for _ in 0..=INTERRUPTIONS_MAX {
             let sent = self.sending();
             let answer = self.source.fetch(key).await;
@@ -93,7 +93,7 @@ impl Upstream {
     /// call was sent. Returns `None` if a freeze of the process interrupted the call.
     pub(super) async fn fetch_batch(&self, keys: &[Key]) -> Option<(Sent, BatchAnswer)> {
         let first = &keys.first()?.id;
-        let call = (Operation::batch(first.service()), self.source.deadline(first));
+        let call = (batch_operation(first.service()), self.source.deadline(first));
         let sent = self.sending();
         let answer = self.source.fetch_batch(keys).await;
         let is_interrupted = self.count(call, sent, answer.as_ref().err());
@@ -149,6 +149,23 @@ fn gathered(answers: Option<(Sent, BatchAnswer)>, readers: usize) -> Vec<Gathere
             let is_denied = error.kind == FetchErrorKind::Denied;
             all_alone(is_denied.then(|| Judgement::of(readers)))
         }
+    }
+}
+
+/// Returns the operation that fetches the secret, the parameter or the path `id`.
+fn single_operation(id: &SecretId) -> Operation {
+    match (id, id.service()) {
+        (SecretId::Path(_), _) => Operation::GetParametersByPath,
+        (_, Service::SecretsManager) => Operation::GetSecretValue,
+        (_, Service::ParameterStore) => Operation::GetParameter,
+    }
+}
+
+/// Returns the operation that fetches several secrets or parameters of `service`.
+fn batch_operation(service: Service) -> Operation {
+    match service {
+        Service::SecretsManager => Operation::BatchGetSecretValue,
+        Service::ParameterStore => Operation::GetParameters,
     }
 }
 

@@ -282,8 +282,9 @@ fn search_file(
     search::search(file, &path.display().to_string(), wanted, candidates)
 }
 
-/// Returns the name or ARN of a secret or parameter, or the pattern of a path. If the configuration
-/// selects a certain version, appends the version, as in `ARN::AWSPREVIOUS:` or `ssm:/app/url:3`.
+/// Returns the name or ARN of a secret or parameter, or a pattern such as `ssm:/app/*`. If the
+/// configuration selects a certain version, appends the version, as in `ARN::AWSPREVIOUS:` or
+/// `ssm:/app/url:3`.
 fn reference_text(key: &Key) -> String {
     let id = key.id.as_str();
     if let SecretId::Path(path) = &key.id {

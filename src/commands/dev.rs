@@ -1,5 +1,5 @@
-//! The command `sidekey dev`: runs the agent together with a fake of AWS, so that users
-//! can try Sidekey without an AWS account.
+//! The command `sidekey dev`: runs the agent together with a fake of AWS, so that users can try
+//! Sidekey without an AWS account.
 
 mod secrets;
 mod watch;

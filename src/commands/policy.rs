@@ -143,7 +143,8 @@ fn compute(
     Ok(statements(&args.name, needed, &args.keys, args.batch))
 }
 
-/// Returns a secret, parameter or path of `SIDEKEY_SECRETS` in the form of an argument.
+/// Returns the name, ARN or pattern that an entry of `SIDEKEY_SECRETS` contains, as a user would
+/// write it as an argument of `sidekey policy`.
 fn target_of(id: &SecretId) -> String {
     match id {
         SecretId::Path(path) => path.pattern().to_owned(),

@@ -41,8 +41,8 @@ impl AwsApiCall<'_> {
         }
     }
 
-    /// Answers `GetSecretValue` like [`answer`](Self::answer), but without waiting. Returns `None`,
-    /// and does nothing, if the answer must wait or is an error, or if the call is another operation.
+    /// Answers a call of `GetSecretValue` from the cache, without waiting. Returns `None` if the
+    /// call is another operation, if the secret is not cached, or if the call fails.
     pub(super) fn answer_at_once(
         self,
         body: &[u8],
@@ -75,8 +75,8 @@ impl AwsApiCall<'_> {
         Ok((SecretAnswer::with_body(served, AWS_JSON, body), result))
     }
 
-    /// Answers `DescribeSecret`. The answer does not contain the secret's value, so Sidekey also
-    /// describes secrets whose value it refuses to serve.
+    /// Answers `DescribeSecret`. The answer contains no secret value, so Sidekey also describes
+    /// secrets whose value it refuses to serve.
     async fn describe(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {
         let cache = &self.context.cache;
         let started = cache.clock().now();
@@ -91,10 +91,8 @@ impl AwsApiCall<'_> {
         Ok((response, read_result(&served, &self.context.metrics)))
     }
 
-    /// Answers `BatchGetSecretValue`, which reads several secrets. The whole call has the same time
-    /// limit as a read of one secret.
-    ///
-    /// If the call names a secret twice, the answer contains the secret once, as in AWS's answer.
+    /// Answers `BatchGetSecretValue`, which reads several secrets. All these reads together have
+    /// the same time limit as a read of one secret.
     async fn batch(self, ids: &[String]) -> (Response, ReadResult) {
         let mut distinct: Vec<&str> = Vec::new();
         for id in ids {
@@ -144,12 +142,12 @@ fn parse(secret: &RequestedSecret) -> Result<BorrowedReference<'_>, Problem> {
     secret.parse_reference().map_err(|bad| Problem::reference(secret.reference(), bad))
 }
 
-/// One secret that `BatchGetSecretValue` has read: the requested field (`None` for the full value),
-/// the cached secret, and the JSON for the answer.
+/// A secret that `BatchGetSecretValue` has read: the requested field (`None` for the full value),
+/// the cached secret, and the secret's JSON for the answer.
 type BatchRead<'a> = (Option<&'a str>, Served, SecretValue);
 
 /// Returns whether two reads returned the same version of the same secret. This happens if a call
-/// contains both the name and the ARN of a secret.
+/// names the secret twice, for example by its name and by its ARN.
 fn is_same(a: &Served, b: &Served) -> bool {
     let (a, b) = (&a.entry.version, &b.entry.version);
     a.arn == b.arn && a.id == b.id

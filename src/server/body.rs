@@ -33,8 +33,8 @@ const DRAINED_BYTES_MAX: usize = 1024 * 1024;
 /// enough, because clients send a body directly after the headers.
 pub(super) const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// The body of an HTTP request, which may still be arriving. Tests implement this trait for their
-/// own bodies. In production, the bodies come from hyper (the HTTP library).
+/// The body of an HTTP request, whose bytes may still be arriving. Tests use bodies of their own
+/// type.
 pub(super) trait RequestBody:
     Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin
 {
@@ -47,12 +47,9 @@ impl<B> RequestBody for B where
 
 /// Reads a complete HTTP body of at most `bytes_max` bytes into one buffer.
 ///
-/// If the request declares the length of its body, the buffer has this length from the start.
-/// Otherwise the buffer grows in steps, as `grown_capacity` decides.
-///
 /// # Errors
 ///
-/// Fails if the body is too large, too slow, or incomplete.
+/// Fails if the body is too large, incomplete, or not complete within [`BODY_TIME_MAX`].
 pub(super) async fn read(
     body: &mut impl RequestBody,
     bytes_max: usize,
@@ -91,19 +88,17 @@ async fn collect(body: &mut impl RequestBody, bytes_max: usize) -> Result<Vec<u8
     Ok(collected)
 }
 
-/// Returns the capacity, in bytes, to which a full buffer grows if it must contain `needed` bytes.
-/// The capacity is a power of two, or `bytes_max` if the power of two is larger.
+/// Returns the new capacity, in bytes, of a full buffer that must hold at least `needed` bytes: a
+/// power of two, but at most `bytes_max`.
 ///
-/// The powers of two limit the memory while the old buffer is copied to the new buffer. For
-/// example, if `bytes_max` is 6 MiB, the old buffer has at most 4 MiB.
+/// With powers of two, the old and the new buffer together take at most 10 MiB if `bytes_max` is 6
+/// MiB.
 fn grown_capacity(needed: usize, bytes_max: usize) -> usize {
     needed.next_power_of_two().clamp(GROWTH_BYTES_MIN, bytes_max.max(GROWTH_BYTES_MIN))
 }
 
-/// Reads the rest of an HTTP body and discards it, within limits of size and time.
-///
-/// If the server closed the connection while the client is still sending, the client might never
-/// see the answer.
+/// Reads the rest of an HTTP body and discards it. If the server closed the connection while the
+/// client is still sending, the client might never see the answer.
 pub(super) async fn drain(body: &mut impl RequestBody, clock: &dyn Clock) {
     if body.is_end_stream() {
         return;
@@ -132,8 +127,8 @@ mod tests {
     use std::task::{Context, Poll};
     use std::time::SystemTime;
 
-    /// A test body of `left` pieces with 1 KiB each. After the last piece, reading fails if
-    /// `breaks` is `true`. Otherwise reading waits forever.
+    /// A test body of `left` pieces with 1 KiB each. A read after the last piece fails if `breaks`
+    /// is `true`, and otherwise waits forever.
     struct Pieces {
         left: usize,
         breaks: bool,

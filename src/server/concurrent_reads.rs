@@ -12,12 +12,11 @@ use std::pin::Pin;
 /// uncached secrets cannot use up all these calls.
 const READS_MAX: usize = FLIGHTS_MAX / 4;
 
-/// A running read of one secret. It returns its index (0 for the first read of the HTTP request),
-/// and the outcome.
+/// A running read of one secret. Its result is the index of the read (0 for the first read of the
+/// HTTP request), and the secret or an error.
 type Numbered<'f, T> = Pin<Box<dyn Future<Output = (usize, T)> + Send + 'f>>;
 
-/// The running reads of secrets for one HTTP request. Each read has an index: 0 for the first read,
-/// 1 for the second, and so on.
+/// The running reads of secrets for one HTTP request, at most [`READS_MAX`] at the same time.
 pub(super) struct ConcurrentReads<'f, T, F> {
     running: FuturesUnordered<Numbered<'f, T>>,
     started: usize,
@@ -25,13 +24,13 @@ pub(super) struct ConcurrentReads<'f, T, F> {
 }
 
 impl<'f, T: 'f, F: FnMut(usize, T)> ConcurrentReads<'f, T, F> {
-    /// Creates an empty set of reads. When a read ends, `on_outcome` is called with the index and
-    /// the outcome of the read.
+    /// Creates an empty set of reads. When a read ends, `on_outcome` is called with the index of
+    /// the read (0 for the first read) and its result.
     pub(super) fn new(on_outcome: F) -> Self {
         Self { running: FuturesUnordered::new(), started: 0, on_outcome }
     }
 
-    /// Starts a read of a secret. If [`READS_MAX`] reads are already running, waits first until one
+    /// Starts a read of a secret. If [`READS_MAX`] reads are already running, first waits until one
     /// of them has ended.
     pub(super) async fn start(&mut self, read: impl Future<Output = T> + Send + 'f) {
         while self.running.len() >= READS_MAX {
@@ -55,7 +54,7 @@ impl<'f, T: 'f, F: FnMut(usize, T)> ConcurrentReads<'f, T, F> {
     }
 }
 
-/// Prints only the number of running reads, because the outcome of a read may contain a secret.
+/// Prints only the number of running reads, because the result of a read may contain a secret.
 impl<T, F> fmt::Debug for ConcurrentReads<'_, T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConcurrentReads")

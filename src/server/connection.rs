@@ -1,4 +1,5 @@
-//! Serves one connection: answers its requests one after the other, and enforces its deadlines.
+//! Serves one connection of a client: answers its HTTP requests one after the other, and closes the
+//! connection if a time limit has passed.
 
 use super::connection_end::{End, HEAD_BYTES_MAX, HEADERS_MAX, last_answer, problem_of_large_head};
 use super::connection_slots::ConnectionSlot;
@@ -31,17 +32,19 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 /// requests have fewer headers.
 const HEADERS_WITHOUT_ALLOCATION: usize = 100;
 
-/// Which parts of the server answer the requests of a connection.
+/// Whether hyper (the HTTP library) answers all requests of a connection, or Sidekey's own code
+/// answers reads of cached secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ways {
-    /// [`DirectReads`] answers cached reads, and hyper (the HTTP library) answers other requests.
+    /// Sidekey's own code ([`DirectReads`]) answers reads of cached secrets, and hyper (the HTTP
+    /// library) answers all other requests.
     DirectAndHyper,
-    /// hyper (the HTTP library) answers all requests. Tests compare both ways.
+    /// hyper (the HTTP library) answers all requests. Tests compare this with the other variant.
     #[cfg(test)]
     HyperOnly,
 }
 
-/// Serves a connection until the peer closes it, a deadline passes, or an answer contains
+/// Serves a connection until the client closes it, a time limit passes, or an answer contains
 /// `Connection: close`. If the agent stops, the connection ends after the answer to its current
 /// request.
 pub(super) async fn serve<S>(
@@ -74,14 +77,14 @@ pub(super) async fn serve<S>(
                 Left::ToHyper(bytes) => unread = bytes,
             }
         }
-        // Most connections never need hyper, so its state is not a part of each task.
+        // hyper's state is boxed because it is large, and most connections never need hyper.
         let by_hyper = Box::pin(serving.answer_by_hyper(socket, unread, headers_max)).await;
         (socket, unread) = (by_hyper.socket, by_hyper.unread);
         break match by_hyper.end {
             End::Closed | End::Idle => return,
             End::ReadAnswered => continue,
             End::HeadTooSlow => Problem::HeadTooSlow(HEAD_TIME_MAX),
-            // The peer has an answer of hyper, or is gone.
+            // hyper has sent an answer to the client, or the client is gone.
             _ if !by_hyper.has_hidden_answer => return,
             End::HeadUnreadable => Problem::HeadUnreadable,
             End::HeadTooLarge => match problem_of_large_head(&unread, headers_max) {
@@ -95,40 +98,40 @@ pub(super) async fn serve<S>(
     };
     let answer = last_answer(server.context.dialect.problem(Target::Unknown, &problem));
     // One attempt to write the answer is enough. If the socket does not accept the answer at once,
-    // the peer has not even read the earlier answers.
+    // the client has not even read the earlier answers.
     if poll_once(|cx| Pin::new(&mut socket).poll_write(cx, &answer)).await.is_ready() {
         let _ = socket.shutdown().await;
     }
 }
 
-/// What the server needs while it serves one connection, except the socket.
 struct Serving<'a> {
     server: &'a Server,
     listener: ListenerKind,
     slot: &'a ConnectionSlot,
     ways: Ways,
-    /// The sequence number of the event at which the connection was accepted.
+    /// The sequence number of the moment at which the connection was accepted. The agent numbers
+    /// the acceptances and answers of all connections together.
     accepted: u64,
     deadlines: Deadlines<'a>,
-    /// Whether this connection knows that the agent stops.
+    /// Whether the task of this connection has noticed that the agent stops.
     has_seen_stop: bool,
     /// Whether the agent wakes the task of this connection when it stops.
     is_woken_by_stop: bool,
 }
 
-/// The state of a connection after hyper (the HTTP library) has served it.
 struct ByHyper<S> {
     socket: S,
-    /// The bytes of the client that hyper has received but not interpreted.
+    /// The bytes of the client that hyper (the HTTP library) has received but not parsed.
     unread: Bytes,
     end: End,
-    /// Whether hyper answered a request itself, and this answer was not sent.
+    /// Whether hyper (the HTTP library) answered an invalid request, and Sidekey did not send this
+    /// answer.
     has_hidden_answer: bool,
 }
 
 impl Serving<'_> {
-    /// Answers cached reads without hyper (the HTTP library), until the connection ends or hyper
-    /// is needed.
+    /// Answers reads of cached secrets without hyper (the HTTP library), until the connection ends
+    /// or a request needs hyper.
     async fn answer_directly<S>(&mut self, direct: &mut DirectReads<'_>, socket: &mut S) -> Left
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -147,9 +150,9 @@ impl Serving<'_> {
         .await
     }
 
-    /// Lets hyper (the HTTP library) answer requests, until the connection ends, or until hyper has
-    /// answered a read and the next read may be answered directly. hyper first reads the bytes
-    /// `unread`, and then the bytes from the socket.
+    /// Lets hyper (the HTTP library) answer requests, until the connection ends or Sidekey may
+    /// answer the next request without hyper. `unread` contains the bytes that were already read
+    /// from the socket.
     async fn answer_by_hyper<S>(
         &mut self,
         socket: S,
@@ -207,14 +210,14 @@ impl Serving<'_> {
         ByHyper { socket: wire.into_socket(), unread: read_buf, end, has_hidden_answer }
     }
 
-    /// Returns `true` once, when the agent stops.
+    /// Returns `true` if the agent stops, but only at the first call after the stop.
     fn sees_stop(&mut self) -> bool {
         let had_seen_stop = replace(&mut self.has_seen_stop, self.slot.is_stopping());
         self.has_seen_stop && !had_seen_stop
     }
 
-    /// Waits for a deadline of the connection, or for the stop of the agent. Returns why the
-    /// connection ends if a deadline has passed.
+    /// Returns why the connection ends if one of its time limits has passed. Otherwise the task is
+    /// woken at the next time limit, or when the agent stops.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         if !replace(&mut self.is_woken_by_stop, true) {
             // The connection has a task of its own, so that its waker never changes.
@@ -223,27 +226,26 @@ impl Serving<'_> {
         self.deadlines.poll(cx)
     }
 
-    /// Returns whether the server has answered a request of this connection.
     fn has_answered(&self) -> bool {
         self.slot.exchange().last_event() != self.accepted
     }
 }
 
-/// Calls `poll` once, instead of waiting until its result is ready.
+/// Calls `poll` once, and does not wait if the result is not ready.
 async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
     poll_fn(|cx| Poll::Ready(poll(cx))).await
 }
 
-/// Returns whether a request is a read that Sidekey may answer without hyper (the HTTP library) if
-/// the secret is cached.
+/// Returns whether a request is a read of a secret that Sidekey answers without hyper (the HTTP
+/// library) if the secret is cached.
 fn is_read(request: &Request<Incoming>) -> bool {
     let target = Target::of(request.method(), request.uri().path());
     let method = if target == Target::AwsApi { Method::POST } else { Method::GET };
     (target == Target::AwsApi || target.is_read_of_one_secret()) && *request.method() == method
 }
 
-/// Answers a request. Also returns whether the body of the request was read completely. Otherwise
-/// hyper (the HTTP library) must read the rest of the body, or close the connection.
+/// Answers a request. Also returns whether the request's body was read completely. If not, hyper
+/// (the HTTP library) must read the rest or close the connection.
 async fn answer(
     server: &Server,
     slot: &ConnectionSlot,
@@ -257,8 +259,8 @@ async fn answer(
     (response, body.is_end_stream())
 }
 
-/// Counts one open connection in the metrics. The count decreases when this value is dropped, even
-/// if the task of the connection was cancelled.
+/// Counts one open connection in the metrics until this value is dropped, even if the connection's
+/// task was cancelled.
 struct ConnectionGauge<'a>(&'a Server);
 
 impl<'a> ConnectionGauge<'a> {

@@ -1,36 +1,35 @@
-//! Why a connection ends, and the last answer of a connection whose request could not be read.
+//! Why a connection ends, and the last answer on a connection if a request could not be parsed.
 
 use super::problem::Problem;
 use super::response::Response;
 use http_body_util::Either;
 
-/// The maximum size of a request's head (the request line and headers), in bytes. The longest
-/// expected header is a session token, which takes up to 4 KiB.
+/// The maximum size of a request line and headers, in bytes. The longest expected header is a
+/// session token, which takes up to 4 KiB.
 pub(super) const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// The maximum number of headers of a request.
 pub(super) const HEADERS_MAX: usize = 128;
 
-/// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The peer closed the connection, an answer contained `Connection: close`, or the agent stops.
+    /// The client closed the connection, an answer contained `Connection: close`, or the agent
+    /// stops.
     Closed,
-    /// hyper (the HTTP library) has answered a read, and the client has sent no further request. The
-    /// connection stays open, and the next read may be answered without hyper.
+    /// hyper (the HTTP library) has answered a read of a secret. The connection stays open, and
+    /// Sidekey may answer the next read without hyper.
     ReadAnswered,
-    /// A request line and its headers are too large, or there are too many headers.
+    /// The request line and headers of a request are too large, or there are too many headers.
     HeadTooLarge,
-    /// A request line or a header is not valid HTTP/1.1.
+    /// The request line or a header of a request is not valid HTTP/1.1.
     HeadUnreadable,
-    /// A request line and its headers did not arrive completely in time.
+    /// The request line and headers of a request did not arrive completely in time.
     HeadTooSlow,
-    /// The connection was idle for too long, or it sent no request with a valid token in time.
+    /// The connection was idle for too long, or the client sent no valid token in time.
     Idle,
 }
 
 impl End {
-    /// Returns why hyper (the HTTP library) has ended a connection.
     pub(super) fn of(result: hyper::Result<()>) -> Self {
         match result {
             Err(error) if error.is_parse_too_large() => Self::HeadTooLarge,
@@ -40,14 +39,14 @@ impl End {
     }
 }
 
-/// Returns the error for a request that hyper (the HTTP library) refused as too large. `head` is
-/// the part of the request line and headers that has arrived. `headers_max` is the number of
-/// headers that hyper allowed.
+/// Returns the error for a request line and headers (`head`) that hyper (the HTTP library) refused
+/// as too large.
 ///
-/// Returns `None` if the server must let hyper parse the request again, and allow [`HEADERS_MAX`]
-/// headers.
+/// Returns `None` if hyper must parse the request again, because it allowed only `headers_max`
+/// headers but [`HEADERS_MAX`] are allowed.
 pub(super) fn problem_of_large_head(head: &[u8], headers_max: usize) -> Option<Problem> {
-    // The request line is a line too, so a head with more lines has at least `headers_max` headers.
+    // `lines` also counts the request line, so a head with more lines has at least `headers_max`
+    // headers.
     let lines = head.iter().filter(|byte| **byte == b'\n').count();
     if lines <= headers_max {
         Some(Problem::HeadTooLarge(HEAD_BYTES_MAX))
@@ -56,13 +55,15 @@ pub(super) fn problem_of_large_head(head: &[u8], headers_max: usize) -> Option<P
     }
 }
 
-/// Converts a response to the bytes of an HTTP/1.1 answer, so that Sidekey can send it without
-/// hyper (the HTTP library). The answer contains `connection: close`.
+/// Converts a response to the bytes of an HTTP/1.1 answer with the header `connection: close`, so
+/// that Sidekey can send the answer without hyper (the HTTP library).
 pub(super) fn last_answer(response: Response) -> Vec<u8> {
     let (head, body) = response.into_parts();
     let body = match body {
         Either::Left(complete) => complete.into_inner().unwrap_or_default(),
-        Either::Right(_) => unreachable!("the body of an error is complete in memory"),
+        Either::Right(_) => {
+            unreachable!("the body of an error response is never created piece by piece")
+        }
     };
     let reason = head.status.canonical_reason().unwrap_or_default();
     let mut bytes =

@@ -1,10 +1,8 @@
-//! Limits the number of open connections, and chooses a connection to close if there are too many.
-//! Also tells all connections when the agent stops.
+//! Limits the number of open connections. If too many connections are open, the server closes one
+//! of them.
 //!
-//! A new connection is untrusted. The first request with a valid token makes the connection
-//! trusted. Trusted and untrusted connections have separate limits, so untrusted connections never
-//! use up the limit of trusted connections. A new connection is always accepted. If too many
-//! untrusted connections are open, the oldest of them is closed.
+//! Connections that have sent a valid token (trusted connections) have a limit of their own, so
+//! clients without a token never use up the connections of other clients.
 
 use super::wire::Exchange;
 use std::collections::BTreeMap;
@@ -19,12 +17,10 @@ use tokio_util::task::TaskTracker;
 pub(super) struct ConnectionSlots {
     untrusted_max: usize,
     trusted_max: usize,
-    /// The number of events on all connections. An event is an accepted connection or an answer.
-    ///
-    /// Each connection stores this number at its own last event. The connection with the smallest
-    /// stored number has been idle longest.
+    /// The number of events (acceptances and answers) on all connections. Each connection stores
+    /// this number at its own last event, so the connection with the smallest stored number has
+    /// been idle longest.
     events: AtomicU64,
-    /// Whether the agent stops, so that each connection ends after its current request.
     is_stopping: AtomicBool,
     /// The open connections. The mutex is locked only when a connection is accepted, sends its
     /// first valid token, first waits, or is closed. So most requests need no lock.
@@ -43,8 +39,8 @@ struct OpenConnections {
 struct Connection {
     exchange: Arc<Exchange>,
     task: Option<AbortHandle>,
-    /// Wakes the task of the connection when the agent stops. This is `None` until the connection
-    /// first waits.
+    /// Wakes the task of the connection when the agent stops. `None` until the connection first
+    /// waits for a request.
     waker: Option<Waker>,
 }
 
@@ -76,7 +72,6 @@ impl ConnectionSlots {
         task
     }
 
-    /// Lets each connection end after the answer to its current request, because the agent stops.
     pub(super) fn stop(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
         let open = self.lock();
@@ -104,12 +99,11 @@ impl ConnectionSlots {
         ConnectionSlot { slots: self.clone(), id, exchange, is_trusted: AtomicBool::new(false) }
     }
 
-    /// Makes a connection trusted after its first valid token. If too many connections are then
-    /// trusted, closes the trusted connection that has been idle longest. If all are busy, closes a
-    /// connection whose peer has closed its sending direction.
+    /// Makes a connection trusted after its first valid token. If too many trusted connections are
+    /// then open, closes the one that has been idle longest.
     ///
-    /// Returns `false` if no trusted connection can be closed, or if this connection was closed in
-    /// the meantime.
+    /// Returns `false` if all other trusted connections are busy, or if this connection was closed
+    /// in the meantime.
     fn make_trusted(&self, id: u64) -> bool {
         let mut open = self.lock();
         if open.trusted.len() >= self.trusted_max && !close(&mut open.trusted, longest_idle) {
@@ -120,12 +114,10 @@ impl ConnectionSlots {
         connection.is_some_and(|connection| open.trusted.insert(id, connection).is_none())
     }
 
-    /// Returns the sequence number of a new event on any connection. The server compares these
-    /// numbers to find the connection that has been idle longest.
+    /// Returns the sequence number of a new event (an acceptance or an answer) on any connection.
     ///
-    /// Two threads may get the same number, because the increment is not atomic. Their connections
-    /// then count as idle for the same time, which does no harm. An atomic increment would make
-    /// each answer slower.
+    /// Two threads may get the same number, because an atomic increment would make each answer
+    /// slower. Their connections then count as idle for the same time.
     fn next_event(&self) -> u64 {
         let next = self.events.load(Ordering::Relaxed) + 1;
         self.events.store(next, Ordering::Relaxed);
@@ -174,24 +166,20 @@ impl Connection {
     }
 }
 
-/// An open connection that the server may close if too many connections are open.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     id: u64,
     is_busy: bool,
-    /// Whether the peer has closed its sending direction, so that the peer may be gone.
+    /// Whether the client has closed its sending direction, so that the client may be gone.
     is_half_closed: bool,
     /// The sequence number of the connection's last event: its last answer, or its acceptance. The
     /// connection with the smallest number has been idle longest.
     idle_since: u64,
 }
 
-/// Returns the id of the connection that has been idle longest. If all connections have a running
-/// request, considers only connections whose peer has closed its sending direction. Returns `None`
-/// if there is no such connection either.
-///
-/// A client that gives up after its own timeout closes its connection, but its request may run for
-/// many seconds. Such connections must not block the connections of other clients.
+/// Returns the id of the connection that has been idle longest. If every connection has a running
+/// request, considers only those whose client has closed its sending direction: such a client has
+/// probably given up.
 fn longest_idle(open: &[Candidate]) -> Option<u64> {
     let longest = |is_closable: fn(&&Candidate) -> bool| {
         open.iter().filter(is_closable).min_by_key(|candidate| candidate.idle_since)
@@ -202,14 +190,12 @@ fn longest_idle(open: &[Candidate]) -> Option<u64> {
 }
 
 /// Returns the id of the oldest connection, even if this connection has a running request.
-///
-/// A caller without a valid token can keep its connections busy for as long as it likes. If busy
-/// connections were never closed, such a caller could block all new connections.
+/// Otherwise a client without a valid token could keep all connections busy and block new clients.
 fn oldest(open: &[Candidate]) -> Option<u64> {
     open.iter().map(|candidate| candidate.id).min()
 }
 
-/// An open connection, which counts toward the limit of connections until this value is dropped.
+/// An open connection. It counts toward the limit of open connections until this value is dropped.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
@@ -223,14 +209,14 @@ impl ConnectionSlot {
         &self.exchange
     }
 
-    /// Returns whether the connection has sent a valid token. If so, it stays open between
-    /// requests.
+    /// Returns whether the connection has sent a valid token. Only such a connection stays open
+    /// after an answer.
     pub(super) fn is_trusted(&self) -> bool {
         self.is_trusted.load(Ordering::Relaxed)
     }
 
-    /// Makes the connection trusted after a request with a valid token. Returns `false` if the
-    /// maximum number of trusted connections is open, and all of them are busy.
+    /// Makes the connection trusted after a request with a valid token. Returns `false` if too many
+    /// trusted connections are open, and all of them are busy.
     pub(super) fn make_trusted(&self) -> bool {
         self.is_trusted() || {
             let is_trusted = self.slots.make_trusted(self.id);
@@ -239,13 +225,12 @@ impl ConnectionSlot {
         }
     }
 
-    /// Returns whether the agent stops, so that the connection ends after its current request.
     pub(super) fn is_stopping(&self) -> bool {
         self.slots.is_stopping.load(Ordering::Relaxed)
     }
 
-    /// Makes the agent wake the task of this connection when it stops. If the agent stops already,
-    /// wakes the task at once.
+    /// Makes the agent wake the task of this connection when the agent stops. If the agent already
+    /// stops, wakes the task at once.
     pub(super) fn wake_on_stop(&self, waker: &Waker) {
         if let Some(connection) = self.slots.lock().get_mut(self.id) {
             connection.waker = Some(waker.clone());
@@ -278,8 +263,8 @@ mod tests {
     use std::future::pending;
     use std::task::Wake;
 
-    /// The state of a connection. `HalfClosed` means busy, and the peer has closed its sending
-    /// direction.
+    /// The state of a test connection. `HalfClosed` means busy, and the client has closed its
+    /// sending direction.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     enum State {
         Idle,
@@ -288,9 +273,8 @@ mod tests {
     }
 
     /// Checks that `longest_idle` returns the id `idle`, and that `oldest` returns the id `old`.
-    ///
-    /// Each pair in `open` describes a connection: its state, and the sequence number of its last
-    /// event. The id of a connection is its index in `open`.
+    /// Each pair in `open` is the state of a connection and the sequence number of its last event.
+    /// The index in `open` is the connection's id.
     #[track_caller]
     fn check(open: &[(State, u64)], idle: Option<u64>, old: Option<u64>) {
         let candidate = |(id, (state, since)): (usize, &(State, u64))| Candidate {
@@ -316,7 +300,7 @@ mod tests {
         check(&[(HalfClosed, 1), (Idle, 3), (Busy, 2)], Some(1), Some(0));
     }
 
-    /// A listener for tests. The connections stay open until the server closes them because too
+    /// A listener for tests, whose connections stay open until the server closes them because too
     /// many are open.
     struct Listener {
         slots: Arc<ConnectionSlots>,
@@ -383,7 +367,10 @@ mod tests {
         for busy in [&first, &second] {
             busy.slot.exchange().note_request();
             assert!(busy.slot.make_trusted());
-            assert!(busy.slot.make_trusted(), "a second valid token must change nothing");
+            assert!(
+                busy.slot.make_trusted(),
+                "a second request with a valid token must also be accepted"
+            );
         }
         assert!(!third.slot.make_trusted() && !third.slot.is_trusted());
         second.slot.note_answered();
@@ -410,8 +397,11 @@ mod tests {
             assert!(!is_woken(at) && !accepted[at].slot.is_stopping());
         }
         listener.slots.stop();
-        assert!(is_woken(1) && is_woken(2), "trusted and untrusted connections must be woken");
-        // A connection that begins to wait after the stop must not miss it.
+        assert!(
+            is_woken(1) && is_woken(2),
+            "the stop of the agent must wake trusted and untrusted connections"
+        );
+        // A connection that begins to wait after the stop must not miss the stop.
         assert!(!is_woken(0) && accepted[0].slot.is_stopping());
         accepted[0].slot.wake_on_stop(&Waker::from(woken[0].clone()));
         assert!(is_woken(0));

@@ -1,4 +1,5 @@
-//! The parts of the agent that all handlers of HTTP requests share.
+//! The parts of the agent that all handlers of HTTP requests share, such as the cache and the
+//! metrics.
 
 use super::dialect::Dialect;
 use crate::cache::Cache;
@@ -13,10 +14,8 @@ pub(crate) struct Context {
     pub(crate) dialect: Dialect,
     pub(crate) cache: Cache,
     pub(crate) metrics: Arc<Metrics>,
-    /// Whether the agent's first fetch of the secrets in `SIDEKEY_SECRETS` is over.
-    ///
-    /// The fetch is over when each required secret was fetched or has failed, or when a time limit
-    /// has passed.
+    /// Whether the agent has tried to fetch each required secret of `SIDEKEY_SECRETS` after its
+    /// start, or has exceeded the time limit for this.
     pub(crate) is_settled: AtomicBool,
     /// Whether the configuration has mistakes. If so, every read of a secret fails with a
     /// description of the mistakes.
@@ -24,8 +23,8 @@ pub(crate) struct Context {
     /// Whether the agent has received a stop signal, and still answers requests for the time
     /// `SIDEKEY_DRAIN_DELAY`. Meanwhile `/ready` answers with status 503.
     pub(crate) is_stopping: AtomicBool,
-    /// Limits the rate of log lines about refused requests. Without this limit, a caller that
-    /// repeats a refused request could fill the log.
+    /// Limits the rate of log lines about refused requests, so that a caller that repeats a refused
+    /// request cannot fill the log.
     pub(crate) refusals_logged: LogLimiter,
     /// A token that is cancelled when the agent stops. The agent then answers long polls (requests
     /// that wait until a secret changes) at once.

@@ -1,21 +1,21 @@
-//! The value of the `Date` header.
+//! The value of the HTTP header `Date`.
 
 use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The number of bytes of a date in HTTP, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// The length of a date in an HTTP header, in bytes. An example is `Sun, 06 Nov 1994 08:49:37 GMT`.
 const DATE_BYTES: usize = 29;
 
-/// The last second that a date in HTTP can express, in seconds since 1970. It is in the year 9999.
+/// The last second that an HTTP date can express, in seconds since 1970: the end of the year 9999.
 const SECOND_MAX: u64 = 253_402_300_799;
 
 thread_local! {
-    /// The last date that this thread has formatted, with its second since 1970. Many answers have
-    /// the same date, and formatting takes longer than reading a cached secret.
+    /// The last date that this thread has formatted, with its second since 1970. Formatting a date
+    /// takes longer than reading a cached secret, and many answers have the same date.
     static LAST: Cell<(u64, [u8; DATE_BYTES])> = const { Cell::new((u64::MAX, [0; DATE_BYTES])) };
 }
 
-/// Returns a point in time in the format of the `Date` header.
+/// Returns a time in the format of the HTTP header `Date`.
 pub(super) fn http_date(time: SystemTime) -> [u8; DATE_BYTES] {
     let second = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().min(SECOND_MAX);
     let (last, date) = LAST.get();
@@ -23,7 +23,7 @@ pub(super) fn http_date(time: SystemTime) -> [u8; DATE_BYTES] {
         return date;
     }
     let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
-    let date = text.as_bytes().try_into().expect("a date in HTTP has a fixed length");
+    let date = text.as_bytes().try_into().expect("a date in an HTTP header must have 29 bytes");
     LAST.set((second, date));
     date
 }

@@ -1,5 +1,5 @@
-//! The deadlines of a connection: for its first valid token, for the rest of a request's head, and
-//! for its next request.
+//! The time limits of a connection: for its first valid token, for the request line and headers of
+//! a request, and for its next request.
 
 use super::connection_end::End;
 use super::connection_slots::ConnectionSlot;
@@ -8,49 +8,40 @@ use std::fmt;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// The maximum time between the first and the last byte of a request's head (the request line and
-/// headers).
+/// The maximum time between the first and the last byte of a request line and headers.
 pub(super) const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The maximum lifetime of a connection that has sent no valid token.
 ///
-/// In this time, a client must be able to send a request and receive the answer. If its token is
-/// unknown, the agent first refreshes its own AWS credentials, because the token may be the session
-/// token of new credentials.
+/// This is long enough for a request, a refresh of the agent's own AWS credentials, and the answer.
+/// The agent refreshes its credentials if the token of the request is unknown.
 pub(super) const UNTRUSTED_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The interval at which the server checks whether a connection is idle.
 pub(super) const IDLE_TICK: Duration = Duration::from_secs(60);
 
-/// The number of consecutive checks that must find a trusted connection idle before the server
-/// closes it. A trusted connection is one that has sent a valid token.
+/// The number of consecutive checks that must find a connection idle before the server closes it.
 ///
 /// The server counts checks instead of time, because Lambda may freeze the process between
-/// requests. After a freeze of any length, only one check runs. So a freeze alone does not close
+/// requests. After a freeze of any length, only one check runs, so a freeze alone does not close
 /// the function's connection.
 pub(super) const IDLE_TICKS_MAX: u32 = 15;
 
-/// The timers that end a connection.
-///
-/// Starting a timer takes time. So a timer starts only when the connection waits. No timer starts
-/// for a request that arrives in one piece on a trusted connection (one that has sent a valid
-/// token).
+/// The timers that end a connection. Starting a timer takes time, so a timer starts only when the
+/// connection waits.
 pub(super) struct Deadlines<'a> {
     clock: &'a dyn Clock,
     slot: &'a ConnectionSlot,
-    /// The deadline for the first request with a valid token. This is `None` after such a request.
+    /// The time limit for the first request with a valid token. `None` after such a request.
     untrusted: Option<Sleep>,
-    /// The deadline for the rest of a request's head (the request line and headers). This is `None`
-    /// unless the first part of a head has arrived.
+    /// The time limit for a request line and headers. `None` unless their first bytes have arrived.
     head: Option<Sleep>,
-    /// The timer of the next check whether the connection is idle. This is `None` until the first
-    /// request with a valid token, because another deadline applies before.
+    /// The timer of the next check whether the connection is idle. `None` until the first request
+    /// with a valid token.
     tick: Option<Sleep>,
     idle_ticks: u32,
-    /// The sequence number that the connection's last event had at the last idle check. If the
-    /// number is still the same at the next check, the connection was idle.
-    ///
-    /// An event is an answer, or the acceptance of the connection.
+    /// The sequence number that the connection's last event (an answer, or its acceptance) had at
+    /// the last idle check. If the number is the same at the next check, the connection was idle.
     event: u64,
 }
 
@@ -60,8 +51,8 @@ impl<'a> Deadlines<'a> {
         Self { clock, slot, untrusted: None, head: None, tick: None, idle_ticks: 0, event }
     }
 
-    /// Checks all deadlines while the connection waits. Returns why the connection ends if a
-    /// deadline has passed. Otherwise a timer wakes the task again.
+    /// Returns why the connection ends if one of its time limits has passed. Otherwise a timer
+    /// wakes the connection's task at the next time limit.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let exchange = self.slot.exchange();
         if exchange.is_abandoned() {
@@ -91,8 +82,8 @@ impl<'a> Deadlines<'a> {
         Poll::Pending
     }
 
-    /// Returns whether the time of a timer is over. Starts the timer with the time `span` if it is
-    /// not running.
+    /// Returns whether the time of a timer is over. If the timer is not running, starts it with the
+    /// time `span`.
     fn is_over(
         &mut self,
         cx: &mut Context<'_>,

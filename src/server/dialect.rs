@@ -1,5 +1,5 @@
-//! Builds HTTP responses in the format of the AWS agent that Sidekey imitates. `SIDEKEY_DIALECT`
-//! selects this agent.
+//! Builds HTTP responses in the format of the AWS agent that Sidekey imitates, which the setting
+//! `SIDEKEY_DIALECT` selects.
 
 pub(crate) mod agent;
 pub(crate) mod extension;
@@ -29,8 +29,8 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
-    /// Returns the value of `SIDEKEY_DIALECT` that selects this format of responses: `agent` or
-    /// `extension`.
+    /// Returns the value of the setting `SIDEKEY_DIALECT` that selects this format of responses:
+    /// `agent` or `extension`.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Agent => "agent",
@@ -47,12 +47,11 @@ impl Dialect {
         }
     }
 
-    /// Returns the body of the answer to a read of a cached secret, in the format of the AWS agent
-    /// that Sidekey imitates. The format for a parameter is that of AWS's extension, because AWS's
-    /// agent serves no parameters.
+    /// Returns the body of the answer to a read of a cached secret or parameter, in the format of
+    /// the AWS agent that Sidekey imitates.
     ///
-    /// The first read of the secret creates the body. The cache entry stores the body for later
-    /// reads.
+    /// AWS's Secrets Manager Agent serves no parameters, so parameters always have the format of
+    /// AWS's Lambda extension. The cache stores the body for later reads.
     pub(crate) fn body(self, entry: &Entry) -> &SecretValue {
         entry.answer(Form::Dialect, |version| match (&version.details, self) {
             (Details::Parameter(parameter), _) => {
@@ -64,10 +63,8 @@ impl Dialect {
     }
 
     /// Builds the response to a failed request, in the format of the AWS agent that Sidekey
-    /// imitates.
-    ///
-    /// If the request is a call of the AWS API or a `/resolve` request, the format is the same for
-    /// both of AWS's agents.
+    /// imitates. AWS API calls and `/resolve` requests have their own formats, because AWS's agents
+    /// serve neither.
     pub(crate) fn problem(self, target: Target<'_>, problem: &Problem) -> Response {
         // `/resolve` has its own error format, but not if the check of the headers, the token or
         // the method fails. Such an error has the format of the imitated AWS agent.

@@ -1,8 +1,8 @@
-//! Answers plain reads of cached secrets without hyper (the HTTP library).
+//! Answers reads of cached secrets without hyper (the HTTP library), if the request has a simple
+//! form.
 //!
-//! Almost all requests are such reads. For them, the general work of an HTTP library takes longer
-//! than the read itself. This module only carries bytes: it makes no decision of its own about a
-//! request. Every other request goes to hyper, together with the bytes that were read.
+//! Almost all requests are such reads, and hyper's work takes longer than the read itself. Every
+//! other request goes to hyper.
 
 use super::connection_slots::ConnectionSlot;
 use super::gate::ListenerKind;
@@ -23,45 +23,43 @@ use zeroize::Zeroizing;
 /// longest header is usually a session token, which takes up to 4 KiB.
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
 
-/// The capacity of the buffer for an answer without its body, in bytes. A status line and headers
+/// The initial capacity, in bytes, of the buffer for an answer's status line and headers, which
 /// usually take less than 300 bytes.
 const HEAD_CAPACITY: usize = 384;
 
-/// The maximum size of a body that is copied to the buffer for an answer, in bytes. For a larger
-/// body, the copy takes longer than a system call that writes from two places.
+/// The maximum size, in bytes, of a body that is copied to the buffer for the status line and
+/// headers. A larger body is written from its own memory, because the copy would take longer.
 const COPIED_BODY_BYTES_MAX: usize = 4 * 1024;
 
 thread_local! {
-    /// The empty buffer for the next answer. All connections of the thread share the buffer, so
-    /// that a connection needs no memory of its own for answers. A connection keeps the buffer only
-    /// while its socket does not accept the complete answer.
+    /// The empty buffer for the next answer, which all connections of the thread share. A
+    /// connection keeps the buffer only while its socket does not accept the complete answer.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Why no more reads are answered without hyper (the HTTP library).
+/// Why Sidekey answers no more requests of a connection without hyper (the HTTP library).
 pub(super) enum Left {
-    /// The connection is over.
+    /// The connection has ended.
     Closed,
-    /// hyper must serve the connection from now on, beginning with these bytes of the client.
+    /// hyper (the HTTP library) must serve the connection from now on. These bytes of the client
+    /// were already read from the socket.
     ToHyper(Bytes),
 }
 
-/// Answers plain reads of cached secrets on one connection.
-///
-/// An idle connection has no buffers. A large body is not copied: it is written from the cache
-/// entry.
+/// Answers simple reads of cached secrets on one connection. An idle connection has no buffers.
 pub(super) struct DirectReads<'a> {
     server: &'a Server,
     listener: ListenerKind,
     slot: &'a ConnectionSlot,
-    /// The status line and headers of the answer that is being written, and its body if the body is
-    /// small.
+    /// The status line and headers of the answer that is being written. A small body follows them
+    /// in the same buffer.
     answer: Zeroizing<Vec<u8>>,
-    /// The body of the answer that is being written if the body is large.
+    /// The body of the answer that is being written, if the body is too large for the buffer
+    /// `answer`.
     large_body: Bytes,
     /// The number of bytes of the answer that the socket has accepted.
     written: usize,
-    /// Whether the connection must be closed after the answer.
+    /// Whether the server must close the connection after the answer.
     closes: bool,
 }
 
@@ -75,15 +73,15 @@ impl<'a> DirectReads<'a> {
         Self { server, listener, slot, answer, large_body, written: 0, closes: false }
     }
 
-    /// Lets the connection end after the current answer, because the agent stops. Returns `true` if
+    /// Closes the connection after the current answer, because the agent stops. Returns `true` if
     /// no answer is being written.
     pub(super) fn stop(&mut self) -> bool {
         self.closes = true;
         self.answer.is_empty()
     }
 
-    /// Answers requests until a request is not a plain read of a cached secret, or the connection
-    /// ends.
+    /// Answers requests, until the connection ends or a request is not a simple read of a cached
+    /// secret.
     pub(super) fn poll<S>(&mut self, socket: &mut S, cx: &mut Context<'_>) -> Poll<Left>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -109,8 +107,8 @@ impl<'a> DirectReads<'a> {
         }
     }
 
-    /// Prepares the answer to `request`. Returns `None`, and does nothing, if the request is not a
-    /// plain read of a cached secret.
+    /// Prepares the answer to `request`. Returns `None`, and prepares nothing, if the request is
+    /// not a simple read of a cached secret.
     fn answer(&mut self, request: &[u8]) -> Option<()> {
         let mut space: HeaderSpace<'_> = [const { MaybeUninit::uninit() }; _];
         let request = PlainRequest::parse(request, &mut space)?;
@@ -134,7 +132,7 @@ impl<'a> DirectReads<'a> {
         Some(())
     }
 
-    /// Writes the rest of the current answer, if there is one.
+    /// Writes the rest of the current answer to the socket, if there is one.
     fn poll_write<S>(&mut self, socket: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>>
     where
         S: AsyncWrite + Unpin,
@@ -173,8 +171,7 @@ impl fmt::Debug for DirectReads<'_> {
     }
 }
 
-/// Overwrites the bytes of a request, which contain the token of the caller, or of an answer, which
-/// contain a secret.
+/// Overwrites bytes in memory, because requests contain a token, and answers contain a secret.
 fn wipe(bytes: &mut [u8]) {
     bytes.fill(0);
     // Without this call, the compiler could omit the writes, because nothing reads the bytes again.

@@ -1,16 +1,15 @@
-//! Decides whether Sidekey answers or refuses a request. This depends on the listener at which the
-//! request arrived, and on its headers and token.
+//! Decides whether Sidekey answers or refuses a request, by the request's headers and token, and by
+//! the address at which the request arrived.
 //!
-//! The module has no side effects. An admitted request gets a proof, [`Admitted`]. The proof is
-//! required to route the request.
+//! The module has no side effects.
 
 use super::head::{Head, Headers, is_named};
 use super::request::Target;
 use crate::tokens::Tokens;
 use std::net::IpAddr;
 
-/// The headers in which a caller may send its token. AWS's agent accepts both headers. AWS's
-/// extension uses the first header, and Vault uses the second.
+/// The headers in which a caller may send its token. AWS's agent accepts both headers, AWS's
+/// extension only the first, and Vault uses the second.
 const TOKEN_HEADERS: [&str; 2] = ["x-aws-parameters-secrets-token", "x-vault-token"];
 
 /// The proof that a request passed the checks of its headers and token. Only [`admit`] creates this
@@ -18,15 +17,15 @@ const TOKEN_HEADERS: [&str; 2] = ["x-aws-parameters-secrets-token", "x-vault-tok
 #[derive(Debug)]
 pub(crate) struct Admitted {
     /// Whether the request has a valid token. If so, the connection stays open, and some answers
-    /// contain more information (such as the names of missing secrets).
+    /// contain more information, such as the names of missing secrets.
     pub(crate) is_trusted: bool,
 }
 
-/// Why Sidekey refuses a request before any handler sees it.
+/// Why Sidekey refuses a request because of its headers, its token, or the number of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// Refused: the limit of trusted connections (those that have sent a valid token) is reached,
-    /// and all these connections are busy.
+    /// Refused: too many connections that have sent a valid token are open, and all of them are
+    /// busy.
     TooManyConnections,
     /// Refused: the request came through a proxy, because it has the header `X-Forwarded-For`.
     ForwardedFor,
@@ -35,7 +34,8 @@ pub(crate) enum Refusal {
     Forwarded,
     /// Refused: a browser sent the request, because it has the header `Origin`.
     Origin,
-    /// Refused: the request names a host that is not this machine, as in a DNS rebinding attack.
+    /// Refused: the `Host` header of the request names another machine, as in a DNS rebinding
+    /// attack.
     Host,
     /// Refused: the token of the request is missing or wrong.
     Token,
@@ -51,9 +51,9 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// Returns the reason that the caller receives. If the agent itself has no session token, this
-    /// is [`NoSessionKnown`](Self::NoSessionKnown), because then no session token of a caller can
-    /// be right.
+    /// Returns the reason that Sidekey gives to the caller. If the agent itself has no session
+    /// token, no caller's session token can be right, so the reason is
+    /// [`NoSessionKnown`](Self::NoSessionKnown).
     pub(crate) fn explained(self, tokens: &Tokens) -> Self {
         match self {
             Self::WrongSessionToken | Self::NoSessionToken if !tokens.has_session() => {
@@ -63,8 +63,8 @@ impl Refusal {
         }
     }
 
-    /// Returns a short name of this reason, such as `host`. The metrics count refused requests
-    /// under this name.
+    /// Returns a short name of the reason, such as `host`, under which the metrics count the
+    /// refused request.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::TooManyConnections => "connections",
@@ -79,12 +79,11 @@ impl Refusal {
     }
 }
 
-/// The reasons under which the metrics count refused requests. The metrics contain each reason from
+/// All reasons under which the metrics count refused requests. The metrics contain each reason from
 /// the start, even if its count is 0.
 pub const REASONS: [&str; 6] =
     ["connections", "forwarded_for", "forwarded", "origin", "host", "token"];
 
-/// The kind of listener at which a request arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ListenerKind {
     /// The request arrived at a loopback address of this machine.
@@ -93,14 +92,12 @@ pub(crate) enum ListenerKind {
     /// is not checked.
     UnixSocket,
     /// The request arrived at the metrics port (`SIDEKEY_METRICS_LISTEN`). This port serves probes
-    /// and metrics to other hosts, and no secrets.
+    /// and metrics to other hosts, but no secrets.
     Metrics,
 }
 
-/// Checks whether Sidekey answers a request.
-///
-/// The checks run in the order of AWS's agent. Sidekey's additional checks run before the token
-/// check. So a web page in a browser cannot find out whether a token is valid.
+/// Checks whether Sidekey answers a request. Sidekey's additional checks run before the check of
+/// the token, so a web page in a browser cannot find out whether a token is valid.
 ///
 /// # Errors
 ///
@@ -145,22 +142,20 @@ pub(crate) fn admit(
     })
 }
 
-/// The headers that decide whether Sidekey answers a request. They are collected in one pass over
-/// all headers of the request.
-///
-/// A separate search for each header would take longer than all other checks.
+/// The headers that decide whether Sidekey answers a request, collected in one pass. A separate
+/// search for each header would take longer than all other checks.
 #[derive(Default)]
 struct CheckedHeaders<'a> {
     is_forwarded_for: bool,
     is_forwarded: bool,
-    /// Whether the request has an `Origin` header. Browsers add this header to the requests of web
-    /// pages.
+    /// Whether a browser sent the request for a web page. Browsers then add an `Origin` header.
     is_from_browser: bool,
     /// Whether a `Host` header of the request names a host that is not this machine.
     is_for_another_host: bool,
-    /// The first value of each of the [`TOKEN_HEADERS`], if the request has the header.
+    /// The first value of each of the [`TOKEN_HEADERS`]. `None` if the request does not have the
+    /// header.
     tokens: [Option<&'a [u8]>; 2],
-    /// The session token of a signed AWS API call, if there is one.
+    /// The session token of a signed AWS API call. `None` if the request has no session token.
     session: Option<&'a [u8]>,
 }
 
@@ -200,7 +195,7 @@ fn names_another_host(authority: Option<&str>) -> bool {
     authority.is_some_and(|authority| !names_loopback(authority.as_bytes()))
 }
 
-/// Returns whether a `Host` header names this machine. The header may also contain a port.
+/// Returns whether the value of a `Host` header names this machine, with or without a port.
 fn names_loopback(host: &[u8]) -> bool {
     let (name, port) = match host.strip_prefix(b"[") {
         Some(rest) => match split_once(rest, b']') {
@@ -218,7 +213,6 @@ fn names_loopback(host: &[u8]) -> bool {
     is_loopback && port.iter().all(u8::is_ascii_digit)
 }
 
-/// Returns the parts of `bytes` before and after the first `separator`.
 fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     let at = bytes.iter().position(|byte| *byte == separator)?;
     Some((&bytes[..at], &bytes[at + 1..]))

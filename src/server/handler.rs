@@ -1,4 +1,4 @@
-//! Handles one request: checks headers and token, chooses a handler, and returns its answer.
+//! Handles one HTTP request: checks its headers and its token, and returns the answer.
 
 use super::aws_api_call::AwsApiCall;
 use super::body::{self, RequestBody};
@@ -22,22 +22,21 @@ use hyper::header::{CONNECTION, HeaderValue};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// The state that all connections share: the cache, the accepted tokens, and the limits.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) context: Context,
     /// The tokens that Sidekey accepts. They change when the agent gets new AWS credentials.
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) renewal: Renewal,
-    /// The configuration of `/resolve`. It says where a message refers to secrets, and to which
-    /// tenant a message belongs.
+    /// The configuration of `/resolve`: where a message refers to secrets, and to which tenant (a
+    /// customer, for example) a message belongs.
     pub(crate) resolving: resolving::Config,
     pub(crate) memory: MemoryBudget,
 }
 
 impl Server {
-    /// Answers one request. If the request has a valid token, the connection becomes trusted and
-    /// stays open. Otherwise the answer closes the connection.
+    /// Answers one request. If the request has a valid token, the connection stays open. Otherwise
+    /// the answer closes the connection.
     pub(super) async fn handle(
         &self,
         listener: ListenerKind,
@@ -78,11 +77,10 @@ impl Server {
         response
     }
 
-    /// Answers a request with a valid token that reads one secret, if the answer is in the cache.
-    /// `body` is the complete body of the request.
+    /// Answers a request with a valid token that reads one cached secret, and returns the time of
+    /// the request. `body` is the complete body of the request.
     ///
-    /// Also returns the time of the request. Returns `None` for all other requests.
-    /// [`handle`](Self::handle) must then answer the request. It makes the same checks again.
+    /// Returns `None` for any other request, which [`handle`](Self::handle) must answer.
     pub(super) fn answer_from_cache(
         &self,
         listener: ListenerKind,
@@ -114,7 +112,8 @@ impl Server {
         Some((answer, started.wall))
     }
 
-    /// Counts a request that reads secrets in the metrics. The answer took the time `took`.
+    /// Counts a request in the metrics if it reads secrets. `took` is the time that the answer
+    /// took.
     fn count_read(&self, took: Duration, result: Option<ReadResult>) {
         let metrics = &self.context.metrics;
         metrics.read_took(took);
@@ -123,11 +122,11 @@ impl Server {
         }
     }
 
-    /// Passes an admitted request to its handler. Returns the answer, and how the metrics count the
-    /// read (such as a cache hit).
+    /// Returns the answer to a request that passed the checks, and how the metrics count the read
+    /// (such as a cache hit).
     ///
-    /// The second part is `None` if the request reads no secret. It is also `None` for `/resolve`,
-    /// which counts its reads itself.
+    /// The second part is `None` if the request reads no secret, and also for `/resolve`, whose
+    /// reads are counted elsewhere.
     async fn dispatch(
         &self,
         admitted: &Admitted,
@@ -166,10 +165,9 @@ impl Server {
         Ok((response, None))
     }
 
-    /// Checks the headers and the token of a request.
-    ///
-    /// If the session token of the request is unknown, the agent refreshes its own AWS credentials,
-    /// and checks the request once more. The token may belong to new credentials.
+    /// Checks the headers and the token of a request. If the request has an unknown session token,
+    /// refreshes the agent's own AWS credentials, and checks the request once more, because the
+    /// token may belong to new credentials.
     async fn admit(
         &self,
         listener: ListenerKind,
@@ -187,11 +185,8 @@ impl Server {
         outcome.map_err(|refusal| refusal.explained(&self.tokens))
     }
 
-    /// Logs a refused request. The rate of log lines is limited, and text from the caller is
-    /// escaped.
-    ///
-    /// Also counts the request in the metrics, but only if its headers, its token or the number of
-    /// connections is the reason.
+    /// Logs a refused request, unless too many were logged lately. Also counts the request in the
+    /// metrics if its headers, its token or the number of connections is the reason.
     fn record(&self, head: &Head<'_, impl Headers>, problem: &Problem) {
         let Context { cache, metrics, refusals_logged, .. } = &self.context;
         if let Problem::Refused(refusal) = problem {

@@ -1,12 +1,10 @@
-//! The request line and headers of a request, in a form that does not depend on the parser that
-//! read the request.
-//!
-//! The module has no side effects.
+//! The request line and headers of an HTTP request, independent of the HTTP parser. This module has
+//! no side effects.
 
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
 
-/// The headers of a request. The order of headers with the same name is the order in the request.
+/// The headers of a request. Headers with the same name keep their order in the request.
 pub(crate) trait Headers {
     /// Returns the names and values of all headers. A name may contain lower-case and upper-case
     /// letters.
@@ -20,10 +18,9 @@ pub(crate) trait Headers {
 }
 
 /// Returns whether the name of a header or host is `lower_case`, in upper-case or lower-case
-/// letters. `lower_case` has no upper-case letters.
+/// letters. `lower_case` must have no upper-case letters.
 ///
-/// A read compares some dozen names, so this function compares blocks of eight bytes. A comparison
-/// of single bytes would take longer than the look-up of the secret.
+/// The comparison of eight bytes at once is faster than a comparison of single bytes.
 pub(crate) fn is_named(name: &[u8], lower_case: &str) -> bool {
     let (blocks, rest) = name.as_chunks();
     let (lower_blocks, lower_rest) = lower_case.as_bytes().as_chunks();
@@ -32,7 +29,8 @@ pub(crate) fn is_named(name: &[u8], lower_case: &str) -> bool {
         && blocks.iter().zip(lower_blocks).all(|(block, lower)| lower_case_of(*block) == *lower)
 }
 
-/// Returns the lower-case form of eight bytes of ASCII text. Other bytes stay unchanged.
+/// Returns the lower-case form of eight bytes of ASCII text. Bytes that are not letters stay
+/// unchanged.
 fn lower_case_of(block: [u8; 8]) -> [u8; 8] {
     const fn repeated(byte: u8) -> u64 {
         u64::from_ne_bytes([byte; 8])
@@ -52,21 +50,20 @@ impl Headers for HeaderMap {
     }
 }
 
-/// The parts of a request line, and the headers of the request. All checks of a request take this
-/// view, so the checks are the same for each parser.
+/// The parts of a request line, and the headers of the request, in the same form for each parser.
 #[derive(Debug)]
 pub(crate) struct Head<'a, H> {
     pub(crate) method: &'a Method,
-    /// The host and the port in the request line. Almost all requests have none there.
+    /// The host and the port in the request line. Almost all requests have them only in the `Host`
+    /// header.
     pub(crate) authority: Option<&'a str>,
     pub(crate) path: &'a str,
-    /// The query without the question mark. The query is empty if the request line has none.
+    /// The query without the question mark. Empty if the URI has no query.
     pub(crate) query: &'a str,
     pub(crate) headers: &'a H,
 }
 
 impl<'a> Head<'a, HeaderMap> {
-    /// Returns the view of a request that hyper (the HTTP library) has parsed.
     pub(crate) fn of(request: &'a Parts) -> Self {
         let Parts { method, uri, headers, .. } = request;
         Self {

@@ -1,5 +1,6 @@
-//! Listens on the configured addresses, and accepts connections.
+//! Listens on the configured addresses, and accepts the connections of clients.
 
+use super::accept::Accept;
 use super::connection::{self, Ways};
 use super::connection_slots::ConnectionSlots;
 use super::gate::ListenerKind;
@@ -17,15 +18,14 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The maximum number of untrusted connections (connections that have not sent a valid token). When
-/// one more such connection arrives, the server closes the oldest of them.
+/// The maximum number of connections that have not sent a valid token. When one more such
+/// connection arrives, the server closes the oldest of them.
 const UNTRUSTED_MAX: usize = 128;
 
 /// The maximum number of connections to the metrics port. When one more connection arrives, the
@@ -34,23 +34,22 @@ const UNTRUSTED_MAX: usize = 128;
 /// Usually only a few metrics scrapers and probes connect to this port.
 const METRICS_MAX: usize = 32;
 
-/// How long the server pauses if it could not accept a connection. If the reason was a lack of file
-/// descriptors, and the server could close a connection, it continues without a pause.
+/// How long the server pauses after it could not accept a connection, unless it could free a file
+/// descriptor for the next connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The number of file descriptors that are reserved, so that connections of callers cannot use
-/// them.
+/// The number of file descriptors that connections of callers cannot use.
 ///
 /// Each concurrent call to AWS may need a socket. In addition, listeners, polling, log output and
 /// credential files need up to 32 descriptors.
 const RESERVED_DESCRIPTORS: usize = FLIGHTS_MAX + 32;
 
-/// The maximum numbers of open connections. Connections that have sent a valid token (trusted),
-/// other connections (untrusted), and connections to the metrics port have separate limits.
+/// The maximum numbers of open connections, separately for connections that have sent a valid token
+/// (trusted), for other connections (untrusted), and for the metrics port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionLimits {
-    /// The maximum number of trusted connections (connections that have sent a valid token).
-    /// Trusted connections stay open between requests.
+    /// The maximum number of connections that have sent a valid token. Such connections stay open
+    /// between requests.
     pub(crate) trusted: usize,
     pub(crate) untrusted: usize,
     pub(crate) metrics: usize,
@@ -63,10 +62,8 @@ impl ConnectionLimits {
         Self { trusted, untrusted: UNTRUSTED_MAX, metrics: METRICS_MAX }
     }
 
-    /// Lowers the limits if the process may open only few files. `descriptors` is the maximum
-    /// number of file descriptors that the process may have open.
-    ///
-    /// Some descriptors are reserved for calls to AWS, but never more than half of all descriptors.
+    /// Lowers the limits if the process may have only a few file descriptors open at the same time
+    /// (`descriptors`). Some of them are reserved for calls to AWS, but at most half of them.
     #[must_use]
     pub(crate) fn within(self, descriptors: usize) -> Self {
         let left = descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2);
@@ -115,7 +112,8 @@ pub struct Listeners {
     loopback: Vec<TcpListener>,
     socket: Option<(UnixListener, SocketFile)>,
     metrics: Option<TcpListener>,
-    /// Whether another process listens on `[::1]` at the port that Sidekey uses on 127.0.0.1.
+    /// Whether another process listens on the address ::1, at the port at which Sidekey listens on
+    /// 127.0.0.1.
     pub(crate) is_v6_taken: bool,
     limits: ConnectionLimits,
 }
@@ -200,10 +198,8 @@ impl Listeners {
         self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Starts to accept connections, in tasks of `tasks`.
-    ///
-    /// When `stop` is cancelled, the server accepts no more connections. Each open connection ends
-    /// after the answer to its current request.
+    /// Starts to accept connections, in tasks of `tasks`. When `stop` is cancelled, the server
+    /// accepts no more connections, and each open connection ends after its current request.
     pub(crate) fn serve(self, server: &Arc<Server>, tasks: &TaskTracker, stop: &CancellationToken) {
         let ConnectionLimits { trusted, untrusted, metrics } = self.limits;
         let acceptor = Acceptor {
@@ -215,8 +211,8 @@ impl Listeners {
         };
         let mut all_slots = vec![acceptor.slots.clone()];
         if let Some(listener) = self.metrics {
-            // The metrics port has its own limit of connections, so that other hosts cannot use
-            // up the connections of local callers.
+            // The metrics port has its own limit of connections, so that other hosts cannot use up
+            // the connections of local callers.
             let slots = ConnectionSlots::new(metrics, 0);
             all_slots.push(slots.clone());
             let acceptor = Acceptor { slots, failures_logged: Arc::default(), ..acceptor.clone() };
@@ -280,9 +276,7 @@ impl Acceptor {
     }
 
     /// Logs why the server could not accept a connection. If no file descriptor is free, also
-    /// closes a connection that has not sent a valid token.
-    ///
-    /// Returns `true` if a connection was closed. The server can then accept again without a pause.
+    /// closes a connection that has not sent a valid token, and then returns `true`.
     fn recover(&self, error: &io::Error) -> bool {
         let now = self.server.context.cache.clock().now();
         if let Some(left_out) = self.failures_logged.pass(now) {
@@ -298,31 +292,8 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// Accepts new connections. Implemented for TCP listeners, Unix listeners and listeners of tests.
-trait Accept: Send + 'static {
-    type Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Socket>>;
-}
-
-impl Accept for TcpListener {
-    type Socket = tokio::net::TcpStream;
-
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Socket>> {
-        TcpListener::poll_accept(self, cx).map_ok(|(socket, _)| socket)
-    }
-}
-
-impl Accept for UnixListener {
-    type Socket = tokio::net::UnixStream;
-
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Self::Socket>> {
-        UnixListener::poll_accept(self, cx).map_ok(|(socket, _)| socket)
-    }
-}
-
-/// Lets all tasks run that are ready. Unlike tokio's `yield_now`, this function does not ask the
-/// system for events first, which takes a system call.
+/// Lets all tasks run that are ready. tokio's `yield_now` would also ask the system for events,
+/// which takes a system call.
 async fn let_ready_tasks_run() {
     let mut is_first = true;
     poll_fn(|cx| {
@@ -335,7 +306,7 @@ async fn let_ready_tasks_run() {
     .await;
 }
 
-/// The number of connections that may wait until the server accepts them.
+/// The maximum number of connections that the system holds until the server accepts them.
 const BACKLOG: u32 = 128;
 
 fn bind_tcp(address: SocketAddr, variable: &'static str) -> Result<TcpListener, BindError> {
@@ -352,16 +323,15 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     };
     // A restarted agent can listen while connections of its predecessor are still closing.
     socket.set_reuseaddr(true)?;
-    // Each answer is written with one call. Nagle's algorithm, which waits for more data, would only
-    // delay the answer. Accepted connections inherit this option, so that they need no system call
-    // to set it.
+    // Each answer is written with one call, so Nagle's algorithm, which waits for more data, would
+    // only delay the answer. Accepted connections inherit this option from the listener.
     socket.set_nodelay(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// The path of the Unix socket's file. When this value is dropped, the file is removed, and clients
-/// cannot connect any more.
+/// The path of the Unix socket's file. Dropping this value removes the file, so that clients cannot
+/// connect any more.
 struct SocketFile(PathBuf);
 
 impl fmt::Debug for SocketFile {
@@ -376,10 +346,10 @@ impl Drop for SocketFile {
     }
 }
 
-/// Listens on a Unix socket with mode 0600 in a folder with mode 0700.
+/// Listens on a Unix socket with mode 0600 in a folder with mode 0700. Creates the folder if it is
+/// missing, and removes the socket of an earlier process.
 ///
-/// Creates the folder if it is missing, and removes the socket of an earlier process. Fails if
-/// another process listens on the socket.
+/// Fails if another process listens on the socket.
 fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
     let io_error = |error| BindError::Io(path.display().to_string(), error);
     let folder = path
@@ -410,6 +380,7 @@ mod tests {
     use super::*;
     use crate::server::connection::tests::TestServer;
     use std::sync::Mutex;
+    use std::task::Context;
     use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
     #[test]
@@ -481,7 +452,7 @@ mod tests {
         }
     }
 
-    /// Opens two connections without a valid token. Then makes the listener fail with each of
+    /// Opens two connections without a valid token, and then makes the listener fail with each of
     /// `failures`.
     ///
     /// Returns how long it took until the listener had returned all failures, and how many of the

@@ -9,11 +9,11 @@ use crate::secret::key::Key;
 use crate::secret::reference::{BorrowedReference, SecretId};
 use crate::telemetry::metrics::{Metrics, ReadResult};
 
-/// Returns the secret that a request asks for, from the cache. If the secret is not cached, or if
-/// `refresh_now` is `true`, fetches the secret from AWS.
+/// Returns a secret from the cache. If the secret is not cached, or if `refresh_now` is `true`,
+/// fetches the secret from AWS.
 ///
-/// Before the caller of this function serves the secret's value, it must call [`refuse_withheld`].
-/// That function refuses values that break the configured rules.
+/// The value may break the configured rules, so check it with [`refuse_withheld`] before serving
+/// it.
 pub(super) async fn find(
     cache: &Cache,
     wanted: &BorrowedReference<'_>,
@@ -28,8 +28,7 @@ pub(super) async fn find(
 
 /// Reads one of several secrets that an HTTP request asks for, from the cache or from AWS.
 ///
-/// All reads of the request together have one time limit. `started` is the time at which the first
-/// of these reads began.
+/// All reads of the request together have one time limit, which began at the time `started`.
 pub(super) async fn find_since(
     cache: &Cache,
     wanted: &BorrowedReference<'_>,
@@ -68,10 +67,9 @@ pub(super) fn read_result(served: &Served, metrics: &Metrics) -> ReadResult {
     }
 }
 
-/// Returns the worse of two results of reads. A miss is worse than a stale read, and a stale read
-/// is worse than a hit.
-///
-/// If a call reads several secrets, the metrics count the call once, under its worst result.
+/// Returns the worse of two results of reads, because the metrics count a call that reads several
+/// secrets once, under its worst result. A miss is worse than a stale (outdated) read, and a stale
+/// read is worse than a hit.
 pub(super) fn worse(a: ReadResult, b: ReadResult) -> ReadResult {
     match (a, b) {
         (ReadResult::Miss, _) | (_, ReadResult::Miss) => ReadResult::Miss,

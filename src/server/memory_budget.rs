@@ -1,10 +1,7 @@
 //! Limits how much memory all concurrent `/resolve` requests may use together.
 //!
-//! The body of such a request can take 6 MiB. Without a limit, a few dozen concurrent requests would
-//! use more memory than a small container has.
-//!
-//! A request reserves memory only until its answer is passed to hyper (the HTTP library). So a
-//! caller that reads its answer slowly does not delay other requests.
+//! The body of such a request can take 6 MiB. Without a limit, a few dozen concurrent requests
+//! would use more memory than a small container has.
 
 use super::body::{BODY_BYTES_MAX, BODY_TIME_MAX, MESSAGES_BYTES_MAX};
 use super::problem::Problem;
@@ -13,8 +10,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The maximum memory of all concurrent small `/resolve` requests, in bytes. A request is small if
-/// its body has at most 64 KiB. The memory is enough for about 100 requests with a body of 2 KB
-/// each.
+/// its body has at most 64 KiB. About 100 requests with a body of 2 KB fit.
 const SMALL_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The maximum memory of all concurrent large `/resolve` requests, in bytes. A request is large if
@@ -22,9 +18,9 @@ const SMALL_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// for other data.
 const LARGE_BYTES_MAX: usize = 12 * 1024 * 1024;
 
-/// The memory of a large `/resolve` request in addition to its body, in bytes. At different times,
-/// the request needs this memory for the names and ARNs of secrets, for one parsed message, or for
-/// the answer.
+/// The memory of a large `/resolve` request in addition to its body, in bytes. It is enough for the
+/// names and ARNs of secrets, for one parsed message, or for the answer. These are not in memory at
+/// the same time.
 const LARGE_EXTRA_BYTES: usize = 4 * 1024 * 1024;
 
 /// The fixed part of the memory that a small `/resolve` request reserves, in bytes. The variable
@@ -34,21 +30,18 @@ const SMALL_EXTRA_BYTES: usize = 16 * 1024;
 /// The unit in which memory is reserved, in bytes. One permit of a semaphore stands for one unit.
 const UNIT_BYTES: usize = 1024;
 
-/// The memory that all concurrent `/resolve` requests may use together.
-///
-/// Large requests are slow. So small requests have a separate budget, and need not wait for large
-/// requests.
+/// The memory that all concurrent `/resolve` requests may use together. Small requests have a
+/// separate budget, so that they need not wait for large requests, which are slow.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
 }
 
-/// Memory that is reserved for one `/resolve` request. Dropping the reservation returns the memory
-/// to the budget.
+/// Memory that is reserved for one `/resolve` request, until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation(
-    #[expect(dead_code, reason = "when the permit is dropped, other requests can use the memory")]
+    #[expect(dead_code, reason = "dropping the permit frees the memory for other requests")]
     OwnedSemaphorePermit,
 );
 
@@ -59,10 +52,8 @@ impl Default for MemoryBudget {
 }
 
 impl MemoryBudget {
-    /// Reserves memory for a `/resolve` request whose body has `declared` bytes. Waits until enough
-    /// memory is free.
-    ///
-    /// If the length of the body is unknown, reserves memory for the largest possible body.
+    /// Reserves memory for a `/resolve` request whose body has `declared` bytes (`None` if the
+    /// length is unknown). Waits until enough memory is free.
     ///
     /// # Errors
     ///
@@ -80,9 +71,8 @@ impl MemoryBudget {
     }
 }
 
-/// Returns the memory that a small `/resolve` request reserves, in bytes. The request's body takes
-/// `body` bytes. The names and ARNs of secrets that are parsed from it take up to eight times as
-/// much.
+/// Returns the memory that a small `/resolve` request reserves, in bytes: for its body of `body`
+/// bytes, and for the names and ARNs of secrets, which take up to eight times as much.
 fn small_bytes(body: usize) -> usize {
     9 * body + SMALL_EXTRA_BYTES
 }
@@ -104,8 +94,8 @@ async fn reserve_from(
         .ok_or(Problem::Overloaded)
 }
 
-/// Checks during compilation that the memory for `/resolve` requests is at least as large as the
-/// largest request. Otherwise such a request would always time out.
+/// Checks during compilation that the memory for `/resolve` requests is enough for the largest
+/// request. Otherwise such a request would always time out.
 const _: () = assert!(
     MESSAGES_BYTES_MAX + LARGE_EXTRA_BYTES <= LARGE_BYTES_MAX
         && 9 * BODY_BYTES_MAX + SMALL_EXTRA_BYTES <= SMALL_BYTES_MAX
@@ -124,21 +114,20 @@ mod tests {
         let largest = memory
             .reserve(None, &clock)
             .await
-            .expect("unused memory must be enough for the largest request");
+            .expect("the memory for large requests must be enough for the largest request");
         let late = memory.reserve(Some(MESSAGES_BYTES_MAX), &clock).await;
         assert_eq!(late.map(|_| ()), Err(Problem::Overloaded));
         assert_eq!(clock.now().steady, BODY_TIME_MAX);
         for _ in 0..100 {
-            memory
-                .reserve(Some(2000), &clock)
-                .await
-                .expect("small requests must have memory of their own");
+            memory.reserve(Some(2000), &clock).await.expect(
+                "a large request must not use the memory that is reserved for small requests",
+            );
         }
         drop(largest);
         memory
             .reserve(Some(MESSAGES_BYTES_MAX), &clock)
             .await
-            .expect("the memory of a finished request must be free again");
+            .expect("a finished request must free its memory for the next request");
         assert_eq!(clock.now().steady, BODY_TIME_MAX);
     }
 }

@@ -1,8 +1,7 @@
-//! Parses a call of the AWS API. A header names the operation, and the JSON body contains the
+//! Parses a call of the AWS API: its header, which names the operation, and its JSON body with the
 //! members (AWS's word for parameters).
 //!
-//! The module has no side effects. It takes headers and bytes, and returns an [`Operation`] or a
-//! [`Call`].
+//! The module has no side effects.
 
 mod bad_call;
 mod by_path;
@@ -36,8 +35,7 @@ pub(crate) enum Operation {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     Get(RequestedSecret),
-    /// A call that reads the current versions of several secrets. The strings are their names or
-    /// ARNs.
+    /// A call of `BatchGetSecretValue`, with the names or ARNs of the requested secrets.
     Batch(Vec<String>),
     Describe(RequestedSecret),
     GetParameter(RequestedParameter),

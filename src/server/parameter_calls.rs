@@ -1,5 +1,5 @@
-//! Answers calls of Parameter Store from SDKs that use Sidekey as their endpoint. Parameters that are
-//! not cached are fetched from AWS.
+//! Answers calls of Parameter Store's API from SDKs that use Sidekey as their endpoint. Parameters
+//! that are not cached are fetched from AWS.
 
 use super::concurrent_reads::ConcurrentReads;
 use super::context::Context;
@@ -33,11 +33,10 @@ impl ParameterCalls<'_> {
         Ok((response, read_result(&served, &self.context.metrics)))
     }
 
-    /// Answers `GetParameters`, which reads several parameters. The whole call has the same time
-    /// limit as a read of one parameter.
+    /// Answers `GetParameters`, which reads several parameters within the time limit of one read.
     ///
-    /// The answer lists the names that mean no parameter. Any other failure fails the whole call, as
-    /// in Parameter Store.
+    /// As in Parameter Store, the answer lists the names that no parameter has. Any other error
+    /// makes the whole call fail.
     pub(super) async fn get_many(
         self,
         requested: &RequestedParameters,
@@ -68,8 +67,8 @@ impl ParameterCalls<'_> {
         Ok((response::secret(AWS_JSON, &body), result))
     }
 
-    /// Answers `GetParametersByPath` with one page of the listed parameters. The cache stores the
-    /// complete list.
+    /// Answers `GetParametersByPath` with one page of the parameters under a path. The cache stores
+    /// the list of all these parameters.
     pub(super) async fn list(
         self,
         requested: &RequestedPath,
@@ -91,7 +90,8 @@ impl ParameterCalls<'_> {
         self.read(&parameter, started).await
     }
 
-    /// Reads a parameter for a call that began at `started`. Also returns the JSON of the parameter.
+    /// Reads a parameter, and converts it to JSON. `started` is the time at which the AWS API call
+    /// arrived, for its time limit.
     async fn read(
         self,
         parameter: &RequestedParameter,
@@ -105,7 +105,8 @@ impl ParameterCalls<'_> {
         })
     }
 
-    /// Reads a parameter, or the secret `secret` that the call names as a parameter.
+    /// Reads a parameter, or a secret (`secret`) if the caller gives a name such as
+    /// `/aws/reference/secretsmanager/app/db`.
     async fn read_as(
         self,
         parameter: &RequestedParameter,
@@ -124,8 +125,8 @@ impl ParameterCalls<'_> {
     }
 }
 
-/// Returns whether `GetParameters` reports a failure as an invalid name. All other failures fail the
-/// whole call.
+/// Returns whether the answer to `GetParameters` lists a name as invalid because of this error. Any
+/// other error makes the whole call fail.
 fn is_about_the_name(problem: &Problem) -> bool {
     match problem {
         Problem::Reference { .. } | Problem::Call(BadCall::Name(BadParameterName::OtherArn)) => {

@@ -1,4 +1,5 @@
-//! Converts the name of a parameter in a request to a reference.
+//! Checks the name of a parameter in a request, and converts it to the form that the cache uses,
+//! such as `ssm:/app/url`.
 //!
 //! The module has no side effects.
 
@@ -11,19 +12,19 @@ use std::borrow::Cow;
 pub(crate) enum BadParameterName {
     #[error("name: expected the name or ARN of a parameter, but found another ARN")]
     OtherArn,
-    /// Error: the name means a secret, and the caller does not ask for the decrypted value. The text
-    /// is AWS's.
+    /// Error: the name, such as `/aws/reference/secretsmanager/app/db`, means a secret, but the
+    /// caller does not ask for a decrypted value. The text is AWS's.
     #[error("WithDecryption flag must be True for retrieving a Secret Manager secret.")]
     EncryptedSecret,
 }
 
-/// Returns the reference to the parameter with the name or ARN `name`. A selector and a field can
-/// follow the name. `is_encrypted` tells whether the caller asks for ciphertext.
+/// Returns a parameter's ARN unchanged, or a parameter's name after `ssm:`. `is_encrypted` tells
+/// whether the caller asks for the encrypted value.
 ///
 /// # Errors
 ///
-/// Fails if the name is the ARN of something else, or if it means a secret that the caller does not
-/// want to be decrypted.
+/// Fails if `name` is the ARN of anything but a parameter, or if it means a secret and
+/// `is_encrypted` is set.
 pub(super) fn reference_to(
     name: Cow<'_, str>,
     is_encrypted: bool,

@@ -1,20 +1,20 @@
-//! Recognises requests that are plain: `GET` requests without a body, and `POST` requests with a
-//! body of a declared length, in the form that almost all clients send.
+//! Parses requests that are plain: `GET` requests without a body, and `POST` requests with a body
+//! of a declared length, in the form that almost all clients send.
 //!
-//! The module has no side effects. A request that is not plain is not wrong. hyper (the HTTP
-//! library) must parse such a request.
+//! The module has no side effects. hyper (the HTTP library) must parse every other request, which
+//! may still be valid.
 
 use super::head::{Head, Headers, is_named};
 use hyper::Method;
 use std::mem::MaybeUninit;
 
-/// The maximum number of headers of a plain request.
+/// The maximum number of headers of a request that Sidekey parses without hyper (the HTTP library).
 const HEADERS_MAX: usize = 48;
 
-/// The memory for the headers of one request, so that the parser needs no allocation.
+/// The memory for the headers of one request, so that the parser allocates no memory.
 pub(super) type HeaderSpace<'b> = [MaybeUninit<httparse::Header<'b>>; HEADERS_MAX];
 
-/// A complete request of HTTP/1.1: a `GET` request without a body, or a `POST` request.
+/// A complete HTTP/1.1 request: a `GET` request without a body, or a `POST` request with its body.
 #[derive(Debug)]
 pub(super) struct PlainRequest<'h, 'b> {
     method: &'static Method,
@@ -23,13 +23,13 @@ pub(super) struct PlainRequest<'h, 'b> {
     request: httparse::Request<'h, 'b>,
     /// Whether the client asks the server to close the connection after the answer.
     pub(super) closes: bool,
-    /// The body of a `POST` request.
+    /// The body of a `POST` request. Empty for a `GET` request.
     pub(super) body: &'b [u8],
 }
 
 impl<'h, 'b> PlainRequest<'h, 'b> {
-    /// Parses `bytes`, which must be exactly one request. Returns `None` if the request is not
-    /// plain, not complete or not valid.
+    /// Parses `bytes`, which must be exactly one HTTP request. Returns `None` if the request is
+    /// incomplete, is not valid, or has an unusual form that only hyper (the HTTP library) parses.
     pub(super) fn parse(bytes: &'b [u8], space: &'h mut HeaderSpace<'b>) -> Option<Self> {
         let mut request = httparse::Request::new(&mut []);
         let Ok(httparse::Status::Complete(head_length)) =
@@ -84,17 +84,16 @@ impl<'h, 'b> PlainRequest<'h, 'b> {
     }
 }
 
-/// Parses the value of a `Content-Length` header. Returns `None` if the value is not a number.
 fn parse_length(value: &[u8]) -> Option<usize> {
     let is_number = value.iter().all(u8::is_ascii_digit);
     str::from_utf8(value).ok().filter(|_| is_number)?.parse().ok()
 }
 
-/// Returns the position of the first question mark in the target of a request, or the length of the
-/// target if it has none. Returns `None` if parsers may disagree about the meaning of a byte.
+/// Returns the position of the first question mark in the URI of a request, or the length of the
+/// URI if it has none. Returns `None` if HTTP parsers may disagree about the meaning of a byte.
 fn find_query(target: &str) -> Option<usize> {
-    /// Whether every parser agrees about the meaning of a byte. A comparison with each special
-    /// character would take longer than the rest of the parser.
+    /// For each byte: whether all HTTP parsers agree about its meaning in a URI. The table is
+    /// faster than a comparison with each special character.
     static IS_PLAIN: [bool; 256] = {
         let mut is_plain = [false; 256];
         let mut byte = b'!';
@@ -131,7 +130,7 @@ mod tests {
     use super::*;
 
     /// Parses a request. Returns its path, its query, and whether it closes the connection. Returns
-    /// `None` if the request is not plain.
+    /// `None` if the request is not valid or has an unusual form.
     fn parse(request: &str) -> Option<(String, String, bool)> {
         let mut space: HeaderSpace<'_> = [const { MaybeUninit::uninit() }; _];
         let request = PlainRequest::parse(request.as_bytes(), &mut space)?;

@@ -42,8 +42,6 @@ impl Probes<'_> {
     }
 
     /// Answers `/ready` with status 200 if the agent is ready for callers, and otherwise with 503.
-    /// See `is_ready` for the conditions.
-    ///
     /// If the request has a valid token (`is_trusted`), the answer names the required secrets that
     /// are not cached.
     pub(super) fn ready(self, is_trusted: bool) -> Response {
@@ -60,8 +58,8 @@ impl Probes<'_> {
         json(status, &page)
     }
 
-    /// Answers `/metrics`. Computes the metrics about the cache during this request, so that they
-    /// cost no time while no monitoring system requests `/metrics`.
+    /// Answers `/metrics`. The metrics about the cache are computed only now, so that they cost no
+    /// time if no monitoring system requests them.
     pub(super) fn metrics(self) -> Response {
         let Context { cache, metrics, .. } = self.0;
         metrics.oldest_entry_age.set(cache.oldest_age().as_secs_f64());
@@ -73,9 +71,7 @@ impl Probes<'_> {
     }
 
     /// Answers `/restore`, which the Lambda function calls after SnapStart has resumed the process
-    /// from a snapshot.
-    ///
-    /// Marks all cached secrets as outdated, so that the cache fetches them again.
+    /// from a snapshot. Marks all cached secrets as outdated, so that the cache fetches them again.
     pub(super) fn restored(self) -> Response {
         tracing::info!(
             "the Lambda function was restored from a snapshot, so Sidekey marked all cached secrets as outdated"
@@ -98,9 +94,8 @@ impl Probes<'_> {
     /// Returns whether the agent is ready for callers. `missing` is the number of secrets that the
     /// agent requires, but that are not cached.
     ///
-    /// The agent is not ready if a required secret is missing, before the first fetch of the
-    /// secrets in `SIDEKEY_SECRETS` is over, if the configuration has mistakes, and after a stop
-    /// signal.
+    /// The agent is also not ready before it has tried to fetch the secrets in `SIDEKEY_SECRETS`,
+    /// if the configuration has mistakes, and after a stop signal.
     fn is_ready(self, missing: usize) -> bool {
         let Context { is_settled, is_misconfigured, is_stopping, .. } = self.0;
         missing == 0

@@ -1,7 +1,7 @@
-//! All errors with which the server answers a request. Each error has a type, a message and a hint.
+//! All errors with which the server answers a request. Each error has a type, a message and a hint
+//! what to do.
 //!
-//! The errors are the same whether Sidekey imitates AWS's agent or AWS's extension. The `dialect`
-//! module chooses the status and the format of the answer.
+//! The module `dialect` chooses the HTTP status and the format of the answer.
 
 use super::gate::Refusal;
 use super::operation::BadCall;
@@ -32,7 +32,7 @@ pub(crate) enum Problem {
     /// Error: a text in the request is not a valid name or ARN of a secret or parameter.
     #[error("{member}: {bad}")]
     Reference {
-        /// The part of the request that contains the text, such as `secretId`.
+        /// The part of the request that contains the invalid name or ARN, such as `secretId`.
         member: &'static str,
         bad: BadReference,
     },
@@ -85,8 +85,8 @@ pub(crate) enum NotServed {
 }
 
 impl Problem {
-    /// Creates the error for a reference that is not valid. The positions in the message are counted
-    /// in `reference`, in which the name of a parameter follows `ssm:`.
+    /// Creates the error for `reference`, a text that is not a valid name or ARN of a secret, or of
+    /// a parameter after `ssm:`. The positions in the error message are positions in this text.
     pub(crate) fn reference(reference: &str, bad: BadReference) -> Self {
         let member = match is_parameter(reference) {
             true if reference.starts_with(PARAMETER_PREFIX) => "ssm:NAME",
@@ -96,8 +96,8 @@ impl Problem {
         Self::Reference { member, bad }
     }
 
-    /// Converts the error of a secret that a caller reads as a parameter into the error that
-    /// Parameter Store sends for it.
+    /// Converts the error of reading a secret into the error that Parameter Store sends, because
+    /// the caller asked for the secret with a name such as `/aws/reference/secretsmanager/app/db`.
     pub(crate) fn of_secret_parameter(self) -> Self {
         let Self::Read(ReadError::Upstream(error)) = self else { return self };
         let code = match error.kind {
@@ -244,15 +244,15 @@ impl Problem {
             }
             Self::Read(ReadError::Upstream(error)) => error.hint(),
             Self::Malformed(_) => {
-                "store a complete value in the secret; Sidekey then fetches the value within \
-                 seconds; to serve malformed values too, set SIDEKEY_STRICT=false"
+                "store a complete value in the secret, which Sidekey then fetches within seconds; to \
+                 serve values that break the rules too, set SIDEKEY_STRICT=false"
             }
             Self::Field(FieldError::Null(_)) => "store a value in this field of the secret",
             Self::Field(_) => "check the name of the field and the secret's value",
         }
     }
 
-    /// Returns whether Sidekey refused the request. Returns `false` if the request was allowed, but
+    /// Returns `true` if Sidekey refused the request, and `false` if the request was allowed but
     /// the secret could not be read.
     pub(crate) fn is_refusal(&self) -> bool {
         !matches!(

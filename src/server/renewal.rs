@@ -15,14 +15,13 @@ use tokio::sync::Mutex;
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The maximum time that a request with an unknown session token waits for a refresh of the agent's
-/// credentials.
+/// AWS credentials.
 const RENEWAL_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(crate) struct Renewal {
     source: Option<Arc<dyn Renew>>,
-    /// When the last refresh of the credentials ended. If the refresh was cancelled, this is the
-    /// time at which it started.
+    /// When the last refresh of the AWS credentials ended, or when it started if it was cancelled.
     ///
     /// The mutex stays locked during a refresh, so that other requests wait for this refresh.
     last: Mutex<Option<Moment>>,
@@ -36,9 +35,7 @@ impl Renewal {
     }
 
     /// Refreshes the agent's AWS credentials, unless the last refresh was less than
-    /// [`RENEWAL_INTERVAL`] ago.
-    ///
-    /// If a refresh is already running, waits until that refresh ends, and starts no other refresh.
+    /// [`RENEWAL_INTERVAL`] ago. If a refresh is already running, only waits until it ends.
     pub(super) async fn renew(&self, clock: &dyn Clock) {
         let Some(source) = &self.source else { return };
         let mut last = self.last.lock().await;

@@ -1,4 +1,5 @@
-//! Determines the endpoint that a request addresses, and parses the query of a read.
+//! Determines the endpoint that a request addresses, and parses the query of a request that reads a
+//! secret.
 //!
 //! The module has no side effects. It takes the method, path and query of a request, and returns a
 //! [`Target`] or a [`Query`].
@@ -16,8 +17,7 @@ use std::time::Duration;
 /// The maximum value of the query parameter `wait`, in seconds. A request with `wait` (a long poll)
 /// stays open until the secret changes or this time has passed.
 ///
-/// The maximum is below 30 s, because proxies and load balancers may close a connection that is
-/// idle for 30 s.
+/// Proxies and load balancers may close a connection that is idle for 30 s.
 pub(crate) const WAIT_SECONDS_MAX: u64 = 20;
 
 /// The path at which both AWS's extension and AWS's agent serve secrets.
@@ -26,7 +26,7 @@ const GET_PATH: &str = "/secretsmanager/get";
 /// The path at which AWS's extension serves parameters of AWS's Parameter Store.
 const PARAMETERS_PATH: &str = "/systemsmanager/parameters/get";
 
-/// The path prefix of AWS's agent for reads of secrets. The rest of the path is the name or ARN of
+/// The path prefix at which AWS's agent serves secrets. The rest of the path is the name or ARN of
 /// the secret, which is not percent-decoded.
 const V1_PREFIX: &str = "/v1/";
 
@@ -49,25 +49,23 @@ pub(crate) enum Target<'a> {
     Resolve,
     /// The endpoint `/secretsmanager/get`, which reads one secret.
     Get,
-    /// The endpoint `/v1/{id}`, which reads one secret. The name or ARN of the secret is the rest
-    /// of the path, unchanged.
+    /// The endpoint `/v1/{id}`, which reads one secret. `id` is the name or ARN of the secret, not
+    /// percent-decoded.
     V1(&'a str),
     /// The endpoint `/systemsmanager/parameters/get`, which reads one parameter.
     Parameters,
-    /// The endpoint `POST /`, which serves calls of the AWS API.
-    ///
-    /// Paths of several slashes are accepted too. Some SDKs append a slash to an endpoint URL, even
-    /// if the URL ends in a slash.
+    /// The endpoint `POST /`, which serves calls of the AWS API. Paths of several slashes are
+    /// accepted too, because some SDKs append a slash to an endpoint URL that ends in a slash.
     AwsApi,
-    /// Any other path, which Sidekey does not serve.
+    /// A path that Sidekey does not serve.
     Unknown,
 }
 
 impl<'a> Target<'a> {
-    /// Returns the endpoint that a method and a path address.
+    /// Returns the endpoint that the method and the path of a request address.
     ///
-    /// Slashes at the end of a path are ignored, because clients of AWS's extension append them.
-    /// Only in `/v1/{id}` such slashes belong to `id`.
+    /// Slashes at the end of a path are ignored, because clients of AWS's extension append them. In
+    /// `/v1/{id}`, such slashes belong to `id`.
     pub(crate) fn of(method: &Method, path: &'a str) -> Self {
         if let Some(id) = path.strip_prefix(V1_PREFIX) {
             return Self::V1(id);
@@ -92,26 +90,24 @@ impl<'a> Target<'a> {
         matches!(self, Self::Ping | Self::Ready | Self::Metrics)
     }
 
-    /// Returns whether the endpoint reads secrets. The metrics count a request to such an endpoint
-    /// as a read.
+    /// Returns whether the endpoint reads secrets, so that the metrics count a request to it as a
+    /// read.
     pub(crate) fn is_read(self) -> bool {
         self.is_read_of_one_secret() || matches!(self, Self::AwsApi | Self::Resolve)
     }
 
-    /// Returns whether the endpoint reads one secret or parameter, which the query of the request
-    /// names.
+    /// Returns whether the endpoint reads one secret or parameter, which the query or the path of
+    /// the request names.
     pub(crate) fn is_read_of_one_secret(self) -> bool {
         matches!(self, Self::Get | Self::V1(_) | Self::Parameters)
     }
 }
 
-/// The parsed query of a request that reads one secret.
+/// The parsed query of a request that reads one secret or parameter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Query<'a> {
-    /// The secret's name or ARN as the caller wrote it. The string may also contain a field and a
-    /// version.
-    ///
-    /// The name of a parameter follows `ssm:`.
+    /// The name or ARN of the secret, or the name of the parameter after `ssm:`, as the caller
+    /// wrote it. The string may also contain a field and a version.
     pub(crate) reference: Cow<'a, str>,
     /// The field of the secret's JSON value that the caller asks for. `None` means the full value.
     pub(crate) field: Option<Cow<'a, str>>,
@@ -120,20 +116,20 @@ pub(crate) struct Query<'a> {
     pub(crate) stage: Option<Cow<'a, str>>,
     /// The version id of the secret, or the version number of the parameter.
     pub(crate) version: Option<Cow<'a, str>>,
-    /// Whether the caller asks for the ciphertext of a `SecureString` parameter.
+    /// Whether the caller asks for the encrypted value of a `SecureString` parameter.
     pub(crate) is_encrypted: bool,
     /// Whether Sidekey must fetch the secret from AWS now, even if the secret is cached.
     pub(crate) refresh_now: bool,
-    /// The maximum time to wait until the secret has another version than the caller has. `None`
-    /// means that the request does not wait.
+    /// The maximum time that the request waits until the secret has another version than the caller
+    /// has. `None` means that the request does not wait.
     pub(crate) wait: Option<Duration>,
-    /// Whether the query has the parameter `roleArn` with a valid ARN of an IAM role. This
-    /// parameter asks Sidekey to read the secret with this role.
+    /// Whether the query has the parameter `roleArn` with a valid ARN of an IAM role. With this
+    /// parameter, the caller asks Sidekey to read the secret with this role.
     pub(crate) role_arn: bool,
 }
 
-/// The reason why the query of a request is not valid. If AWS's agent has a text for an error,
-/// Sidekey sends the same text.
+/// Why the query of a request is not valid. If AWS's agent has a text for an error, Sidekey sends
+/// the same text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadQuery {
     #[error("missing parameter secretId")]
@@ -162,14 +158,14 @@ pub(crate) enum BadQuery {
     NotText(String),
 }
 
-/// The part of the request that contains the name or ARN of the secret or parameter.
+/// The part of a request that contains the name or ARN of the secret or parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IdFrom<'a> {
     /// The query parameter `secretId`.
     SecretId,
-    /// The path, which is the name or ARN of a secret.
+    /// The path of the request. The string is the name or ARN of a secret.
     Path(&'a str),
-    /// The query parameter `name`, which is the name or ARN of a parameter.
+    /// The query parameter `name`, which is the name or ARN of a parameter of Parameter Store.
     Name,
 }
 
@@ -181,23 +177,24 @@ pub(crate) enum UnknownParameter {
 }
 
 impl<'a> Query<'a> {
-    /// Parses the query of `/secretsmanager/get`. If a parameter occurs twice, its last value is
-    /// used.
+    /// Parses the query of a request to `/secretsmanager/get`. If a query parameter occurs twice,
+    /// its last value is used.
     ///
     /// # Errors
     ///
-    /// Fails if a required parameter is missing, or if a parameter is unknown or not valid.
+    /// Fails if a required query parameter is missing, or if a query parameter is unknown or not
+    /// valid.
     pub(crate) fn of_get(query: &'a str, unknown: UnknownParameter) -> Result<Self, BadQuery> {
         let parsed = Self::parse(query, IdFrom::SecretId, unknown)?;
         if parsed.reference.is_empty() { Err(BadQuery::NoId) } else { Ok(parsed) }
     }
 
-    /// Parses the query of `/v1/{id}`. The name or ARN of the secret (`id`) is not percent-decoded,
-    /// as in AWS's agent.
+    /// Parses the query of a request to `/v1/{id}`. The name or ARN of the secret (`id`) is not
+    /// percent-decoded, as in AWS's agent.
     ///
     /// # Errors
     ///
-    /// Fails if `id` is empty, or if a parameter is unknown or not valid.
+    /// Fails if `id` is empty, or if a query parameter is unknown or not valid.
     pub(crate) fn of_v1(
         id: &'a str,
         query: &'a str,
@@ -209,12 +206,13 @@ impl<'a> Query<'a> {
         Self::parse(query, IdFrom::Path(id), unknown)
     }
 
-    /// Parses the query of `/systemsmanager/parameters/get`. Of `version` and `label`, the parameter
-    /// that the caller gives first is used, as in AWS's extension.
+    /// Parses the query of a request to `/systemsmanager/parameters/get`. If the query has both
+    /// `version` and `label`, the first of them is used, as in AWS's extension.
     ///
     /// # Errors
     ///
-    /// Fails if the name is missing or not valid, or if a parameter is unknown or not valid.
+    /// Fails if the parameter's name is missing or not valid, or if a query parameter is unknown or
+    /// not valid.
     pub(crate) fn of_parameter(
         query: &'a str,
         unknown: UnknownParameter,
@@ -241,8 +239,8 @@ impl<'a> Query<'a> {
         Ok(parsed)
     }
 
-    /// Returns the secret that the query names as a parameter, with the selector that the query
-    /// gives. Returns `None` if the query names a secret or a parameter as such.
+    /// Returns the secret that the query asks for with a name such as
+    /// `/aws/reference/secretsmanager/app/db`. Returns `None` if the query has no such name.
     pub(crate) fn secret_parameter(&self) -> Option<SecretParameter<'_>> {
         let secret = secret_parameter(&self.reference)?;
         let selector = secret.selector.or(self.stage.as_deref()).or(self.version.as_deref());
@@ -253,8 +251,8 @@ impl<'a> Query<'a> {
     ///
     /// # Errors
     ///
-    /// Fails if the secret's name or ARN is not valid. Also fails if the query gives a version or a
-    /// field twice: together with the name or ARN, and in a separate parameter.
+    /// Fails if the secret's name or ARN is not valid, or if the query gives a version or a field
+    /// twice: together with the name or ARN, and in a separate query parameter.
     pub(crate) fn parse_reference(&self) -> Result<BorrowedReference<'_>, BadReference> {
         let separate = SeparateParts {
             stage: self.stage.as_deref(),
@@ -277,8 +275,8 @@ impl<'a> Query<'a> {
         }
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, raw) = pair.split_once('=').unwrap_or((pair, ""));
-            // The value is decoded only if the parameter is known, because an ignored parameter may
-            // have any value.
+            // The value is decoded only if the query parameter is known, because an ignored query
+            // parameter may have any value.
             match decode(name).as_deref() {
                 Some("secretId") if id_from == IdFrom::SecretId => {
                     parsed.reference = decode_value(name, raw)?
@@ -296,7 +294,7 @@ impl<'a> Query<'a> {
                 Some("label") if is_parameter && parsed.version.is_none() => {
                     parsed.stage = non_empty(decode_value(name, raw)?);
                 }
-                // The other of the two parameters came first.
+                // The other of the two query parameters came first.
                 Some("version" | "label") if is_parameter => {}
                 Some("withDecryption") if is_parameter => {
                     let decrypts = boolean(&decode_value(name, raw)?);
@@ -325,8 +323,6 @@ impl<'a> Query<'a> {
 
 /// Percent-decodes a name or value of a query, as in an HTML form: `+` means a space. Returns
 /// `None` if the result is not UTF-8.
-///
-/// If `text` has neither `%` nor `+`, it is not copied.
 fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Some(Cow::Borrowed(text));

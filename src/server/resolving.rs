@@ -1,9 +1,5 @@
 //! Answers `POST /resolve`: reads all secrets that a message or an SQS event refers to, in one HTTP
-//! request.
-//!
-//! Cached secrets are answered at once. Each uncached secret needs a call to AWS, which concurrent
-//! readers of the same secret share. The number of concurrent calls is limited. The whole request
-//! has the same time limit as a request for one secret.
+//! request. All these reads together have the same time limit as a read of one secret.
 //!
 //! If a message fails, the other messages of the request do not fail. Each message has its own
 //! limits. If all messages together exceed a limit, the largest messages fail.
@@ -128,10 +124,8 @@ impl Resolve<'_> {
         Ok(ParsedRequest { messages, is_list, answer_max })
     }
 
-    /// Reads the secrets with these names or ARNs (`references`).
-    ///
-    /// All reads together have the same time limit as a read of one secret. The values of the
-    /// secrets take at most `bytes_max` bytes in total.
+    /// Reads the secrets with these names or ARNs (`references`). The values of the secrets take at
+    /// most `bytes_max` bytes in total.
     async fn read_all(self, references: Vec<Arc<str>>, bytes_max: usize) -> Credentials {
         let started = self.context.cache.clock().now();
         let mut findings = Findings::new(references.len(), bytes_max);
@@ -182,8 +176,9 @@ impl Resolve<'_> {
         }
     }
 
-    /// Logs one line if Sidekey refused to read secrets for a request. The line contains the first
-    /// refused name or ARN, and how many were refused. The rate of these log lines is limited.
+    /// Logs one line if Sidekey refused to read secrets for a request, unless too many such lines
+    /// were logged lately. The line contains the first refused name or ARN, and how many were
+    /// refused.
     fn log_refusals(self, answer: &Answer) {
         let Context { cache, metrics, refusals_logged, .. } = self.context;
         let mut refused = answer
@@ -206,10 +201,8 @@ impl Resolve<'_> {
     }
 }
 
-/// Parses the messages in the records of an SQS event.
-///
-/// If the names and ARNs of secrets in all messages together exceed a limit, the largest messages
-/// fail.
+/// Parses the messages in the records of an SQS event. If the names and ARNs of secrets in all
+/// messages together exceed a limit, the largest messages fail.
 async fn parse_event(
     checker: &ReferenceChecker<'_>,
     search: &Search<'_>,
@@ -228,10 +221,8 @@ async fn parse_event(
     Ok(messages)
 }
 
-/// Returns the names and ARNs of all secrets that must be read. A name that several messages
-/// contain is returned once.
-///
-/// The names from small messages come first, so that a large message does not delay small messages.
+/// Returns the names and ARNs of all secrets that must be read, without repetitions. The names from
+/// small messages come first, so that a large message does not delay small messages.
 fn distinct_references(messages: &[MessageRequest]) -> Vec<Arc<str>> {
     let mut smallest_first: Vec<&MessageRequest> = messages.iter().collect();
     smallest_first.sort_by_key(|message| message.references.len());
@@ -240,11 +231,10 @@ fn distinct_references(messages: &[MessageRequest]) -> Vec<Arc<str>> {
     references.filter(|reference| seen.insert(*reference)).cloned().collect()
 }
 
-/// Takes the requested value or field from each secret that was read. `found` contains the outcome
-/// for each of the names and ARNs in `references`, in the same order.
+/// Takes the requested value or field from each secret that was read. `found` contains an error or
+/// a secret for each of the names and ARNs in `references`, in the same order.
 ///
-/// Each field needs a parse of the full value, so many fields of one large secret take long. Lets
-/// other tasks run in between.
+/// Other tasks run between two fields, because each field needs a parse of the full value.
 async fn credentials_of(references: &[Arc<str>], found: Vec<Finding<'_>>) -> Credentials {
     let mut credentials = Credentials::default();
     let mut turn = Turn::default();
@@ -256,7 +246,7 @@ async fn credentials_of(references: &[Arc<str>], found: Vec<Finding<'_>>) -> Cre
     credentials
 }
 
-/// Returns the size in bytes of each message's result, as the answer contains it in JSON.
+/// Returns the size in bytes of each message's result in the JSON answer to `/resolve`.
 async fn measure(messages: &[MessageRequest], credentials: &Credentials) -> Vec<usize> {
     let mut sizes = Vec::with_capacity(messages.len());
     let mut turn = Turn::default();
@@ -275,7 +265,8 @@ mod tests {
     use std::future::poll_fn;
     use std::task::Poll;
 
-    /// A list may refer to many fields of one large secret. Each field needs a parse of the value.
+    /// Test: other tasks run while Sidekey takes many fields from one large secret. Each field
+    /// needs a parse of the full value, which takes long.
     #[tokio::test]
     async fn other_tasks_run_between_fields_of_large_secret() {
         const FIELDS: usize = 20;
@@ -291,9 +282,12 @@ mod tests {
         let credentials = tokio::select! {
             biased;
             credentials = credentials_of(&references, found) => credentials,
-            () = other_task => unreachable!("the other task never ends"),
+            () = other_task => unreachable!("the second task of this test never ends"),
         };
         assert!(references.iter().all(|reference| credentials.get(reference).is_ok()));
-        assert!(turns >= FIELDS / 2, "other tasks ran only {turns} times");
+        assert!(
+            turns >= FIELDS / 2,
+            "the second task of this test must run often, but it ran only {turns} times"
+        );
     }
 }

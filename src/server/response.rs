@@ -1,4 +1,4 @@
-//! Builds HTTP responses: bodies, content types, and the headers of answers that contain secrets.
+//! Builds HTTP responses: their bodies, content types, and headers about secrets.
 
 use super::date::http_date;
 use crate::cache::{How, Served};
@@ -15,8 +15,8 @@ use std::time::SystemTime;
 
 pub(crate) type Response = hyper::Response<ResponseBody>;
 
-/// The body of a response. The body is either complete in memory, or streamed: Sidekey renders it
-/// piece by piece while the caller reads it.
+/// The body of a response. It is either complete in memory, or created piece by piece while the
+/// caller reads it.
 pub(crate) type ResponseBody = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
 
 pub(super) const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
@@ -31,7 +31,7 @@ pub(super) const AWS_JSON: &str = "application/x-amz-json-1.1";
 /// The value of the `Cache-Control` header that forbids HTTP caches to store the answer.
 const NO_STORE: &str = "no-store";
 
-/// The header that says how the cache answered: `hit`, `miss`, `stale` or `refreshed`.
+/// The header that says how Sidekey's cache answered: `hit`, `miss`, `stale` or `refreshed`.
 const CACHE: HeaderName = HeaderName::from_static("x-sidekey-cache");
 
 /// The header with problem codes. Sidekey sends it if the secret's value breaks the rules that the
@@ -53,7 +53,8 @@ pub(super) fn with_body(status: StatusCode, content_type: &'static str, body: By
 /// Panics if the body cannot be converted to JSON. Structs, lists, strings and numbers can always
 /// be converted.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    let body = serde_json::to_vec(body).expect("structs of strings and numbers serialise to JSON");
+    let body =
+        serde_json::to_vec(body).expect("the body of a response must be serializable as JSON");
     with_body(status, JSON, body.into())
 }
 
@@ -70,8 +71,8 @@ pub(super) fn secret(content_type: &'static str, body: &SecretValue) -> Response
     response
 }
 
-/// Builds a response with a JSON body that contains secrets and is streamed: `body` renders it
-/// piece by piece while the caller reads it, so that a large body is never complete in memory.
+/// Builds a response with a JSON body that contains secrets. `body` creates the JSON piece by piece
+/// while the caller reads it, so that a large body is never complete in memory.
 pub(super) fn secret_pieces(
     body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static,
 ) -> Response {
@@ -90,13 +91,13 @@ pub(super) fn set_no_store(headers: &mut HeaderMap) {
 #[derive(Debug)]
 pub(super) struct SecretAnswer {
     served: Served,
-    /// The content type and the body. `None` means that the caller already has this version of the
-    /// secret, so that the answer has status 304 and no body.
+    /// The content type and the body. `None` if the caller already has this version of the secret,
+    /// so that the answer has status 304 and no body.
     content: Option<(&'static str, SecretValue)>,
 }
 
-/// The name of a header: the type of hyper (the HTTP library), and the beginning of the header's
-/// line. The line begins with the end of the line before.
+/// The name of a header, once for hyper (the HTTP library), and once as the text that Sidekey's own
+/// code writes: a line break, the name, a colon and a space.
 struct Named {
     name: HeaderName,
     line: &'static str,
@@ -119,13 +120,12 @@ impl SecretAnswer {
         Self { served, content: Some((content_type, body)) }
     }
 
-    /// Creates the answer with status 304, for a caller that already has the current version of
-    /// the secret.
+    /// Creates the answer with status 304, for a caller that already has the current version of the
+    /// secret.
     pub(super) fn not_modified(served: Served) -> Self {
         Self { served, content: None }
     }
 
-    /// Converts the answer to a response of hyper (the HTTP library).
     pub(super) fn into_response(self) -> Response {
         let mut response = match &self.content {
             Some((content_type, body)) => secret(content_type, body),
@@ -139,8 +139,8 @@ impl SecretAnswer {
         response
     }
 
-    /// Writes the status line and headers of the answer as HTTP/1.1. hyper (the HTTP library)
-    /// writes the same bytes for [`into_response`](Self::into_response).
+    /// Writes the status line and headers of the answer as HTTP/1.1, with the same bytes as hyper
+    /// (the HTTP library) writes.
     ///
     /// If `closes` is set, the headers say that the server closes the connection.
     pub(super) fn write_head(&self, to: &mut Vec<u8>, closes: bool, now: SystemTime) {
@@ -176,7 +176,7 @@ impl SecretAnswer {
     }
 }
 
-/// Sets the headers that describe a secret.
+/// Sets the headers that describe a secret, such as its age in the cache.
 pub(super) fn set_entry_headers(headers: &mut HeaderMap, served: &Served) {
     visit_entry_headers(served, |header, value| {
         let value = match value {
@@ -184,17 +184,17 @@ pub(super) fn set_entry_headers(headers: &mut HeaderMap, served: &Served) {
             EntryHeader::Shared(text) => HeaderValue::from_maybe_shared(text.clone()),
             EntryHeader::Number(number) => Ok(HeaderValue::from(number)),
         };
-        let value = value.expect("entity tags and problem codes are valid values of headers");
+        let value = value.expect("an entity tag or problem code must be a valid header value");
         headers.insert(header.name.clone(), value);
     });
 }
 
-/// Calls `visit` for each header that describes a secret, with the name and the value:
+/// Calls `visit` with the name and the value of each header that describes a secret:
 ///
-/// - the entity tag of its version
-/// - its age in the cache
+/// - the entity tag of the secret's version
+/// - the secret's age in the cache
 /// - how the cache answered (such as `hit`)
-/// - problem codes, if its value breaks the rules for its kind of secret
+/// - problem codes, if the secret's value breaks the rules for secrets with such names
 /// - whether the query parameter `refreshNow` had no effect
 fn visit_entry_headers(served: &Served, mut visit: impl FnMut(&Named, EntryHeader<'_>)) {
     let Served { entry, how, age } = served;

@@ -1,8 +1,7 @@
-//! Chooses the handler that answers an admitted request.
+//! Chooses the handler that answers a request.
 //!
-//! The module has no side effects. It takes the parts of a request, and returns a [`Route`]. The
-//! proof that the headers and token were checked is a required argument. So no request can be
-//! routed without these checks.
+//! The module has no side effects. A request can be routed only with the proof that its headers and
+//! token were checked.
 
 use super::gate::{Admitted, ListenerKind};
 use super::head::{Head, Headers};
@@ -11,14 +10,10 @@ use super::problem::{NotServed, Problem};
 use super::request::{Query, Target, UnknownParameter};
 use hyper::Method;
 
-/// The maximum size of the body of a GET request, in bytes. Some HTTP clients add a small body to
-/// each request, such as `{}` or `null`. Sidekey reads such a body and ignores it.
-///
-/// The limit applies to the `Content-Length` header only. If a chunked body is larger than the
-/// server drains, the connection closes after the answer.
+/// The maximum size of the body of a GET request, in bytes, by its `Content-Length` header. Some
+/// HTTP clients add a small body to each request, such as `{}` or `null`, which Sidekey ignores.
 const IGNORED_BODY_BYTES_MAX: u64 = 64 * 1024;
 
-/// The work that a valid request asks for. Each variant has its own handler.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route<'a> {
     /// The request asks whether the process is alive.
@@ -36,11 +31,12 @@ pub(crate) enum Route<'a> {
     /// The request reports that SnapStart has resumed the process from a snapshot.
     Restore,
     /// The request asks to read all secrets that a message or an SQS event refers to. The body of
-    /// the request is not read yet.
+    /// the request has not been read yet.
     Resolve,
     /// The request asks for one secret or parameter.
     Secret(Query<'a>),
-    /// The request calls this operation of the AWS API. The body of the request is not read yet.
+    /// The request calls this operation of the AWS API. The body of the request has not been read
+    /// yet.
     Call(Operation),
 }
 
@@ -99,8 +95,8 @@ fn secret(query: Query<'_>) -> Result<Route<'_>, Problem> {
     Ok(Route::Secret(query))
 }
 
-/// Returns the length of a request's body in bytes, from its `Content-Length` header. Returns 0 if
-/// the request has no such header. The HTTP library has already checked that the header is valid.
+/// Returns the length of a request's body in bytes, from its `Content-Length` header, or 0 if the
+/// request has no such header.
 fn declared_length(headers: &impl Headers) -> u64 {
     let length = headers.values("content-length").next();
     let length = length.and_then(|length| str::from_utf8(length).ok());
@@ -114,9 +110,8 @@ mod tests {
     use crate::tokens::{Token, Tokens};
     use hyper::HeaderMap;
 
-    /// Checks how a request with a valid token and the header `header` is routed.
-    ///
-    /// The expected string is the beginning of the route's debug format, or the type of the error.
+    /// Checks which handler answers a request with a valid token. `expected` is the beginning of the
+    /// route's debug format, or the type of the error.
     #[track_caller]
     fn check(
         listener: ListenerKind,

@@ -15,7 +15,6 @@ use crate::secret::reference::BorrowedReference;
 use crate::telemetry::metrics::ReadResult;
 use std::time::Duration;
 
-/// Handles a request that reads one secret or parameter.
 #[derive(Debug)]
 pub(super) struct SecretRead<'a, H> {
     pub(super) context: &'a Context,
@@ -24,7 +23,8 @@ pub(super) struct SecretRead<'a, H> {
 }
 
 impl<H: Headers> SecretRead<'_, H> {
-    /// Reads the secret, and answers in the format of the AWS agent that Sidekey imitates.
+    /// Reads the secret or parameter, and answers in the format of the AWS agent that Sidekey
+    /// imitates.
     pub(super) async fn answer(&self) -> Result<(SecretAnswer, ReadResult), Problem> {
         let wanted = self.query.parse_reference();
         let wanted = wanted.map_err(|bad| Problem::reference(&self.query.reference, bad))?;
@@ -46,8 +46,8 @@ impl<H: Headers> SecretRead<'_, H> {
         }
     }
 
-    /// Answers like [`answer`](Self::answer), but without waiting. Returns `None`, and does
-    /// nothing, if the answer must wait or is an error.
+    /// Answers the request from the cache, without waiting. Returns `None` if the secret is not
+    /// cached, if the request must wait for another version, or if the request fails.
     pub(super) fn answer_at_once(&self, now: Moment) -> Option<(SecretAnswer, ReadResult)> {
         if self.query.refresh_now || self.query.wait.is_some() {
             return None;
@@ -78,12 +78,8 @@ impl<H: Headers> SecretRead<'_, H> {
         Ok((answer, result))
     }
 
-    /// Answers a long poll: a request that waits until the secret changes. Waits until the first of
-    /// these events:
-    ///
-    /// - The secret has another version than the caller has.
-    /// - The time `wait` has passed.
-    /// - The agent stops.
+    /// Answers a long poll (a request that waits until the secret changes). Waits until the secret
+    /// has another version than the caller has, the time `wait` has passed, or the agent stops.
     ///
     /// The wait counts as a read of the secret, so the cache continues to refresh the secret.
     async fn wait_for_change(

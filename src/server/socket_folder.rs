@@ -17,8 +17,8 @@ const ACCESS: u32 = 0o077;
 /// many systems give each user a group without other members.
 const OTHERS_WRITE: u32 = 0o002;
 
-/// The mode bit that lets only the owner of a file delete or rename the file in a shared folder,
-/// such as `/tmp`.
+/// The mode bit of a shared folder, such as `/tmp`, that lets only the owner of a file delete or
+/// rename the file.
 const STICKY: u32 = 0o1000;
 
 /// Why the folder of the Unix socket is unsafe: another user could replace the socket.
@@ -31,8 +31,8 @@ pub enum BadFolder {
     /// replace the socket.
     #[error("the folder {} belongs to another user (uid {uid})", folder.display())]
     Foreign { folder: PathBuf, uid: u32 },
-    /// Error: other users can rename or delete the contents of this folder. The folder of the Unix
-    /// socket is in this folder.
+    /// Error: other users can write to a folder above the Unix socket, and so replace the folders
+    /// in it.
     #[error("other users can write to the folder {}", .0.display())]
     Writable(PathBuf),
 }
@@ -43,9 +43,8 @@ struct Access {
     mode: u32,
 }
 
-/// Checks the folder of the Unix socket and all folders above it. Also checks the symbolic links in
-/// the path, because the owner of a link can point it to another folder. The inner result says
-/// whether the folders are safe.
+/// Checks the folder of the Unix socket, all folders above it, and the symbolic links in its path.
+/// The inner result says whether the folders are safe.
 ///
 /// # Errors
 ///

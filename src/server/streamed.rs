@@ -1,4 +1,5 @@
-//! Observes the body of a streamed answer, so that the connection knows when the answer is complete.
+//! Observes the body of an answer that is created piece by piece, so that the server knows when the
+//! answer is complete.
 
 use super::response::{Response, ResponseBody};
 use super::wire::{Exchange, Streaming};
@@ -11,8 +12,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Makes `exchange` count the answer as incomplete until its last piece is rendered. A body that is
-/// complete in memory stays unchanged.
+/// Makes the connection's state `exchange` count the answer as incomplete until its last piece is
+/// created. A body that is complete in memory is not changed.
 pub(super) fn observed(response: Response, exchange: &Arc<Exchange>) -> Response {
     response.map(|body: ResponseBody| match body {
         Either::Left(complete) => Either::Left(complete),
@@ -23,7 +24,8 @@ pub(super) fn observed(response: Response, exchange: &Arc<Exchange>) -> Response
     })
 }
 
-/// The body of a streamed answer. The HTTP library drops the body together with its last piece.
+/// The body of an answer that is created piece by piece. hyper (the HTTP library) drops this value
+/// together with the last piece.
 struct Observed {
     pieces: UnsyncBoxBody<Bytes, Infallible>,
     _streaming: Streaming,

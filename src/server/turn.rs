@@ -8,8 +8,8 @@ const TURN_BYTES: usize = 64 * 1024;
 pub(super) struct Turn(usize);
 
 impl Turn {
-    /// Counts `bytes` as processed. If more than [`TURN_BYTES`] are counted, lets other tasks run
-    /// and starts to count from 0 again.
+    /// Counts `bytes` as processed. If the task has processed more than [`TURN_BYTES`] since its
+    /// last pause, lets other tasks run.
     pub(super) async fn spend(&mut self, bytes: usize) {
         self.0 += bytes;
         if self.0 > TURN_BYTES {

@@ -1,13 +1,10 @@
 //! Observes the bytes between the socket of a connection and hyper (the HTTP library).
 //!
-//! The module does these things:
-//!
-//! - It records when the head of a request (the request line and headers) begins to arrive, because
-//!   hyper does not report this.
-//! - It hides the answers without a body that hyper sends when it cannot parse the head of a
-//!   request. The server then sends an answer of its own.
-//! - It hides the end of the client's data until the client has its answer. Otherwise hyper would
-//!   give up the request of a client that closes its sending direction after its request.
+//! - Records when a request line and headers begin to arrive, because hyper does not report this.
+//! - Hides the answers without a body that hyper sends when it cannot parse a request. The server
+//!   then sends an answer of its own.
+//! - Hides the end of the client's data until the client has its answer. Otherwise hyper would give
+//!   up the request of a client that closes its sending direction after its request.
 
 use bytes::{Buf, Bytes};
 use std::fmt;
@@ -18,51 +15,46 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The statuses of the answers that hyper (the HTTP library) sends without calling Sidekey's
-/// handler. They follow the version in the first line of the answer.
+/// The statuses of the answers that hyper (the HTTP library) sends itself, because it cannot parse
+/// a request. A status follows the version in the first line of an answer.
 const HYPER_STATUSES: [&[u8]; 3] = [b" 400 ", b" 414 ", b" 431 "];
 
-/// The versions of HTTP in hyper's answers. hyper (the HTTP library) answers in the version of the
-/// last valid request.
+/// The HTTP versions in answers that hyper (the HTTP library) sends itself. hyper answers in the
+/// version of the last valid request.
 const VERSIONS: [&[u8]; 2] = [b"HTTP/1.1", b"HTTP/1.0"];
 
 /// The header by which Sidekey recognises an answer that hyper (the HTTP library) sends itself.
-/// Such an answer has no body. Sidekey's own answers with a status from 400 to 499 always have a
-/// body.
+/// Sidekey's own answers with a status from 400 to 499 always have a body.
 const NO_BODY: &[u8] = b"content-length: 0\r\n";
 
 /// The state of one connection: whether a request is arriving, is being handled, or is being
-/// answered.
-///
-/// The server needs this state for the deadlines of the connection. If too many connections are
-/// open, the server also uses this state to choose which one to close.
+/// answered. The time limits of the connection depend on this state.
 #[derive(Debug, Default)]
 pub(crate) struct Exchange {
-    /// Whether a request's head (the request line and headers) has begun to arrive, and is not
-    /// complete.
+    /// Whether a request line and headers have begun to arrive, and are not complete.
     is_head_arriving: AtomicBool,
-    /// Whether the server is handling a request of this connection.
     is_answering: AtomicBool,
-    /// Whether the answer is streamed, and its last piece has not been rendered yet.
+    /// Whether the answer is created piece by piece, and its last piece has not been created yet.
     is_streaming: AtomicBool,
     /// The sequence number of the connection's last event: its last answer, or its acceptance. The
     /// connection has been idle since this event.
     last_event: AtomicU64,
     /// Whether a part of an answer has been written, but the socket has not yet accepted the rest.
     is_writing: AtomicBool,
-    /// Whether bytes of the next request may have arrived while the server handles a request. Such
-    /// bytes wait in the buffer of hyper (the HTTP library).
+    /// Whether bytes of the next request may have arrived while the server handles a request. hyper
+    /// (the HTTP library) has such bytes in its buffer.
     may_have_buffered: AtomicBool,
-    /// Whether the peer closed its sending direction while the server handled a request. The peer
-    /// may still wait for its answer, or it may be gone: the server cannot see the difference.
+    /// Whether the client closed its sending direction while the server handled a request. The
+    /// client may still wait for its answer, or it may be gone: the server cannot see the
+    /// difference.
     is_half_closed: AtomicBool,
     /// Whether the current request is a long poll: a request that waits until a secret changes.
     is_long_poll: AtomicBool,
 }
 
 impl Exchange {
-    /// Records that a complete request line and headers have arrived. More bytes may have arrived
-    /// together with them: the body, and the next request.
+    /// Records that a complete request line and headers have arrived. The body and the next request
+    /// may have arrived together with them.
     pub(crate) fn note_request(&self) {
         self.is_head_arriving.store(false, Ordering::Relaxed);
         self.may_have_buffered.store(true, Ordering::Relaxed);
@@ -75,14 +67,14 @@ impl Exchange {
         self.is_long_poll.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether the peer closed its sending direction while the server handled a request.
+    /// Returns whether the client closed its sending direction while the server handled a request.
     pub(crate) fn is_half_closed(&self) -> bool {
         self.is_half_closed.load(Ordering::Relaxed)
     }
 
-    /// Returns whether the current request is a long poll, and its peer has closed its sending
-    /// direction. The server then ends the connection: the peer is probably gone, and the long poll
-    /// would keep the connection open for up to 20 s.
+    /// Returns whether the server must end the connection because its client is probably gone: the
+    /// client has closed its sending direction during a long poll (a request that waits until a
+    /// secret changes).
     pub(crate) fn is_abandoned(&self) -> bool {
         self.is_half_closed() && self.is_answering() && self.is_long_poll.load(Ordering::Relaxed)
     }
@@ -92,20 +84,18 @@ impl Exchange {
         self.is_incomplete() || self.is_writing.load(Ordering::Relaxed)
     }
 
-    /// Returns whether the server is handling a request, or has not rendered the complete answer.
+    /// Returns whether the server is handling a request, or has not created the complete answer.
     fn is_incomplete(&self) -> bool {
         self.is_answering() || self.is_streaming.load(Ordering::Relaxed)
     }
 
-    /// Records that the server has answered the request. `event` is the sequence number of the
-    /// answer among the events of all connections.
+    /// Records that the server has answered a request. `event` is the sequence number of the
+    /// answer.
     pub(crate) fn note_answer(&self, event: u64) {
         self.is_answering.store(false, Ordering::Relaxed);
         self.set_last_event(event);
     }
 
-    /// Sets the sequence number of the connection's last event: its last answer, or its acceptance.
-    /// The connection counts as idle since this event.
     pub(crate) fn set_last_event(&self, event: u64) {
         self.last_event.store(event, Ordering::Relaxed);
     }
@@ -122,21 +112,16 @@ impl Exchange {
         self.is_answering.load(Ordering::Relaxed)
     }
 
-    /// Records that bytes have arrived from the peer.
-    ///
-    /// If the server is handling a request, the bytes belong to this request or to the next one.
-    /// Otherwise the bytes belong to the request line and headers of the next request.
+    /// Records that bytes have arrived from the client. If the server is handling no request, these
+    /// are the first bytes of the next request.
     pub(super) fn note_received(&self) {
         let flag = if self.is_busy() { &self.may_have_buffered } else { &self.is_head_arriving };
         flag.store(true, Ordering::Relaxed);
     }
 
     /// Records that hyper (the HTTP library) tried to read from the socket, but no bytes had
-    /// arrived.
-    ///
-    /// While the server handles a request, hyper reads from the socket only if its buffer is empty.
-    /// So no part of the next request has arrived yet, and the deadline for the next request need
-    /// not start.
+    /// arrived. hyper's buffer is then empty, so no part of the next request has arrived, and its
+    /// time limit need not start.
     fn note_waiting_for_bytes(&self) {
         if self.is_incomplete() {
             self.may_have_buffered.store(false, Ordering::Relaxed);
@@ -147,10 +132,9 @@ impl Exchange {
         self.is_writing.store(true, Ordering::Relaxed);
     }
 
-    /// Records that the socket has accepted all bytes of the answer that were rendered so far.
-    ///
-    /// If the answer is complete, and a part of the next request has arrived in the meantime, the
-    /// deadline for the request line and headers of the next request starts.
+    /// Records that the socket has accepted all bytes of the answer that were created so far. If
+    /// the answer is complete, and a part of the next request has already arrived, the time limit
+    /// for the next request starts.
     fn note_written(&self) {
         self.is_writing.store(false, Ordering::Relaxed);
         if self.may_have_buffered.load(Ordering::Relaxed) && !self.is_incomplete() {
@@ -160,8 +144,8 @@ impl Exchange {
     }
 }
 
-/// While this value exists, its connection counts as one whose answer is incomplete. The deadline
-/// for the next request then does not run.
+/// Makes its connection count as one whose answer is incomplete, until this value is dropped. The
+/// time limit for the next request then does not run.
 pub(crate) struct Streaming(Arc<Exchange>);
 
 impl Streaming {
@@ -177,14 +161,15 @@ impl Drop for Streaming {
     }
 }
 
-/// A wrapper around the socket of a connection. The HTTP library (hyper) reads and writes through
+/// A wrapper around the socket of a connection. hyper (the HTTP library) reads and writes through
 /// the wrapper, which observes all bytes.
 pub(crate) struct Wire<S> {
     socket: S,
     exchange: Arc<Exchange>,
     /// The bytes that hyper (the HTTP library) reads before it reads from the socket.
     unread: Bytes,
-    /// Whether hyper (the HTTP library) answered a request itself, and this answer was not sent.
+    /// Whether hyper (the HTTP library) answered an invalid request, and the wrapper did not send
+    /// this answer.
     has_hidden_answer: bool,
     /// Whether the client has closed its sending direction, and hyper (the HTTP library) does not
     /// know this yet.
@@ -192,14 +177,14 @@ pub(crate) struct Wire<S> {
 }
 
 impl<S> Wire<S> {
-    /// Wraps a socket. The wrapper updates `exchange`. The HTTP library first reads the bytes
-    /// `unread`, and then the bytes from the socket.
+    /// Wraps a socket. hyper (the HTTP library) first reads the bytes `unread`, and then the bytes
+    /// from the socket. The wrapper records the state of the connection in `exchange`.
     pub(crate) fn new(socket: S, unread: Bytes, exchange: Arc<Exchange>) -> Self {
         Self { socket, exchange, unread, has_hidden_answer: false, has_hidden_end: false }
     }
 
-    /// Returns whether hyper (the HTTP library) answered a request itself, and this answer was not
-    /// sent. The server must then send an answer of its own.
+    /// Returns whether hyper (the HTTP library) answered an invalid request, and this answer was
+    /// not sent. The server must then send an answer of its own.
     pub(crate) fn has_hidden_answer(&self) -> bool {
         self.has_hidden_answer
     }
@@ -208,8 +193,8 @@ impl<S> Wire<S> {
         self.socket
     }
 
-    /// Returns whether `bytes` are an answer that hyper (the HTTP library) sends itself. Such an
-    /// answer must not be sent.
+    /// Returns whether `bytes` are an answer that hyper (the HTTP library) sends itself because it
+    /// cannot parse a request. Such an answer must not be sent.
     fn hides(&mut self, bytes: &[u8]) -> bool {
         let status = VERSIONS.iter().find_map(|version| bytes.strip_prefix(*version));
         let is_own_of_hyper = status.is_some_and(|status| {

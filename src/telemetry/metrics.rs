@@ -3,8 +3,10 @@
 //! The value of a label is one of a few fixed words, never the name of a secret or text from a
 //! caller. Otherwise, callers could create any number of time series.
 
-use crate::secret::reference::SecretId;
-use crate::secret::service::Service;
+mod call;
+
+pub(crate) use call::{Ended, Operation};
+
 use crate::source::FetchErrorKind;
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
@@ -51,71 +53,6 @@ impl ReadResult {
             Self::Stale => "stale",
             Self::Refused => "refused",
             Self::Error => "error",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operation {
-    GetSecretValue,
-    BatchGetSecretValue,
-    GetParameter,
-    GetParameters,
-    GetParametersByPath,
-}
-
-impl Operation {
-    const ALL: [Self; 5] = [
-        Self::GetSecretValue,
-        Self::BatchGetSecretValue,
-        Self::GetParameter,
-        Self::GetParameters,
-        Self::GetParametersByPath,
-    ];
-
-    /// Returns the operation that fetches the secret, the parameter or the path `id`.
-    pub(crate) fn single(id: &SecretId) -> Self {
-        match (id, id.service()) {
-            (SecretId::Path(_), _) => Self::GetParametersByPath,
-            (_, Service::SecretsManager) => Self::GetSecretValue,
-            (_, Service::ParameterStore) => Self::GetParameter,
-        }
-    }
-
-    /// Returns the operation that fetches several secrets or parameters of `service`.
-    pub(crate) fn batch(service: Service) -> Self {
-        match service {
-            Service::SecretsManager => Self::BatchGetSecretValue,
-            Service::ParameterStore => Self::GetParameters,
-        }
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::GetSecretValue => "GetSecretValue",
-            Self::BatchGetSecretValue => "BatchGetSecretValue",
-            Self::GetParameter => "GetParameter",
-            Self::GetParameters => "GetParameters",
-            Self::GetParametersByPath => "GetParametersByPath",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    Answered,
-    /// Lambda froze the process, or restored it from a snapshot, during the call to AWS. Such a
-    /// call does not count as a failure of AWS.
-    Interrupted,
-    Failed(FetchErrorKind),
-}
-
-impl Ended {
-    fn label(self) -> &'static str {
-        match self {
-            Self::Answered => "ok",
-            Self::Interrupted => "cut",
-            Self::Failed(kind) => kind.label(),
         }
     }
 }

@@ -447,7 +447,7 @@ async fn program_output_shows_no_value() {
     assert_eq!(code, Some(0));
     for part in [
         "\"level\":\"DEBUG\"",
-        "a call to Secrets Manager failed",
+        "a call to AWS for a secret or parameter failed",
         "refused a request",
         "breaks the convention",
     ] {

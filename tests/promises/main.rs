@@ -58,6 +58,7 @@ mod resolve_bounds;
 mod resolve_tenant;
 mod rotation;
 mod scaffold;
+mod sdk_parameters;
 mod sdks;
 mod small_machine;
 mod unread_log;

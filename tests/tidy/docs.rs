@@ -271,11 +271,17 @@ mod tests {
     #[test]
     fn clients_are_documented_in_the_tested_versions() {
         let folder = root().join("tests/promises/real_clients");
-        let pins = ["node/package.json", "go/go.mod", "java/pom.xml", "../../support/clients.rs"];
+        let pins = [
+            "node/package.json",
+            "cdk/package.json",
+            "go/go.mod",
+            "java/pom.xml",
+            "../../support/clients.rs",
+        ];
         let pins = pins.map(|pin| fs::read_to_string(folder.join(pin)).expect("the file exists"));
         let pins = pins.join("\n");
         assert_none(&wrong_clients(&repository(), &pins), "Correct docs/clients.md.");
-        for version in ["1.44.5", "1.46.2", "3.1162.0", "1.50.11", "2.57.8", "2.2.0"] {
+        for version in ["1.44.5", "1.46.2", "2.35.0", "1.82.1", "2.57.8", "2.276.0"] {
             let page = changed("docs/clients.md", version, "9.9.9");
             assert_finds(&wrong_clients(&page, &pins), &["9.9.9"]);
         }

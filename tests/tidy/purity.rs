@@ -50,10 +50,10 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     (&[".share()"],
      &["src/secret/value.rs", "src/server/response.rs", "src/server/resolving/answer.rs"],
      "few files may write a secret's bytes to a socket: pass a `SecretValue` to them"),
-    // A flight, a writer, a draw of a random number, the start and end of a connection, and a log line
-    // may take a lock. A cached read takes none.
+    // A flight, a batch of parameters, a writer, a draw of a random number, the start and end of a
+    // connection, and a log line may take a lock. A cached read takes none.
     (&["Mutex", "RwLock"],
-     &["src/cache/flight.rs", "src/cache/logged_versions.rs", "src/cache/marks.rs",
+     &["src/cache/flight.rs", "src/cache/gather.rs", "src/cache/logged_versions.rs", "src/cache/marks.rs",
        "src/cache/negative_cache.rs", "src/cache/publisher.rs", "src/cache/slots.rs", "src/cache/state.rs",
        "src/server/connection_slots.rs", "src/server/renewal.rs", "src/source/", "src/tokens.rs",
        "src/clock.rs", "src/telemetry/log_limiter.rs", "src/telemetry/lines.rs", "fake-aws/"],

@@ -38,7 +38,8 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    /// Parses the string. A pattern such as `ssm:/app/*` means all parameters directly under a path.
+    /// Parses the string as the name or ARN of a secret or parameter, or as a pattern such as
+    /// `ssm:/app/*`, which means all parameters directly under a path.
     pub(super) fn reference(&self) -> Result<Reference, BadCandidate> {
         if self.is_shortened {
             return Err(BadReference::TooLong { max: TEXT_BYTES_MAX }.into());
@@ -52,7 +53,8 @@ impl Candidate {
     }
 }
 
-/// Why a string is not the name or ARN of a secret or parameter, and not a path of parameters.
+/// Why a string is not the name or ARN of a secret or parameter, and not a pattern such as
+/// `ssm:/app/*` for the parameters under a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadCandidate {
     #[error(transparent)]
@@ -202,17 +204,16 @@ pub(super) fn has_convention(text: &str, conventions: &Conventions) -> bool {
 /// Returns whether `text` certainly names a parameter: it is the ARN of a parameter, or begins with
 /// `ssm:/`.
 ///
-/// A text such as `ssm:GetParameter` does not count, because it is more likely an action in an IAM
-/// policy than the name of a parameter.
+/// A text such as `ssm:GetParameter` is more likely an action in an IAM policy than the name of a
+/// parameter.
 pub(super) fn names_parameter(text: &str) -> bool {
     let may_be_parameter = text.starts_with("ssm:/") || text.starts_with("arn:");
     may_be_parameter
         && Reference::parse(text).is_ok_and(|one| one.id.service() == Service::ParameterStore)
 }
 
-/// Returns the reference that the string `text` means as `valueFrom` in an ECS task definition: the
-/// ARN of a secret or parameter, or the name of a parameter. Returns `None` if the string cannot be
-/// any of them.
+/// Returns the name or ARN of the secret or parameter that `text` means as the value of `valueFrom`
+/// in an ECS task definition. Returns `None` if `text` cannot be such a value.
 ///
 /// Source: `Secret` of `RegisterTaskDefinition` in AWS's ECS API reference.
 pub(super) fn of_value_from(text: &str) -> Option<Cow<'_, str>> {

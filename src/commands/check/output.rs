@@ -101,7 +101,8 @@ fn finding_text(finding: &Finding) -> String {
     Printable(&format!("{}: {}", finding.code, finding.message)).to_string()
 }
 
-/// Returns the kind of a secret, or the type and the version of a parameter.
+/// Returns the text for the column KIND: the kind of a secret (such as `whatsapp-twilio`), the type
+/// and version of a parameter, or the number of parameters under a path.
 fn kind(report: &Report) -> String {
     match (&report.kind, report.parameter_type, report.parameters) {
         (Some(kind), ..) => kind.clone(),

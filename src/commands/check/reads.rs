@@ -37,7 +37,7 @@ pub(super) async fn read_all(
             let version = source.fetch(&key).await;
             let rotation = match (&version, key.id.service()) {
                 (Ok(_), Service::SecretsManager) => source.rotation(&key.id).await.ok(),
-                // AWS rotates no parameters.
+                // Parameter Store does not rotate parameters.
                 (Ok(_), Service::ParameterStore) => {
                     Some(Rotation { is_enabled: false, last: None })
                 }

@@ -33,7 +33,8 @@ pub(super) struct Criteria<'a> {
     pub(super) account: Option<&'a str>,
 }
 
-/// The report of `sidekey check` on one secret, parameter or path of parameters. The report never contains the value of the secret.
+/// The report of `sidekey check` on one secret or parameter, or on the parameters under a path. The
+/// report never contains a secret value.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
@@ -51,7 +52,8 @@ pub(super) struct Report {
     pub(super) kind: Option<String>,
     /// The type of a parameter, such as `SecureString`. `None` for a secret.
     pub(super) parameter_type: Option<&'static str>,
-    /// The number of parameters under a path, such as `ssm:/app/*`. `None` for anything else.
+    /// The number of parameters under a path, such as `ssm:/app/*`. `None` for a report on a single
+    /// secret or parameter.
     pub(super) parameters: Option<usize>,
     /// The version id of a secret, or the version number of a parameter.
     pub(super) version_id: Option<String>,
@@ -185,7 +187,7 @@ fn add_version(
         .and_then(|created| criteria.now.duration_since(created).ok())
         .map(|age| age.as_secs());
     match &version.details {
-        // Conventions apply only to secrets.
+        // Conventions (patterns for secret names, with rules for the values) apply only to secrets.
         Details::Parameter(parameter) => report.parameter_type = Some(parameter.kind.label()),
         _ => add_convention(report, version, criteria),
     }
@@ -301,7 +303,7 @@ pub(super) fn account<'a>(
     reads.into_iter().find_map(|(id, read)| match (id, &read.version) {
         (SecretId::Name(_) | SecretId::Parameter(_), Ok(version)) => {
             let account = Arn::parse(&version.arn).ok()?.account().to_owned();
-            // The ARN of a public parameter contains no account.
+            // The ARN of a public parameter of AWS contains no account id.
             (!account.is_empty()).then_some(account)
         }
         (_, Err(error)) if error.kind == FetchErrorKind::Denied => {

@@ -1,13 +1,16 @@
-//! Searches a JSON file for names and ARNs of secrets. This module has no side effects.
+//! Searches a JSON file for names and ARNs of secrets and parameters. This module has no side
+//! effects.
 //!
-//! The search finds strings at the paths in `SIDEKEY_RESOLVE_PATHS`, such as `ai_config.key`, strings
-//! that match a pattern for secret names, strings that name a parameter, such as `ssm:/app/url`, and
-//! strings at `valueFrom` in task definitions of ECS.
+//! The search finds strings at the paths in `SIDEKEY_RESOLVE_PATHS`, such as `ai_config.key`,
+//! strings that match a pattern for secret names, names of parameters, such as `ssm:/app/url`, and
+//! strings at the key `valueFrom`, as in ECS task definitions.
 //!
 //! The search reads the file as a stream. The parsed file would need many times more memory than
 //! the size of the file.
 
+mod location;
 mod node;
+mod target;
 
 pub(super) use node::Wanted;
 

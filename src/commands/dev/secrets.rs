@@ -59,13 +59,15 @@ impl Secrets {
         &self.seed
     }
 
-    /// Returns the names of the secrets, and then the names of the parameters after `ssm:`.
+    /// Returns the names of all secrets, and then the names of all parameters, such as
+    /// `ssm:/app/url`.
     pub(super) fn names(&self) -> impl Iterator<Item = Cow<'_, str>> {
         let secrets = self.seed.iter().map(|(name, _)| Cow::Borrowed(name));
         secrets.chain(self.seed.parameter_names().map(Cow::Owned))
     }
 
-    /// Returns the numbers of secrets and parameters for users, such as `6 secrets, 1 parameter`.
+    /// Returns how many secrets and parameters there are, as text for users, such as `6 secrets, 1
+    /// parameter`.
     pub(super) fn count(&self) -> String {
         let parameters = match self.seed.parameter_names().count() {
             0 => String::new(),

@@ -65,12 +65,12 @@ pub(in crate::commands) enum BadTarget {
     NoAccount,
 }
 
-/// The ARN patterns of IAM for everything that a policy must allow.
+/// The resource patterns of IAM for all secrets and parameters that a policy must allow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Needed {
     pub(super) secrets: Vec<String>,
     pub(super) parameters: Vec<String>,
-    /// The ARN patterns of paths whose parameters Sidekey lists, such as `ssm:/app/*`.
+    /// The ARN patterns of the paths whose parameters Sidekey lists, such as those in `ssm:/app/*`.
     pub(super) paths: Vec<String>,
 }
 
@@ -106,7 +106,7 @@ fn of_reference(id: &SecretId, location: &Location) -> Result<String, BadTarget>
     }
 }
 
-/// Returns the service of a reference or of a pattern.
+/// Returns the AWS service to which a name, an ARN or a pattern of names belongs.
 fn service_of(text: &str) -> Service {
     let is_parameter = text.starts_with(PARAMETER_PREFIX)
         || (text.starts_with("arn:")
@@ -114,8 +114,8 @@ fn service_of(text: &str) -> Service {
     if is_parameter { Service::ParameterStore } else { Service::SecretsManager }
 }
 
-/// Returns the ARNs on which `GetParametersByPath` needs a permission: AWS checks the path with or
-/// without a slash at its end, exactly as the request contains it.
+/// Returns the ARNs on which an IAM policy must allow `ssm:GetParametersByPath`. AWS checks the
+/// path with or without a slash at its end, exactly as the request contains it.
 fn arns_of_path(path: &ParameterPath, location: &Location) -> Result<Vec<String>, BadTarget> {
     let path = path.path().trim_end_matches('/');
     let below = arn_of_name(Service::ParameterStore, &format!("{path}/*"), location)?;
@@ -156,7 +156,7 @@ fn is_parameter(arn: &Arn) -> bool {
 fn arn_of_name(service: Service, name: &str, location: &Location) -> Result<String, BadTarget> {
     let region = location.region.as_deref().ok_or(BadTarget::NoRegion)?;
     let partition = location.partition.as_deref().ok_or(BadTarget::NoRegion)?;
-    // The ARN of a public parameter contains no account.
+    // The ARN of a public parameter of AWS contains no account id.
     let is_public = service == Service::ParameterStore && name.starts_with(PUBLIC);
     let account = if is_public { Some("") } else { location.account.as_deref() };
     let account = account.ok_or(BadTarget::NoAccount)?;
@@ -191,7 +191,8 @@ fn of_pattern(pattern: &str, location: &Location) -> Result<String, BadTarget> {
     }
 }
 
-/// Checks the length and the characters of `name`, which is the end of `pattern`.
+/// Checks the length and the characters of a name pattern. `name` is the end of `pattern`, which
+/// may be an ARN.
 fn check_pattern(pattern: &str, name: &str, service: Service) -> Result<(), BadTarget> {
     let (max, is_valid): (usize, fn(char) -> bool) = match service {
         Service::SecretsManager => (NAME_CHARS_MAX, is_name_char),

@@ -59,11 +59,13 @@ pub(super) struct Statement {
     pub(super) sid: String,
     pub(super) action: &'static str,
     pub(super) resources: Vec<String>,
-    /// The conditions on the use of KMS keys. Empty if the action is not `kms:Decrypt`.
+    /// The conditions under which the statement allows the use of KMS keys. Empty if the
+    /// statement's action is not `kms:Decrypt`.
     pub(super) conditions: Vec<NeededCondition>,
 }
 
-/// A condition of a statement. It holds if the key of the request has one of the values.
+/// A condition of an IAM policy statement. The condition holds if its `key` has one of the `values`
+/// in the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NeededCondition {
     pub(super) operator: &'static str,
@@ -113,8 +115,9 @@ pub(super) fn statements(
     all
 }
 
-/// Returns the statements that allow decryption through `service`, one for each region of the KMS
-/// keys. If `parameters` is not empty, the statements allow only decryption of these parameters.
+/// Returns IAM policy statements that allow decryption through an AWS service, one for each region
+/// of the KMS keys. If `parameters` is not empty, the statements allow only decryption of
+/// parameters with these ARN patterns.
 fn decrypt(sid: &str, keys: &[KeyArn], service: Service, parameters: &[String]) -> Vec<Statement> {
     let mut by_region: BTreeMap<&str, Vec<&KeyArn>> = BTreeMap::new();
     for key in keys {

@@ -183,7 +183,7 @@ fn always_holds(condition: &Condition, need: &Statement) -> bool {
     };
     need.conditions.iter().filter(|needed| is_on_same_key(condition, needed)).any(|needed| {
         match needed.key {
-            // The values are different names of one service.
+            // The values are different domain names of one service.
             VIA_SERVICE => needed.values.iter().any(is_allowed),
             _ => needed.values.iter().all(is_allowed),
         }
@@ -284,7 +284,7 @@ fn excessive_resources(
 }
 
 /// Returns why a policy should not allow an action on `resource`, or `None` if Sidekey needs this
-/// action. `needs` are the statements of the least-privilege policy for the action.
+/// permission. `needs` are the statements of the least-privilege policy for the action.
 fn excess_reason(
     granted: &ParsedStatement,
     resource: &str,
@@ -308,8 +308,8 @@ fn excess_reason(
     })
 }
 
-/// Returns why a statement allows more uses of a KMS key than the statement `need`, and than the
-/// services of all statements in `needs`.
+/// Returns why a policy statement allows more uses of a KMS key than Sidekey needs. Returns `None`
+/// if the statement is restricted to the needed statement `need`, or to the services in `needs`.
 fn unrestricted(
     granted: &ParsedStatement,
     need: &Statement,

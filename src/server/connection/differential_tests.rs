@@ -1,5 +1,6 @@
-//! Sends the same bytes to two servers. One server answers cached reads without hyper (the HTTP
-//! library). The other server needs hyper for every request. Both servers must behave alike.
+//! Sends the same bytes to two servers, and checks that both servers behave alike. One server
+//! answers reads of cached secrets without hyper (the HTTP library). The other server needs hyper
+//! for every request.
 
 use super::tests::TestServer;
 use super::{HEAD_TIME_MAX, Ways};
@@ -22,33 +23,30 @@ use tokio::io::{
 };
 use tokio::task::JoinHandle;
 
-/// The number of inputs. `DIFFERENTIAL_CASES` sets another number.
-///
-/// CI tries 200,000 inputs, which takes half a minute. A developer runs this test more often.
+/// The number of random inputs that the test sends. CI sends 200,000, which takes half a minute.
 const CASES: u64 = 8_000;
 
-/// The variable that sets the number of inputs.
+/// The environment variable that sets the number of random inputs.
 const CASES_VARIABLE: &str = "DIFFERENTIAL_CASES";
 
-/// The number of inputs after which the metrics of both servers are compared.
+/// The number of inputs after which the test compares the metrics of both servers.
 const COMPARED_AFTER: u64 = 500;
 
-/// The number of bytes that a connection can buffer in each direction. All answers are smaller.
+/// The number of bytes that a test connection can buffer in each direction. All answers are
+/// smaller.
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// The size of a buffer that holds one request, but not its answer.
+/// The size, in bytes, of a buffer that holds one request, but not its answer.
 const SMALL_PIPE_BYTES: usize = 192;
 
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// The names of the secrets in [`FewSecrets`].
 const SECRETS: [&str; 2] = ["x", "openai-api-key/sms"];
 
-/// The names of the parameters in [`FewSecrets`].
 const PARAMETERS: [&str; 2] = ["ssm:x", "ssm:/a/x"];
 
-/// A source with two secrets, of which one breaks its convention, and with two parameters. Each value
-/// is JSON with the field `f`.
+/// A source of two secrets and two parameters, whose values are JSON with the field `f`. One of the
+/// secrets breaks the rules that the configuration sets for its name.
 #[derive(Debug, Default)]
 struct FewSecrets {
     is_down: AtomicBool,
@@ -112,20 +110,17 @@ fn value() -> Content {
     Content::Text(r#"{"f":"value","empty":""}"#.to_owned().into())
 }
 
-/// A client's connection to one of the servers.
 struct Client {
     socket: DuplexStream,
     served: JoinHandle<()>,
-    /// The slots of this connection only, so that the agent can stop for this client only.
+    /// The connection slots of this client only, so that the agent can stop for this client only.
     slots: Arc<ConnectionSlots>,
 }
 
-/// What a client does next.
 #[derive(Clone, Copy)]
 enum Step<'a> {
     Send(&'a [u8]),
     Wait(Duration),
-    /// The agent stops.
     Stop,
 }
 
@@ -139,10 +134,9 @@ impl fmt::Debug for Step<'_> {
     }
 }
 
-/// What a client gets for its input.
 #[derive(Debug, PartialEq)]
 struct Fate {
-    /// All answers, without the values of their `Date` headers.
+    /// All answers that the client received, without the values of their `Date` headers.
     answers: String,
     /// Whether the server closed the connection before the client closed it.
     is_closed: bool,
@@ -165,13 +159,15 @@ impl Client {
         let is_closed = self.served.is_finished();
         let _ = self.socket.shutdown().await;
         let mut answers = Vec::with_capacity(4096);
-        self.socket.read_to_end(&mut answers).await.expect("a pipe can always be read");
+        self.socket
+            .read_to_end(&mut answers)
+            .await
+            .expect("reading from the connection in memory must not fail");
         self.served.await.expect("the task of the connection must not panic");
         Fate { answers: without_dates(&answers), is_closed }
     }
 }
 
-/// Returns the text of answers without the values of their `Date` headers.
 fn without_dates(answers: &[u8]) -> String {
     let text = String::from_utf8_lossy(answers);
     let mut parts = text.split("\r\ndate: ");
@@ -183,7 +179,7 @@ fn without_dates(answers: &[u8]) -> String {
     kept
 }
 
-/// Generates inputs from a seed.
+/// Generates random inputs from a seed.
 struct Inputs(fastrand::Rng);
 
 impl Inputs {
@@ -191,12 +187,12 @@ impl Inputs {
         all[self.0.usize(..all.len())]
     }
 
-    /// Returns a request, which is usually a read of a cached secret.
+    /// Returns a random request, which is usually a read of a cached secret.
     fn request(&mut self) -> String {
         if self.0.u8(..4) == 0 { self.aws_api_call() } else { self.get() }
     }
 
-    /// Returns a call of the AWS API, which usually reads a cached secret.
+    /// Returns a random call of the AWS API, which usually reads a cached secret.
     fn aws_api_call(&mut self) -> String {
         let body = self.often(
             "{\"SecretId\":\"x\"}",
@@ -250,7 +246,7 @@ impl Inputs {
         )
     }
 
-    /// Returns a request without a body, which is usually a read of a cached secret.
+    /// Returns a random request without a body, which is usually a read of a cached secret.
     fn get(&mut self) -> String {
         let target = match self.0.u8(..4) {
             0 => self.one_of(&[
@@ -417,8 +413,8 @@ impl Inputs {
         if self.0.u8(..4) > 0 { usual } else { self.one_of(others) }
     }
 
-    /// Splits the bytes of a client into pieces. There is a pause after each piece, and the agent
-    /// may stop then.
+    /// Splits the bytes of a client into pieces. The client pauses after each piece, and the agent
+    /// may stop during a pause.
     fn steps<'a>(&mut self, bytes: &'a [u8]) -> Vec<Step<'a>> {
         let mut steps = Vec::new();
         let mut left = bytes;
@@ -439,7 +435,7 @@ impl Inputs {
         steps
     }
 
-    /// Returns the bytes of a client: some requests, sometimes damaged or cut off.
+    /// Returns the bytes of a client: some random requests, sometimes damaged or cut off.
     fn bytes(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for _ in 0..=self.0.u8(..3) {
@@ -460,23 +456,22 @@ impl Inputs {
     }
 }
 
-/// Two servers with the same secrets and the same clock.
 struct Pair {
     servers: [TestServer; 2],
     clock: Arc<VirtualClock>,
 }
 
 impl Pair {
-    /// Connects a client to one of the servers. Each direction of the connection can buffer
-    /// `pipe_bytes` bytes.
+    /// Connects a client to one of the servers. The connection buffers at most `pipe_bytes` bytes
+    /// in each direction.
     fn client(&self, ways: Ways, pipe_bytes: usize) -> Client {
         let server = &self.servers[usize::from(ways == Ways::HyperOnly)];
         let ((socket, other), slots) = (duplex(pipe_bytes), ConnectionSlots::new(1, 1));
         Client { socket, served: server.serve(other, &slots, ways), slots }
     }
 
-    /// Sends the same input to both servers. Checks that they send equal answers, and that both
-    /// close the connection or both keep it open.
+    /// Sends the same input to both servers. Checks that their answers are equal, and that either
+    /// both or none close the connection.
     async fn check(&self, steps: &[Step<'_>], what: &str) {
         let [mut direct, mut by_hyper] =
             [Ways::DirectAndHyper, Ways::HyperOnly].map(|ways| self.client(ways, PIPE_BYTES));
@@ -488,7 +483,8 @@ impl Pair {
         );
     }
 
-    /// Compares the metrics, except those of the process and of durations.
+    /// Compares the metrics of both servers, except the metrics about the process and about
+    /// durations.
     fn compare_metrics(&self, what: &str) {
         let [direct, by_hyper] = [0, 1].map(|at| {
             let text = self.servers[at].server.context.metrics.render();
@@ -517,7 +513,8 @@ const AWS_API_READ: &str = "POST / HTTP/1.1\r\nhost: localhost\r\n\
     x-amz-target: secretsmanager.GetSecretValue\r\nx-amz-security-token: good\r\n\
     content-length: 16\r\n\r\n{\"SecretId\":\"x\"}";
 
-/// Reads are answered alike wherever their bytes are split, and wherever the agent stops.
+/// Test: both servers answer reads alike, wherever the bytes are split into two parts, and wherever
+/// the agent stops.
 #[tokio::test(start_paused = true)]
 async fn reads_split_at_every_byte_are_answered_alike() {
     let (pair, _) = pair();
@@ -526,14 +523,15 @@ async fn reads_split_at_every_byte_are_answered_alike() {
         let (first, second) = reads.as_bytes().split_at(at);
         let (first, second, wait) = (Step::Send(first), Step::Send(second), Step::Wait(MOMENT));
         pair.check(&[first, wait, second], "three reads").await;
-        pair.check(&[first, wait, Step::Stop, second], "three reads, and a stop").await;
-        pair.check(&[first, wait, Step::Stop, wait, second], "a stop between three reads").await;
+        pair.check(&[first, wait, Step::Stop, second], "reads and a stop").await;
+        pair.check(&[first, wait, Step::Stop, wait, second], "a stop between reads").await;
         pair.check(&[first, Step::Wait(HEAD_TIME_MAX + MOMENT), second], "a slow client").await;
     }
-    pair.compare_metrics("the last read that arrived in two parts");
+    pair.compare_metrics("a read in two parts");
 }
 
-/// A call of the AWS API is answered alike wherever its bytes are split.
+/// Test: both servers answer a call of the AWS API alike, wherever its bytes are split into two
+/// parts.
 #[tokio::test(start_paused = true)]
 async fn aws_api_calls_split_at_every_byte_are_answered_alike() {
     let (pair, _) = pair();
@@ -545,11 +543,11 @@ async fn aws_api_calls_split_at_every_byte_are_answered_alike() {
         pair.check(&[first, wait, Step::Stop, second], "two calls, and a stop").await;
         pair.check(&[first, Step::Wait(HEAD_TIME_MAX + MOMENT), second], "a slow client").await;
     }
-    pair.compare_metrics("the last call that arrived in two parts");
+    pair.compare_metrics("a call in two parts");
 }
 
-/// A socket that counts how often it is flushed. hyper flushes its socket after each answer, but
-/// direct reads never flush.
+/// A socket that counts how often it is flushed. Only hyper (the HTTP library) flushes the socket
+/// after an answer, so the count shows whether hyper was used.
 struct Flushes {
     socket: DuplexStream,
     count: Arc<AtomicUsize>,
@@ -584,7 +582,8 @@ impl AsyncWrite for Flushes {
     }
 }
 
-/// After hyper has answered a read, cached reads on the same connection need no hyper.
+/// Test: after hyper (the HTTP library) has answered a read, it is not needed for later reads of
+/// cached secrets on the same connection.
 #[tokio::test(start_paused = true)]
 async fn reads_after_a_read_by_hyper_need_no_hyper() {
     let (pair, _) = pair();
@@ -623,8 +622,8 @@ async fn reads_after_a_read_by_hyper_need_no_hyper() {
     }
 }
 
-/// A client that reads slowly gets the same answer as other clients, even if it closes its sending
-/// direction, or if the agent stops. If the client reads nothing, its connection is closed at last.
+/// Test: a client that reads slowly gets complete answers, even if it closes its sending direction,
+/// or if the agent stops. If the client reads nothing, the server closes its connection.
 #[tokio::test(start_paused = true)]
 async fn slow_readers_get_complete_answers() {
     let (pair, _) = pair();
@@ -653,10 +652,13 @@ async fn slow_readers_get_complete_answers() {
     }
 }
 
-/// Random input is answered alike: status, headers and body. The connection is closed alike, and
-/// the metrics are equal. The last quarter of the inputs reads stale values.
+/// Test: both servers answer random input with the same status, headers and body, close the
+/// connection alike, and have equal metrics. The last quarter of the inputs reads outdated secrets.
 #[tokio::test(start_paused = true)]
-#[expect(clippy::disallowed_methods, reason = "CI sets the number of inputs")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "CI sets the number of inputs with an environment variable"
+)]
 async fn random_input_is_answered_alike_with_and_without_hyper() {
     let cases = std::env::var(CASES_VARIABLE).ok().and_then(|cases| cases.parse().ok());
     let cases: u64 = cases.unwrap_or(CASES);
@@ -668,9 +670,9 @@ async fn random_input_is_answered_alike_with_and_without_hyper() {
         }
         let mut inputs = Inputs(fastrand::Rng::with_seed(seed));
         let bytes = inputs.bytes();
-        pair.check(&inputs.steps(&bytes), &format!("the random input with the seed {seed}")).await;
+        pair.check(&inputs.steps(&bytes), &format!("random input {seed}")).await;
         if seed % COMPARED_AFTER == 0 {
-            pair.compare_metrics(&format!("the random input with the seed {seed}"));
+            pair.compare_metrics(&format!("random input {seed}"));
         }
     }
     pair.compare_metrics("the last random input");

@@ -1,5 +1,5 @@
-//! Tests of connections in simulated time. They test deadlines, the last answer of a connection,
-//! and arbitrary input.
+//! Tests of connections in simulated time: of their time limits, of their last answers, and with
+//! random input.
 
 use super::*;
 use crate::cache;
@@ -43,7 +43,8 @@ const LAST_PING: &[u8] = b"GET /ping HTTP/1.1\r\nhost: localhost\r\nconnection: 
 const TRUSTED_METRICS: &[u8] =
     b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n\r\n";
 
-/// The number of bytes that a test connection can buffer. All answers are smaller.
+/// The number of bytes that a test connection can buffer in each direction. All answers are
+/// smaller.
 const SOCKET_BYTES: usize = 256 * 1024;
 
 const MOMENT: Duration = Duration::from_millis(1);
@@ -64,8 +65,7 @@ struct Peer {
 }
 
 impl TestServer {
-    /// Creates a server that allows `trusted_max` trusted connections. A connection is trusted if
-    /// it has sent a request with a valid token.
+    /// Creates a server that allows `trusted_max` open connections that have sent a valid token.
     pub(in crate::server) fn new(trusted_max: usize) -> Self {
         let clock = Arc::new(VirtualClock::starting_at(SystemTime::UNIX_EPOCH));
         Self::with_source(trusted_max, Arc::new(Misconfigured::new("none")), clock)
@@ -130,14 +130,14 @@ impl TestServer {
         self.connect_buffered(SOCKET_BYTES)
     }
 
-    /// Opens a connection. Each direction buffers at most `bytes` bytes.
+    /// Opens a connection that buffers at most `bytes` bytes in each direction.
     fn connect_buffered(&self, bytes: usize) -> Peer {
         let (socket, other) = duplex(bytes);
         let served = self.serve(other, &self.slots, Ways::DirectAndHyper);
         Peer { socket, clock: self.clock.clone(), slots: self.slots.clone(), served }
     }
 
-    /// Serves a socket in a new task, like a socket that the server has accepted.
+    /// Serves a socket in a new task, as the agent serves an accepted socket.
     pub(super) fn serve<S>(
         &self,
         socket: S,
@@ -161,7 +161,7 @@ impl Peer {
         self.socket.write_all(bytes).await.expect("the connection must be open");
     }
 
-    /// Reads an answer that ends with `body`, and returns the complete answer.
+    /// Reads from the connection until an answer ends with `body`, and returns this answer.
     async fn answer(&mut self, body: &str) -> String {
         let mut answer = Vec::new();
         while !answer.ends_with(body.as_bytes()) {
@@ -176,12 +176,13 @@ impl Peer {
         String::from_utf8(answer).expect("the answers are UTF-8")
     }
 
-    /// Reads until the server closes the connection, and checks that the task of the connection did
-    /// not panic.
+    /// Reads until the server closes the connection, and checks that the connection's task did not
+    /// panic.
     async fn rest(mut self) -> String {
         let mut answer = String::new();
         self.socket.read_to_string(&mut answer).await.expect("the answers are UTF-8");
-        // The task was cancelled if the connection was closed to make room for another connection.
+        // The task is cancelled if the server closes the connection to make room for another
+        // connection.
         let is_sound = self.served.await.map_or_else(|error| error.is_cancelled(), |()| true);
         assert!(is_sound, "the server's task for the connection must not panic");
         answer
@@ -280,7 +281,8 @@ async fn request_with_many_headers_is_served() {
     }
 }
 
-/// Requests with few and with many headers may arrive together. The answers keep their order.
+/// Test: several requests with few and with many headers arrive together, and their answers keep
+/// the order of the requests.
 #[tokio::test(start_paused = true)]
 async fn pipelined_requests_with_many_headers_are_served_in_order() {
     let mut peer = connect(1);
@@ -293,8 +295,8 @@ async fn pipelined_requests_with_many_headers_are_served_in_order() {
     assert!(answers.contains("HTTP/1.1 431") && answers.contains("larger than"), "{answers}");
 }
 
-/// A client may close its sending direction after its request. The client still gets its answer, and
-/// then the connection closes.
+/// Test: a client that closes its sending direction after its request still gets its answer. Then
+/// the server closes the connection.
 #[tokio::test(start_paused = true)]
 async fn half_closed_client_gets_its_answer() {
     let post = "POST /restore HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
@@ -304,7 +306,8 @@ async fn half_closed_client_gets_its_answer() {
     for (request, status) in
         [(metrics, "200 OK"), (&*sized, "204 No Content"), (&chunked, "204 No Content")]
     {
-        // The answer does not fit into the buffer, so the server is still writing at the end.
+        // The buffer is smaller than the answer, so the server is still writing when the client
+        // closes its sending direction.
         let mut peer = TestServer::new(1).connect_buffered(256);
         let (clock, started) = (peer.clock.clone(), peer.clock.now());
         peer.send(request.as_bytes()).await;
@@ -342,8 +345,8 @@ impl Source for Silent {
     }
 }
 
-/// AWS does not answer. Clients give up after their own timeout and close their connections. These
-/// connections free their slots for other clients before their requests end.
+/// Test: while AWS does not answer, a client gives up and closes its connection. Another client
+/// then gets the slot of this connection at once.
 #[tokio::test(start_paused = true)]
 async fn connection_of_client_that_gave_up_is_closed_for_another() {
     let served = TestServer::with_source(
@@ -356,18 +359,24 @@ async fn connection_of_client_that_gave_up_is_closed_for_another() {
     gone.clock.sleep(MOMENT).await;
     let mut refused = served.connect();
     refused.send(TRUSTED_METRICS).await;
-    assert!(refused.rest().await.starts_with("HTTP/1.1 429"), "a waiting client keeps its slot");
+    assert!(
+        refused.rest().await.starts_with("HTTP/1.1 429"),
+        "the server must not close the connection of a client that waits for an answer"
+    );
     gone.socket.shutdown().await.expect("the connection must be open");
     gone.clock.sleep(MOMENT).await;
-    assert!(gone.is_open(), "a client that closed only its sending direction keeps its request");
+    assert!(
+        gone.is_open(),
+        "a client that has closed its sending direction must still get its answer"
+    );
     let mut next = served.connect();
     next.send(TRUSTED_METRICS).await;
     assert!(next.answer("\n").await.starts_with("HTTP/1.1 200"));
     assert_eq!(gone.rest().await, "");
 }
 
-/// A long poll ends as soon as its client closes the connection, and does not run until its time is
-/// over.
+/// Test: a long poll (a request that waits until a secret changes) ends as soon as its client
+/// closes the connection.
 #[tokio::test(start_paused = true)]
 async fn long_poll_ends_when_its_client_closes() {
     for pause in [Duration::ZERO, MOMENT] {
@@ -387,8 +396,8 @@ async fn long_poll_ends_when_its_client_closes() {
     }
 }
 
-/// A client closes its sending direction in the middle of a body. The time limit for bodies ends the
-/// request.
+/// Test: a client closes its sending direction in the middle of a body, and gets an error when the
+/// time limit for bodies has passed.
 #[tokio::test(start_paused = true)]
 async fn half_closed_client_with_half_a_body_gets_an_error() {
     let mut peer = connect(1);
@@ -401,8 +410,8 @@ async fn half_closed_client_with_half_a_body_gets_an_error() {
     assert!(took <= BODY_TIME_MAX + DRAIN_TIME_MAX, "{took:?}");
 }
 
-/// A peer may send a part of its next request before it has read the last answer. The deadline for
-/// this part starts only when the peer has read the last answer.
+/// Test: a client sends a part of its next request before it reads the last answer. The time limit
+/// for the next request starts only when the client has read this answer.
 #[tokio::test(start_paused = true)]
 async fn deadline_of_head_starts_after_previous_answer_is_read() {
     let mut peer = TestServer::new(1).connect_buffered(1024);
@@ -423,8 +432,8 @@ async fn deadline_of_head_starts_after_previous_answer_is_read() {
     assert!(body[length..].starts_with("HTTP/1.1 408"), "{body}");
 }
 
-/// Returns a request with an SQS event of 3,000 messages. Each message gets an error, so the answer is
-/// streamed in several pieces.
+/// Returns a request with an SQS event of 3,000 messages. Each message gets an error, so Sidekey
+/// sends the answer in several pieces.
 fn streamed_request() -> String {
     let record = |id: usize| format!(r#"{{"messageId":"{id}","body":"{{\"id\":\"app\"}}"}}"#);
     let records: Vec<String> = (0..3000).map(record).collect();
@@ -433,9 +442,8 @@ fn streamed_request() -> String {
     format!("{head}content-length: {}\r\n\r\n{event}", event.len())
 }
 
-/// A part of the next request arrives while the server streams an answer. The deadline for this part
-/// starts only when the peer has read the complete answer. Otherwise the error for the late request
-/// would be in the middle of the answer.
+/// Test: a part of the next request arrives while Sidekey sends an answer in pieces. The time limit
+/// for the next request starts only when the client has read the complete answer.
 #[tokio::test(start_paused = true)]
 async fn deadline_of_head_starts_after_streamed_answer_is_read() {
     let mut peer = TestServer::new(1).connect_buffered(64 * 1024);
@@ -453,11 +461,14 @@ async fn deadline_of_head_starts_after_streamed_answer_is_read() {
     let late = after_answer(&answers).expect("the first answer must be complete");
     assert!(late.starts_with("HTTP/1.1 408"), "{late}");
     let took = clock.now().since(started).expect("the clock must not run backwards");
-    assert!(took > 2 * HEAD_TIME_MAX, "the peer must read slowly, but took only {took:?}");
+    assert!(
+        took > 2 * HEAD_TIME_MAX,
+        "the test's client must read slowly, but it took only {took:?}"
+    );
 }
 
-/// A client may close its sending direction before it has read a streamed answer. The client still
-/// gets the complete answer.
+/// Test: a client that closes its sending direction still gets a complete answer that Sidekey sends
+/// in pieces.
 #[tokio::test(start_paused = true)]
 async fn half_closed_client_gets_its_streamed_answer() {
     let mut peer = TestServer::new(1).connect_buffered(64 * 1024);
@@ -507,8 +518,8 @@ async fn connections_over_limit_get_error_and_ping_still_works() {
     }
 }
 
-/// Returns a request for `path` with an additional header. `header` is empty, or ends with a line
-/// break.
+/// Returns a `GET` request for `path` with one more header. `header` is empty, or a complete line
+/// with its line break.
 fn asking(path: &str, header: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{header}\r\n")
 }
@@ -549,8 +560,8 @@ async fn request_without_good_token_closes_connection() {
     }
 }
 
-/// A connection without a valid token ends in time, whatever the peer does. For example, the peer
-/// sends nothing or half a body, or never reads its answer.
+/// Test: a connection without a valid token ends in time, even if the client sends nothing, sends
+/// half a body, or never reads its answer.
 #[tokio::test(start_paused = true)]
 async fn untrusted_connection_ends_in_time() {
     let half_a_body = "POST /resolve HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99\r\n\r\n{";
@@ -576,13 +587,13 @@ async fn untrusted_connection_ends_in_time() {
         peer.clock.sleep(left - passed + MOMENT).await;
         assert!(
             !peer.is_open(),
-            "the server must close the connection in time (the peer sent {asked:?} after \
+            "the server must close the connection in time (the client sent {asked:?} after \
              {after:?}, and read one byte every {every:?})"
         );
     }
 }
 
-/// Incomplete headers have a deadline even if they arrive together with the previous request.
+/// Test: incomplete headers have a time limit even if they arrive together with a complete request.
 #[tokio::test(start_paused = true)]
 async fn half_a_head_after_a_request_has_a_deadline() {
     let post = "POST /restore HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
@@ -603,7 +614,8 @@ async fn half_a_head_after_a_request_has_a_deadline() {
     }
 }
 
-/// A connection stays open after a complete request, even if the request arrived in several pieces.
+/// Test: a connection stays open after a complete request, even if the request arrived in several
+/// pieces.
 #[tokio::test(start_paused = true)]
 async fn connection_stays_open_after_complete_requests() {
     let post = "POST /restore HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
@@ -660,17 +672,17 @@ async fn stop_closes_idle_connection() {
     assert_eq!(peer.rest().await, "");
 }
 
-/// The number of random inputs that the test tries. If an input fails, the test prints the seed and
-/// a minimal input.
+/// The number of random inputs that the test tries. If the test fails, it prints the seed and the
+/// smallest input that fails.
 const INPUTS: u32 = 2_048;
 
 const SEED: u64 = 1;
 
-/// The maximum time between the last byte from the peer and the end of the connection.
+/// The maximum time between the last byte from the client and the end of the connection.
 const END_MAX: Duration = IDLE_TICK.saturating_mul(IDLE_TICKS_MAX + 2);
 
-/// The bytes that a peer sends, and its pauses. A pause consists of a position in the bytes, and a
-/// duration in milliseconds.
+/// The bytes that a client sends, and its pauses. A pause is a position in the bytes and a duration
+/// in milliseconds.
 #[derive(Clone)]
 struct Input {
     bytes: Vec<u8>,
@@ -684,7 +696,7 @@ impl fmt::Debug for Input {
 }
 
 impl Input {
-    /// Returns the position and the length in milliseconds of each pause. The pauses are sorted by
+    /// Returns the position in the bytes and the length in milliseconds of each pause, sorted by
     /// position.
     fn pauses(&self) -> Vec<(usize, u64)> {
         let pause = |(at, millis): &(Index, u64)| (at.index(self.bytes.len() + 1), *millis);
@@ -715,7 +727,7 @@ fn requests() -> Vec<Vec<u8>> {
     requests.into_iter().map(String::into_bytes).collect()
 }
 
-/// Generates inputs from valid requests, from damaged requests, and from random bytes.
+/// Generates random input from valid requests, damaged requests and random bytes.
 fn input() -> impl Strategy<Value = Input> {
     let request = || proptest::sample::select(requests());
     let replaced = (request(), any::<Index>(), any::<u8>()).prop_map(|(mut request, at, byte)| {
@@ -742,7 +754,7 @@ fn input() -> impl Strategy<Value = Input> {
     (pieces, splits).prop_map(|(bytes, splits)| Input { bytes, splits })
 }
 
-/// Returns the part of `bytes` after the first answer. Returns `None` if the first answer is
+/// Returns the text after the first HTTP answer in `bytes`, or `None` if the first answer is
 /// incomplete.
 fn after_answer(bytes: &str) -> Option<&str> {
     let (head, rest) = bytes.split_once("\r\n\r\n")?;
@@ -775,7 +787,7 @@ async fn try_input(input: Input) -> Result<(), TestCaseError> {
     };
     let mut answers = Vec::new();
     let is_over = tokio::select! {
-        () = write => unreachable!("sending cannot end first, because it waits forever after the last byte"),
+        () = write => unreachable!("the future that sends the input never ends"),
         read = crate::clock::within(&*clock, END_MAX, reading.read_to_end(&mut answers)) => read.is_some(),
     };
     prop_assert!(is_over, "the server must close the connection in time");
@@ -809,8 +821,8 @@ async fn try_input(input: Input) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Arbitrary input, in arbitrary pieces, does no harm to the server. No task panics, all answers
-/// are complete, the connection ends in time, and the server accepts the next connection.
+/// Test: after random input in random pieces, no task has panicked, all answers were complete, the
+/// connection ended in time, and the server answers another client.
 #[test]
 fn any_bytes_get_complete_answers_or_closed_connection() {
     let mut seed = [0; 32];

@@ -1,4 +1,4 @@
-//! Answers in the format of AWS's Secrets Manager Agent.
+//! Builds HTTP answers in the format of AWS's Secrets Manager Agent.
 
 use super::error_body::json_error;
 use super::json::{JsonValue, render};
@@ -14,8 +14,8 @@ use hyper::StatusCode;
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The JSON body of the answer to a read of a secret. The keys have the order that AWS's agent
-/// uses. Missing values are omitted, but a missing `CreatedDate` is `null`.
+/// The JSON body of the answer to a read of a secret. The keys have the order that AWS's Secrets
+/// Manager Agent uses. Missing values are omitted, but a missing `CreatedDate` is `null`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body<'a> {
@@ -45,8 +45,8 @@ pub(super) fn body(version: &Version) -> SecretValue {
     })
 }
 
-/// Returns the seconds since 1970 as a string, such as `1569534789.046`. The fraction has up to
-/// three digits, without zeros at its end.
+/// Returns the seconds since 1970 as a string, such as `1569534789.046`. The fraction has at most
+/// three digits, and does not end in zeros.
 fn epoch_seconds(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     match since.subsec_millis() {
@@ -58,8 +58,8 @@ fn epoch_seconds(time: SystemTime) -> String {
     }
 }
 
-/// Builds the response to a failed request, in the format of AWS's Secrets Manager Agent. Errors
-/// that AWS's agent sends as plain text are plain text. All other errors are JSON.
+/// Builds the response to a failed request, in the format of AWS's Secrets Manager Agent. The
+/// response is plain text if AWS's agent sends this error as plain text, and otherwise JSON.
 pub(super) fn problem(problem: &Problem) -> Response {
     match problem {
         Problem::Refused(Refusal::TooManyConnections) => {
@@ -80,7 +80,6 @@ fn text(status: StatusCode, text: &str) -> Response {
     with_body(status, PLAIN_TEXT, Bytes::copy_from_slice(text.as_bytes()))
 }
 
-/// Returns the HTTP status of an error that is sent as JSON.
 fn status(problem: &Problem) -> StatusCode {
     match problem {
         Problem::IgnoredBodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,

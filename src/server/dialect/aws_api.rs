@@ -1,5 +1,5 @@
-//! Builds answers in the format of the AWS API, for SDKs whose variable
-//! `AWS_ENDPOINT_URL_SECRETS_MANAGER` or `AWS_ENDPOINT_URL_SSM` names Sidekey.
+//! Builds answers in the format of the AWS API, for AWS SDKs whose environment variable
+//! `AWS_ENDPOINT_URL_SECRETS_MANAGER` or `AWS_ENDPOINT_URL_SSM` contains Sidekey's URL.
 
 mod batch;
 mod description;

@@ -1,12 +1,11 @@
-//! The JSON body of error responses. Some errors have no JSON body, because the AWS agent that
-//! Sidekey imitates sends them as plain text.
+//! The JSON body of error responses. Errors that AWS's agents send as plain text do not use it.
 
 use crate::server::problem::Problem;
 use crate::server::response::{JSON, Response, with_body};
 use hyper::StatusCode;
 use serde::Serialize;
 
-/// The JSON body of an error response: the error's type, message and hint.
+/// The JSON body of an error response: the error's type, its message, and a hint what to do.
 #[derive(Serialize)]
 pub(in crate::server) struct ErrorBody<'a> {
     #[serde(rename = "__type")]
@@ -26,6 +25,7 @@ pub(super) fn error_response(
     content_type: &'static str,
     body: &ErrorBody<'_>,
 ) -> Response {
-    let body = serde_json::to_vec(body).expect("a struct of strings serialises to JSON");
+    let body = serde_json::to_vec(body)
+        .expect("the body of an error response must be serializable as JSON");
     with_body(status, content_type, body.into())
 }

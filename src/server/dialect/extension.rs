@@ -1,7 +1,7 @@
-//! Answers in the format of AWS's Parameters and Secrets Lambda Extension.
+//! Builds HTTP answers in the format of AWS's Parameters and Secrets Lambda Extension.
 //!
-//! AWS's extension is a Go program, and sends the answers of the AWS SDK for Go v2 as JSON from
-//! Go's `encoding/json`. So this module writes JSON as Go does.
+//! AWS's extension is a Go program that sends the structures of AWS's SDK for Go as JSON. So this
+//! module writes JSON as Go's package `encoding/json` does.
 
 use super::error_body::json_error;
 use super::go_json::{Metadata, render_as_go, rfc_3339};
@@ -15,10 +15,11 @@ use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
 use serde::Serialize;
 
-/// The HTTP header in which AWS's servers name the type of an error.
+/// The HTTP header in which AWS's servers send the type of an error, such as
+/// `AccessDeniedException`.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
-/// The beginning of each error text of AWS's extension, except the text about a wrong token.
+/// The beginning of each error text of AWS's Lambda extension, except the text about a wrong token.
 const ERROR_START: &str = "an unexpected error occurred while executing request";
 
 /// The JSON body of the answer to a read of a secret. The keys have the order of the structure in
@@ -53,8 +54,8 @@ pub(super) fn body(version: &Version) -> SecretValue {
     render_as_go(&body)
 }
 
-/// Builds the response to a failed request, in the format of AWS's extension. The response is
-/// usually plain text, with the type of the error in a header.
+/// Builds the response to a failed request, in the format of AWS's Lambda extension: usually plain
+/// text, with the type of the error in a header.
 ///
 /// The status is 400 for errors that may be temporary, because the clients of AWS's extension retry
 /// after this status.
@@ -77,8 +78,8 @@ pub(super) fn problem(problem: &Problem) -> Response {
     response
 }
 
-/// Returns the text of an error: the words with which AWS's extension begins its errors, and then
-/// the type, message and hint of the error.
+/// Returns the text of an error: the beginning that all errors of AWS's Lambda extension have, and
+/// then the error's type, message and hint.
 fn text_of(problem: &Problem) -> String {
     format!("{ERROR_START}: {}: {} ({})", problem.kind(), problem.message(), problem.hint())
 }

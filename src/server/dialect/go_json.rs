@@ -1,4 +1,5 @@
-//! Writes JSON as AWS's Parameters and Secrets Lambda Extension does, which is a Go program.
+//! Writes JSON exactly as AWS's Parameters and Secrets Lambda Extension does. AWS's extension is a
+//! program in Go.
 
 use super::json::render_with;
 use crate::secret::value::SecretValue;
@@ -14,12 +15,12 @@ use time::format_description::well_known::Rfc3339;
 pub(super) struct Metadata {}
 
 /// Converts a structure that contains a secret to JSON as Go writes it, in a buffer of exactly the
-/// right size.
+/// right size. A buffer that grows would leave copies of the secret in freed memory.
 pub(super) fn render_as_go(body: &impl Serialize) -> SecretValue {
     render_with(body, GoFormatter)
 }
 
-/// Formats a time as `2022-11-16T08:22:40.499Z`. The fraction has no zeros at its end, as in Go.
+/// Formats a time as `2022-11-16T08:22:40.499Z`. The fraction does not end in zeros, as in Go.
 /// Returns `None` if the year has more than four digits.
 pub(super) fn rfc_3339(time: SystemTime) -> Option<String> {
     OffsetDateTime::from(time).format(&Rfc3339).ok()

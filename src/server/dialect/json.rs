@@ -56,11 +56,11 @@ impl<'a> JsonValue<'a> {
 /// Panics if the value is not UTF-8.
 pub(super) fn text_of(text: &SecretValue) -> &str {
     let text = std::str::from_utf8(text.expose());
-    text.expect("a text value must be UTF-8, because it was made from a `String`")
+    text.expect("the secret value must be UTF-8, because it was made from a `String`")
 }
 
-/// Joins JSON texts that contain secrets, with commas between them, in a buffer of exactly the right
-/// size. The result begins with `start` and ends with `end`.
+/// Joins JSON texts that contain secrets, with commas between them, in a buffer of exactly the
+/// right size. The result begins with `start` and ends with `end`.
 pub(super) fn join<'a>(
     start: &[u8],
     values: impl Iterator<Item = &'a SecretValue> + Clone,
@@ -86,27 +86,25 @@ pub(super) fn join<'a>(
     SecretValue::new(joined)
 }
 
-/// Converts a structure that contains a secret to compact JSON, in a buffer of exactly the right
-/// size.
-///
-/// A buffer that grows would leave copies of the secret in freed memory, which is not overwritten.
+/// Converts a structure that contains a secret to JSON without spaces, in a buffer of exactly the
+/// right size. A buffer that grows would leave copies of the secret in freed memory.
 pub(in crate::server) fn render(body: &impl Serialize) -> SecretValue {
     render_with(body, CompactFormatter)
 }
 
 /// Converts a structure that contains a secret to JSON, in a buffer of exactly the right size.
-/// `formatter` writes the JSON.
+/// `formatter` decides how the JSON is written, for example with escapes as in Go.
 pub(super) fn render_with<F>(body: &impl Serialize, formatter: F) -> SecretValue
 where
     F: Formatter + Clone,
 {
     let mut rendered = Vec::with_capacity(size(body, formatter.clone()));
     let mut serializer = serde_json::Serializer::with_formatter(&mut rendered, formatter);
-    body.serialize(&mut serializer).expect("JSON can always be written to a vector");
+    body.serialize(&mut serializer).expect("writing JSON to a vector must not fail");
     SecretValue::new(rendered)
 }
 
-/// Returns the size of a structure as compact JSON, in bytes. Stores no JSON.
+/// Returns how many bytes a structure takes as JSON without spaces, and stores no JSON.
 pub(in crate::server) fn compact_size(body: &impl Serialize) -> usize {
     size(body, CompactFormatter)
 }
@@ -114,7 +112,7 @@ pub(in crate::server) fn compact_size(body: &impl Serialize) -> usize {
 fn size(body: &impl Serialize, formatter: impl Formatter) -> usize {
     let mut size = ByteCounter(0);
     let mut serializer = serde_json::Serializer::with_formatter(&mut size, formatter);
-    body.serialize(&mut serializer).expect("counting bytes never fails");
+    body.serialize(&mut serializer).expect("counting the bytes of JSON must not fail");
     size.0
 }
 

@@ -1,4 +1,5 @@
-//! Answers to reads of parameters, in the format of AWS's Parameters and Secrets Lambda Extension.
+//! Builds answers to reads of parameters, in the format of AWS's Parameters and Secrets Lambda
+//! Extension.
 
 use super::go_json::{Metadata, render_as_go, rfc_3339};
 use super::json::{render, text_of};
@@ -10,25 +11,27 @@ use serde::Serialize;
 use std::time::SystemTime;
 use time::OffsetDateTime;
 
-/// The facts about one parameter that an answer contains. The answer is for a caller of AWS's
-/// extension, or for an AWS SDK.
+/// What an answer contains about one parameter, or about a secret that the caller reads as a
+/// parameter.
 pub(in crate::server) struct Answer<'a> {
     pub(super) arn: &'a str,
     pub(super) data_type: Option<&'a str>,
     pub(super) modified: Option<SystemTime>,
     pub(super) name: &'a str,
-    /// The requested version number or label, after a colon.
+    /// The requested version number or label of the parameter, after a colon, such as `:3`.
     pub(super) selector: Option<String>,
-    /// The secret that the caller named as a parameter, as JSON.
+    /// The JSON about the secret, if the caller reads a secret as a parameter, by a name such as
+    /// `/aws/reference/secretsmanager/app/db`.
     pub(super) source_result: Option<SecretValue>,
     pub(super) kind: &'static str,
-    /// `None` if the parameter is a binary secret.
+    /// The value of the parameter. `None` if the caller reads a secret with a binary value.
     pub(super) value: Option<&'a str>,
     pub(super) version: u64,
 }
 
 impl<'a> Answer<'a> {
-    /// Describes a parameter. `selector` is the version for which the caller asked.
+    /// Collects what an answer contains about a parameter. `selector` is the version that the
+    /// caller asks for.
     pub(in crate::server) fn of_parameter(
         version: &'a Version,
         parameter: &'a Parameter,
@@ -47,7 +50,8 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Describes a secret that the caller named as the parameter `asked`.
+    /// Collects what an answer contains about a secret that the caller reads as the parameter
+    /// `asked`, whose name is for example `/aws/reference/secretsmanager/app/db`.
     pub(in crate::server) fn of_secret(version: &'a Version, asked: &SecretParameter<'a>) -> Self {
         Self {
             arn: &version.arn,
@@ -62,13 +66,14 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Replaces the value by the value of one field. The complete secret is removed too.
+    /// Replaces the value in the answer with one field of the value. Also removes the JSON about
+    /// the secret, which contains the full value.
     #[must_use]
     pub(in crate::server) fn with_field(self, field: &'a SecretValue) -> Self {
         Self { value: Some(text_of(field)), source_result: None, ..self }
     }
 
-    /// Returns the body of the answer to a caller of AWS's extension.
+    /// Returns the answer's JSON body for a caller of AWS's Lambda extension.
     pub(in crate::server) fn body(&self) -> SecretValue {
         render_as_go(&Body {
             parameter: Members {
@@ -87,8 +92,8 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// The JSON body of the answer to a read of a parameter. The keys have the order of the structure in
-/// AWS's SDK for Go. Missing values are `null`.
+/// The JSON body of the answer to a read of a parameter. The keys have the order that AWS's SDK for
+/// Go uses. Missing values are `null`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body<'a> {
@@ -112,7 +117,8 @@ struct Members<'a> {
     version: u64,
 }
 
-/// The JSON text `SourceResult`, which describes the secret that a caller named as a parameter.
+/// The JSON in the string `SourceResult` of an answer. It describes the secret that a caller reads
+/// as a parameter.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SourceResult<'a> {
@@ -129,7 +135,7 @@ struct SourceResult<'a> {
     created_date: Option<String>,
 }
 
-/// The value of a binary secret, as a list of its bytes.
+/// The value of a binary secret, as a JSON list of its bytes.
 #[derive(Serialize)]
 struct Binary<'a> {
     hb: &'a [u8],

@@ -1,16 +1,15 @@
-//! The errors of calls of the AWS API that are not valid.
+//! The errors of AWS API calls that are not valid.
 
 use crate::secret::service::Service;
 use crate::server::parameter_name::BadParameterName;
 
-/// Why a call of the AWS API is not valid.
+/// Why an AWS API call is not valid. If AWS has a text for an error, Sidekey sends the same text.
 ///
-/// If AWS has a text for an error, Sidekey sends the same text. No text quotes the body of the
-/// call, because the body may contain a secret value.
+/// No text quotes the body of the call, because the body may contain a secret value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadCall {
-    /// Error: the call names an operation of this service that Sidekey does not serve, or names no
-    /// operation.
+    /// Error: an AWS API call names no operation, or an operation of this AWS service that Sidekey
+    /// does not serve.
     #[error("Sidekey serves only the operations {}", operations(*.0))]
     Unsupported(Service),
     #[error("the body is not valid JSON: error at line {line}, column {column}")]
@@ -19,19 +18,20 @@ pub(crate) enum BadCall {
         "the JSON body does not have the structure of this operation: error at line {line}, column {column}"
     )]
     Shape { line: usize, column: usize },
-    /// Error: the body of the call lacks this required member (parameter), such as `secretId`.
+    /// Error: this required member (parameter) is missing in the body of the AWS API call, such as
+    /// `secretId`.
     #[error(
         "1 validation error detected: Value null at '{0}' failed to satisfy constraint: Member \
          must not be null"
     )]
     Missing(&'static str),
-    /// Error: this member (parameter) of the call's body is empty.
+    /// Error: this member (parameter) in the body of the AWS API call is an empty string or list.
     #[error(
         "1 validation error detected: Value at '{0}' failed to satisfy constraint: Member must \
          have length greater than or equal to 1"
     )]
     Empty(&'static str),
-    /// Error: a member (parameter) of the call's body is longer than AWS allows.
+    /// Error: a member (parameter) in the body of the AWS API call is longer than AWS allows.
     #[error(
         "1 validation error detected: Value at '{member}' failed to satisfy constraint: Member \
          must have length less than or equal to {max}"
@@ -41,7 +41,7 @@ pub(crate) enum BadCall {
         /// The maximum length of the parameter: in characters for a string, or in items for a list.
         max: usize,
     },
-    /// Error: this number in the call's body is less than 1.
+    /// Error: the number in this member (parameter) of the AWS API call is less than 1.
     #[error(
         "1 validation error detected: Value at '{0}' failed to satisfy constraint: Member must \
          have value greater than or equal to 1"
@@ -58,7 +58,7 @@ pub(crate) enum BadCall {
         "'Filters' is not served, because Sidekey cannot search for secrets: Sidekey knows only the secrets that were read"
     )]
     Filters,
-    /// Error: a call of Secrets Manager names a parameter instead of a secret.
+    /// Error: a call of Secrets Manager names a parameter of Parameter Store instead of a secret.
     #[error("'SecretId' names a parameter of Parameter Store, not a secret of Secrets Manager")]
     ParameterId,
     #[error(transparent)]
@@ -76,12 +76,14 @@ pub(crate) enum BadCall {
         "The following filter key is not valid. Valid filter keys include: [Type, KeyId, Label]."
     )]
     FilterKey,
-    /// Error: the option of a filter is unknown. The string lists the valid options.
+    /// Error: the option of a filter in `GetParametersByPath` is unknown. The string contains the
+    /// valid options.
     #[error("The following filter option is not valid. Valid options include: [{0}].")]
     FilterOption(&'static str),
     #[error("The following filter values are missing : null for filter key")]
     FilterValue,
-    /// Error: `NextToken` is malformed, or the listed parameters have changed since the page before.
+    /// Error: the member `NextToken` is not valid, or the parameters under the path have changed
+    /// since the page before.
     #[error("The specified token isn't valid.")]
     NextToken,
 }
@@ -150,7 +152,7 @@ impl BadCall {
     }
 }
 
-/// Returns the operations of a service that Sidekey serves, as a phrase.
+/// Returns the operations of an AWS service that Sidekey serves, as a phrase for error messages.
 fn operations(service: Service) -> &'static str {
     match service {
         Service::SecretsManager => "GetSecretValue, BatchGetSecretValue and DescribeSecret",

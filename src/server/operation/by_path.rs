@@ -1,4 +1,4 @@
-//! Parses the call `GetParametersByPath` of Parameter Store.
+//! Parses a call of `GetParametersByPath`, the operation of Parameter Store that lists parameters.
 
 use super::bad_call::BadCall;
 use super::members::check_length;
@@ -11,29 +11,31 @@ use crate::secret::selector::Selector;
 use serde::{Deserialize, Serialize};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// The option of a filter that names no option.
+/// The option of a filter in `GetParametersByPath` if the caller gives no option, as in AWS.
 const EQUALS: &str = "Equals";
 
-/// The maximum number of values of one filter.
+/// The maximum number of values in one filter of `GetParametersByPath`.
 ///
 /// Source: `Values` of `ParameterStringFilter` in AWS's API reference.
 const VALUES_MAX: usize = 50;
 
-/// The maximum length of a value of a filter, in characters.
+/// The maximum length of a value in a filter of `GetParametersByPath`, in characters.
 ///
 /// Source: `Values` of `ParameterStringFilter` in AWS's API reference.
 const VALUE_CHARS_MAX: usize = 1024;
 
-/// A call that lists the parameters under a path, page by page.
+/// A call of `GetParametersByPath`, which lists the parameters under a path, page by page.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RequestedPath {
     path: ParameterPath,
-    /// Whether the call asks for the ciphertexts of `SecureString` parameters.
+    /// Whether the caller asks for the encrypted values of `SecureString` parameters, because
+    /// `WithDecryption` is not `true`.
     is_encrypted: bool,
     pub(crate) page: Page,
 }
 
-/// A condition on the listed parameters, as Parameter Store expects it.
+/// A filter of `GetParametersByPath`, in the form that Parameter Store expects. It selects
+/// parameters by one of their properties.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Filter {
@@ -42,7 +44,7 @@ struct Filter {
     values: Vec<String>,
 }
 
-/// The property of a parameter to which a filter applies.
+/// The property of a parameter that a filter of `GetParametersByPath` compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 enum FilterKey {
     Type,
@@ -50,7 +52,8 @@ enum FilterKey {
     Label,
 }
 
-/// How a filter compares the property with its values.
+/// How a filter of `GetParametersByPath` compares a parameter's property with the values of the
+/// filter.
 #[derive(Clone, Copy, Debug, Serialize)]
 enum FilterOption {
     Equals,
@@ -85,8 +88,9 @@ impl RequestedPath {
         }
         let filters = members.parameter_filters.unwrap_or_default();
         let filters = filters.into_iter().map(Filter::of).collect::<Result<Vec<_>, _>>()?;
-        let filters = (!filters.is_empty())
-            .then(|| serde_json::to_string(&filters).expect("strings serialise to JSON"));
+        let filters = (!filters.is_empty()).then(|| {
+            serde_json::to_string(&filters).expect("a list of filters must be serializable as JSON")
+        });
         let is_recursive = members.recursive.unwrap_or_default();
         Ok(Self {
             path: ParameterPath::new(&path, is_recursive, filters.as_deref()),
@@ -95,14 +99,14 @@ impl RequestedPath {
         })
     }
 
-    /// Returns the key under which the cache stores the complete list.
+    /// Returns the key under which the cache stores the list of all parameters under the path.
     pub(crate) fn key(&self) -> Key {
         let selector = Selector::parameter(None, None, self.is_encrypted);
         Key { id: SecretId::Path(self.path.clone()), selector }
     }
 
-    /// Returns a fingerprint of the complete list. `version` is the id of the list's version. The
-    /// list of another call has another fingerprint, and so has another version of the list.
+    /// Returns a hash of the path, the filters and `version`, which is the version id of the cached
+    /// list of parameters. Lists with different parameters have different hashes.
     pub(crate) fn fingerprint(&self, version: &str) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.path.as_str(), self.is_encrypted, version).hash(&mut hasher);
@@ -180,14 +184,14 @@ mod tests {
     #[test]
     fn bad_calls_get_error_messages_of_aws() {
         refused("{}", "ValidationException", "Value null at 'path'");
-        refused(r#"{"Path":""}"#, "ValidationException", "greater than or equal to 1");
+        refused(r#"{"Path":""}"#, "ValidationException", "greater than or equal");
         for path in ["app", "/a b", "/app/*"] {
             let body = format!(r#"{{"Path":"{path}"}}"#);
-            refused(&body, "ValidationException", "must begin with a forward slash \"/\"");
+            refused(&body, "ValidationException", "must begin with");
         }
         let member = |text: &str| format!(r#"{{"Path":"/app",{text}}}"#);
         refused(&member(r#""MaxResults":11"#), "ValidationException", "less than or equal to 10");
-        refused(&member(r#""MaxResults":0"#), "ValidationException", "greater than or equal to 1");
+        refused(&member(r#""MaxResults":0"#), "ValidationException", "greater than or equal");
         refused(&member(r#""NextToken":"x""#), "InvalidNextToken", "token isn't valid");
         refused(&member(r#""Recursive":"x""#), "SerializationException", "structure");
         let filter = |text: &str| member(&format!(r#""ParameterFilters":[{{{text}}}]"#));

@@ -1,10 +1,10 @@
-//! Parses the members (AWS's word for parameters) in the JSON body of a call of the AWS API.
+//! Parses the members (AWS's word for parameters) in the JSON body of an AWS API call.
 
 use super::bad_call::BadCall;
 use serde::Deserialize;
 use serde_json::error::Category;
 
-/// Checks the length of a string in characters.
+/// Checks that a member (parameter) of an AWS API call has between 1 and `max` characters.
 pub(super) fn check_length(member: &'static str, value: &str, max: usize) -> Result<(), BadCall> {
     match value.chars().count() {
         0 => Err(BadCall::Empty(member)),
@@ -13,7 +13,7 @@ pub(super) fn check_length(member: &'static str, value: &str, max: usize) -> Res
     }
 }
 
-/// Parses the JSON body of a call of the AWS API. An empty body counts as the empty object `{}`.
+/// Parses the JSON body of an AWS API call. An empty body counts as the empty object `{}`.
 pub(super) fn members<'a, T: Default + Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadCall> {
     if body.is_empty() {
         return Ok(T::default());

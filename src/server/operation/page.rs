@@ -1,7 +1,7 @@
-//! Splits the answer to a call that lists parameters into pages.
+//! Splits the answer to `GetParametersByPath` into pages of parameters.
 //!
-//! The token of the next page contains all that Sidekey needs to find the page, so Sidekey stores
-//! nothing between two calls.
+//! The answer's `NextToken` contains all that Sidekey needs to find the next page, so Sidekey
+//! stores nothing between two calls.
 
 use super::bad_call::BadCall;
 use base64::Engine;
@@ -12,28 +12,30 @@ use base64::engine::general_purpose::STANDARD;
 /// Source: `MaxResults` of `GetParametersByPath` in AWS's API reference.
 const PAGE_MAX: usize = 10;
 
-/// The maximum length of a token in bytes. The tokens that Sidekey sends are shorter.
+/// The maximum length of `NextToken` in a call, in bytes. The tokens that Sidekey sends are
+/// shorter.
 const TOKEN_BYTES_MAX: usize = 128;
 
-/// The page of a list that a call asks for.
+/// The page that a call of `GetParametersByPath` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Page {
     size: usize,
-    /// Where the page begins. `None` means the first page.
+    /// The beginning of the requested page. `None` means the first page.
     start: Option<Start>,
 }
 
-/// Where a page begins, as a token says.
+/// The beginning of a page, as `NextToken` contains it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Start {
-    /// The number of parameters on the pages before.
+    /// The number of parameters on all earlier pages.
     offset: usize,
-    /// The fingerprint of the list to which the token belongs.
+    /// The hash of the list of parameters for which Sidekey sent the token. A token for another
+    /// list is refused.
     list: u64,
 }
 
 impl Page {
-    /// Parses the members `MaxResults` and `NextToken` of a call.
+    /// Parses the members (parameters) `MaxResults` and `NextToken` of a call.
     pub(super) fn of(max_results: Option<i64>, next_token: Option<&str>) -> Result<Self, BadCall> {
         const MEMBER: &str = "maxResults";
         let size = match max_results {
@@ -48,12 +50,13 @@ impl Page {
         Ok(Self { size, start: start.transpose()? })
     }
 
-    /// Returns the items of a list on this page, and the token of the next page. The token is `None`
-    /// if this page is the last. `list` is the fingerprint of the list.
+    /// Returns those of all `items` that are on this page, and the token of the next page (`None`
+    /// if this page is the last). `list` is the hash of the list.
     ///
     /// # Errors
     ///
-    /// Fails if the token in the call belongs to another list, or to another state of this list.
+    /// Fails if the token in the call belongs to another list, or if the list has changed since the
+    /// token was sent.
     pub(crate) fn slice<T>(
         self,
         items: &[T],
@@ -112,7 +115,8 @@ mod tests {
     #[test]
     fn token_of_another_list_is_refused() {
         let first = Page::of(Some(2), None).expect("the call is valid");
-        let (_, token) = first.slice(&[1, 2, 3], 7).expect("the first page needs no token");
+        let (_, token) =
+            first.slice(&[1, 2, 3], 7).expect("the first page of the list must not need a token");
         let second = Page::of(Some(2), token.as_deref()).expect("the token is well-formed");
         assert_eq!(second.slice(&[1, 2, 3], 7), Ok((&[3][..], None)));
         assert_eq!(second.slice(&[1, 2, 3], 8), Err(BadCall::NextToken));

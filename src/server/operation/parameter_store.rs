@@ -1,4 +1,4 @@
-//! Parses the calls `GetParameter` and `GetParameters` of Parameter Store.
+//! Parses calls of the operations `GetParameter` and `GetParameters` of Parameter Store.
 
 use super::bad_call::BadCall;
 use super::members::check_length;
@@ -10,19 +10,22 @@ use crate::server::parameter_name::{BadParameterName, reference_to};
 use crate::source::PARAMETERS_BATCH_MAX;
 use serde::Deserialize;
 
-/// A parameter that a call of the AWS API names.
+/// The parameter that a call of `GetParameter` asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RequestedParameter {
-    /// The ARN of the parameter, or `ssm:` and its name. A version and a field can follow.
+    /// The ARN of the parameter, or its name after `ssm:`. A version and a field may follow, as in
+    /// `ssm:/app/db:3#password`.
     reference: String,
-    /// Whether the call asks for the ciphertext of a `SecureString`.
+    /// Whether the caller asks for the encrypted value of a `SecureString` parameter, because
+    /// `WithDecryption` is not `true`.
     is_encrypted: bool,
 }
 
-/// The parameters that a call of `GetParameters` names.
+/// The parameters that a call of `GetParameters` asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RequestedParameters {
-    /// The names and ARNs in the order of the call, each once.
+    /// The names and ARNs of the requested parameters, without repetitions, in the order of the AWS
+    /// API call.
     pub(crate) names: Vec<String>,
     is_encrypted: bool,
 }
@@ -57,7 +60,7 @@ impl RequestedParameter {
         &self.reference
     }
 
-    /// Returns the parameter, version and field that the call asks for.
+    /// Returns the parameter, version and field that a call of `GetParameter` asks for.
     ///
     /// # Errors
     ///
@@ -68,8 +71,8 @@ impl RequestedParameter {
         BorrowedReference::parse(&self.reference, separate)
     }
 
-    /// Returns the secret that the call names as a parameter. Returns `None` if the call names a
-    /// parameter.
+    /// Returns the requested secret if the caller gives a name such as
+    /// `/aws/reference/secretsmanager/app/db`. Returns `None` if the caller asks for a parameter.
     pub(crate) fn secret_parameter(&self) -> Option<SecretParameter<'_>> {
         secret_parameter(&self.reference)
     }
@@ -94,11 +97,12 @@ impl RequestedParameters {
         Ok(Self { names: distinct, is_encrypted })
     }
 
-    /// Returns one of the parameters that the call names.
+    /// Returns one of the requested parameters by its name or ARN.
     ///
     /// # Errors
     ///
-    /// Fails if the name is not valid.
+    /// Fails if `name` is the ARN of anything but a parameter, or means a secret that the caller
+    /// does not want to be decrypted.
     pub(crate) fn named(&self, name: &str) -> Result<RequestedParameter, BadParameterName> {
         RequestedParameter::named(name, self.is_encrypted)
     }
@@ -163,20 +167,20 @@ mod tests {
     fn bad_calls_get_error_messages_of_aws() {
         let get = |body: &str, kind, words| refused(Operation::GetParameter, body, kind, words);
         get("{}", "ValidationException", "Value null at 'name'");
-        get(r#"{"Name":""}"#, "ValidationException", "greater than or equal to 1");
+        get(r#"{"Name":""}"#, "ValidationException", "greater than or equal");
         let long = format!(r#"{{"Name":"{}"}}"#, "x".repeat(2049));
-        get(&long, "ValidationException", "less than or equal to 2048");
+        get(&long, "ValidationException", "or equal to 2048");
         get(r#"{"Name":"hunter2""#, "SerializationException", "not valid JSON");
-        get(r#"{"Name":7}"#, "SerializationException", "structure of this operation");
+        get(r#"{"Name":7}"#, "SerializationException", "not have the structure");
         let secret = r#"{"Name":"arn:aws:secretsmanager:eu-north-1:123456789012:secret:hunter2"}"#;
-        get(secret, "ValidationException", "expected the name or ARN of a parameter");
+        get(secret, "ValidationException", "but found another ARN");
         let secret = r#"{"Name":"/aws/reference/secretsmanager/hunter2"}"#;
-        get(secret, "ValidationException", "WithDecryption flag must be True");
+        get(secret, "ValidationException", "flag must be True");
 
         let many = |body: &str, kind, words| refused(Operation::GetParameters, body, kind, words);
         many("{}", "ValidationException", "Value null at 'names'");
-        many(r#"{"Names":[]}"#, "ValidationException", "greater than or equal to 1");
-        many(r#"{"Names":[""]}"#, "ValidationException", "greater than or equal to 1");
+        many(r#"{"Names":[]}"#, "ValidationException", "greater than or equal");
+        many(r#"{"Names":[""]}"#, "ValidationException", "greater than or equal");
         let names = ["\"a\""; 11].join(",");
         let names = format!("{{\"Names\":[{names}]}}");
         many(&names, "ValidationException", "less than or equal to 10");

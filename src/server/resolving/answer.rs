@@ -1,8 +1,8 @@
-//! The answer to a `/resolve` request. The JSON is streamed: Sidekey renders it piece by piece
-//! while the caller reads it, so that a large answer is never complete in memory.
+//! The JSON answer to a `/resolve` request. Sidekey creates the JSON piece by piece while the
+//! caller reads it, so that a large answer is never complete in memory.
 //!
-//! The answer has one result for each message. It also has the list of failed messages. A Lambda
-//! function with an SQS trigger can return this list to Lambda.
+//! The answer has one result for each message, and the list of failed messages. A Lambda function
+//! with an SQS trigger can return this list to Lambda.
 
 use super::credential::Credentials;
 use super::message_request::MessageRequest;
@@ -23,16 +23,16 @@ use std::task::{Context, Poll};
 /// has at most 64 KiB, so a message can refer to several large secrets.
 const MESSAGE_ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// The approximate size of one piece of the answer, in bytes. An answer in a single piece could
-/// take more memory than the body of the request.
+/// The approximate size of one piece of the answer to `/resolve`, in bytes. An answer in a single
+/// piece could take more memory than the body of the request.
 const PIECE_BYTES: usize = 64 * 1024;
 
 const START: &str = r#"{"results":["#;
 const BETWEEN: &str = r#"],"batchItemFailures":"#;
 const END: &str = "}";
 
-/// The answer to a `/resolve` request, before it is converted to JSON. It contains all messages,
-/// and the secrets that were read for these messages.
+/// The answer to a `/resolve` request before it is converted to JSON: all messages, and the secrets
+/// that were read for these messages.
 pub(super) struct Answer {
     messages: Vec<MessageRequest>,
     credentials: Credentials,
@@ -61,10 +61,9 @@ impl Answer {
         self.sizes.iter().sum()
     }
 
-    /// Makes each message fail whose result is larger than [`MESSAGE_ANSWER_BYTES_MAX`].
-    ///
-    /// If the results of the other messages together are larger than `answer_max` bytes, the
-    /// messages with the largest results fail too.
+    /// Makes each message fail whose result is larger than [`MESSAGE_ANSWER_BYTES_MAX`]. If the
+    /// results of the other messages together are larger than `answer_max` bytes, the messages with
+    /// the largest results fail too.
     pub(super) fn fail_too_large(&mut self, answer_max: usize) {
         let mut limit = SharedLimit::new(answer_max);
         for index in 0..self.messages.len() {
@@ -91,8 +90,8 @@ impl Answer {
         }
     }
 
-    /// Calls `change` with a message and whether the message was successful. Then measures the
-    /// message's result again.
+    /// Changes a message, and then measures the message's result again. The arguments of `change`
+    /// are the message, and whether the message was successful.
     fn change(&mut self, index: usize, change: impl FnOnce(&mut MessageRequest, bool)) {
         let was_ok = self.result(&self.messages[index]).is_ok();
         change(&mut self.messages[index], was_ok);
@@ -115,7 +114,7 @@ pub(super) struct AnswerBody {
     next: usize,
     /// The number of bytes of the answer that have not been converted to JSON yet.
     remaining: usize,
-    /// Whether other tasks have had a chance to run since the last piece.
+    /// Whether other tasks have had a chance to run since the last piece of the answer.
     has_yielded: bool,
 }
 
@@ -155,7 +154,7 @@ impl AnswerBody {
 }
 
 fn render(body: &impl Serialize, piece: &mut Vec<u8>) {
-    serde_json::to_writer(piece, body).expect("JSON can always be written to a vector");
+    serde_json::to_writer(piece, body).expect("writing JSON to a vector must not fail");
 }
 
 impl Body for AnswerBody {
@@ -191,8 +190,8 @@ impl Body for AnswerBody {
     }
 }
 
-/// The list of failed messages, as JSON. A Lambda function with an SQS trigger can return this list
-/// to Lambda, in this format.
+/// The list of failed messages in the JSON answer to `/resolve`. A Lambda function with an SQS
+/// trigger can return this list to Lambda.
 struct BatchItemFailures<'a>(&'a Answer);
 
 impl Serialize for BatchItemFailures<'_> {
@@ -250,14 +249,16 @@ mod tests {
         Answer::new(messages, credentials, sizes)
     }
 
-    /// Returns the pieces of the JSON answer. Checks that together they have the size that the HTTP
-    /// body has announced.
+    /// Returns the pieces of the JSON answer. Checks that their total size is the size that the
+    /// HTTP body has announced.
     async fn pieces(answer: Answer) -> Vec<Bytes> {
         let mut body = answer.into_body();
         let announced = body.size_hint().exact();
         let mut pieces = Vec::new();
         while let Some(Ok(frame)) = body.frame().await {
-            pieces.push(frame.into_data().expect("the body must have no trailers"));
+            pieces.push(
+                frame.into_data().expect("the body of the answer must not end with HTTP trailers"),
+            );
         }
         let size: usize = pieces.iter().map(Bytes::len).sum();
         assert_eq!(
@@ -319,7 +320,7 @@ mod tests {
         let mut poll = || Pin::new(&mut body).poll_frame(&mut cx);
         for _ in 0..3 {
             assert!(matches!(poll(), Poll::Ready(Some(Ok(_)))));
-            assert!(poll().is_pending(), "the body must not render two pieces in a row");
+            assert!(poll().is_pending(), "other tasks must run between two pieces of the answer");
         }
     }
 

@@ -17,14 +17,14 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The outcomes of reading all secrets for one `/resolve` request. The keys are the secrets' names
-/// or ARNs, as the request contains them.
+/// The results of reading all secrets for one `/resolve` request: a secret or an error for each
+/// name or ARN in the request.
 #[derive(Default)]
 pub(in crate::server) struct Credentials(HashMap<Arc<str>, Result<ReadSecret, Unresolved>>);
 
-/// A secret that was read. `credential` is its value, or the field that the request asks for.
+/// A secret that was read, with its value or the requested field in `credential`.
 ///
-/// If `credential` is an error, the error may describe the value. So only a message that may read
+/// If `credential` is an error, its text may describe the value. So only a message that may read
 /// the secret receives the error.
 struct ReadSecret {
     served: Served,
@@ -42,8 +42,8 @@ pub(in crate::server) struct Credential {
 
 /// The full value of a secret, or one field of the value. It shares memory with the cached secret.
 enum CredentialValue {
-    /// The secret value (or its field) is valid JSON. The answer contains this JSON byte for byte,
-    /// so that no number is rounded.
+    /// A value or field that is valid JSON. The answer contains this JSON byte for byte, so that no
+    /// number is rounded.
     Json {
         text: SecretValue,
         range: Range<usize>,
@@ -53,9 +53,8 @@ enum CredentialValue {
 }
 
 impl Credentials {
-    /// Stores the outcome of reading the secret with the name or ARN `reference`. `found` is either
-    /// the error of the read, or the secret with the name of the requested field. Instead of this
-    /// name, it contains `None` if the request asks for the full value.
+    /// Stores the result of reading the secret with the name or ARN `reference`: an error, or the
+    /// secret together with the requested field (`None` if the full value is requested).
     pub(in crate::server) fn insert(
         &mut self,
         reference: Arc<str>,
@@ -72,14 +71,15 @@ impl Credentials {
         Some(&self.0.get(reference)?.as_ref().ok()?.served)
     }
 
-    /// Returns the value for the name or ARN `reference`, or the error of the read.
+    /// Returns the secret value for the name or ARN `reference`, or the error of reading the
+    /// secret.
     ///
     /// # Panics
     ///
     /// Panics if Sidekey has not tried to read this secret.
     pub(in crate::server) fn get(&self, reference: &str) -> Result<&Credential, &Unresolved> {
         let read = self.0.get(reference);
-        read.expect("each secret that was not refused must have been read")
+        read.expect("Sidekey must have read each secret that it did not refuse")
             .as_ref()
             .and_then(|read| read.credential.as_ref())
     }
@@ -97,8 +97,8 @@ impl Credential {
             Some((name, _)) => json_field(content, name),
             None => json(content),
         };
-        // Many JSON parsers would refuse the complete answer because of one lone surrogate. As a JSON
-        // string, the text of the value has its backslashes escaped.
+        // Many JSON parsers would refuse the complete answer because of one lone surrogate. As a
+        // JSON string, the text of the value has its backslashes escaped.
         let json = json.filter(|json| !has_lone_surrogate(json.get()));
         let value = match (content, json, field) {
             (Content::Text(text), Some(json), _) => {
@@ -188,12 +188,16 @@ impl CredentialValue {
         match self {
             Self::Json { text, range } => {
                 let json = serde_json::from_slice(&text.expose()[range.clone()]);
-                Some(JsonOrText::Json(json.expect("the text must be JSON: it was parsed before")))
+                Some(JsonOrText::Json(
+                    json.expect("the secret value must be JSON, because it was parsed before"),
+                ))
             }
             Self::Text(text) => {
                 let text = std::str::from_utf8(text.expose());
                 Some(JsonOrText::Text(
-                    text.expect("the text must be UTF-8, because it was made from a `String`"),
+                    text.expect(
+                        "the secret value must be UTF-8, because it was made from a `String`",
+                    ),
                 ))
             }
             Self::Binary(_) => None,

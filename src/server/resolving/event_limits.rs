@@ -1,10 +1,8 @@
-//! Limits the names and ARNs of secrets in all messages of one SQS event.
+//! Limits the number of secrets, and the memory for their names and ARNs, in all messages of one
+//! SQS event. If the messages together exceed a limit, the largest messages fail, because they may
+//! come from an attacker.
 //!
-//! If the messages together exceed a limit, the largest messages fail. So one large message from an
-//! attacker fails, and ordinary messages do not.
-//!
-//! The limits apply while the event is parsed, because an event may have 10,000 messages. Parsing
-//! them all first could take too much memory.
+//! The limits apply while the event is parsed, because an event may have 10,000 messages.
 
 use super::message_request::MessageRequest;
 use super::unresolved::Unresolved;
@@ -18,14 +16,14 @@ pub(crate) struct EventLimits {
     /// The memory in bytes for the names and ARNs of secrets in all messages that have not failed.
     bytes: usize,
     /// The names and ARNs of the secrets to read, each with the number of its occurrences in
-    /// messages. Messages that failed do not count.
+    /// messages that have not failed.
     secrets: HashMap<Arc<str>, usize>,
-    /// For each message, the memory of its names and ARNs of secrets in bytes, and the message's
-    /// index. The message with the most memory is on top. Messages that failed may still be in this
-    /// heap.
+    /// The memory for the names and ARNs of secrets in a message, in bytes, and the message's
+    /// index. The message with the most memory is on top. Messages that have failed may still be in
+    /// this heap.
     by_bytes: BinaryHeap<(u32, u32)>,
-    /// For each message, the number of secrets to read, and the message's index. The message with
-    /// the most secrets is on top. Messages that failed may still be in this heap.
+    /// The number of secrets to read for a message, and the message's index. The message with the
+    /// most secrets is on top. Messages that have failed may still be in this heap.
     by_references: BinaryHeap<(u32, u32)>,
 }
 
@@ -41,12 +39,11 @@ impl EventLimits {
         }
     }
 
-    /// Adds the memory and the secrets of the last message in `messages` to the totals of the
-    /// event. While the total memory exceeds `bytes_max`, the message with the most memory fails.
-    /// While the number of secrets exceeds `secrets_max`, the message with the most secrets fails.
+    /// Counts the last message in `messages` toward the limits of the SQS event. Then, while a
+    /// limit is exceeded, makes the largest message fail (of several messages with the same size,
+    /// the last one).
     ///
-    /// `messages` must also contain all messages that were added before, at the same indexes. Of
-    /// several messages with the same size, the last message fails first.
+    /// `messages` must also contain all messages that were counted before, at the same indexes.
     pub(crate) fn add_last(&mut self, messages: &mut [MessageRequest]) {
         let Some(message) = messages.last().filter(|message| !message.references.is_empty()) else {
             return;
@@ -116,8 +113,8 @@ mod tests {
         MessageRequest { references, ..MessageRequest::empty() }
     }
 
-    /// Adds the messages to the limits one after another. Returns the error of each message, or
-    /// `None` if the message did not fail.
+    /// Counts the messages toward the limits one after another. Returns the error of each message,
+    /// or `None` if the message did not fail.
     fn failures(
         limits: &mut EventLimits,
         messages: impl IntoIterator<Item = MessageRequest>,

@@ -1,4 +1,5 @@
-//! Collects the outcomes of reading secrets for one `/resolve` request, within a memory limit.
+//! Collects the secrets that were read for one `/resolve` request, and the errors of failed reads,
+//! within a memory limit.
 
 use super::shared_limit::SharedLimit;
 use crate::cache::Served;
@@ -8,11 +9,11 @@ use std::collections::HashMap;
 use std::collections::hash_map;
 use std::sync::{Arc, Weak};
 
-/// The outcome of reading one secret: an error, or the requested field and the secret. The field is
-/// `None` if the full value is requested.
+/// The result of reading one secret: an error, or the secret with the requested field (`None` if
+/// the full value is requested).
 pub(crate) type Finding<'r> = Result<(Option<&'r str>, Served), Problem>;
 
-/// The outcomes of reading all secrets for one `/resolve` request.
+/// The results of reading all secrets for one `/resolve` request.
 ///
 /// If the values of all secrets exceed the memory limit, an error replaces the largest values. So
 /// an attacker's message that names large secrets does not affect messages that name small secrets.
@@ -24,8 +25,8 @@ pub(crate) struct Findings<'r> {
     /// The cached secrets whose values were counted toward the memory limit, by their memory
     /// addresses. A secret counts once, even if the request asks for several fields of its value.
     ///
-    /// A weak pointer does not keep the value in memory. But it reserves the address, so that no
-    /// other secret gets the address of a secret that was dropped.
+    /// A weak pointer does not keep the value in memory, but it reserves the address, so that no
+    /// other secret gets the same address.
     counted: HashMap<usize, Weak<Entry>>,
 }
 
@@ -35,9 +36,8 @@ impl<'r> Findings<'r> {
         Self { found, bytes_max, limit: SharedLimit::new(bytes_max), counted: HashMap::new() }
     }
 
-    /// Stores the outcome of one read. The reads of a request have the numbers 0, 1 and so on. If
-    /// the values of all secrets then take too much memory, replaces the largest values by an
-    /// error.
+    /// Stores the result of the read with the index `number` (0 for the first read). If the values
+    /// of all secrets then take too much memory, replaces the largest values by an error.
     pub(crate) fn set(&mut self, number: usize, finding: Finding<'r>) {
         let bytes = match &finding {
             Ok((_, served)) => self.bytes_to_count(&served.entry),
@@ -79,8 +79,8 @@ mod tests {
         assert!(findings.into_vec().iter().all(Result::is_ok));
     }
 
-    /// The limit drops each secret, so the memory of one secret is free for the next one. Each
-    /// secret still counts, although it may get the memory address of an earlier one.
+    /// Test: each secret counts toward the memory limit, although it may get the memory address of
+    /// an earlier secret that was dropped.
     #[test]
     fn secret_at_the_address_of_a_dropped_one_counts() {
         const NUMBER: usize = 100;

@@ -1,7 +1,7 @@
-//! Checks the names and ARNs of secrets in a message before any secret is read.
+//! Checks the names and ARNs of secrets in a message before any secret is read. Decides which
+//! secrets must be read, and which are refused.
 //!
-//! The module has no side effects. It takes the names and ARNs that were found in a list, a message
-//! or an SQS record. It returns which secrets must be read, and which names and ARNs are refused.
+//! The module has no side effects.
 
 use super::config::Config;
 use super::unresolved::Unresolved;
@@ -20,51 +20,46 @@ use std::sync::Arc;
 /// secret's name or ARN.
 const QUOTED_CHARS_MAX: usize = 256;
 
-/// The estimated memory, in bytes, for one secret to read, without the characters of the secret's
-/// name or ARN and of its key in the answer. The memory contains one [`RequestedReference`]. The
-/// rest is an estimate for the result of the read.
+/// The estimated memory for one secret that a message refers to, in bytes. It does not include the
+/// characters of the secret's name or ARN and of its key in the answer.
 const REFERENCE_BYTES: usize = 2 * size_of::<RequestedReference>() + 64;
 
 /// The names and ARNs of secrets in one message, or in the list of a `/resolve` request.
 #[derive(Debug)]
 pub(crate) struct MessageRequest {
     pub(crate) message_id: Option<Box<str>>,
-    /// The FIFO group of a message in an SQS FIFO queue. This is `None` for any other message. The
-    /// caller must process the messages of a group in order.
+    /// The FIFO group of a message in an SQS FIFO queue, whose messages the caller must process in
+    /// order. `None` for any other message.
     pub(crate) group: Option<Box<str>>,
     /// The tenant (a customer, for example) to which the message belongs. The message may only read
     /// the secrets of its own tenant.
     pub(crate) tenant: Tenant,
     pub(crate) references: Box<[RequestedReference]>,
-    /// The error with which the whole message fails, even if all its secrets can be read. This is
-    /// `None` if the message itself has no error.
+    /// The error of the message itself, which makes the message fail even if all its secrets can be
+    /// read. `None` if the message has no such error.
     pub(crate) problem: Option<Unresolved>,
     /// Whether the message is skipped, because an earlier message of its FIFO group failed. The
-    /// answer then contains no secrets for this message.
-    ///
-    /// The caller must not process this message until the earlier message has succeeded.
+    /// answer then contains no secrets for this message, so that the caller does not process it.
     pub(crate) is_skipped: bool,
 }
 
-/// A secret's name or ARN in a message or in a list, and whether Sidekey refuses to read this
+/// A secret's name or ARN in a message or in a list, and the reason if Sidekey refuses to read this
 /// secret.
 #[derive(Debug)]
 pub(crate) struct RequestedReference {
-    /// The key under which the answer contains the secret. This is the path in the message at which
-    /// the secret's name or ARN was found. For a list, the key is the name or ARN itself.
+    /// The key under which the answer contains the secret: the path in the message at which the
+    /// secret's name or ARN was found. For a list, the key is the name or ARN itself.
     pub(crate) key: Box<str>,
     /// The name or ARN of a secret, as the message contains it. A text that is too long for a name
     /// or ARN is truncated.
-    ///
-    /// The text is shared with [`EventLimits`](super::event_limits::EventLimits).
     pub(crate) text: Arc<str>,
-    /// Why Sidekey refuses to read the secret. This is `None` if the secret must be read.
+    /// Why Sidekey refuses to read the secret. `None` if the secret must be read.
     pub(crate) refused: Option<Unresolved>,
 }
 
 pub(crate) struct ReferenceChecker<'a> {
     pub(crate) config: &'a Config,
-    /// A function that returns whether the setting `SIDEKEY_ALLOW` allows a secret.
+    /// Returns whether the setting `SIDEKEY_ALLOW` allows reading a secret.
     pub(crate) is_allowed: &'a (dyn Fn(&SecretId) -> bool + Sync),
 }
 
@@ -75,10 +70,9 @@ impl fmt::Debug for ReferenceChecker<'_> {
 }
 
 impl ReferenceChecker<'_> {
-    /// Checks the names and ARNs in a list. The list belongs to no tenant, because it is not a
-    /// message.
-    ///
-    /// If a name or ARN occurs twice in the list, the answer contains it once.
+    /// Checks the names and ARNs in the list of a `/resolve` request. The list belongs to no
+    /// tenant, because it is not a message. A name or ARN that the list repeats is contained once
+    /// in the result.
     pub(crate) fn list(&self, references: &[Cow<'_, str>]) -> MessageRequest {
         let tenant = Tenant::without_message();
         let mut seen = HashSet::new();
@@ -104,7 +98,8 @@ impl ReferenceChecker<'_> {
                 None => problem = problem.or(Some(Unresolved::NotAString(path))),
             }
         }
-        // Without a secret to read, the tenant is not compared again and takes memory in vain.
+        // Without a secret to read, the tenant is not compared again, so it would take memory
+        // without use.
         let is_tenant_needed = references.iter().any(|reference| reference.refused.is_none());
         let tenant = if is_tenant_needed { tenant } else { Tenant::without_message() };
         MessageRequest { tenant, references: references.into(), problem, ..MessageRequest::empty() }

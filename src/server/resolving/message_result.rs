@@ -36,7 +36,7 @@ impl<'a> MessageResult<'a> {
     }
 
     /// Returns the names and ARNs of secrets that appear in the answer, each with the secret's
-    /// value or an error. For a skipped message, only those with an error appear.
+    /// value or an error. For a skipped message, only the errors appear.
     fn displayed_outcomes(self) -> impl Iterator<Item = (&'a RequestedReference, Outcome<'a>)> {
         let is_skipped = self.message.is_skipped;
         self.outcomes().filter(move |(_, outcome)| outcome.is_err() || !is_skipped)
@@ -88,8 +88,8 @@ impl Serialize for WithValues<'_> {
     }
 }
 
-/// The same JSON object as [`WithValues`], but with `null` instead of each value. Only its size is
-/// measured, because the size of each value is already known.
+/// The same JSON object as [`WithValues`], but with `null` instead of each secret value. Its size
+/// is measured, and the known sizes of the values are added.
 struct WithoutValues<'a>(MessageResult<'a>);
 
 const NULL_BYTES: usize = 4;

@@ -1,7 +1,5 @@
-//! A limit on the total size of all messages of one `/resolve` request.
-//!
-//! If the messages together exceed the limit, the largest messages are dropped. So a large message
-//! from an attacker fails, and ordinary messages do not.
+//! A limit on the total size of all messages of one `/resolve` request. If the messages together
+//! exceed the limit, the largest messages are dropped, because they may come from an attacker.
 
 use std::collections::BinaryHeap;
 
@@ -10,7 +8,7 @@ pub(crate) struct SharedLimit {
     max: usize,
     /// The total size of all messages that were not dropped. The total never exceeds the limit.
     total: usize,
-    /// The size and the index of each message that was not dropped. The largest message is on top
+    /// The size and the index of each message that was not dropped, with the largest message on top
     /// of the heap.
     messages: BinaryHeap<(usize, usize)>,
 }
@@ -20,10 +18,9 @@ impl SharedLimit {
         Self { max, total: 0, messages: BinaryHeap::new() }
     }
 
-    /// Adds the size of the message with this index. If the total size then exceeds the limit,
-    /// drops the largest messages. Returns the indexes of the dropped messages.
-    ///
-    /// Of several messages with the same size, the last message is dropped first.
+    /// Adds a message by its index and its size. While the total size exceeds the limit, drops the
+    /// largest message (of several messages with the same size, the last one). Returns the indexes
+    /// of the dropped messages.
     pub(crate) fn add(&mut self, index: usize, size: usize) -> Vec<usize> {
         self.total += size;
         self.messages.push((size, index));

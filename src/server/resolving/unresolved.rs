@@ -1,4 +1,4 @@
-//! The errors of a message in a `/resolve` request, and of one secret's name or ARN in the message.
+//! The errors of messages in a `/resolve` request, and of names and ARNs of secrets in a message.
 //!
 //! The text of an error contains no secret value. From the caller's message, the text quotes only
 //! the path of a value.
@@ -128,8 +128,7 @@ impl Unresolved {
         }
     }
 
-    /// Returns how the metrics count a read with this error: as a refused read, or as a failed
-    /// read.
+    /// Returns how the metrics count a read with this error: as refused by Sidekey, or as failed.
     pub(crate) fn result(&self) -> ReadResult {
         match self {
             Self::Read(problem) if !problem.is_refusal() => ReadResult::Error,

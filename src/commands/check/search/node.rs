@@ -1,16 +1,17 @@
 //! Searches one JSON value, and all values inside this value, for names and ARNs of secrets. The
 //! value is read as a stream. This module has no side effects.
 
+use super::location::Location;
+use super::target::{self, Target};
 use crate::commands::check::candidates::{
-    Candidates, LOCATION_BYTES_MAX, TooMany, has_convention, names_parameter, of_value_from,
+    Candidates, TooMany, has_convention, names_parameter, of_value_from,
 };
 use crate::commands::check::dynamo::Type;
 use crate::commands::check::lenient::Lenient;
 use crate::convention::Conventions;
-use crate::message::path::{Path, Step};
 use crate::message::paths::Paths;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use std::fmt::{self, Display, Write};
+use std::fmt;
 use std::io::Read;
 
 /// The maximum depth of JSON inside JSON strings. For example, the body of an SQS message may be a
@@ -26,20 +27,6 @@ const VALUE_FROM: &str = "valueFrom";
 pub(in super::super) struct Wanted<'a> {
     pub(in super::super) paths: &'a Paths,
     pub(in super::super) conventions: &'a Conventions,
-}
-
-/// The place in a JSON file that the search has reached, such as `Items[0].name`. The text is cut
-/// off after about [`LOCATION_BYTES_MAX`] bytes, because the keys of a file may be very long.
-#[derive(Debug, Default)]
-struct Location(String);
-
-impl Write for Location {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        // A text that was cut off has more bytes than the maximum, so the report shows the cut.
-        let room = (LOCATION_BYTES_MAX + char::MAX_LEN_UTF8).saturating_sub(self.0.len());
-        self.0.push_str(&text[..text.floor_char_boundary(room)]);
-        Ok(())
-    }
 }
 
 pub(super) struct Walk<'a> {
@@ -85,7 +72,7 @@ impl<'a> Walk<'a> {
         if self.nested == NESTED_MAX || !text.trim_start().starts_with(['{', '[']) {
             return None;
         }
-        let length = self.location.0.len();
+        let place = self.location.mark();
         self.nested += 1;
         let mut text = Lenient::new(text.as_bytes());
         let text: &mut dyn Read = &mut text;
@@ -93,13 +80,13 @@ impl<'a> Walk<'a> {
         // Text that is not JSON is not searched further.
         let _ = Node::new(self, Vec::new()).deserialize(&mut value);
         self.nested -= 1;
-        self.location.0.truncate(length);
+        self.location.back_to(place);
         self.too_many
     }
 
     fn add<E: Error>(&mut self, text: &str) -> Result<(), E> {
         self.candidates
-            .add_from_file(text, &self.location.0)
+            .add_from_file(text, self.location.as_str())
             .map_err(|too_many| self.stop(too_many))
     }
 
@@ -107,36 +94,13 @@ impl<'a> Walk<'a> {
         self.too_many = Some(too_many);
         E::custom(too_many)
     }
-
-    /// Appends the key of an object's member, or the index of a list's item, to `location`. Returns
-    /// the previous length of `location`, so that the caller can undo the change.
-    fn enter(&mut self, step: impl Display) -> usize {
-        let length = self.location.0.len();
-        let _ = write!(self.location, "{step}");
-        length
-    }
-}
-
-/// A path of the setting `SIDEKEY_RESOLVE_PATHS`, such as `ai_config.key`, and how many of its
-/// steps the search has followed.
-#[derive(Clone, Copy, Debug)]
-struct Target<'p> {
-    path: &'p Path,
-    /// The number of steps of the path that lead to the current JSON value.
-    depth: usize,
-}
-
-impl Target<'_> {
-    fn is_reached(&self) -> bool {
-        self.path.step(self.depth).is_none()
-    }
 }
 
 /// A JSON value of the file, and the configured paths that lead to this value.
 struct Node<'w, 'a> {
     walk: &'w mut Walk<'a>,
     targets: Vec<Target<'a>>,
-    /// Whether the value is a member with the key `valueFrom`, as in an ECS task definition.
+    /// Whether the JSON value belongs to the key `valueFrom`, as in an ECS task definition.
     is_value_from: bool,
 }
 
@@ -177,19 +141,7 @@ impl<'w, 'a> Node<'w, 'a> {
     /// may begin at any object of the file, not only at the outermost object.
     fn begin_paths(&mut self) {
         let paths = self.walk.wanted.paths.iter();
-        self.targets.extend(paths.map(|path| Target { path, depth: 0 }));
-    }
-
-    fn below_key(&self, key: &str) -> Vec<Target<'a>> {
-        below(&self.targets, |target| {
-            target.path.step(target.depth).is_some_and(|step| step.matches_key(key))
-        })
-    }
-
-    fn below_index(&self, index: usize) -> Vec<Target<'a>> {
-        below(&self.targets, |target| {
-            target.path.step(target.depth).is_some_and(|step| step.matches_index(index))
-        })
+        self.targets.extend(paths.map(Target::new));
     }
 
     fn member<T, E>(
@@ -197,14 +149,14 @@ impl<'w, 'a> Node<'w, 'a> {
         key: impl AsRef<str>,
         search: impl FnOnce(Node<'_, 'a>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let targets = self.below_key(key.as_ref());
+        let targets = target::below_key(&self.targets, key.as_ref());
         let is_value_from = key.as_ref() == VALUE_FROM;
-        let dot = if self.walk.location.0.is_empty() { "" } else { "." };
-        let length = self.walk.enter(format_args!("{dot}{}", key.as_ref()));
+        let place = self.walk.location.mark();
+        self.walk.location.enter_member(key.as_ref());
         // A key may be very long, and the value may contain many objects with such keys.
         drop(key);
         let result = search(Node { is_value_from, ..Node::new(self.walk, targets) });
-        self.walk.location.0.truncate(length);
+        self.walk.location.back_to(place);
         result
     }
 
@@ -229,21 +181,17 @@ impl<'w, 'a> Node<'w, 'a> {
 
     fn items<'de, A: SeqAccess<'de>>(&mut self, mut items: A) -> Result<(), A::Error> {
         for index in 0.. {
-            let targets = self.below_index(index);
-            let length = self.walk.enter(format_args!("[{index}]"));
+            let targets = target::below_index(&self.targets, index);
+            let place = self.walk.location.mark();
+            self.walk.location.enter_item(index);
             let item = items.next_element_seed(Node::new(self.walk, targets))?;
-            self.walk.location.0.truncate(length);
+            self.walk.location.back_to(place);
             if item.is_none() {
                 break;
             }
         }
         Ok(())
     }
-}
-
-fn below<'a>(targets: &[Target<'a>], matches: impl Fn(&Target<'a>) -> bool) -> Vec<Target<'a>> {
-    let matching = targets.iter().filter(|target| matches(target));
-    matching.map(|target| Target { depth: target.depth + 1, ..*target }).collect()
 }
 
 impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
@@ -357,9 +305,7 @@ impl<'w, 'a> Typed<'_, 'w, 'a> {
         self.node.not_text()?;
         let mut targets = self.node.targets.clone();
         self.node.begin_paths();
-        targets.extend(below(&self.node.targets, |target| {
-            matches!(target.path.step(target.depth), Some(Step::Key(key)) if **key == *self.key)
-        }));
+        targets.extend(target::below_literal_key(&self.node.targets, &self.key));
         search(&mut Node::new(self.node.walk, targets))?;
         Ok(Held::Nothing)
     }

@@ -1,4 +1,4 @@
-//! The reasons why a permission counts as missing or as unneeded.
+//! Why a permission counts as missing in an IAM policy, or as unneeded.
 
 use crate::commands::policy::parse::named;
 use serde::Serialize;

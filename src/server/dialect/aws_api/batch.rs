@@ -11,14 +11,13 @@ const VALUES: &[u8] = br#"{"SecretValues":["#;
 const ERRORS: &[u8] = br#"],"Errors":"#;
 const END: &[u8] = b"}";
 
-/// The answer to `BatchGetSecretValue` while secrets and errors are still added to it.
+/// The answer to `BatchGetSecretValue`, to which secrets and errors can be added.
 #[derive(Debug, Default)]
 pub(in crate::server) struct Batch {
     values: Vec<SecretValue>,
     errors: Vec<Failed>,
 }
 
-/// The error for one of the secrets in the answer to `BatchGetSecretValue`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Failed {
@@ -49,8 +48,8 @@ impl Batch {
     /// Returns the JSON body of the answer to `BatchGetSecretValue`, in a buffer of exactly the
     /// right size. A buffer that grows would leave copies of secrets in freed memory.
     pub(in crate::server) fn body(&self) -> SecretValue {
-        let errors =
-            serde_json::to_vec(&self.errors).expect("structs of strings serialise to JSON");
+        let errors = serde_json::to_vec(&self.errors)
+            .expect("a list of errors must be serializable as JSON");
         join(VALUES, self.values.iter(), &[ERRORS, &errors, END].concat())
     }
 }

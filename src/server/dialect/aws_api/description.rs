@@ -1,5 +1,5 @@
-//! Builds the answer to `DescribeSecret`. The answer contains only what Sidekey knows from the
-//! versions of the secret that it has fetched.
+//! Builds the answer to the AWS operation `DescribeSecret`. The answer describes only the versions
+//! of the secret that Sidekey has fetched.
 
 use super::epoch_seconds::epoch_seconds;
 use crate::cache::entry::Entry;
@@ -33,17 +33,15 @@ pub(in crate::server) fn description(current: &Entry, versions: &[Arc<Entry>]) -
         version_ids_to_stages: stages(current, versions),
     };
     serde_json::to_vec(&body)
-        .expect("a struct of strings and a finite number serialises to JSON")
+        .expect("the description of a secret must be serializable as JSON")
         .into()
 }
 
-/// Returns the staging labels (such as AWSCURRENT) of each version of a secret. The key is the id
-/// of the version.
+/// Returns the staging labels (such as AWSCURRENT) of each version of a secret. The key is the
+/// version's id.
 ///
-/// A label may move to another version between two calls to AWS. If two cached versions have the
-/// same label, the `current` version gets the label, or else the version that was fetched later. So
-/// a read of AWSCURRENT always returns the version that has this label here. Versions without a
-/// label are omitted, as in AWS's answer.
+/// If two cached versions have the same label, AWS has moved the label in the meantime. Then only
+/// the `current` version keeps it, or else the version that was fetched later.
 fn stages<'a>(current: &'a Entry, versions: &'a [Arc<Entry>]) -> BTreeMap<&'a str, Vec<&'a str>> {
     let mut newest_first: Vec<&Entry> = versions.iter().map(|entry| &**entry).collect();
     newest_first.sort_by_key(|entry| std::cmp::Reverse(entry.asked_at()));

@@ -1,4 +1,4 @@
-//! Formats times as the AWS API does.
+//! Formats times as the AWS API does, as seconds since 1970.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,7 +23,8 @@ mod tests {
         ] {
             let seconds = epoch_seconds(UNIX_EPOCH + Duration::from_millis(millis));
             assert_eq!(
-                serde_json::to_string(&seconds).expect("a finite number serialises to JSON"),
+                serde_json::to_string(&seconds)
+                    .expect("a finite number must be serializable as JSON"),
                 expected
             );
         }

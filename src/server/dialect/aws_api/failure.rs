@@ -1,7 +1,8 @@
-//! Builds error responses of the AWS API, from which an AWS SDK raises its own typed error.
+//! Builds error responses for AWS SDKs. The body is always JSON, because SDKs cannot parse plain
+//! text.
 //!
-//! The body is always JSON, because SDKs cannot parse plain text. If a retry may help, the status
-//! is 500, because SDKs retry after this status. Otherwise the status is 400.
+//! If a retry may help, the status is 500, because SDKs retry after this status. Otherwise the
+//! status is 400.
 
 use crate::cache::ReadError;
 use crate::server::dialect::error_body::{ErrorBody, error_response};
@@ -42,8 +43,7 @@ pub(super) fn status_and_kind(problem: &Problem) -> (StatusCode, &str) {
 
 /// Returns the text of an error for an AWS SDK. If AWS sent the error, this is AWS's own text.
 ///
-/// Any other text ends with the hint (what to do about the error), because SDKs display only the
-/// text.
+/// Any other text ends with a hint what to do, because SDKs display only the text.
 pub(super) fn message(problem: &Problem) -> String {
     match problem {
         Problem::Read(ReadError::Upstream(error)) if is_answer_of_aws(error) => {
@@ -63,8 +63,8 @@ fn is_answer_of_aws(error: &FetchError) -> bool {
         | FetchErrorKind::Invalid
         | FetchErrorKind::Throttled
         | FetchErrorKind::Service => true,
-        // The code `InternalFailure` means that Sidekey found no credentials, so it sent nothing to
-        // AWS.
+        // The code `InternalFailure` means that Sidekey found no credentials, so AWS received no
+        // call.
         FetchErrorKind::Credentials => &*error.code != "InternalFailure",
         FetchErrorKind::OutOfScope
         | FetchErrorKind::OtherRegion

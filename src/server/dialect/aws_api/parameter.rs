@@ -1,4 +1,5 @@
-//! Builds the answers to `GetParameter`, `GetParameters` and `GetParametersByPath`.
+//! Builds the answers to the AWS operations `GetParameter`, `GetParameters` and
+//! `GetParametersByPath`.
 
 use super::epoch_seconds::epoch_seconds;
 use crate::cache::entry::Entry;
@@ -12,7 +13,8 @@ use crate::server::operation::{BadCall, RequestedPath};
 use serde::Serialize;
 use std::iter::once;
 
-/// The JSON of one parameter. The keys have the order that AWS uses. Missing values are omitted.
+/// The JSON of one parameter of Parameter Store. The keys have the order that AWS uses. Missing
+/// values are omitted.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body<'a> {
@@ -34,7 +36,8 @@ struct Body<'a> {
     version: u64,
 }
 
-/// Returns one parameter as JSON. If `field` is set, it replaces the value.
+/// Returns one parameter as JSON. If `field` is given, the JSON contains this text instead of the
+/// parameter's value.
 pub(super) fn parameter_body(answer: Answer<'_>, field: Option<&SecretValue>) -> SecretValue {
     let answer = match field {
         Some(field) => answer.with_field(field),
@@ -53,12 +56,13 @@ pub(super) fn parameter_body(answer: Answer<'_>, field: Option<&SecretValue>) ->
     })
 }
 
-/// Returns the JSON of a cached secret that a call named as the parameter `asked`. If `field` is
-/// set, the JSON contains this field of the secret's value instead of the full value.
+/// Returns the JSON of a cached secret for a caller that reads the secret as a parameter, by a name
+/// such as `/aws/reference/secretsmanager/app/db`. If `field` is given, the JSON contains this
+/// field of the secret's value instead of the full value.
 ///
 /// # Errors
 ///
-/// Fails if the value has no field with the name `field`.
+/// Fails if the secret's value has no such field.
 pub(in crate::server) fn secret_as_parameter(
     entry: &Entry,
     asked: &SecretParameter<'_>,
@@ -68,28 +72,29 @@ pub(in crate::server) fn secret_as_parameter(
     Ok(parameter_body(Answer::of_secret(&entry.version, asked), field))
 }
 
-/// Returns the answer to `GetParameter`. `parameter` is the JSON of the parameter.
+/// Returns the body of the answer to `GetParameter`. `parameter` is the JSON of the parameter.
 pub(in crate::server) fn one_parameter(parameter: &SecretValue) -> SecretValue {
     join(br#"{"Parameter":"#, once(parameter), b"}")
 }
 
-/// Returns the answer to `GetParameters`: the JSON of each parameter, and the names that mean no
-/// parameter.
+/// Returns the body of the answer to `GetParameters`: the JSON of each parameter that exists, and
+/// the requested names that are not the names of parameters.
 pub(in crate::server) fn many_parameters<'a>(
     parameters: impl Iterator<Item = &'a SecretValue> + Clone,
     invalid: &[&str],
 ) -> SecretValue {
-    let invalid = serde_json::to_string(invalid).expect("strings serialise to JSON");
+    let invalid =
+        serde_json::to_string(invalid).expect("a list of names must be serializable as JSON");
     let end = format!(r#"],"InvalidParameters":{invalid}}}"#);
     join(br#"{"Parameters":["#, parameters, end.as_bytes())
 }
 
-/// Returns the answer to `GetParametersByPath`: one page of the parameters in `list`, which contains
-/// all parameters that the call lists.
+/// Returns the body of the answer to `GetParametersByPath`: one page of the parameters in `list`,
+/// the cached list of all parameters under the path.
 ///
 /// # Errors
 ///
-/// Fails if the token in the call does not belong to this list.
+/// Fails if the call's `NextToken` belongs to another list of parameters.
 pub(in crate::server) fn page(
     requested: &RequestedPath,
     list: &Entry,
@@ -151,7 +156,7 @@ mod tests {
     #[test]
     fn answers_equal_those_of_aws_byte_for_byte() {
         let newest = entry(version("/app/url", "<a> \"b\""), Selector::parameter(None, None, true));
-        let one = value(&newest, None).expect("the full value needs no field");
+        let one = value(&newest, None).expect("a read of the full value must not fail");
         check(
             &one_parameter(&one),
             r#"{"Parameter":{"ARN":"arn:aws:ssm:eu-north-1:123456789012:parameter/app/url","DataType":"text","LastModifiedDate":1668586960.362,"Name":"/app/url","Type":"String","Value":"<a> \"b\"","Version":3}}"#,
@@ -203,7 +208,7 @@ mod tests {
         };
         let three = list(&["/a/x", "/a/y", "/a/z"]);
         let first = page(&requested(r#"{"Path":"/a","MaxResults":2}"#), &three)
-            .expect("the first page needs no token");
+            .expect("the first page of the list must not need a token");
         let first: serde_json::Value =
             serde_json::from_slice(first.expose()).expect("the body is JSON");
         assert_eq!(first["Parameters"].as_array().map(Vec::len), Some(2));

@@ -1,5 +1,5 @@
 //! Converts one version of a secret to JSON for `GetSecretValue` and `BatchGetSecretValue`, and one
-//! version of a parameter for `GetParameter` and `GetParameters`.
+//! version of a parameter to JSON for `GetParameter` and `GetParameters`.
 
 use super::epoch_seconds::epoch_seconds;
 use super::parameter::parameter_body;
@@ -31,15 +31,12 @@ struct Body<'a> {
     version_stages: &'a [Box<str>],
 }
 
-/// Returns a cached secret as JSON. If `field` is set, the JSON contains this field of the secret's
-/// value instead of the full value.
-///
-/// The JSON with the full value is stored for later reads. The JSON with a field is created again
-/// for each read.
+/// Returns a cached secret or parameter as JSON, with the full value or only the value's field
+/// `field`. The JSON with the full value is cached for later reads.
 ///
 /// # Errors
 ///
-/// Fails if the value has no field with the name `field`.
+/// Fails if the value has no such field.
 pub(in crate::server) fn value(
     entry: &Entry,
     field: Option<&str>,
@@ -50,7 +47,8 @@ pub(in crate::server) fn value(
     }
 }
 
-/// Returns a cached secret as JSON. If `field` is set, it replaces the secret's value.
+/// Returns a cached secret as JSON. If `field` is given, the JSON contains this text instead of the
+/// secret's value.
 fn body(entry: &Entry, field: Option<&SecretValue>) -> SecretValue {
     let version = &entry.version;
     match &version.details {
