@@ -32,11 +32,14 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// `keys` contains the current versions of at most [`BATCH_MAX`] secrets, or any versions of at
     /// most [`PARAMETERS_BATCH_MAX`] different parameters of one region. Names and ARNs must not be
     /// mixed.
-    fn fetch_batch<'a>(
-        &'a self,
-        keys: &'a [Key],
-    ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>>;
+    ///
+    /// A result is `None` if the answer does not say why the secret or parameter is missing. Only a
+    /// call of its own finds out.
+    fn fetch_batch<'a>(&'a self, keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>>;
 }
+
+/// The result of a call for several secrets or parameters, for one of them.
+pub type BatchResult = Option<Result<Version, FetchError>>;
 
 /// The maximum number of secrets in one call of `BatchGetSecretValue`.
 ///
@@ -298,10 +301,7 @@ impl Source for Misconfigured {
         Box::pin(async { Err(self.0.clone()) })
     }
 
-    fn fetch_batch<'a>(
-        &'a self,
-        _keys: &'a [Key],
-    ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
+    fn fetch_batch<'a>(&'a self, _keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>> {
         Box::pin(async { Err(self.0.clone()) })
     }
 }

@@ -10,7 +10,7 @@ use sidekey::secret::scope::{Home, Scope};
 use sidekey::secret::selector::Selector;
 use sidekey::secret::value::SecretValue;
 use sidekey::secret::version::{AWSCURRENT, Content, Details, Version};
-use sidekey::source::{FetchError, FetchFuture, Source};
+use sidekey::source::{BatchResult, FetchFuture, Source};
 use sidekey::telemetry::metrics::Metrics;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,11 +32,8 @@ impl Source for Fixed {
         Box::pin(async { Ok(version()) })
     }
 
-    fn fetch_batch<'a>(
-        &'a self,
-        keys: &'a [Key],
-    ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
-        Box::pin(async { Ok(keys.iter().map(|_| Ok(version())).collect()) })
+    fn fetch_batch<'a>(&'a self, keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>> {
+        Box::pin(async { Ok(keys.iter().map(|_| Some(Ok(version()))).collect()) })
     }
 }
 

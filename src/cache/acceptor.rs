@@ -57,15 +57,82 @@ impl Acceptor {
     /// Returns an error if `version` is not what `key` asks for, if `SIDEKEY_ALLOW` does not allow
     /// the secret, or if a newer version is cached.
     pub(super) fn accept(&self, key: &Key, sent: Sent, version: Version) -> Outcome {
-        let state = &self.state;
         if let (SecretId::Path(path), Details::Path(parameters)) = (&key.id, &version.details) {
-            return Ok(self.accept_path(key, path, sent, parameters));
+            return self.accept_path(key, path, sent, parameters);
         }
+        let entry = self.judged(key, sent, version)?;
+        if entry.policy.ttl.is_zero() {
+            self.publisher.remove(&entry);
+            return Ok(entry);
+        }
+        Ok(self.publisher.publish(key, entry))
+    }
+
+    /// Caches the list of parameters that AWS returned for `path`, and each parameter by its name.
+    ///
+    /// Omits parameters that `SIDEKEY_ALLOW` does not allow. If AWS returned an older version of a
+    /// parameter than the cached version, keeps the cached list, and returns an error. Without a
+    /// cached list, the list contains the cached version of the parameter.
+    fn accept_path(
+        &self,
+        key: &Key,
+        path: &ParameterPath,
+        sent: Sent,
+        parameters: &[Version],
+    ) -> Outcome {
+        let state = &self.state;
+        let mut listed = Vec::with_capacity(parameters.len());
+        let mut entries = Vec::new();
+        let mut lagging = None;
+        for version in parameters {
+            let name = format!("{PARAMETER_PREFIX}{}", version.name);
+            let Ok(id) = SecretId::parse(&name) else { continue };
+            let key = Key { id, selector: key.selector.clone() };
+            if path.filters().is_some() {
+                // A filter can select an older version by its label, so requests by name must not
+                // get this version.
+                listed.extend(self.checked(&key, version).is_ok().then(|| version.clone()));
+                continue;
+            }
+            match self.judged(&key, sent, version.clone()) {
+                Ok(entry) => {
+                    listed.push(entry.version.clone());
+                    state.negative.forget(&key);
+                    entries.extend((!entry.policy.ttl.is_zero()).then_some((key, entry)));
+                }
+                Err(error) if error.kind == FetchErrorKind::Lagging => {
+                    let snapshot = state.snapshot.load();
+                    let newer = snapshot.exact(key.id.as_str(), &key.selector);
+                    listed.extend(newer.map(|newer| newer.version.clone()));
+                    lagging = Some(error);
+                }
+                Err(_) => {}
+            }
+        }
+        self.publisher.publish_all(&entries);
+        let snapshot = state.snapshot.load();
+        let has_list = snapshot.exact(key.id.as_str(), &key.selector).is_some();
+        if let Some(error) = lagging.filter(|_| has_list) {
+            return Err(error);
+        }
+        let version = Version::of_path(path, listed);
+        let policy = state.config.policies.of_reference(&key.id, &state.home.load());
+        let entry = Arc::new(self.entry(key, sent, version, policy, &snapshot));
+        Ok(match policy.ttl.is_zero() {
+            true => entry,
+            false => self.publisher.publish(key, entry),
+        })
+    }
+
+    /// Returns the ARN in the answer `version` of AWS. Returns an error if `version` is not what
+    /// `key` asks for, or if `SIDEKEY_ALLOW` does not allow the secret.
+    fn checked(&self, key: &Key, version: &Version) -> Result<Arn, FetchError> {
+        let state = &self.state;
         let arn = Arn::parse(&version.arn).map_err(|_| {
             let message = "AWS returned a secret or parameter without a valid ARN";
             FetchError::new(FetchErrorKind::Unreadable, "ConnectionError", message)
         })?;
-        if !key.is_answered_by(&version, &arn) {
+        if !key.is_answered_by(version, &arn) {
             let message = "AWS returned another secret or version than Sidekey requested";
             return Err(FetchError::new(FetchErrorKind::Mismatched, "MismatchedAnswer", message));
         }
@@ -73,9 +140,17 @@ impl Acceptor {
         if !key.id.is_arn() && !arn.account().is_empty() {
             state.learn_account(arn.account());
         }
-        if !state.config.scope.admits_answer(&arn, &version.name, &state.home.load()) {
-            return Err(out_of_scope());
+        match state.config.scope.admits_answer(&arn, &version.name, &state.home.load()) {
+            true => Ok(arn),
+            false => Err(out_of_scope()),
         }
+    }
+
+    /// Makes the cache entry for `version`, which AWS returned for the request `key`. Returns an
+    /// error under the same conditions as [`accept`](Self::accept).
+    fn judged(&self, key: &Key, sent: Sent, version: Version) -> Outcome {
+        let state = &self.state;
+        let arn = self.checked(key, &version)?;
         let snapshot = state.snapshot.load();
         let now = state.clock.now();
         state.detect_restore(now);
@@ -92,43 +167,7 @@ impl Acceptor {
         }
         let policy = state.config.policies.of_answer(&arn, &version.name, &state.home.load());
         state.learn_policy(key, policy);
-        let entry = Arc::new(self.entry(key, sent, version, policy, &snapshot));
-        if entry.policy.ttl.is_zero() {
-            self.publisher.remove(&entry);
-            return Ok(entry);
-        }
-        Ok(self.publisher.publish(key, entry))
-    }
-
-    /// Caches the list of parameters that AWS returned for `path`, and each parameter by its name.
-    ///
-    /// Omits parameters that `SIDEKEY_ALLOW` does not allow. If a newer version of a parameter is
-    /// cached, the list contains this newer version.
-    fn accept_path(
-        &self,
-        key: &Key,
-        path: &ParameterPath,
-        sent: Sent,
-        parameters: &[Version],
-    ) -> Arc<Entry> {
-        let state = &self.state;
-        let accepted = parameters.iter().filter_map(|version| {
-            let id = SecretId::parse(&format!("{PARAMETER_PREFIX}{}", version.name)).ok()?;
-            let key = Key { id, selector: key.selector.clone() };
-            if let Ok(entry) = self.accept(&key, sent, version.clone()) {
-                state.negative.forget(&key);
-                return Some(entry.version.clone());
-            }
-            let snapshot = state.snapshot.load();
-            snapshot.exact(key.id.as_str(), &key.selector).map(|newer| newer.version.clone())
-        });
-        let version = Version::of_path(path, accepted.collect());
-        let policy = state.config.policies.of_reference(&key.id, &state.home.load());
-        let entry = Arc::new(self.entry(key, sent, version, policy, &state.snapshot.load()));
-        match policy.ttl.is_zero() {
-            true => entry,
-            false => self.publisher.publish(key, entry),
-        }
+        Ok(Arc::new(self.entry(key, sent, version, policy, &snapshot)))
     }
 
     fn entry(

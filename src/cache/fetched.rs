@@ -2,7 +2,7 @@
 
 use crate::clock::Moment;
 use crate::secret::version::Version;
-use crate::source::FetchError;
+use crate::source::{BatchResult, FetchError};
 
 /// The circumstances of one call to AWS.
 #[derive(Clone, Copy, Debug)]
@@ -20,4 +20,4 @@ pub(super) type Fetched = (Sent, Result<Version, FetchError>);
 
 /// The answer of AWS to a call for several secrets or parameters: one result for each of them, or
 /// one error if the whole call failed.
-pub(super) type BatchAnswer = Result<Vec<Result<Version, FetchError>>, FetchError>;
+pub(super) type BatchAnswer = Result<Vec<BatchResult>, FetchError>;

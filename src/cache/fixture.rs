@@ -16,7 +16,7 @@ use crate::secret::selector::Selector;
 use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Details, Parameter, ParameterKind, Version};
-use crate::source::{FetchError, FetchErrorKind, FetchFuture, Source};
+use crate::source::{BatchResult, FetchError, FetchErrorKind, FetchFuture, Source};
 use crate::telemetry::metrics::Metrics;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -128,16 +128,13 @@ impl Source for ScriptedSource {
         })
     }
 
-    fn fetch_batch<'a>(
-        &'a self,
-        keys: &'a [Key],
-    ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
+    fn fetch_batch<'a>(&'a self, keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>> {
         Box::pin(async {
             self.batches.lock().unwrap().push(keys.len());
             self.clock.sleep(LATENCY).await;
             match self.batch_fails {
                 Some(kind) => Err(error(kind)),
-                None => Ok(keys.iter().map(|key| self.answer(key)).collect()),
+                None => Ok(keys.iter().map(|key| Some(self.answer(key))).collect()),
             }
         })
     }

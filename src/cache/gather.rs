@@ -8,8 +8,10 @@
 //! async scheduler brings no further request, and uses no timer.
 
 use super::fetched::Fetched;
+use super::slots::Rank;
 use crate::secret::key::Key;
-use crate::source::PARAMETERS_BATCH_MAX;
+use crate::secret::version::Version;
+use crate::source::{FetchError, FetchErrorKind, PARAMETERS_BATCH_MAX};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::oneshot;
@@ -29,6 +31,7 @@ pub(super) struct Gatherer {
 #[derive(Debug)]
 struct Batch {
     id: Arc<()>,
+    rank: Rank,
     keys: Vec<Key>,
     /// The channels to the tasks that wait for the parameters in `keys`, except the first
     /// parameter.
@@ -50,7 +53,28 @@ pub(super) enum Gathered {
 #[derive(Debug)]
 pub(super) struct Judgement {
     unreported: AtomicUsize,
-    has_failed: AtomicBool,
+    has_allowed: AtomicBool,
+    has_denied: AtomicBool,
+}
+
+/// What a call for a single parameter says about the permissions of the IAM role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Permission {
+    Allowed,
+    Denied,
+    /// AWS did not decide, for example because it throttled the call.
+    Unknown,
+}
+
+impl Permission {
+    pub(super) fn of(answer: &Result<Version, FetchError>) -> Self {
+        match answer.as_ref().map_err(|error| error.kind) {
+            // AWS checks the permission before it looks for the parameter.
+            Ok(_) | Err(FetchErrorKind::NotFound) => Self::Allowed,
+            Err(FetchErrorKind::Denied) => Self::Denied,
+            Err(_) => Self::Unknown,
+        }
+    }
 }
 
 /// How a request for a parameter takes part in a batch call to AWS.
@@ -74,26 +98,27 @@ pub(super) struct Leader {
 impl Gatherer {
     /// Adds the parameter `key` to a batch, or opens a batch. Returns `None` if the IAM role may
     /// not fetch several parameters by one call.
-    pub(super) fn join(&self, key: &Key) -> Option<Place> {
+    pub(super) fn join(&self, key: &Key, rank: Rank) -> Option<Place> {
         if self.is_refused.load(Ordering::Relaxed) {
             return None;
         }
         let mut open = lock(&self.open);
-        if let Some(batch) = open.iter_mut().find(|batch| batch.fits(key)) {
+        if let Some(batch) = open.iter_mut().find(|batch| batch.fits(key, rank)) {
             let (sender, receiver) = oneshot::channel();
             batch.keys.push(key.clone());
             batch.joined.push(sender);
             return Some(Place::Joined(receiver));
         }
         let id = Arc::new(());
-        open.push(Batch { id: id.clone(), keys: vec![key.clone()], joined: Vec::new() });
+        open.push(Batch { id: id.clone(), rank, keys: vec![key.clone()], joined: Vec::new() });
         Some(Place::Leader(Leader { open: self.open.clone(), id }))
     }
 
-    /// Records whether a call for a single parameter succeeded, after AWS refused the call for the
-    /// batch. If all single calls of the batch succeeded, Sidekey makes no more batch calls.
-    pub(super) fn report(&self, judgement: &Judgement, is_ok: bool) {
-        if judgement.lacks_permission(is_ok) {
+    /// Records what a call for a single parameter says about the permissions of the IAM role, after
+    /// AWS refused the call for the batch. If AWS allows only single calls, Sidekey makes no more
+    /// batch calls.
+    pub(super) fn report(&self, judgement: &Judgement, permission: Permission) {
+        if judgement.lacks_permission(permission) {
             self.is_refused.store(true, Ordering::Relaxed);
             tracing::info!(
                 "IAM denied ssm:GetParameters, so Sidekey fetches each parameter by its own call"
@@ -142,11 +167,12 @@ impl Batch {
     }
 
     /// Returns whether one call to AWS can fetch `key` with the parameters of this batch. A call
-    /// has one region and one setting for decryption. It must not name a parameter twice, which a
+    /// has one priority, one region and one setting for decryption. It must not name a parameter twice, which a
     /// mix of names and ARNs could do.
-    fn fits(&self, key: &Key) -> bool {
+    fn fits(&self, key: &Key, rank: Rank) -> bool {
         let first = &self.keys[0];
         self.keys.len() < PARAMETERS_BATCH_MAX
+            && self.rank == rank
             && first.id.region() == key.id.region()
             && first.id.is_arn() == key.id.is_arn()
             && first.selector.is_encrypted() == key.selector.is_encrypted()
@@ -156,17 +182,25 @@ impl Batch {
 
 impl Judgement {
     pub(super) fn of(readers: usize) -> Arc<Self> {
-        Arc::new(Self { unreported: AtomicUsize::new(readers), has_failed: AtomicBool::new(false) })
+        Arc::new(Self {
+            unreported: AtomicUsize::new(readers),
+            has_allowed: AtomicBool::new(false),
+            has_denied: AtomicBool::new(false),
+        })
     }
 
-    /// Records whether a call for a single parameter succeeded. Returns `true` at the last call if
-    /// all calls succeeded, because AWS then refuses only batch calls.
-    fn lacks_permission(&self, is_ok: bool) -> bool {
-        if !is_ok {
-            self.has_failed.store(true, Ordering::Relaxed);
+    /// Records the result of a call for a single parameter. Returns `true` at the last call if AWS
+    /// allowed single calls and denied none, because AWS then refuses only batch calls.
+    fn lacks_permission(&self, permission: Permission) -> bool {
+        match permission {
+            Permission::Allowed => self.has_allowed.store(true, Ordering::Relaxed),
+            Permission::Denied => self.has_denied.store(true, Ordering::Relaxed),
+            Permission::Unknown => {}
         }
         let is_last = self.unreported.fetch_sub(1, Ordering::AcqRel) == 1;
-        is_last && !self.has_failed.load(Ordering::Relaxed)
+        is_last
+            && self.has_allowed.load(Ordering::Relaxed)
+            && !self.has_denied.load(Ordering::Relaxed)
     }
 }
 

@@ -85,8 +85,9 @@ pub(crate) async fn begin(writer: &Writer, mode: Mode) -> Underway {
     // Sort required secrets first, because their calls must be sent first.
     let mut ordered: Vec<&Key> = listed.iter().collect();
     ordered.sort_by_key(|key| !state.is_required(key));
+    let secrets = listed.iter().filter(|key| key.id.service() == Service::SecretsManager).count();
     let (in_batches, alone): (Vec<&Key>, Vec<&Key>) = ordered.into_iter().partition(|key| {
-        is_batchable(mode, listed.len(), key, &home.region) && state.is_allowed(&key.id)
+        is_batchable(mode, secrets, key, &home.region) && state.is_allowed(&key.id)
     });
     let mut awaited = Vec::with_capacity(listed.len());
     let mut landings = Vec::new();
@@ -139,8 +140,8 @@ impl Underway {
 
 /// Returns whether a batch call can fetch `key`. A batch call fetches only current versions of
 /// secrets, and only from the region `home` of Sidekey's own configuration.
-fn is_batchable(mode: Mode, listed: usize, key: &Key, home: &str) -> bool {
-    mode.tries_batches(listed)
+fn is_batchable(mode: Mode, secrets: usize, key: &Key, home: &str) -> bool {
+    mode.tries_batches(secrets)
         && key.id.service() == Service::SecretsManager
         && key.id.region().is_none_or(|region| region == home)
         && key.selector.is_current()
@@ -183,6 +184,10 @@ async fn run_batch(writer: &Writer, chunk: Vec<Landing>) -> bool {
         }
         Some((sent, Ok(answers))) => {
             for (landing, answer) in chunk.into_iter().zip(answers) {
+                let Some(answer) = answer else {
+                    run_alone(writer, vec![landing]);
+                    continue;
+                };
                 let outcome = writer.settle(landing.key(), sent, answer);
                 landing.land(outcome);
             }

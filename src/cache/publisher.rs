@@ -28,13 +28,23 @@ impl Publisher {
     /// Caches `entry`, a version of the secret `key`, and returns the version that is then cached.
     /// The existing version stays if Sidekey requested it from AWS later than `entry`.
     pub(super) fn publish(&self, key: &Key, entry: Arc<Entry>) -> Arc<Entry> {
+        let cached = self.publish_all(&[(key.clone(), entry.clone())]);
+        cached.into_iter().next().unwrap_or(entry)
+    }
+
+    /// Caches `entries` as [`publish`](Self::publish) does. One change for many entries copies the
+    /// map of cached secrets only once.
+    pub(super) fn publish_all(&self, entries: &[(Key, Arc<Entry>)]) -> Vec<Arc<Entry>> {
         let _replacing = self.replacing.lock().expect(POISONED);
         let snapshot = self.state.snapshot.load();
-        let (next, evicted) = snapshot.publish(key, entry.clone(), &self.state.limits);
+        let (next, evicted) = snapshot.publish_all(entries, &self.state.limits);
         self.state.metrics.evictions.inc_by(evicted as u64);
-        let cached = next.exact(&entry.version.arn, &key.selector).cloned();
+        let cached = |(key, entry): &(Key, Arc<Entry>)| {
+            next.exact(&entry.version.arn, &key.selector).unwrap_or(entry).clone()
+        };
+        let cached = entries.iter().map(cached).collect();
         self.replace(next);
-        cached.unwrap_or(entry)
+        cached
     }
 
     /// Evicts secrets if the cache exceeds its memory limit. Cached secrets grow when Sidekey

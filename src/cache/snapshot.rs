@@ -147,18 +147,31 @@ impl Snapshot {
         entries.into_iter()
     }
 
-    /// Returns a new map of cached secrets that also contains `entry`, and the number of versions
-    /// that were evicted to make room.
+    /// Returns a new map of cached secrets that also contains `entries`, each with the request for
+    /// which it was fetched, and the number of versions that were evicted to make room.
     ///
-    /// Requests find `entry` by the name or ARN in `asked`, and by the ARN that AWS returned. They
-    /// do not find it by the name that AWS returned, because this name may belong to another secret
-    /// in the agent's own account and region.
+    /// Requests find an entry by the name or ARN in its request, and by the ARN that AWS returned.
+    /// They do not find it by the name that AWS returned, because this name may belong to another
+    /// secret in the agent's own account and region.
     #[must_use]
-    pub(crate) fn publish(&self, asked: &Key, entry: Arc<Entry>, limits: &Limits) -> (Self, usize) {
+    pub(crate) fn publish_all(
+        &self,
+        entries: &[(Key, Arc<Entry>)],
+        limits: &Limits,
+    ) -> (Self, usize) {
         let mut next = self.clone();
+        let dropped: usize =
+            entries.iter().map(|(asked, entry)| next.add(asked, entry.clone(), limits)).sum();
+        let newest = entries.last().map(|(_, entry)| entry);
+        let evicted = next.evict(newest, limits);
+        (next, dropped + evicted)
+    }
+
+    /// Adds `entry` to this map. Returns the number of other versions of the secret that made room.
+    fn add(&mut self, asked: &Key, entry: Arc<Entry>, limits: &Limits) -> usize {
         let arn: Arc<str> = Arc::from(&*entry.version.arn);
-        next.unlink_other(&asked.id, &arn);
-        let mut secret = match next.by_id.get(&arn) {
+        self.unlink_other(&asked.id, &arn);
+        let mut secret = match self.by_id.get(&arn) {
             Some(secret) => CachedSecret::clone(secret),
             None => CachedSecret {
                 arn: arn.clone(),
@@ -168,10 +181,9 @@ impl Snapshot {
             },
         };
         secret.link(&asked.id);
-        let dropped = secret.replace(entry.clone(), limits);
-        next.insert(secret);
-        let evicted = next.evict(Some(&entry), limits);
-        (next, dropped + evicted)
+        let dropped = secret.replace(entry, limits);
+        self.insert(secret);
+        dropped
     }
 
     /// Returns a new map of cached secrets that meets the size limits, and the number of evicted
@@ -322,6 +334,12 @@ mod tests {
     use crate::secret::value::SecretValue;
     use crate::secret::version::{Content, Details, Version};
     use std::time::{Duration, SystemTime};
+
+    impl Snapshot {
+        fn publish(&self, asked: &Key, entry: Arc<Entry>, limits: &Limits) -> (Self, usize) {
+            self.publish_all(&[(asked.clone(), entry)], limits)
+        }
+    }
 
     const HERE: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
     const OTHERS: &str = "arn:aws:secretsmanager:us-east-1:210987654321:secret:";

@@ -1,13 +1,14 @@
 //! Calls AWS and counts the calls. Repeats calls that a freeze of the process interrupted.
 
 use super::fetched::{BatchAnswer, Fetched, Sent};
+use super::flight::Landing;
 use super::freeze::{INTERRUPTIONS_MAX, was_interrupted};
-use super::gather::{Gathered, Gatherer, Judgement, Leader, Place};
+use super::gather::{Gathered, Gatherer, Judgement, Leader, Permission, Place};
 use super::state::State;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::service::Service;
-use crate::source::{FetchError, FetchErrorKind, Source};
+use crate::source::{BatchResult, FetchError, FetchErrorKind, Source};
 use crate::telemetry::metrics::{Ended, Operation};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,38 +33,47 @@ impl Upstream {
         Sent { moment, epoch: self.state.epoch(), draw: self.state.draw() }
     }
 
-    /// Fetches one secret or parameter from AWS. Parameters that requests need at the same moment
-    /// share one call.
-    pub(super) async fn fetch(&self, key: &Key) -> Fetched {
+    /// Fetches the secret or parameter of `landing` from AWS. Waits until the number of running
+    /// calls permits one more call. Parameters that requests need at the same moment share one call.
+    pub(super) async fn fetch(&self, landing: &Landing) -> Fetched {
+        let key = landing.key();
         let place = match (&key.id, key.id.service()) {
             (SecretId::Path(_), _) | (_, Service::SecretsManager) => None,
-            (_, Service::ParameterStore) => self.gatherer.join(key),
+            (_, Service::ParameterStore) => self.gatherer.join(key, landing.rank()),
         };
         let gathered = match place {
             None => None,
-            Some(Place::Leader(leader)) => Some(self.lead(leader).await),
-            Some(Place::Joined(gathered)) => gathered.await.ok(),
+            Some(Place::Leader(leader)) => Some(self.lead(leader, landing).await),
+            Some(Place::Joined(gathered)) => {
+                // The leader may send the call at any time from now.
+                landing.mark_sent();
+                gathered.await.ok()
+            }
         };
         match gathered {
             Some(Gathered::Fetched(fetched)) => fetched,
             Some(Gathered::Alone(judgement)) => {
-                let fetched = self.fetch_alone(key).await;
+                let fetched = self.fetch_alone(landing).await;
                 if let Some(judgement) = judgement {
-                    self.gatherer.report(&judgement, fetched.1.is_ok());
+                    self.gatherer.report(&judgement, Permission::of(&fetched.1));
                 }
                 fetched
             }
-            None => self.fetch_alone(key).await,
+            None => self.fetch_alone(landing).await,
         }
     }
 
     /// Makes one call to AWS for all parameters of a batch, and sends the results to the waiting
-    /// tasks. Returns the result for the first parameter of the batch.
-    async fn lead(&self, leader: Leader) -> Gathered {
+    /// tasks. Returns the result for the first parameter of the batch, which is that of `landing`.
+    async fn lead(&self, leader: Leader, landing: &Landing) -> Gathered {
         let (keys, joined) = leader.gathered().await;
-        let answers = match &*keys {
-            [key] => return Gathered::Fetched(self.fetch_alone(key).await),
-            keys => self.fetch_batch(keys).await,
+        if joined.is_empty() {
+            return Gathered::Alone(None);
+        }
+        let answers = {
+            let _slot = self.state.flights.slot(landing.rank()).await;
+            landing.mark_sent();
+            self.fetch_batch_again(&keys).await
         };
         let mut results = gathered(answers, keys.len()).into_iter();
         let own = results.next();
@@ -74,9 +84,24 @@ impl Upstream {
         own.expect("a batch call must contain at least one parameter")
     }
 
+    /// Makes a batch call, and repeats it if a freeze of the process interrupted it. Returns `None`
+    /// if a freeze interrupted each attempt.
+    async fn fetch_batch_again(&self, keys: &[Key]) -> Option<(Sent, BatchAnswer)> {
+        for _ in 0..=INTERRUPTIONS_MAX {
+            let answers = self.fetch_batch(keys).await;
+            if answers.is_some() {
+                return answers;
+            }
+        }
+        None
+    }
+
     /// Fetches one secret or parameter by a call of its own. Repeats the call if a freeze of the
     /// process interrupted it.
-    async fn fetch_alone(&self, key: &Key) -> Fetched {
+    async fn fetch_alone(&self, landing: &Landing) -> Fetched {
+        let key = landing.key();
+        let _slot = self.state.flights.slot(landing.rank()).await;
+        landing.mark_sent();
         let call = (single_operation(&key.id), self.source.deadline(&key.id));
         for _ in 0..=INTERRUPTIONS_MAX {
             let sent = self.sending();
@@ -138,8 +163,11 @@ fn gathered(answers: Option<(Sent, BatchAnswer)>, readers: usize) -> Vec<Gathere
     let Some((sent, answers)) = answers else { return all_alone(None) };
     match answers {
         Ok(answers) => {
-            let fetched = answers.into_iter().map(|answer| (sent, answer));
-            fetched.map(Gathered::Fetched).collect()
+            let result = |answer: BatchResult| match answer {
+                Some(answer) => Gathered::Fetched((sent, answer)),
+                None => Gathered::Alone(None),
+            };
+            answers.into_iter().map(result).collect()
         }
         Err(error) if error.kind.is_transient() => {
             let failed = || Gathered::Fetched((sent, Err(error.clone())));

@@ -159,15 +159,11 @@ impl Writer {
     pub(super) async fn run_flight(self, landing: Landing) {
         let (key, upstream) = (landing.key(), &self.0.upstream);
         let (sent, answer) = if self.0.state.is_allowed(&key.id) {
-            let slot = self.0.state.flights.slot(landing.rank()).await;
-            landing.mark_sent();
-            let fetched = tokio::select! {
+            tokio::select! {
                 biased;
                 () = self.0.stop.cancelled() => return,
-                fetched = upstream.fetch(key) => fetched,
-            };
-            drop(slot);
-            fetched
+                fetched = upstream.fetch(&landing) => fetched,
+            }
         } else {
             (upstream.sending(), Err(out_of_scope()))
         };
@@ -212,7 +208,7 @@ impl Writer {
         outcome
     }
 
-    /// Records and logs a failed call to AWS for the secret `key`, sent as `sent` says. `older` is the cached version of
+    /// Records and logs a failed call to AWS for the secret `key`. `older` is the cached version of
     /// the secret, if any.
     fn record_failure(&self, key: &Key, sent: Sent, older: Option<&Entry>, error: &FetchError) {
         let state = &self.0.state;

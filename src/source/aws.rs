@@ -32,7 +32,7 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use http::Trust;
 pub(crate) use secrets_manager::Rotation;
 
-use super::{FetchError, FetchFuture, Source};
+use super::{BatchResult, FetchError, FetchFuture, Source};
 use crate::clock::Clock;
 use crate::secret::arn::is_region;
 use crate::secret::key::Key;
@@ -258,10 +258,7 @@ impl Source for Aws {
         }
     }
 
-    fn fetch_batch<'a>(
-        &'a self,
-        keys: &'a [Key],
-    ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
+    fn fetch_batch<'a>(&'a self, keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>> {
         match keys.first().map(|key| key.id.service()) {
             Some(Service::ParameterStore) => {
                 Box::pin(parameters::get_many(&self.parameter_store, keys))

@@ -1,7 +1,7 @@
 //! Tests of requests for all parameters under a path, such as `/app`.
 
 use crate::cache::How;
-use crate::cache::fixture::{Answer, Fixture, SECOND, Setup, key, ok, outcome};
+use crate::cache::fixture::{Answer, Fixture, LATENCY, SECOND, Setup, key, ok, outcome};
 use crate::secret::key::Key;
 use crate::secret::parameter_path::ParameterPath;
 use crate::secret::reference::SecretId;
@@ -63,6 +63,48 @@ async fn older_version_in_the_answer_does_not_replace_a_newer_one() {
     fixture.script("ssm:/app/a", Answer::Version(8));
     assert_eq!(listed(&fixture).await, ["/app/a 9", "/app/b 2"]);
     assert_eq!(outcome(fixture.cache.read(key("ssm:/app/a")).await), ok("9", How::Hit));
+}
+
+/// A parameter is deleted and created again, so its version numbers begin again. The list shows the
+/// new parameter after a second answer has confirmed it.
+#[tokio::test(start_paused = true)]
+async fn older_version_replaces_a_newer_one_after_a_second_answer() {
+    let fixture = two_parameters(Setup::default());
+    fixture.script("ssm:/app/a", Answer::Version(9));
+    assert_eq!(listed(&fixture).await, ["/app/a 9", "/app/b 2"]);
+    fixture.script("ssm:/app/a", Answer::Version(1));
+    fixture.script("ssm:/app/b", Answer::Version(3));
+    fixture.pass(101 * SECOND).await;
+    assert_eq!(listed(&fixture).await, ["/app/a 9", "/app/b 2"], "the cached list stays");
+    assert_eq!(outcome(fixture.cache.read(key("ssm:/app/b")).await), ok("3", How::Hit));
+    fixture.pass(6 * SECOND).await;
+    // This request gets the cached list, and starts a refresh.
+    listed(&fixture).await;
+    fixture.pass(LATENCY).await;
+    assert_eq!(listed(&fixture).await, ["/app/a 1", "/app/b 3"]);
+}
+
+/// A filter can select an older version by its label. Requests by name must not get this version.
+#[tokio::test(start_paused = true)]
+async fn filtered_list_does_not_answer_requests_by_name() {
+    for is_cached_before in [false, true] {
+        let fixture = two_parameters(Setup::default());
+        if is_cached_before {
+            fixture.script("ssm:/app/a", Answer::Version(5));
+            fixture.cache.read(key("ssm:/app/a")).await.expect("the parameter must be readable");
+        }
+        fixture.script("ssm:/app/a", Answer::Version(3));
+        let filters = Some(r#"[{"Key":"Label","Option":"Equals","Values":["live"]}]"#);
+        let id = SecretId::Path(ParameterPath::new("/app", false, filters));
+        let labelled = Key { id, ..path() };
+        let served = fixture.cache.read(labelled).await.expect("the path must be readable");
+        let versions: Vec<&str> =
+            served.entry.version.parameters().iter().map(|version| &*version.id).collect();
+        assert_eq!(versions, ["3", "2"]);
+        fixture.script("ssm:/app/a", Answer::Version(5));
+        let read = fixture.cache.read(key("ssm:/app/a")).await.expect("it must be readable");
+        assert_eq!(&*read.entry.version.id, "5", "{is_cached_before}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

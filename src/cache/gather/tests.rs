@@ -2,8 +2,10 @@
 
 use crate::cache::fixture::{Answer, Fixture, LATENCY, SECOND, Setup, key, outcome};
 use crate::cache::freshness::{Policy, Refresh};
+use crate::cache::gather::{Gatherer, Place};
 use crate::cache::prefetch::Mode;
 use crate::cache::refresh;
+use crate::cache::slots::Rank;
 use crate::source::FetchErrorKind;
 use futures_util::future::join_all;
 
@@ -61,6 +63,55 @@ async fn role_without_the_permission_is_noticed_once() {
     assert_eq!((batches(&fixture), fixture.calls()), (vec![5], 5));
     assert_eq!(read_all(&fixture, &names[5..]).await, vec!["7"; 7]);
     assert_eq!((batches(&fixture), fixture.calls()), (vec![5], 12));
+}
+
+#[tokio::test(start_paused = true)]
+async fn missing_parameter_does_not_hide_that_only_single_calls_are_allowed() {
+    let setup = Setup { batch_fails: Some(FetchErrorKind::Denied), ..Setup::default() };
+    let (fixture, names) = scripted(4, setup);
+    fixture.script(&names[1], Answer::Fail(FetchErrorKind::NotFound));
+    assert_eq!(read_all(&fixture, &names[..2]).await, ["7", "error"]);
+    read_all(&fixture, &names[2..]).await;
+    assert_eq!((batches(&fixture), fixture.calls()), (vec![2], 4));
+}
+
+/// A user of AWS's extension may have set `PARAMETERS_SECRETS_EXTENSION_MAX_CONNECTIONS` to 3.
+#[tokio::test(start_paused = true)]
+async fn batch_counts_as_one_of_the_concurrent_calls() {
+    let (fixture, names) = scripted(20, Setup { calls_max: 1, ..Setup::default() });
+    assert_eq!(read_all(&fixture, &names).await, vec!["7"; 20]);
+    assert_eq!((batches(&fixture), fixture.calls()), (vec![10, 10], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn batch_interrupted_by_a_freeze_is_repeated() {
+    let (fixture, names) = scripted(3, Setup::default());
+    let cache = fixture.cache.clone();
+    let keys: Vec<_> = names.iter().map(|name| key(name)).collect();
+    let reads = keys.into_iter().map(|key| {
+        let cache = cache.clone();
+        tokio::spawn(async move { outcome(cache.read(key).await) })
+    });
+    let reads: Vec<_> = reads.collect();
+    fixture.pass(LATENCY / 2).await;
+    tokio::time::advance(3600 * SECOND).await;
+    for read in join_all(reads).await {
+        assert!(read.expect("the read must not panic").is_ok());
+    }
+    assert_eq!((batches(&fixture), fixture.calls()), (vec![3, 3], 0));
+}
+
+#[tokio::test]
+async fn dropped_leader_closes_the_channels_of_its_batch() {
+    let gatherer = Gatherer::default();
+    let join = |name| gatherer.join(&key(name), Rank::Known).expect("batches are allowed");
+    let (leader, joined) = (join("ssm:/a"), join("ssm:/b"));
+    let (Place::Leader(leader), Place::Joined(joined)) = (leader, joined) else {
+        panic!("the first request must open the batch, and the second must join it")
+    };
+    drop(leader);
+    assert!(joined.await.is_err());
+    assert!(matches!(join("ssm:/b"), Place::Leader(_)), "the batch must be gone");
 }
 
 #[tokio::test(start_paused = true)]

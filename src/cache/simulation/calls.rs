@@ -11,12 +11,13 @@ use crate::cache::plan::REFRESH_NOW_INTERVAL;
 use crate::cache::rollback::AGREE_AFTER;
 use crate::clock::Moment;
 use crate::source::FetchErrorKind;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 impl World {
     /// Records that the cache makes a call to the simulated AWS, and checks that the call is
     /// needed. Returns the index of the call in `State::calls`.
-    pub(super) fn begin(&self, id: &str, is_batch: bool) -> usize {
+    pub(super) fn begin(&self, id: &str, batch: Option<usize>) -> usize {
         self.observe();
         self.note(&format!("a call for {id} began"));
         let now = self.now();
@@ -25,14 +26,14 @@ impl World {
         let problem = {
             let state = self.state();
             let under_way = || state.calls.iter().filter(|call| call.ended.is_none());
-            // All secrets of a batch call count as one call. At most one batch call runs at a time.
-            let calls = under_way().filter(|call| !call.is_batch).count()
-                + usize::from(under_way().any(|call| call.is_batch));
+            // All secrets or parameters of a batch call count as one call.
+            let batches: HashSet<usize> = under_way().filter_map(|call| call.batch).collect();
+            let calls = under_way().filter(|call| call.batch.is_none()).count() + batches.len();
             if under_way().any(|call| call.id == id) {
                 Some(format!(
                     "the cache made a call for {id} while another call for {id} was running"
                 ))
-            } else if !is_batch && calls >= FLIGHTS_MAX {
+            } else if batch.is_none() && calls >= FLIGHTS_MAX {
                 Some("the cache makes more calls at the same time than its limit allows".to_owned())
             } else {
                 self.needless(&state, id, cached.as_ref(), now)
@@ -44,7 +45,7 @@ impl World {
         state.calls.push(Call {
             id: id.to_owned(),
             secret,
-            is_batch,
+            batch,
             sent: now,
             epoch,
             disturbed,
@@ -86,7 +87,10 @@ impl World {
         {
             return Some(early);
         }
-        if is_read {
+        // The last reader timed out after the cache decided to make the call, and before the call
+        // was sent.
+        let has_just_left = state.left.get(&secret) == Some(&now.steady);
+        if is_read || has_just_left {
             return None;
         }
         let Some(cached) = cached else {
@@ -94,10 +98,7 @@ impl World {
             // The entry was evicted after the cache decided to refresh it, and before the call was
             // sent.
             let is_lost = state.lost.get(&secret) == Some(&now.steady);
-            // The last reader timed out after the cache decided to make the call, and before the
-            // call was sent.
-            let has_just_left = state.left.get(&secret) == Some(&now.steady);
-            let is_needed = is_asked_anew || is_listed || is_lost || has_just_left;
+            let is_needed = is_asked_anew || is_listed || is_lost;
             return (!is_needed)
                 .then(|| format!("the cache made a call for {id}, but no reader waits for {id}"));
         };

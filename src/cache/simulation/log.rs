@@ -29,7 +29,8 @@ pub(super) enum Answered {
 pub(super) struct Call {
     pub(super) id: String,
     pub(super) secret: usize,
-    pub(super) is_batch: bool,
+    /// The number of the batch call to which this call belongs, if any.
+    pub(super) batch: Option<usize>,
     pub(super) sent: Moment,
     /// The number of SnapStart restores of the simulated process before the call was sent.
     pub(super) epoch: u64,
@@ -83,6 +84,7 @@ pub(super) struct State {
     pub(super) offset_ms: (i64, i64),
     pub(super) disturbed: (Duration, u32),
     pub(super) versions: u32,
+    pub(super) batches: usize,
     /// The log of the simulation. Two runs with the same random seed must produce the same lines.
     pub(super) trace: Vec<String>,
     /// The number of log lines when the cache first broke a rule, or `None` if the cache has broken

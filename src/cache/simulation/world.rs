@@ -12,7 +12,7 @@ use crate::secret::selector::Selector;
 use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{AWSCURRENT, Content, Details, Parameter, ParameterKind, Version};
-use crate::source::{FetchError, FetchErrorKind, FetchFuture, Source};
+use crate::source::{BatchResult, FetchError, FetchErrorKind, FetchFuture, Source};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -230,7 +230,7 @@ impl Source for World {
         Box::pin(async move {
             let id = key.id.as_str();
             let mut rng = self.draws(id);
-            let call = self.begin(id, false);
+            let call = self.begin(id, None);
             let there = Duration::from_millis(rng.u64(1..self.setup.latency_max_ms));
             self.clock.sleep(there).await;
             if self.is_hanging(id) {
@@ -244,23 +244,23 @@ impl Source for World {
         })
     }
 
-    fn fetch_batch<'a>(
-        &'a self,
-        keys: &'a [Key],
-    ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
+    fn fetch_batch<'a>(&'a self, keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>> {
         Box::pin(async move {
             let mut rng = self.draws(keys[0].id.as_str());
-            // Each parameter of a batch call counts toward the maximum number of concurrent calls.
-            let is_batch = keys[0].id.service() == Service::SecretsManager;
+            let batch = {
+                let mut state = self.state();
+                state.batches += 1;
+                Some(state.batches)
+            };
             let calls: Vec<usize> =
-                keys.iter().map(|key| self.begin(key.id.as_str(), is_batch)).collect();
+                keys.iter().map(|key| self.begin(key.id.as_str(), batch)).collect();
             self.clock.sleep(Duration::from_millis(rng.u64(1..300))).await;
             let fails = rng.u8(0..3) == 0;
             let mut answers = Vec::new();
             for (key, call) in keys.iter().zip(calls) {
                 let (answer, is_lagging) = self.answer(key.id.as_str(), &mut rng);
                 self.end(call, answered(&answer, is_lagging), fails);
-                answers.push(answer);
+                answers.push(Some(answer));
             }
             if fails {
                 let kind = FetchErrorKind::Denied;

@@ -10,7 +10,7 @@ use crate::secret::reference::SecretId;
 use crate::secret::version::{AWSCURRENT, Content, Details, Parameter, ParameterKind, Version};
 use crate::server::connection_slots::ConnectionSlots;
 use crate::server::deadlines::{IDLE_TICK, IDLE_TICKS_MAX, UNTRUSTED_TIME_MAX};
-use crate::source::{FetchError, FetchErrorKind, FetchFuture, Source};
+use crate::source::{BatchResult, FetchError, FetchErrorKind, FetchFuture, Source};
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -82,10 +82,7 @@ impl Source for FewSecrets {
         Box::pin(async { version })
     }
 
-    fn fetch_batch<'a>(
-        &'a self,
-        _: &'a [Key],
-    ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
+    fn fetch_batch<'a>(&'a self, _: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>> {
         Box::pin(std::future::pending())
     }
 }

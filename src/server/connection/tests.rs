@@ -19,7 +19,7 @@ use crate::server::dialect::Dialect;
 use crate::server::memory_budget::MemoryBudget;
 use crate::server::renewal::Renewal;
 use crate::server::resolving;
-use crate::source::{FetchError, FetchFuture, Misconfigured, Source};
+use crate::source::{BatchResult, FetchFuture, Misconfigured, Source};
 use crate::telemetry::log_limiter::LogLimiter;
 use crate::telemetry::metrics::Metrics;
 use crate::tokens::{Token, Tokens};
@@ -337,10 +337,7 @@ impl Source for Silent {
         Box::pin(std::future::pending())
     }
 
-    fn fetch_batch<'a>(
-        &'a self,
-        _: &'a [Key],
-    ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
+    fn fetch_batch<'a>(&'a self, _: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>> {
         Box::pin(std::future::pending())
     }
 }

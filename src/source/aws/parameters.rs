@@ -8,7 +8,7 @@ use crate::secret::parameter_path::ParameterPath;
 use crate::secret::reference::SecretId;
 use crate::secret::selector::Selector;
 use crate::secret::version::{self, Content, Details, Version};
-use crate::source::FetchError;
+use crate::source::{BatchResult, FetchError};
 use serde_json::value::RawValue;
 
 /// Fetches the parameter that `key` names, or all parameters under the path that `key` names.
@@ -24,29 +24,27 @@ pub(super) async fn get(store: &ParameterStore, key: &Key) -> Result<Version, Fe
 /// Fetches several parameters of one AWS region with one call. The results have the same order as
 /// `keys`.
 ///
-/// If AWS finds no parameter for a name with a version or label, a further call finds out whether
-/// the parameter exists.
+/// If AWS finds no parameter for a name with a version or label, the result is `None`, because AWS
+/// does not say whether the parameter exists.
 pub(super) async fn get_many(
     store: &ParameterStore,
     keys: &[Key],
-) -> Result<Vec<Result<Version, FetchError>>, FetchError> {
+) -> Result<Vec<BatchResult>, FetchError> {
     let Some(first) = keys.first() else { return Ok(Vec::new()) };
     let names: Vec<String> = keys.iter().map(requested_name).collect();
     let with_decryption = !first.selector.is_encrypted();
     let region = first.id.region();
     let Parameters { found, invalid } = store.get_many(&names, with_decryption, region).await?;
-    let mut results = Vec::with_capacity(keys.len());
-    for (key, name) in keys.iter().zip(&names) {
-        results.push(match found.iter().find(|parameter| is_wanted(parameter, key)) {
-            Some(parameter) => Ok(Version::from(parameter.clone())),
-            None if !key.selector.is_current() => {
-                store.get(name, with_decryption, region).await.map(Version::from)
-            }
-            None if invalid.iter().any(|own| **own == **name) => Err(store.not_found(region)),
-            None => Err(sdk_error::missing_in_batch()),
-        });
-    }
-    Ok(results)
+    let result = |(key, name): (&Key, &String)| {
+        let wanted = found.iter().find(|parameter| is_wanted(parameter, key));
+        match wanted {
+            Some(parameter) => Some(Ok(Version::from(parameter.clone()))),
+            None if !key.selector.is_current() => None,
+            None if invalid.iter().any(|own| **own == **name) => Some(Err(store.not_found(region))),
+            None => Some(Err(sdk_error::missing_in_batch())),
+        }
+    };
+    Ok(keys.iter().zip(&names).map(result).collect())
 }
 
 async fn by_path(

@@ -11,7 +11,7 @@ use super::sdk_error;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::version::Version;
-use crate::source::FetchError;
+use crate::source::{BatchResult, FetchError};
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -50,15 +50,12 @@ impl SecretsManager {
         response::single_version(self.signed(key.id.region(), request.send()).await?)
     }
 
-    pub(super) async fn batch(
-        &self,
-        keys: &[Key],
-    ) -> Result<Vec<Result<Version, FetchError>>, FetchError> {
+    pub(super) async fn batch(&self, keys: &[Key]) -> Result<Vec<BatchResult>, FetchError> {
         let ids = keys.iter().map(|key| key.id.as_str().to_owned()).collect();
         let request = self.clients.home().batch_get_secret_value().set_secret_id_list(Some(ids));
         let region = keys.first().and_then(|key| key.id.region());
         let batch = Batch::from(self.signed(region, request.send()).await?);
-        Ok(keys.iter().map(|key| batch.result_for(&key.id)).collect())
+        Ok(keys.iter().map(|key| Some(batch.result_for(&key.id))).collect())
     }
 
     /// Makes a call to Secrets Manager, which the AWS SDK signs with the agent's AWS credentials.

@@ -305,7 +305,7 @@ impl<'w, 'a> Typed<'_, 'w, 'a> {
         self.node.not_text()?;
         let mut targets = self.node.targets.clone();
         self.node.begin_paths();
-        targets.extend(target::below_literal_key(&self.node.targets, &self.key));
+        targets.extend(target::below_literal_key(&self.node.targets, self.key));
         search(&mut Node::new(self.node.walk, targets))?;
         Ok(Held::Nothing)
     }
