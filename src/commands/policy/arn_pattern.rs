@@ -79,11 +79,15 @@ impl Needed {
     /// `SIDEKEY_ALLOW`. In IAM, `*` also matches `/`, so the ARN pattern may match more secrets.
     pub(super) fn add(&mut self, text: &str, location: &Location) -> Result<(), BadTarget> {
         let without_field = text.split_once('#').map_or(text, |(id, _)| id);
-        let arn = match without_field.contains(['*', '?', '[']) {
-            true => of_pattern(without_field, location)?,
-            false => of_reference(&Reference::parse(text)?.id, location)?,
+        let (service, arn) = match without_field.contains(['*', '?', '[']) {
+            true => (service_of(without_field), of_pattern(without_field, location)?),
+            false => {
+                // The text `ssm:/aws/reference/secretsmanager/app/db` names a secret.
+                let id = Reference::parse(text)?.id;
+                (id.service(), of_reference(&id, location)?)
+            }
         };
-        match service_of(without_field) {
+        match service {
             Service::SecretsManager => self.secrets.push(arn),
             Service::ParameterStore => {
                 if let Ok(path) = ParameterPath::parse(without_field) {
@@ -106,7 +110,7 @@ fn of_reference(id: &SecretId, location: &Location) -> Result<String, BadTarget>
     }
 }
 
-/// Returns the AWS service to which a name, an ARN or a pattern of names belongs.
+/// Returns the AWS service to which a pattern of names or ARNs belongs.
 fn service_of(text: &str) -> Service {
     let is_parameter = text.starts_with(PARAMETER_PREFIX)
         || (text.starts_with("arn:")
@@ -306,6 +310,16 @@ mod tests {
         check("openai-api-key/whatsapp", &format!("{HERE}openai-api-key/whatsapp-??????"));
         check("app/db#user", &format!("{HERE}app/db-??????"));
         check("app-secret", &format!("{HERE}app-secret-??????"));
+    }
+
+    #[test]
+    fn secret_that_is_named_as_a_parameter_needs_the_arn_of_the_secret() {
+        for end in ["", "#user", ":AWSPREVIOUS"] {
+            let name = format!("ssm:/aws/reference/secretsmanager/app/db{end}");
+            check(&name, &format!("{HERE}app/db-??????"));
+        }
+        let arn = format!("{HERE}app/db-AbC123");
+        check(&format!("ssm:/aws/reference/secretsmanager/{arn}"), &arn);
     }
 
     #[test]
