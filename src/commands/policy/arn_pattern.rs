@@ -6,6 +6,7 @@ use crate::secret::name::{
 };
 use crate::secret::parameter_path::ParameterPath;
 use crate::secret::reference::{BadReference, Reference, SecretId};
+use crate::secret::secret_parameter::SecretParameter;
 use crate::secret::service::Service;
 
 /// The end of an ARN pattern for a secret whose name is known. Secrets Manager appends a hyphen and
@@ -50,6 +51,10 @@ pub(in crate::commands) enum BadTarget {
         /// The position of the invalid character in the pattern, counted from 1.
         at: usize,
     },
+    #[error(
+        "the names under /aws/reference/secretsmanager/ mean secrets of Secrets Manager; write the pattern without 'ssm:/aws/reference/secretsmanager/'"
+    )]
+    SecretParameter,
     #[error("the pattern is longer than {max} characters, the maximum length of a name")]
     TooLong { max: usize },
     #[error(
@@ -186,6 +191,11 @@ fn of_pattern(pattern: &str, location: &Location) -> Result<String, BadTarget> {
         false => pattern.strip_prefix(PARAMETER_PREFIX).unwrap_or(pattern),
     };
     check_pattern(pattern, name, service)?;
+    // In the ARN of a parameter, the slash after `parameter` belongs to the name too.
+    let name_start = pattern.len() - name.len() - usize::from(is_arn);
+    if service == Service::ParameterStore && SecretParameter::of(&pattern[name_start..]).is_some() {
+        return Err(BadTarget::SecretParameter);
+    }
     match (is_arn, service) {
         (false, _) => arn_of_name(service, name, location),
         (true, Service::SecretsManager) if !may_end_in_suffix(name) => {
@@ -362,6 +372,11 @@ mod tests {
         refused(&"*a".repeat(300), BadTarget::TooLong { max: 512 });
         refused(&format!("ssm:{}", "*a".repeat(600)), BadTarget::TooLong { max: 1011 });
         refused("ssm:/app/**", BadTarget::DoubleStar);
+        refused("ssm:/aws/reference/secretsmanager/app/*", BadTarget::SecretParameter);
+        refused(
+            "arn:aws:ssm:eu-north-1:123456789012:parameter/aws/reference/secretsmanager/*",
+            BadTarget::SecretParameter,
+        );
         refused("ssm:/app/[ab]", BadTarget::Class);
         refused("ssm:/a+b/*", BadTarget::ParameterCharacter { at: 7 });
         refused("ssm:/app/*:1", BadTarget::ParameterCharacter { at: 11 });
