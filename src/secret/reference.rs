@@ -150,6 +150,9 @@ impl<'a> BorrowedReference<'a> {
         separate: SeparateParts<'a>,
     ) -> Result<Self, BadReference> {
         let at = PARAMETER_PREFIX.len() + secret.name.len() + 1;
+        if secret.id.starts_with(ARN_START) && !is_secret_arn(secret.id) {
+            return Err(BadReference::OtherArn { at: position(text, at - 1 - secret.id.len()) });
+        }
         let selector = secret.selector.map(|part| Part { text: part, at });
         if let Some(offset) = secret.selector.and_then(|selector| selector.find(':')) {
             return Err(BadReference::TooManyParameterParts { at: position(text, at + offset) });
@@ -215,6 +218,11 @@ fn parameter_start(text: &str) -> Option<usize> {
     let is_parameter = text.starts_with(ARN_START)
         && text.split(':').nth(2) == Some(Service::ParameterStore.arn_name());
     if is_parameter { colons.nth(4).map(|colon| colon + 1) } else { None }
+}
+
+/// Returns whether the ARN `arn` names the service Secrets Manager.
+fn is_secret_arn(arn: &str) -> bool {
+    arn.split(':').nth(2) == Some(Service::SecretsManager.arn_name())
 }
 
 /// Returns the field, the staging label or the version id of a request. Returns an error if the
@@ -418,6 +426,10 @@ mod tests {
         let colon = name.len() + 3;
         refused(&format!("{name}:a:b"), BadReference::TooManyParameterParts { at: colon });
         refused("ssm:/aws/reference/secretsmanager/", BadReference::Empty);
+        for arn in ["arn:aws:ssm:eu-north-1:123456789012:parameter/x", "arn:aws:s3:::x", "arn:"] {
+            let other = BadReference::OtherArn { at: name.len() - "app/db".len() + 1 };
+            check_borrowed(&name.replace("app/db", arn), SeparateParts::default(), Err(other));
+        }
         let separate = SeparateParts { stage: Some("S"), ..Default::default() };
         let twice = BadReference::Twice { part: "stage", at: name.len() + 2 };
         check_borrowed(&format!("{name}:a"), separate, Err(twice));
