@@ -125,9 +125,13 @@ impl ParameterPath {
 
     /// Returns whether the parameter `name` is under the path. The function ignores the filters of
     /// the request.
+    ///
+    /// Parameter Store lists a parameter whose name has no slash, such as `url`, under the path `/`.
     pub(crate) fn contains(&self, name: &str) -> bool {
-        let rest = name.strip_prefix(self.path.trim_end_matches('/'));
-        let rest = rest.and_then(|rest| rest.strip_prefix('/'));
+        let rest = match &*self.path {
+            "/" => Some(name.strip_prefix('/').unwrap_or(name)),
+            path => name.strip_prefix(path).and_then(|rest| rest.strip_prefix('/')),
+        };
         rest.is_some_and(|rest| !rest.is_empty() && (self.is_recursive || !rest.contains('/')))
     }
 }
@@ -156,7 +160,10 @@ mod tests {
             ("/app", true, "/apple/url", false),
             ("/app", true, "/app", false),
             ("/", false, "/url", true),
-            ("/", false, "url", false),
+            ("/", false, "url", true),
+            ("/", true, "url", true),
+            ("/app", true, "url", false),
+            ("/", false, "/app/url", false),
             ("/", true, "/app/url", true),
         ] {
             let found = ParameterPath::new(path, is_recursive, None).contains(name);
