@@ -184,7 +184,7 @@ impl<'a> BorrowedReference<'a> {
             return Err(BadReference::TooManyParameterParts { at: position(text, second) });
         }
         let selector = selector.map(|part| Part { text: part, at: id.len() + 1 });
-        let is_number = |part: &Part<'_>| part.text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_number = |part: &Part<'_>| Selector::is_version_number(part.text);
         let version = either(text, "version", selector.filter(is_number), separate.version)?;
         let label = selector.filter(|part| !is_number(part));
         let label = either(text, "label", label, separate.stage)?;
