@@ -11,6 +11,7 @@ pub(crate) use super::secret_id::ID_CHARS_MAX;
 use super::name::{
     NAME_CHARS_MAX, PARAMETER_LEVELS_MAX, PARAMETER_NAME_CHARS_MAX, is_name_char, is_parameter_char,
 };
+use super::parameter_path::{BadParameterPath, ParameterPath};
 use super::secret_id::ARN_START;
 use super::secret_parameter::{SecretParameter, is_version_id};
 use super::selector::Selector;
@@ -62,6 +63,16 @@ pub(crate) struct SeparateParts<'a> {
     pub(crate) is_encrypted: bool,
 }
 
+/// Why a text is not a reference to a secret or parameter, and not a pattern such as `ssm:/app/*`
+/// for the parameters under a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadReferenceOrPath {
+    #[error(transparent)]
+    Reference(#[from] BadReference),
+    #[error(transparent)]
+    Path(#[from] BadParameterPath),
+}
+
 impl Reference {
     /// Parses a reference to a secret or parameter, which has one of these forms:
     ///
@@ -84,6 +95,20 @@ impl Reference {
             None => check_name(id)?,
         }
         Ok(Self { id: SecretId::parse(id)?, selector, field: field.map(Into::into) })
+    }
+
+    /// Parses a reference like [`parse`](Self::parse). Also accepts a pattern such as `ssm:/app/*`,
+    /// which means all parameters directly under a path.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first mistake in the reference or pattern.
+    pub(crate) fn parse_or_path(text: &str) -> Result<Self, BadReferenceOrPath> {
+        if !ParameterPath::is_pattern(text) {
+            return Ok(Self::parse(text)?);
+        }
+        let id = SecretId::Path(ParameterPath::parse(text)?);
+        Ok(Self { id, selector: Selector::parameter(None, None, false), field: None })
     }
 
     /// Parses a reference to a secret that was found in an SQS message or a Lambda event.
@@ -407,6 +432,15 @@ mod tests {
         assert!(id.means(&arn, "/app/url") && !id.means(&arn, "/app"));
         assert!(SecretId::Arn(arn.clone()).means(&arn, "/app/url"));
         assert!(!SecretId::parse("/app/url").expect("the name is valid").means(&arn, "/app/url"));
+    }
+
+    #[test]
+    fn pattern_of_a_path_is_a_reference_to_the_path() {
+        let parsed = |text| Reference::parse_or_path(text).map(|one| one.id.as_str().to_owned());
+        assert_eq!(parsed("ssm:/app/*").as_deref(), Ok("ssm:/app/*#path"));
+        assert_eq!(parsed("ssm:/app/url").as_deref(), Ok("ssm:/app/url"));
+        assert_eq!(parsed("ssm:/app/**"), Err(BadParameterPath::DoubleStar.into()));
+        assert_eq!(parsed("app/*"), Err(BadReference::Character { at: 5 }.into()));
     }
 
     #[test]

@@ -231,7 +231,9 @@ impl<'a> Query<'a> {
         if parsed.secret_parameter().is_none() {
             let selector = parsed.version.take().or_else(|| parsed.stage.take());
             match selector {
-                Some(number) if Selector::is_version_number(&number) => parsed.version = Some(number),
+                Some(number) if Selector::is_version_number(&number) => {
+                    parsed.version = Some(number)
+                }
                 label => parsed.stage = label,
             }
         }
