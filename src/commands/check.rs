@@ -18,11 +18,11 @@ use crate::config::{self, Config, Host, Loaded, variables};
 use crate::convention::Conventions;
 use crate::hardening;
 use crate::secret::key::Key;
-use crate::secret::reference::{Reference, SecretId};
+use crate::secret::reference::{BadReferenceOrPath, Reference, SecretId};
 use crate::secret::service::Service;
 use crate::source::aws::Aws;
 use crate::tokens::Tokens;
-use candidates::{BadCandidate, Candidate, Candidates, TooMany};
+use candidates::{Candidate, Candidates, TooMany};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use output::{Checked, as_json, as_text};
 use reads::{Read, read_all};
@@ -160,7 +160,7 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
         .await
         .map_err(|no_region| CannotCheck::because(&no_region))?;
     let source = Arc::new(source);
-    let references: Vec<Result<Reference, BadCandidate>> =
+    let references: Vec<Result<Reference, BadReferenceOrPath>> =
         candidates.iter().map(Candidate::reference).collect();
     let reads = tokio::select! {
         reads = read(&source, &references) => reads,
@@ -310,7 +310,7 @@ fn key(reference: &Reference) -> Key {
 /// terminal if there are many secrets.
 async fn read(
     source: &Arc<Aws>,
-    references: &[Result<Reference, BadCandidate>],
+    references: &[Result<Reference, BadReferenceOrPath>],
 ) -> HashMap<Key, Read> {
     let mut seen = HashSet::new();
     let keys: Vec<Key> =

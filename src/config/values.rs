@@ -3,10 +3,8 @@
 use super::{size, span};
 use crate::secret::arn::is_region;
 use crate::secret::key::Key;
-use crate::secret::parameter_path::ParameterPath;
-use crate::secret::reference::{Reference, SecretId};
+use crate::secret::reference::Reference;
 use crate::secret::scope::Scope;
-use crate::secret::selector::Selector;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -56,8 +54,8 @@ pub(super) fn is_separator(c: char) -> bool {
 pub(super) fn listed(text: &str) -> Result<Vec<Key>, String> {
     let (mut keys, mut problems) = (Vec::new(), Vec::new());
     for item in list(text) {
-        match listed_key(item) {
-            Ok(key) => keys.push(key),
+        match Reference::parse_or_path(item) {
+            Ok(Reference { id, selector, .. }) => keys.push(Key { id, selector }),
             Err(problem) => problems.push(format!("'{item}': {problem}")),
         }
     }
@@ -68,16 +66,6 @@ pub(super) fn listed(text: &str) -> Result<Vec<Key>, String> {
         return Err(format!("at most {SECRETS_MAX} secrets are allowed"));
     }
     Ok(keys)
-}
-
-fn listed_key(item: &str) -> Result<Key, String> {
-    if ParameterPath::is_pattern(item) {
-        let path = ParameterPath::parse(item).map_err(|bad| bad.to_string())?;
-        let selector = Selector::parameter(None, None, false);
-        return Ok(Key { id: SecretId::Path(path), selector });
-    }
-    let Reference { id, selector, .. } = Reference::parse(item).map_err(|bad| bad.to_string())?;
-    Ok(Key { id, selector })
 }
 
 /// Parses a list of patterns for the names and ARNs of secrets. Refuses an empty list with the

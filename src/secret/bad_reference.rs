@@ -51,6 +51,15 @@ pub enum BadReference {
     /// Error: the name of a parameter has too many parts between slashes.
     #[error("a parameter's name must have at most {PARAMETER_LEVELS_MAX} parts between slashes")]
     TooManyLevels,
+    /// Error: an ARN follows `/aws/reference/secretsmanager/`, but not the ARN of a secret.
+    #[error(
+        "expected the name or ARN of a secret after '/aws/reference/secretsmanager/', but found \
+         another ARN at character {at}"
+    )]
+    OtherArn {
+        /// The position of the ARN in the given text, counted in characters from 1.
+        at: usize,
+    },
     /// Error: a second version follows the name or ARN of a parameter, as in `ssm:/app/url:3:4`.
     #[error(
         "expected the end of the reference after a parameter's version or label, but found another \

@@ -4,6 +4,7 @@
 use super::arn::{is_account, is_region, is_word};
 use super::glob::{Glob, Token};
 use super::name::{NAME_CHARS_MAX, PARAMETER_NAME_CHARS_MAX, is_name_char, is_parameter_char};
+use super::secret_parameter::SecretParameter;
 use super::service::Service;
 
 /// A phrase that describes one part of an ARN, and a function that checks this part.
@@ -59,6 +60,11 @@ pub(crate) enum Unmatchable {
          and '[abc]'"
     )]
     ParameterCharacter { character: char },
+    #[error(
+        "the names under /aws/reference/secretsmanager/ mean secrets of Secrets Manager: write the \
+         secret's name, without 'ssm:/aws/reference/secretsmanager/'"
+    )]
+    SecretParameter,
     #[error("the pattern is too long: a name has at most {max} characters")]
     TooLong { max: usize },
     #[error(
@@ -109,6 +115,7 @@ pub(super) fn check_name(glob: &Glob, service: Service) -> Result<(), Unmatchabl
         Service::ParameterStore => {
             let refused = |character| Unmatchable::ParameterCharacter { character };
             check_characters(glob, is_parameter_char, refused)?;
+            check_is_no_secret(glob.as_str())?;
             PARAMETER_NAME_CHARS_MAX
         }
     };
@@ -124,7 +131,21 @@ pub(super) fn check_name(glob: &Glob, service: Service) -> Result<(), Unmatchabl
 pub(super) fn check_arn(glob: &Glob) -> Result<(), Unmatchable> {
     let is_arn_char = |c| c == ':' || is_name_char(c);
     check_characters(glob, is_arn_char, |character| Unmatchable::Character { character })?;
-    check_arn_parts(glob)
+    check_arn_parts(glob)?;
+    let resource = glob.as_str().splitn(RESOURCE_TYPE + 1, ':').nth(RESOURCE_TYPE);
+    match resource.and_then(|resource| resource.strip_prefix("parameter")) {
+        Some(name) => check_is_no_secret(name),
+        None => Ok(()),
+    }
+}
+
+/// Checks that a parameter's name or a pattern of such names does not begin like the name of a
+/// secret that callers read as a parameter. Sidekey compares patterns with the secret's own name.
+fn check_is_no_secret(name: &str) -> Result<(), Unmatchable> {
+    match SecretParameter::of(name) {
+        Some(_) => Err(Unmatchable::SecretParameter),
+        None => Ok(()),
+    }
 }
 
 /// Checks that each part of a pattern can match a character that `is_allowed` accepts. `refused`
@@ -284,6 +305,7 @@ mod tests {
             "arn:aws:secretsmanager:eu-north-1:123456789012:sec*",
             "ssm:/app/*",
             "ssm:*",
+            "ssm:/aws/reference/*",
             "ssm:/app/[a-z]*/db-?",
             "arn:aws:ssm:*",
             "arn:aws:ssm:eu-north-1:123456789012:parameter/app/*",
@@ -326,6 +348,8 @@ mod tests {
             ("app/db#user", "not single fields; remove the '#' and the field"),
             ("ssm:/app/a+b", "no parameter's name contains '+'"),
             ("ssm:/app/db:3", "no parameter's name contains ':'"),
+            ("ssm:/aws/reference/secretsmanager/*", "write the secret's name"),
+            ("ssm:/aws/reference/secretsmanager/app/db", "write the secret's name"),
             ("ssm:/app/../*", "write the complete name, without wildcards"),
             (&format!("ssm:{}", "a".repeat(1012)), "at most 1011 characters"),
             ("app/db:AWSCURRENT", "must begin with 'arn:'"),
@@ -351,6 +375,10 @@ mod tests {
             ("arn:aws:ssm:eu-north-1:123456789012:secret:*", "the number of colons is wrong"),
             ("arn:aws:ssm:eu-north-1:123456789012:app/*", "but found 'app/'"),
             ("arn:aws:ssm:eu-north-1:123456789012:parameter/", "expected 'parameter/' and a name"),
+            (
+                "arn:aws:ssm:*:123456789012:parameter/aws/reference/secretsmanager/*",
+                "write the secret's name",
+            ),
             ("arn:aws:secretsmanager:Stockholm:*", "expected a region"),
             ("arn:aws:secretsmanager:eu-north-1:12345:secret:*", "expected an account id"),
             ("arn:aws:secretsmanager:*:*:secrets:app", "expected 'secret', but found 'secrets'"),

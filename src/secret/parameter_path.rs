@@ -4,6 +4,7 @@
 use super::name::{
     PARAMETER_LEVELS_MAX, PARAMETER_NAME_CHARS_MAX, PARAMETER_PREFIX as PREFIX, is_parameter_char,
 };
+use super::secret_parameter::SecretParameter;
 
 /// A request for all parameters under a path, such as `/app`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +29,11 @@ pub(crate) enum BadParameterPath {
     Form,
     #[error("character {at} is not allowed; use only A-Za-z0-9/_.- in a path of parameters")]
     Character { at: usize },
+    #[error(
+        "the names under /aws/reference/secretsmanager/ mean secrets of Secrets Manager, and cannot \
+         be listed: write the secret's name, without 'ssm:/aws/reference/secretsmanager/'"
+    )]
+    Secrets,
     #[error("the path of parameters is longer than {PARAMETER_NAME_CHARS_MAX} characters")]
     TooLong,
     #[error(
@@ -60,6 +66,10 @@ impl ParameterPath {
             .ok_or(BadParameterPath::Form)?;
         if let Some(at) = path.chars().position(|c| !is_parameter_char(c)) {
             return Err(BadParameterPath::Character { at: PREFIX.len() + at + 1 });
+        }
+        // The text has the slash that follows the path.
+        if SecretParameter::of(&pattern[PREFIX.len()..]).is_some() {
+            return Err(BadParameterPath::Secrets);
         }
         if path.len() > PARAMETER_NAME_CHARS_MAX {
             return Err(BadParameterPath::TooLong);
@@ -115,9 +125,13 @@ impl ParameterPath {
 
     /// Returns whether the parameter `name` is under the path. The function ignores the filters of
     /// the request.
+    ///
+    /// Parameter Store lists a parameter whose name has no slash, such as `url`, under the path `/`.
     pub(crate) fn contains(&self, name: &str) -> bool {
-        let rest = name.strip_prefix(self.path.trim_end_matches('/'));
-        let rest = rest.and_then(|rest| rest.strip_prefix('/'));
+        let rest = match &*self.path {
+            "/" => Some(name.strip_prefix('/').unwrap_or(name)),
+            path => name.strip_prefix(path).and_then(|rest| rest.strip_prefix('/')),
+        };
         rest.is_some_and(|rest| !rest.is_empty() && (self.is_recursive || !rest.contains('/')))
     }
 }
@@ -146,7 +160,10 @@ mod tests {
             ("/app", true, "/apple/url", false),
             ("/app", true, "/app", false),
             ("/", false, "/url", true),
-            ("/", false, "url", false),
+            ("/", false, "url", true),
+            ("/", true, "url", true),
+            ("/app", true, "url", false),
+            ("/", false, "/app/url", false),
             ("/", true, "/app/url", true),
         ] {
             let found = ParameterPath::new(path, is_recursive, None).contains(name);
@@ -199,6 +216,8 @@ mod tests {
             ("ssm:*", BadParameterPath::Form),
             ("ssm:/app/*:1", BadParameterPath::Form),
             ("ssm:/app/*#field", BadParameterPath::Form),
+            ("ssm:/aws/reference/secretsmanager/*", BadParameterPath::Secrets),
+            ("ssm:/aws/reference/secretsmanager/app/*", BadParameterPath::Secrets),
             ("ssm:/a+b/*", BadParameterPath::Character { at: 7 }),
             (&long, BadParameterPath::TooLong),
             (&deep, BadParameterPath::TooManyLevels),

@@ -11,6 +11,7 @@ pub(crate) use super::secret_id::ID_CHARS_MAX;
 use super::name::{
     NAME_CHARS_MAX, PARAMETER_LEVELS_MAX, PARAMETER_NAME_CHARS_MAX, is_name_char, is_parameter_char,
 };
+use super::parameter_path::{BadParameterPath, ParameterPath};
 use super::secret_id::ARN_START;
 use super::secret_parameter::{SecretParameter, is_version_id};
 use super::selector::Selector;
@@ -62,6 +63,16 @@ pub(crate) struct SeparateParts<'a> {
     pub(crate) is_encrypted: bool,
 }
 
+/// Why a text is not a reference to a secret or parameter, and not a pattern such as `ssm:/app/*`
+/// for the parameters under a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadReferenceOrPath {
+    #[error(transparent)]
+    Reference(#[from] BadReference),
+    #[error(transparent)]
+    Path(#[from] BadParameterPath),
+}
+
 impl Reference {
     /// Parses a reference to a secret or parameter, which has one of these forms:
     ///
@@ -84,6 +95,20 @@ impl Reference {
             None => check_name(id)?,
         }
         Ok(Self { id: SecretId::parse(id)?, selector, field: field.map(Into::into) })
+    }
+
+    /// Parses a reference like [`parse`](Self::parse). Also accepts a pattern such as `ssm:/app/*`,
+    /// which means all parameters directly under a path.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first mistake in the reference or pattern.
+    pub(crate) fn parse_or_path(text: &str) -> Result<Self, BadReferenceOrPath> {
+        if !ParameterPath::is_pattern(text) {
+            return Ok(Self::parse(text)?);
+        }
+        let id = SecretId::Path(ParameterPath::parse(text)?);
+        Ok(Self { id, selector: Selector::parameter(None, None, false), field: None })
     }
 
     /// Parses a reference to a secret that was found in an SQS message or a Lambda event.
@@ -150,6 +175,9 @@ impl<'a> BorrowedReference<'a> {
         separate: SeparateParts<'a>,
     ) -> Result<Self, BadReference> {
         let at = PARAMETER_PREFIX.len() + secret.name.len() + 1;
+        if secret.id.starts_with(ARN_START) && !is_secret_arn(secret.id) {
+            return Err(BadReference::OtherArn { at: position(text, at - 1 - secret.id.len()) });
+        }
         let selector = secret.selector.map(|part| Part { text: part, at });
         if let Some(offset) = secret.selector.and_then(|selector| selector.find(':')) {
             return Err(BadReference::TooManyParameterParts { at: position(text, at + offset) });
@@ -181,7 +209,7 @@ impl<'a> BorrowedReference<'a> {
             return Err(BadReference::TooManyParameterParts { at: position(text, second) });
         }
         let selector = selector.map(|part| Part { text: part, at: id.len() + 1 });
-        let is_number = |part: &Part<'_>| part.text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_number = |part: &Part<'_>| Selector::is_version_number(part.text);
         let version = either(text, "version", selector.filter(is_number), separate.version)?;
         let label = selector.filter(|part| !is_number(part));
         let label = either(text, "label", label, separate.stage)?;
@@ -215,6 +243,11 @@ fn parameter_start(text: &str) -> Option<usize> {
     let is_parameter = text.starts_with(ARN_START)
         && text.split(':').nth(2) == Some(Service::ParameterStore.arn_name());
     if is_parameter { colons.nth(4).map(|colon| colon + 1) } else { None }
+}
+
+/// Returns whether the ARN `arn` names the service Secrets Manager.
+fn is_secret_arn(arn: &str) -> bool {
+    arn.split(':').nth(2) == Some(Service::SecretsManager.arn_name())
 }
 
 /// Returns the field, the staging label or the version id of a request. Returns an error if the
@@ -402,6 +435,15 @@ mod tests {
     }
 
     #[test]
+    fn pattern_of_a_path_is_a_reference_to_the_path() {
+        let parsed = |text| Reference::parse_or_path(text).map(|one| one.id.as_str().to_owned());
+        assert_eq!(parsed("ssm:/app/*").as_deref(), Ok("ssm:/app/*#path"));
+        assert_eq!(parsed("ssm:/app/url").as_deref(), Ok("ssm:/app/url"));
+        assert_eq!(parsed("ssm:/app/**"), Err(BadParameterPath::DoubleStar.into()));
+        assert_eq!(parsed("app/*"), Err(BadReference::Character { at: 5 }.into()));
+    }
+
+    #[test]
     fn secret_that_is_named_as_a_parameter_is_parsed_as_the_secret() {
         let id = "11111111-2222-4333-8444-555555555555";
         let name = "ssm:/aws/reference/secretsmanager/app/db";
@@ -418,6 +460,10 @@ mod tests {
         let colon = name.len() + 3;
         refused(&format!("{name}:a:b"), BadReference::TooManyParameterParts { at: colon });
         refused("ssm:/aws/reference/secretsmanager/", BadReference::Empty);
+        for arn in ["arn:aws:ssm:eu-north-1:123456789012:parameter/x", "arn:aws:s3:::x", "arn:"] {
+            let other = BadReference::OtherArn { at: name.len() - "app/db".len() + 1 };
+            check_borrowed(&name.replace("app/db", arn), SeparateParts::default(), Err(other));
+        }
         let separate = SeparateParts { stage: Some("S"), ..Default::default() };
         let twice = BadReference::Twice { part: "stage", at: name.len() + 2 };
         check_borrowed(&format!("{name}:a"), separate, Err(twice));

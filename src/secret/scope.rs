@@ -96,9 +96,7 @@ impl Scope {
     pub(crate) fn admits(&self, id: &SecretId, home: &Home) -> bool {
         match id {
             // The answer of AWS is checked parameter by parameter.
-            SecretId::Path(_) => {
-                self.is_open() || !(self.parameters.is_empty() && self.arns.is_empty())
-            }
+            SecretId::Path(_) => self.may_contain(Service::ParameterStore),
             _ => self.is_open() || self.interpretations(id, home).all(|is_admitted| is_admitted),
         }
     }
@@ -283,6 +281,8 @@ mod tests {
         for (patterns, admits, may_admit) in [
             (&[][..], true, true),
             (&["app/*"], false, false),
+            (&["arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/*"], false, false),
+            (&["arn:aws:ssm:eu-north-1:123456789012:parameter/app/*"], true, false),
             (&["ssm:/app/url"], true, false),
             (&["ssm:/app/*"], true, true),
             (&["ssm:/*/*"], true, true),

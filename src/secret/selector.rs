@@ -49,6 +49,12 @@ impl Selector {
         Self { stage, version: version.map(Into::into), is_encrypted }
     }
 
+    /// Returns whether Parameter Store reads the text after a parameter's name and a colon as a
+    /// version number. Parameter Store reads any other text as a label.
+    pub(crate) fn is_version_number(text: &str) -> bool {
+        text.bytes().all(|byte| byte.is_ascii_digit())
+    }
+
     pub(crate) fn stage(&self) -> Option<&str> {
         self.stage.as_deref()
     }
@@ -93,6 +99,13 @@ mod tests {
     use super::*;
     use crate::secret::value::SecretValue;
     use crate::secret::version::{Content, Parameter};
+
+    #[test]
+    fn digits_are_a_version_number_and_any_other_text_is_a_label() {
+        for (text, expected) in [("3", true), ("07", true), ("v3", false), ("3a", false)] {
+            assert_eq!(Selector::is_version_number(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn explicit_awscurrent_is_the_same_as_no_stage() {

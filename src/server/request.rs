@@ -9,6 +9,7 @@ use crate::secret::reference::{
     BadReference, BorrowedReference, ID_CHARS_MAX, SeparateParts, secret_parameter,
 };
 use crate::secret::secret_parameter::SecretParameter;
+use crate::secret::selector::Selector;
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
@@ -228,11 +229,11 @@ impl<'a> Query<'a> {
         }
         parsed.reference = reference_to(name, parsed.is_encrypted)?;
         if parsed.secret_parameter().is_none() {
-            // Parameter Store treats a number as a version and any other text as a label.
             let selector = parsed.version.take().or_else(|| parsed.stage.take());
-            let is_number = |text: &Cow<'_, str>| text.bytes().all(|byte| byte.is_ascii_digit());
             match selector {
-                Some(number) if is_number(&number) => parsed.version = Some(number),
+                Some(number) if Selector::is_version_number(&number) => {
+                    parsed.version = Some(number)
+                }
                 label => parsed.stage = label,
             }
         }

@@ -3,9 +3,9 @@
 
 use crate::convention::Conventions;
 use crate::secret::arn::Arn;
-use crate::secret::parameter_path::{BadParameterPath, ParameterPath};
-use crate::secret::reference::{BadReference, PARAMETER_PREFIX, Reference, SecretId};
-use crate::secret::selector::Selector;
+use crate::secret::reference::{
+    BadReference, BadReferenceOrPath, PARAMETER_PREFIX, Reference, SecretId,
+};
 use crate::secret::service::Service;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -40,27 +40,12 @@ pub(super) struct Candidate {
 impl Candidate {
     /// Parses the string as the name or ARN of a secret or parameter, or as a pattern such as
     /// `ssm:/app/*`, which means all parameters directly under a path.
-    pub(super) fn reference(&self) -> Result<Reference, BadCandidate> {
+    pub(super) fn reference(&self) -> Result<Reference, BadReferenceOrPath> {
         if self.is_shortened {
             return Err(BadReference::TooLong { max: TEXT_BYTES_MAX }.into());
         }
-        if ParameterPath::is_pattern(&self.text) {
-            let path = ParameterPath::parse(&self.text)?;
-            let selector = Selector::parameter(None, None, false);
-            return Ok(Reference { id: SecretId::Path(path), selector, field: None });
-        }
-        Ok(Reference::parse(&self.text)?)
+        Reference::parse_or_path(&self.text)
     }
-}
-
-/// Why a string is not the name or ARN of a secret or parameter, and not a pattern such as
-/// `ssm:/app/*` for the parameters under a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadCandidate {
-    #[error(transparent)]
-    Reference(#[from] BadReference),
-    #[error(transparent)]
-    Path(#[from] BadParameterPath),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -267,18 +252,6 @@ mod tests {
         ] {
             assert_eq!(of_value_from(text).as_deref(), expected, "{text}");
         }
-    }
-
-    #[test]
-    fn pattern_of_a_path_is_a_reference_to_the_path() {
-        let reference = |text: &str| {
-            let candidate =
-                Candidate { text: text.to_owned(), is_shortened: false, locations: Vec::new() };
-            candidate.reference().map(|reference| reference.id.as_str().to_owned())
-        };
-        assert_eq!(reference("ssm:/app/*").as_deref(), Ok("ssm:/app/*#path"));
-        assert_eq!(reference("ssm:/app/**"), Err(BadParameterPath::DoubleStar.into()));
-        assert_eq!(reference("app/*"), Err(BadReference::Character { at: 5 }.into()));
     }
 
     #[test]

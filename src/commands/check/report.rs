@@ -1,7 +1,7 @@
 //! The report of `sidekey check` on one secret: the secret's metadata, and the problems of its
 //! value. This module has no side effects.
 
-use super::candidates::{BadCandidate, Candidate, names};
+use super::candidates::{Candidate, names};
 use super::gateway_key::{self, GatewayKey};
 use super::reads::{self, Read};
 use crate::commands::advice;
@@ -10,7 +10,7 @@ use crate::convention::problem::Problem;
 use crate::convention::{Convention, Conventions};
 use crate::secret::arn::Arn;
 use crate::secret::field::Fields;
-use crate::secret::reference::{Reference, SecretId};
+use crate::secret::reference::{BadReferenceOrPath, Reference, SecretId};
 use crate::secret::service::Service;
 use crate::secret::version::{Details, Version};
 use crate::source::{FetchError, FetchErrorKind};
@@ -115,7 +115,7 @@ impl Finding {
 /// from Secrets Manager.
 pub(super) fn report(
     candidate: Candidate,
-    reference: &Result<Reference, BadCandidate>,
+    reference: &Result<Reference, BadReferenceOrPath>,
     read: Option<&Read>,
     criteria: &Criteria<'_>,
 ) -> Report {

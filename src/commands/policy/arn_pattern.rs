@@ -6,6 +6,7 @@ use crate::secret::name::{
 };
 use crate::secret::parameter_path::ParameterPath;
 use crate::secret::reference::{BadReference, Reference, SecretId};
+use crate::secret::secret_parameter::SecretParameter;
 use crate::secret::service::Service;
 
 /// The end of an ARN pattern for a secret whose name is known. Secrets Manager appends a hyphen and
@@ -50,6 +51,10 @@ pub(in crate::commands) enum BadTarget {
         /// The position of the invalid character in the pattern, counted from 1.
         at: usize,
     },
+    #[error(
+        "the names under /aws/reference/secretsmanager/ mean secrets of Secrets Manager; write the pattern without 'ssm:/aws/reference/secretsmanager/'"
+    )]
+    SecretParameter,
     #[error("the pattern is longer than {max} characters, the maximum length of a name")]
     TooLong { max: usize },
     #[error(
@@ -79,11 +84,15 @@ impl Needed {
     /// `SIDEKEY_ALLOW`. In IAM, `*` also matches `/`, so the ARN pattern may match more secrets.
     pub(super) fn add(&mut self, text: &str, location: &Location) -> Result<(), BadTarget> {
         let without_field = text.split_once('#').map_or(text, |(id, _)| id);
-        let arn = match without_field.contains(['*', '?', '[']) {
-            true => of_pattern(without_field, location)?,
-            false => of_reference(&Reference::parse(text)?.id, location)?,
+        let (service, arn) = match without_field.contains(['*', '?', '[']) {
+            true => (service_of(without_field), of_pattern(without_field, location)?),
+            false => {
+                // The text `ssm:/aws/reference/secretsmanager/app/db` names a secret.
+                let id = Reference::parse(text)?.id;
+                (id.service(), of_reference(&id, location)?)
+            }
         };
-        match service_of(without_field) {
+        match service {
             Service::SecretsManager => self.secrets.push(arn),
             Service::ParameterStore => {
                 if let Ok(path) = ParameterPath::parse(without_field) {
@@ -106,7 +115,7 @@ fn of_reference(id: &SecretId, location: &Location) -> Result<String, BadTarget>
     }
 }
 
-/// Returns the AWS service to which a name, an ARN or a pattern of names belongs.
+/// Returns the AWS service to which a pattern of names or ARNs belongs.
 fn service_of(text: &str) -> Service {
     let is_parameter = text.starts_with(PARAMETER_PREFIX)
         || (text.starts_with("arn:")
@@ -182,6 +191,11 @@ fn of_pattern(pattern: &str, location: &Location) -> Result<String, BadTarget> {
         false => pattern.strip_prefix(PARAMETER_PREFIX).unwrap_or(pattern),
     };
     check_pattern(pattern, name, service)?;
+    // In the ARN of a parameter, the slash after `parameter` belongs to the name too.
+    let name_start = pattern.len() - name.len() - usize::from(is_arn);
+    if service == Service::ParameterStore && SecretParameter::of(&pattern[name_start..]).is_some() {
+        return Err(BadTarget::SecretParameter);
+    }
     match (is_arn, service) {
         (false, _) => arn_of_name(service, name, location),
         (true, Service::SecretsManager) if !may_end_in_suffix(name) => {
@@ -309,6 +323,16 @@ mod tests {
     }
 
     #[test]
+    fn secret_that_is_named_as_a_parameter_needs_the_arn_of_the_secret() {
+        for end in ["", "#user", ":AWSPREVIOUS"] {
+            let name = format!("ssm:/aws/reference/secretsmanager/app/db{end}");
+            check(&name, &format!("{HERE}app/db-??????"));
+        }
+        let arn = format!("{HERE}app/db-AbC123");
+        check(&format!("ssm:/aws/reference/secretsmanager/{arn}"), &arn);
+    }
+
+    #[test]
     fn full_arn_stays_and_partial_arn_gets_the_suffix() {
         check(&format!("{HERE}app/db-AbC123"), &format!("{HERE}app/db-AbC123"));
         check(&format!("{HERE}app/db-AbC123:user::"), &format!("{HERE}app/db-AbC123"));
@@ -348,6 +372,11 @@ mod tests {
         refused(&"*a".repeat(300), BadTarget::TooLong { max: 512 });
         refused(&format!("ssm:{}", "*a".repeat(600)), BadTarget::TooLong { max: 1011 });
         refused("ssm:/app/**", BadTarget::DoubleStar);
+        refused("ssm:/aws/reference/secretsmanager/app/*", BadTarget::SecretParameter);
+        refused(
+            "arn:aws:ssm:eu-north-1:123456789012:parameter/aws/reference/secretsmanager/*",
+            BadTarget::SecretParameter,
+        );
         refused("ssm:/app/[ab]", BadTarget::Class);
         refused("ssm:/a+b/*", BadTarget::ParameterCharacter { at: 7 });
         refused("ssm:/app/*:1", BadTarget::ParameterCharacter { at: 11 });
