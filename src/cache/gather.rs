@@ -189,8 +189,8 @@ impl Judgement {
         })
     }
 
-    /// Records the result of a call for a single parameter. Returns `true` at the last call if AWS
-    /// allowed single calls and denied none, because AWS then refuses only batch calls.
+    /// Records what AWS answered to the call for one parameter of the refused batch. After the last
+    /// of these calls, returns whether the role may make single calls but no batch calls.
     fn lacks_permission(&self, permission: Permission) -> bool {
         match permission {
             Permission::Allowed => self.has_allowed.store(true, Ordering::Relaxed),

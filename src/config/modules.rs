@@ -182,15 +182,14 @@ fn dialect(
         }
         (DialectSetting::Auto, Host::Lambda, _) => (
             Dialect::Extension,
-            "SIDEKEY_DIALECT is auto, and the default in the Lambda layer is `extension`"
-                .to_owned(),
+            "SIDEKEY_DIALECT is `auto`, which means `extension` in the Lambda layer".to_owned(),
         ),
         (DialectSetting::Auto, Host::Standalone, Some(name)) => {
             (Dialect::Extension, format!("{name} is set"))
         }
         (DialectSetting::Auto, Host::Standalone, None) => (
             Dialect::Agent,
-            "SIDEKEY_DIALECT is auto, and the default outside Lambda is `agent`".to_owned(),
+            "SIDEKEY_DIALECT is `auto`, which means `agent` outside Lambda".to_owned(),
         ),
     };
     ChosenDialect { dialect, reason }

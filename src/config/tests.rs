@@ -179,7 +179,7 @@ fn dialect_follows_from_host_and_variables() {
         &[],
         Host::Standalone,
         Dialect::Agent,
-        "SIDEKEY_DIALECT is auto, and the default outside Lambda is `agent`",
+        "SIDEKEY_DIALECT is `auto`, which means `agent` outside Lambda",
     );
     let reason = "PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL is set";
     check(&[foreign], Host::Standalone, Dialect::Extension, reason);
@@ -188,13 +188,13 @@ fn dialect_follows_from_host_and_variables() {
         &[empty],
         Host::Standalone,
         Dialect::Agent,
-        "SIDEKEY_DIALECT is auto, and the default outside Lambda is `agent`",
+        "SIDEKEY_DIALECT is `auto`, which means `agent` outside Lambda",
     );
     check(
         &[],
         Host::Lambda,
         Dialect::Extension,
-        "SIDEKEY_DIALECT is auto, and the default in the Lambda layer is `extension`",
+        "SIDEKEY_DIALECT is `auto`, which means `extension` in the Lambda layer",
     );
     for (choice, dialect) in [("agent", Dialect::Agent), ("extension", Dialect::Extension)] {
         for host in [Host::Standalone, Host::Lambda] {

@@ -204,7 +204,7 @@ settings! {
     prefetch: Mode {
         name: "SIDEKEY_PREFETCH",
         default: "get",
-        help: "How the secrets in SIDEKEY_SECRETS are prefetched: `get` makes one call for each secret, `batch` makes one call for up to 20 secrets, and `auto` chooses between the two. Parameters always share calls.",
+        help: "How the secrets in SIDEKEY_SECRETS are prefetched: `get` makes one call for each secret, `batch` makes one call for up to 20 secrets, and `auto` chooses between the two. One call reads up to ten parameters, whatever this setting says.",
         parse: |text| {
             choice(text, &[("get", Mode::Get), ("batch", Mode::Batch), ("auto", Mode::Auto)])
         },
@@ -300,7 +300,7 @@ settings! {
     is_strict: bool {
         name: "SIDEKEY_STRICT",
         default: "false",
-        help: "Whether to return an error instead of a value that breaks its convention (the rules for secrets with such names).",
+        help: "Whether to return an error if a secret's value breaks the convention (the rules) for the secret's name.",
         parse: boolean,
     }
 }

@@ -45,8 +45,8 @@ pub(super) fn key_of(wanted: &BorrowedReference<'_>) -> Result<Key, Problem> {
     Ok(Key { id, selector: wanted.selector.clone() })
 }
 
-/// Returns an error if the secret's value breaks the rules that the configuration sets for secrets
-/// with such names. If `SIDEKEY_STRICT` is `false`, returns no error.
+/// Returns an error if the secret's value breaks the rules that the configuration sets for the
+/// secret's name. If `SIDEKEY_STRICT` is `false`, returns no error.
 pub(super) fn refuse_withheld(served: &Served) -> Result<(), Problem> {
     match &served.entry.malformed {
         Some(malformed) if malformed.is_withheld => Err(Problem::Malformed(malformed.clone())),

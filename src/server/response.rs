@@ -35,7 +35,7 @@ const NO_STORE: &str = "no-store";
 const CACHE: HeaderName = HeaderName::from_static("x-sidekey-cache");
 
 /// The header with problem codes. Sidekey sends it if the secret's value breaks the rules that the
-/// configuration sets for secrets with such names.
+/// configuration sets for the secret's name.
 const PROBLEM: HeaderName = HeaderName::from_static("x-sidekey-problem");
 
 /// Builds a response with a body that contains no secret.
@@ -194,7 +194,7 @@ pub(super) fn set_entry_headers(headers: &mut HeaderMap, served: &Served) {
 /// - the entity tag of the secret's version
 /// - the secret's age in the cache
 /// - how the cache answered (such as `hit`)
-/// - problem codes, if the secret's value breaks the rules for secrets with such names
+/// - problem codes, if the secret's value breaks the rules for the secret's name
 /// - whether the query parameter `refreshNow` had no effect
 fn visit_entry_headers(served: &Served, mut visit: impl FnMut(&Named, EntryHeader<'_>)) {
     let Served { entry, how, age } = served;

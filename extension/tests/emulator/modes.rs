@@ -50,7 +50,7 @@ fn log_is_json(log: &str) {
     assert_eq!(start["dialect"], "extension");
     assert_eq!(
         start["dialect_because"],
-        "SIDEKEY_DIALECT is auto, and the default in the Lambda layer is `extension`"
+        "SIDEKEY_DIALECT is `auto`, which means `extension` in the Lambda layer"
     );
     for line in own {
         assert!(line["level"].is_string() && line["timestamp"].is_string(), "{line}");

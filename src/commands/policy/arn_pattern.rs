@@ -152,7 +152,8 @@ pub(super) fn suffix_warning(text: &str) -> Option<String> {
     })
 }
 
-/// Returns whether no random suffix follows the text of this ARN.
+/// Returns whether this text is the full ARN. The full ARN of a secret ends in a random suffix, and
+/// the ARN of a parameter has no such suffix.
 fn is_complete(arn: &Arn) -> bool {
     is_parameter(arn) || arn.possible_names().1.is_some()
 }

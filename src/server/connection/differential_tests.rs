@@ -110,7 +110,8 @@ fn value() -> Content {
 struct Client {
     socket: DuplexStream,
     served: JoinHandle<()>,
-    /// The connection slots of this client only, so that the agent can stop for this client only.
+    /// The limits for this client's connection. Each client has its own, so that a test can end the
+    /// server of one client.
     slots: Arc<ConnectionSlots>,
 }
 

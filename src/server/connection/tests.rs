@@ -784,7 +784,7 @@ async fn try_input(input: Input) -> Result<(), TestCaseError> {
     };
     let mut answers = Vec::new();
     let is_over = tokio::select! {
-        () = write => unreachable!("the future that sends the input never ends"),
+        () = write => unreachable!("the test must never stop sending"),
         read = crate::clock::within(&*clock, END_MAX, reading.read_to_end(&mut answers)) => read.is_some(),
     };
     prop_assert!(is_over, "the server must close the connection in time");

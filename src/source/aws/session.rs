@@ -226,8 +226,8 @@ impl Session {
     /// get new credentials first.
     ///
     /// Under SnapStart, the cached credentials may come from an old snapshot. A call can then use
-    /// only credentials from an attempt after the first `attempts_before`, which started before the
-    /// call.
+    /// only credentials that the agent got after the call began. `attempts_before` is how many times
+    /// the agent had asked for credentials by then.
     fn usable(&self, attempts_before: u64) -> Option<Arc<CachedCredentials>> {
         let cached = self.cached.load_full()?;
         let is_usable = match self.is_snapshot {
