@@ -10,23 +10,25 @@ use crate::secret::service::Service;
 use crate::source::BATCH_MAX;
 use std::time::Duration;
 
-/// The smallest number of secrets in `SIDEKEY_SECRETS` for which [`Mode::Auto`] makes batch calls.
+/// The smallest number of entries in `SIDEKEY_SECRETS` for which [`Mode::Auto`] makes batch calls.
 /// Fewer secrets are fetched just as fast by parallel single calls, which need no IAM permission on
 /// all secrets (`*`).
 pub(crate) const AUTO_BATCH_MIN: usize = 6;
 
-/// How the agent fetches the secrets in `SIDEKEY_SECRETS` at start.
+/// How the agent fetches the secrets of Secrets Manager in `SIDEKEY_SECRETS` at start. Parameters
+/// of Parameter Store share calls of `GetParameters` in every mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// The agent makes one `GetSecretValue` call for each secret. AWS allows 10,000 such calls a
+    /// The agent makes one `GetSecretValue` call for each secret of Secrets Manager. AWS allows 10,000 such calls a
     /// second. The IAM role needs permission only on the secrets in `SIDEKEY_SECRETS`.
     #[default]
     Get,
-    /// The agent makes one `BatchGetSecretValue` call for every 20 secrets. AWS allows 100 such
+    /// The agent makes one `BatchGetSecretValue` call for every 20 secrets of Secrets Manager. AWS allows 100 such
     /// calls a second. The IAM role needs a permission on all secrets (`*`).
     Batch,
-    /// The agent makes batch calls for [`AUTO_BATCH_MIN`] or more secrets. After a failed batch
-    /// call, the agent fetches each remaining secret by its own call.
+    /// The agent makes batch calls for secrets of Secrets Manager, if `SIDEKEY_SECRETS` has
+    /// [`AUTO_BATCH_MIN`] or more entries. After a failed batch call, the agent fetches each
+    /// remaining secret by its own call.
     Auto,
 }
 

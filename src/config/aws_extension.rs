@@ -9,6 +9,7 @@ use super::values::choice;
 use super::variables::{CACHE_SIZE_MAX, Settings};
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::secret::service::PerService;
+use crate::source::aws::CallTimeout;
 use crate::telemetry::log::Level;
 use std::time::Duration;
 
@@ -84,9 +85,10 @@ pub const VARIABLES: &[Key<Settings>] = &[
         default: "SIDEKEY_UPSTREAM_TIMEOUT",
         help: "The timeout of one call to Secrets Manager, in milliseconds; 0 means Sidekey's default. Callers wait at least as long as this timeout.",
         parse: |settings, text| {
-            if let Some(timeout) = timeout(text)? {
-                settings.upstream_timeout.secrets = timeout;
-                settings.reader_wait = settings.reader_wait.max(timeout);
+            if let Some(duration) = timeout(text)? {
+                let variable = "SECRETS_MANAGER_TIMEOUT_MILLIS";
+                settings.upstream_timeout.secrets = CallTimeout { duration, variable };
+                settings.reader_wait = settings.reader_wait.max(duration);
             }
             Ok(())
         },
@@ -96,9 +98,10 @@ pub const VARIABLES: &[Key<Settings>] = &[
         default: "SIDEKEY_UPSTREAM_TIMEOUT",
         help: "The timeout of one call to Parameter Store, in milliseconds; 0 means Sidekey's default. Callers wait at least as long as this timeout.",
         parse: |settings, text| {
-            if let Some(timeout) = timeout(text)? {
-                settings.upstream_timeout.parameters = timeout;
-                settings.reader_wait = settings.reader_wait.max(timeout);
+            if let Some(duration) = timeout(text)? {
+                let variable = "SSM_PARAMETER_STORE_TIMEOUT_MILLIS";
+                settings.upstream_timeout.parameters = CallTimeout { duration, variable };
+                settings.reader_wait = settings.reader_wait.max(duration);
             }
             Ok(())
         },
@@ -207,7 +210,7 @@ mod tests {
         let default = Settings::default();
         let long = Duration::from_secs(60);
         for (text, timeout, reader_wait) in [
-            ("0", default.upstream_timeout.secrets, default.reader_wait),
+            ("0", default.upstream_timeout.secrets.duration, default.reader_wait),
             ("1500", Duration::from_millis(1500), default.reader_wait),
             ("60000", long, long),
         ] {
@@ -218,7 +221,11 @@ mod tests {
                     true => (parameters, secrets),
                     false => (secrets, parameters),
                 };
-                assert_eq!((own, settings.reader_wait), (timeout, reader_wait), "{name}={text}");
+                assert_eq!(
+                    (own.duration, settings.reader_wait),
+                    (timeout, reader_wait),
+                    "{name}={text}"
+                );
                 assert_eq!(other, default.upstream_timeout.secrets, "{name}={text}");
             }
         }
@@ -264,7 +271,7 @@ mod tests {
                 prop_assert!(settings.port != 0);
                 for service in Service::ALL {
                     prop_assert!(*settings.ttl.of(service) <= SPAN_MAX);
-                    prop_assert!(!settings.upstream_timeout.of(service).is_zero());
+                    prop_assert!(!settings.upstream_timeout.of(service).duration.is_zero());
                 }
                 prop_assert!(settings.reader_wait <= SPAN_MAX);
                 prop_assert!(settings.cache_size <= CACHE_SIZE_MAX);

@@ -7,7 +7,6 @@ use super::settings::{Resolved, exposed_endpoints};
 use super::values::{DialectSetting, OnInitFailure};
 use crate::cache::{self, prefetch};
 use crate::secret::arn::is_account;
-use crate::secret::service::PerService;
 use crate::server::dialect::Dialect;
 use crate::server::{listener, resolving};
 use crate::source::aws;
@@ -84,8 +83,6 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             )
         }));
     }
-    let PerService { secrets: timeout, parameters: parameter_store_timeout } =
-        settings.upstream_timeout;
     Config {
         cache: cache::Config {
             policies,
@@ -120,9 +117,8 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             endpoint: settings.endpoint,
             parameter_store_endpoint: settings.parameter_store_endpoint,
             region_only: settings.region_only,
-            attempt_timeout: timeout,
-            parameter_store_timeout: (parameter_store_timeout != timeout)
-                .then_some(parameter_store_timeout),
+            attempt_timeout: settings.upstream_timeout.secrets.duration,
+            parameter_store_timeout: settings.upstream_timeout.parameters,
             credential_process_timeout: settings.credential_process_timeout,
             trust,
             environment,

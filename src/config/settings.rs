@@ -122,7 +122,7 @@ pub(super) fn load_conventions(
 /// Checks the settings whose valid values depend on other settings.
 fn check_relations(settings: &Settings, mistakes: &mut Mistakes) {
     let PerService { secrets, parameters } = settings.upstream_timeout;
-    if secrets.max(parameters) > settings.reader_wait {
+    if secrets.duration.max(parameters.duration) > settings.reader_wait {
         mistakes.add(
             "SIDEKEY_READER_WAIT",
             "the value must not be shorter than SIDEKEY_UPSTREAM_TIMEOUT (or \

@@ -5,6 +5,7 @@ use crate::cache::freshness::Policy;
 use crate::secret::arn::Arn;
 use crate::secret::scope::Home;
 use crate::server::dialect::Dialect;
+use crate::source::aws::CallTimeout;
 use crate::telemetry::log;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -141,7 +142,7 @@ fn variables_of_awss_extension_count_if_sidekeys_are_unset() {
     assert_eq!(of_any_parameter(&foreign).ttl, Duration::from_secs(30));
     assert_eq!(foreign.log.level, log::Level::ERROR);
     assert_eq!(foreign.source.attempt_timeout, Duration::from_secs(2));
-    assert_eq!(foreign.source.parameter_store_timeout, Some(Duration::from_secs(1)));
+    assert_eq!(foreign.source.parameter_store_timeout.duration, Duration::from_secs(1));
     let own = load(&[
         ("SIDEKEY_PORT", "1"),
         ("SIDEKEY_TTL", "1m"),
@@ -151,10 +152,31 @@ fn variables_of_awss_extension_count_if_sidekeys_are_unset() {
     ]);
     assert_eq!((own.listen.port, own.log.level), (1, log::Level::WARN));
     assert_eq!([of_any_secret(&own).ttl, of_any_parameter(&own).ttl], [Duration::from_secs(60); 2]);
-    let timeouts = (own.source.attempt_timeout, own.source.parameter_store_timeout);
-    assert_eq!(timeouts, (Duration::from_secs(3), None));
+    let timeouts = [own.source.attempt_timeout, own.source.parameter_store_timeout.duration];
+    assert_eq!(timeouts, [Duration::from_secs(3); 2]);
     let off = load(&[("PARAMETERS_SECRETS_EXTENSION_CACHE_SIZE", "0")]);
     assert_eq!([of_any_secret(&off).ttl, of_any_parameter(&off).ttl], [Duration::ZERO; 2]);
+}
+
+#[test]
+fn timeout_of_parameters_has_the_name_of_the_variable_that_sets_it() {
+    let (own, secrets, parameters) = (
+        ("SIDEKEY_UPSTREAM_TIMEOUT", "3s"),
+        ("SECRETS_MANAGER_TIMEOUT_MILLIS", "1000"),
+        ("SSM_PARAMETER_STORE_TIMEOUT_MILLIS", "2000"),
+    );
+    for (variables, expected, seconds) in [
+        (&[][..], own.0, 2),
+        (&[secrets], own.0, 2),
+        (&[parameters], parameters.0, 2),
+        (&[("SSM_PARAMETER_STORE_TIMEOUT_MILLIS", "0")], own.0, 2),
+        (&[own, parameters], own.0, 3),
+    ] {
+        let loaded = load_from(variables, Host::Standalone);
+        let duration = Duration::from_secs(seconds);
+        let timeout = CallTimeout { duration, variable: expected };
+        assert_eq!(loaded.config.source.parameter_store_timeout, timeout, "{variables:?}");
+    }
 }
 
 #[test]

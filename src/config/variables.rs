@@ -11,7 +11,7 @@ use crate::message::paths::{BUILT_IN_PATHS, Paths};
 use crate::secret;
 use crate::secret::scope::Scope;
 use crate::secret::service::PerService;
-use crate::source::aws::Endpoint;
+use crate::source::aws::{CallTimeout, Endpoint};
 use crate::telemetry::log::Level;
 use std::fmt;
 use std::net::SocketAddr;
@@ -189,11 +189,14 @@ settings! {
         help: "How long a caller waits for AWS before the agent answers with an error.",
         parse: positive_span,
     }
-    upstream_timeout: PerService<Duration> {
+    upstream_timeout: PerService<CallTimeout> {
         name: "SIDEKEY_UPSTREAM_TIMEOUT",
         default: "2s",
         help: "The timeout of one call to Secrets Manager or Parameter Store.",
-        parse: |text| positive_span(text).map(PerService::from),
+        parse: |text| {
+            let duration = positive_span(text)?;
+            Ok(PerService::from(CallTimeout { duration, variable: "SIDEKEY_UPSTREAM_TIMEOUT" }))
+        },
     }
     credential_process_timeout: Duration {
         name: "SIDEKEY_CREDENTIAL_PROCESS_TIMEOUT",
@@ -204,7 +207,7 @@ settings! {
     prefetch: Mode {
         name: "SIDEKEY_PREFETCH",
         default: "get",
-        help: "How the secrets in SIDEKEY_SECRETS are prefetched: `get` makes one call for each secret, `batch` makes one call for up to 20 secrets, and `auto` chooses between the two. One call reads up to ten parameters, whatever this setting says.",
+        help: "How the secrets of Secrets Manager in SIDEKEY_SECRETS are prefetched: `get` makes one call for each secret, `batch` makes one call for up to 20 secrets, and `auto` chooses between the two. Parameters always share calls.",
         parse: |text| {
             choice(text, &[("get", Mode::Get), ("batch", Mode::Batch), ("auto", Mode::Auto)])
         },
@@ -456,7 +459,7 @@ mod tests {
                         prop_assert!(settings.cache_size <= CACHE_SIZE_MAX);
                         prop_assert!((1..=10_000).contains(&settings.max_connections));
                         prop_assert!(!settings.reader_wait.is_zero());
-                        prop_assert!(!settings.upstream_timeout.parameters.is_zero());
+                        prop_assert!(!settings.upstream_timeout.parameters.duration.is_zero());
                         prop_assert!(settings.listed.len() <= SECRETS_MAX);
                         prop_assert!(settings.region.is_none_or(|region| is_region(&region)));
                         if *name == "SIDEKEY_ALLOW" {

@@ -190,7 +190,10 @@ impl Problem {
             Self::Refused(Refusal::Host) => "send the request to localhost, 127.0.0.1 or [::1]",
             Self::MethodNotGet => "use GET",
             Self::MethodNotPost => "use POST",
-            Self::UnknownPath => "use /secretsmanager/get?secretId=NAME or /v1/NAME",
+            Self::UnknownPath => {
+                "use /secretsmanager/get?secretId=NAME or /v1/NAME for a secret, and \
+                 /systemsmanager/parameters/get?name=NAME for a parameter"
+            }
             Self::Query(_) => {
                 "the supported parameters are secretId, versionId and versionStage for a secret; name, \
                  version, label and withDecryption for a parameter of Parameter Store; and field, \
@@ -282,6 +285,8 @@ fn refusal(refusal: Refusal) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::request::Target;
+    use hyper::Method;
 
     #[test]
     fn errors_of_a_secret_become_those_of_parameter_store() {
@@ -301,6 +306,16 @@ mod tests {
         }
         let refused = Problem::Read(ReadError::OutOfScope);
         assert_eq!(refused.clone().of_secret_parameter(), refused);
+    }
+
+    #[test]
+    fn hint_for_an_unknown_path_names_each_path_that_reads_one_secret() {
+        let hint = Problem::UnknownPath.hint();
+        let paths = hint.split(' ').filter(|word| word.starts_with('/'));
+        let targets: Vec<Target<'_>> = paths
+            .map(|path| Target::of(&Method::GET, path.split('?').next().unwrap_or_default()))
+            .collect();
+        assert_eq!(targets, [Target::Get, Target::V1("NAME"), Target::Parameters]);
     }
 
     #[test]

@@ -75,9 +75,8 @@ pub struct Config {
     pub(crate) region_only: bool,
     /// The maximum time for one attempt to call AWS, including the time to open a connection.
     pub(crate) attempt_timeout: Duration,
-    /// The maximum time for one attempt to call Parameter Store, from
-    /// `SSM_PARAMETER_STORE_TIMEOUT_MILLIS`. If `None`, the agent uses `attempt_timeout`.
-    pub(crate) parameter_store_timeout: Option<Duration>,
+    /// The maximum time for one attempt to call Parameter Store.
+    pub(crate) parameter_store_timeout: CallTimeout,
     pub(crate) credential_process_timeout: Duration,
     pub(crate) trust: Trust,
     pub(crate) environment: BTreeMap<String, String>,
@@ -101,6 +100,15 @@ impl fmt::Debug for Config {
             .field("is_snapshot", &self.is_snapshot)
             .finish()
     }
+}
+
+/// The maximum time for one attempt to call AWS, and the environment variable that sets this time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CallTimeout {
+    pub(crate) duration: Duration,
+    /// The name of the environment variable. If a call takes too long, the error names this
+    /// variable.
+    pub(crate) variable: &'static str,
 }
 
 /// Why the agent knows no valid AWS region, so that it cannot call AWS.
@@ -189,18 +197,13 @@ impl Aws {
             session,
             credentials_source,
         });
-        let parameter_store_timeouts =
-            Timeouts::for_attempt(config.parameter_store_timeout.unwrap_or(attempt_timeout));
         let parameter_store = ParameterStore::new(
             account.clone(),
             http,
             clock,
             config.parameter_store_endpoint.or_else(|| config.endpoint.clone()),
-            parameter_store_timeouts,
-            match config.parameter_store_timeout {
-                Some(_) => "SSM_PARAMETER_STORE_TIMEOUT_MILLIS",
-                None => "SIDEKEY_UPSTREAM_TIMEOUT",
-            },
+            Timeouts::for_attempt(config.parameter_store_timeout.duration),
+            config.parameter_store_timeout.variable,
         );
         Ok(Self {
             parameter_store,

@@ -4,7 +4,7 @@ use super::{PARAMETERS_BY_PATH_MAX, Parameter, ParameterStore, Parameters};
 use crate::clock::SystemClock;
 use crate::secret::value::SecretValue;
 use crate::secret::version::ParameterKind;
-use crate::source::aws::{Aws, Config, Endpoint, Trust};
+use crate::source::aws::{Aws, CallTimeout, Config, Endpoint, Trust};
 use crate::source::{FetchError, FetchErrorKind, FetchFuture, PARAMETERS_BATCH_MAX};
 use crate::tokens::Tokens;
 use fake_aws::{Fake, Fault, Match, Operation, ParameterValue};
@@ -39,7 +39,10 @@ fn config(endpoint: Option<&str>) -> Config {
             .map(|url| Endpoint::parse(url).expect("the endpoint is valid")),
         region_only: false,
         attempt_timeout: Duration::from_secs(60),
-        parameter_store_timeout: None,
+        parameter_store_timeout: CallTimeout {
+            duration: Duration::from_secs(60),
+            variable: "SIDEKEY_UPSTREAM_TIMEOUT",
+        },
         credential_process_timeout: Duration::from_secs(60),
         trust: Trust::default(),
         environment: environment.into(),
@@ -223,8 +226,11 @@ async fn failures_of_aws_are_typed_and_explained() {
 async fn stalled_call_ends_at_its_own_timeout() {
     let fake = fake().await;
     fake.faults().always(Match::any(), Fault::Stall);
-    let timeout = Some(Duration::from_millis(5));
-    let config = Config { parameter_store_timeout: timeout, ..config(Some(&fake.url())) };
+    let parameter_store_timeout = CallTimeout {
+        duration: Duration::from_millis(5),
+        variable: "SSM_PARAMETER_STORE_TIMEOUT_MILLIS",
+    };
+    let config = Config { parameter_store_timeout, ..config(Some(&fake.url())) };
     let client = prepare(config, Vec::new()).await;
     let error = error(client.parameter_store()).await;
     assert_eq!(error.kind, FetchErrorKind::Timeout);
