@@ -5,10 +5,10 @@ use crate::entry::Entry;
 use crate::queue::{Micros, Queue};
 use crate::upstream::{Call, Upstream};
 use sidekey::cache::flight::FLIGHTS_MAX;
-use sidekey::cache::freeze::was_interrupted;
 use sidekey::cache::freshness::{Freshness, Policy};
 use sidekey::cache::plan::Next;
 use sidekey::cache::prefetch::Mode;
+use sidekey::clock::freeze::was_interrupted;
 use sidekey::source::BATCH_MAX;
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! Calls AWS and counts the calls. Repeats calls that a freeze of the process interrupted.
 
 use super::fetched::{BatchAnswer, Fetched, Sent};
-use super::freeze::{INTERRUPTIONS_MAX, was_interrupted};
 use super::gather::{Gathered, Gatherer, Judgement, Leader, Place};
 use super::state::State;
+use crate::clock::freeze::{INTERRUPTIONS_MAX, was_interrupted};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::service::Service;

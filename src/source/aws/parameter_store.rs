@@ -26,9 +26,10 @@ use super::public_endpoint::{PARAMETER_STORE, public_url};
 use super::sdk_error;
 use super::session::CachedCredentials;
 use crate::clock::Clock;
+use crate::clock::freeze::{INTERRUPTIONS_MAX, was_interrupted};
 use crate::source::FetchError;
 use request::{ByPath, Get, GetMany, Operation, Request};
-use response::{Body, SERVICE};
+use response::{Body, Page, SERVICE};
 use serde_json::value::RawValue;
 use std::fmt;
 use std::sync::Arc;
@@ -139,8 +140,7 @@ impl ParameterStore {
                 filters,
                 next_token: next_token.as_deref(),
             };
-            let request = Request::new(Operation::ByPath, &body);
-            let page = self.call(request, region, response::page).await?;
+            let page = self.page(&body, region).await?;
             found.extend(page.parameters);
             if found.len() > PARAMETERS_BY_PATH_MAX {
                 let excess = format!("more than {PARAMETERS_BY_PATH_MAX} parameters");
@@ -152,6 +152,26 @@ impl ParameterStore {
             }
         }
         Err(advice::path_is_too_large(&format!("more than {PAGES_MAX} pages of parameters")))
+    }
+
+    /// Calls `GetParametersByPath` once. Repeats the call if it fails because a freeze of the
+    /// process interrupted the call.
+    ///
+    /// The cache cannot detect such a freeze, because [`deadline_by_path`](Self::deadline_by_path),
+    /// the time limit of all pages together, is much longer than most freezes.
+    async fn page(&self, body: &ByPath<'_>, region: Option<&str>) -> Result<Page, FetchError> {
+        let mut repetitions = 0;
+        loop {
+            let sent = self.clock.now();
+            let request = Request::new(Operation::ByPath, body);
+            let page = self.call(request, region, response::page).await;
+            let took = self.clock.now().since(sent);
+            let is_interrupted = page.is_err() && was_interrupted(took, self.deadline());
+            if !is_interrupted || repetitions == INTERRUPTIONS_MAX {
+                return page;
+            }
+            repetitions += 1;
+        }
     }
 
     /// Makes one call to Parameter Store. `parse` parses the body of a successful response.
