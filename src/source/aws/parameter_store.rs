@@ -88,8 +88,7 @@ impl ParameterStore {
     pub(super) fn not_found(&self, region: Option<&str>) -> FetchError {
         let error = sdk_error::from_code(Some("ParameterNotFound"), None, None);
         let region = region.unwrap_or(&self.account.region);
-        let advice = advice::of(error.kind, Operation::Get, region).map(Into::into);
-        FetchError { advice, ..error }
+        advice::advised(error, Operation::Get, region)
     }
 
     /// Calls `GetParameter`. `name` is the name or ARN of a parameter, and may end in `:VERSION` or
@@ -184,11 +183,7 @@ impl ParameterStore {
         let region = region.unwrap_or(&self.account.region);
         let operation = request.operation;
         let result = self.body(request, region).await.and_then(|body| parse(&body));
-        result.map_err(|error| {
-            let own = || advice::of(error.kind, operation, region).map(Into::into);
-            let advice = error.advice.clone().or_else(own);
-            FetchError { advice, ..error }
-        })
+        result.map_err(|error| advice::advised(error, operation, region))
     }
 
     async fn body(&self, request: Request, region: &str) -> Result<Body, FetchError> {
