@@ -16,7 +16,6 @@ pub(crate) mod entry;
 pub(crate) mod snapshot;
 pub(crate) mod slots;
 pub mod flight;
-pub mod freeze;
 mod negative_cache;
 mod epoch;
 mod state;

@@ -6,6 +6,8 @@
 //! - The steady clock (a monotonic clock) cannot be set. But it may not count the time for which
 //!   Lambda SnapStart keeps the process in a snapshot.
 
+pub mod freeze;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};

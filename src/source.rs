@@ -226,14 +226,14 @@ impl FetchErrorKind {
             Self::Invalid => {
                 "check the secret's name or ARN, the version id and the staging label in the request"
             }
-            Self::OutOfScope => "add the secret to SIDEKEY_ALLOW",
+            Self::OutOfScope => "add the name or ARN to SIDEKEY_ALLOW",
             Self::OtherRegion => {
                 "correct the secret's ARN; if SIDEKEY_REGION_ONLY is set, Sidekey reads \
                  only secrets of the function's own region"
             }
             Self::Overloaded => {
-                "send the request again; if the error persists, find the client that requests \
-                 secrets that do not exist"
+                "send the request again; if the error persists, find the client that requests many \
+                 names that do not exist"
             }
             Self::Throttled => "Secrets Manager throttles Sidekey; Sidekey retries automatically",
             Self::Service => "Secrets Manager failed; Sidekey retries automatically",
@@ -252,8 +252,8 @@ impl FetchErrorKind {
                  responses"
             }
             Self::Lagging => {
-                "AWS returned an older version than the cached one, soon after a rotation or \
-                 because AWSCURRENT was moved back; Sidekey retries automatically"
+                "AWS returned an older version than the cached one, soon after a change or because \
+                 an older version is current again; Sidekey retries automatically"
             }
             Self::Credentials => {
                 "check the role, the profile or the environment variables that provide Sidekey's \

@@ -6,9 +6,9 @@ use crate::fetching::{Fetching, Indexes};
 use crate::queue::{Micros, Queue};
 use crate::upstream::{Call, Quotas, Upstream};
 use sidekey::cache::flight::FLIGHTS_MAX;
-use sidekey::cache::freeze::was_interrupted;
 use sidekey::cache::freshness::{Freshness, Policy};
 use sidekey::cache::plan::Next;
+use sidekey::clock::freeze::was_interrupted;
 use sidekey::source::BATCH_MAX;
 use std::time::Duration;
 

@@ -87,6 +87,9 @@ impl Acceptor {
         for version in parameters {
             let name = format!("{PARAMETER_PREFIX}{}", version.name);
             let Ok(id) = SecretId::parse(&name) else { continue };
+            if !path.contains(&version.name) {
+                continue;
+            }
             let key = Key { id, selector: key.selector.clone() };
             if path.filters().is_some() {
                 // A filter can select an older version by its label, so requests by name must not
@@ -98,6 +101,9 @@ impl Acceptor {
                 Ok(entry) => {
                     listed.push(entry.version.clone());
                     state.negative.forget(&key);
+                    // Only the list was requested, so the parameter is evicted before secrets that
+                    // were read.
+                    entry.marks.set_unread();
                     entries.extend((!entry.policy.ttl.is_zero()).then_some((key, entry)));
                 }
                 Err(error) if error.kind == FetchErrorKind::Lagging => {

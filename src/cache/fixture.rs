@@ -180,7 +180,10 @@ pub(super) fn version(name: &str, n: u32, key: &Key) -> Version {
 }
 
 pub(super) fn key(id: &str) -> Key {
-    let id = SecretId::parse(id).unwrap();
+    let id = match ParameterPath::is_pattern(id) {
+        true => SecretId::Path(ParameterPath::parse(id).unwrap()),
+        false => SecretId::parse(id).unwrap(),
+    };
     let selector = match id.service() {
         Service::SecretsManager => Selector::current(),
         Service::ParameterStore => Selector::parameter(None, None, false),

@@ -9,22 +9,28 @@
 
 use super::fetched::Fetched;
 use super::slots::Rank;
+use crate::clock::Moment;
 use crate::secret::key::Key;
 use crate::secret::version::Version;
 use crate::source::{FetchError, FetchErrorKind, PARAMETERS_BATCH_MAX};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 const POISONED: &str = "no thread panics while it holds the lock";
+
+/// How long Sidekey makes no calls for several parameters after AWS has refused such a call. The
+/// permission may be granted later, and new permissions take some time to become effective.
+const REFUSAL_MEMORY: Duration = Duration::from_secs(15 * 60);
 
 /// Collects requested parameters into batches. One call to AWS fetches each batch.
 #[derive(Debug, Default)]
 pub(super) struct Gatherer {
     open: Arc<Mutex<Vec<Batch>>>,
-    /// Whether AWS has refused calls for several parameters, but allows calls for single
-    /// parameters.
-    is_refused: AtomicBool,
+    /// When AWS last refused a call for several parameters, but allowed calls for single
+    /// parameters. `None` if AWS has not.
+    refused: Mutex<Option<Moment>>,
 }
 
 /// The parameters that one call to AWS will fetch.
@@ -98,8 +104,10 @@ pub(super) struct Leader {
 impl Gatherer {
     /// Adds the parameter `key` to a batch, or opens a batch. Returns `None` if the IAM role may
     /// not fetch several parameters by one call.
-    pub(super) fn join(&self, key: &Key, rank: Rank) -> Option<Place> {
-        if self.is_refused.load(Ordering::Relaxed) {
+    pub(super) fn join(&self, key: &Key, rank: Rank, now: Moment) -> Option<Place> {
+        let refused = *self.refused.lock().expect(POISONED);
+        let since_refusal = refused.map(|refused| now.since(refused).unwrap_or_default());
+        if since_refusal.is_some_and(|since| since < REFUSAL_MEMORY) {
             return None;
         }
         let mut open = lock(&self.open);
@@ -115,11 +123,11 @@ impl Gatherer {
     }
 
     /// Records what a call for a single parameter says about the permissions of the IAM role, after
-    /// AWS refused the call for the batch. If AWS allows only single calls, Sidekey makes no more
-    /// batch calls.
-    pub(super) fn report(&self, judgement: &Judgement, permission: Permission) {
+    /// AWS refused the call for the batch. If AWS allows only single calls, Sidekey makes no batch
+    /// calls for the time [`REFUSAL_MEMORY`].
+    pub(super) fn report(&self, judgement: &Judgement, permission: Permission, now: Moment) {
         if judgement.lacks_permission(permission) {
-            self.is_refused.store(true, Ordering::Relaxed);
+            *self.refused.lock().expect(POISONED) = Some(now);
             tracing::info!(
                 "IAM denied ssm:GetParameters, so Sidekey fetches each parameter by its own call"
             );

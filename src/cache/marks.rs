@@ -50,6 +50,11 @@ impl Marks {
         }
     }
 
+    /// Makes the entry the least recently read of the cache, so that it is evicted first.
+    pub(crate) fn set_unread(&self) {
+        self.read_at_ms.store(0, Ordering::Relaxed);
+    }
+
     pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
         self.failure.load_full()
     }

@@ -3,7 +3,6 @@
 
 use super::entry::Entry;
 use super::flight::{Flight, Outcome};
-use super::freeze::was_interrupted;
 use super::freshness::{Freshness, Reason, freshness};
 use super::plan::REFRESH_NOW_INTERVAL;
 use super::served::{How, ReadError, Served};
@@ -11,6 +10,7 @@ use super::snapshot::{CachedSecret, Snapshot};
 use super::state::{Missing, State};
 use super::status::{self, Status};
 use super::writer::Writer;
+use crate::clock::freeze::was_interrupted;
 use crate::clock::{Clock, Moment, within};
 use crate::convention::problem::Problem;
 use crate::secret::key::Key;

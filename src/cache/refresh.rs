@@ -1,12 +1,16 @@
 //! Refreshes cached secrets before their TTL ends. A loop starts the calls to AWS that are due, and
 //! then sleeps until the next call is due.
 
+use super::entry::Entry;
 use super::freshness::{Policy, Refresh};
 use super::labels::is_other_label;
 use super::plan::{self, Next};
-use super::state::Missing;
+use super::snapshot::{CachedSecret, Snapshot};
+use super::state::{Missing, State};
 use super::writer::Writer;
 use crate::secret::key::Key;
+use crate::secret::reference::SecretId;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest sleep of the loop that refreshes cached secrets. It limits how late a refresh starts
@@ -38,7 +42,8 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
     let now = state.clock.now();
     state.detect_restore(now);
     let mut wake_in = None;
-    for (secret, entry) in state.snapshot.load().entries_by_arn() {
+    let snapshot = state.snapshot.load();
+    for (secret, entry) in snapshot.entries_by_arn() {
         let retry_in = entry.marks.failure().map(|failure| failure.retry_in(now));
         let standing = entry.standing(now, state.epoch());
         // After the grace period, the agent stops refreshing a secret that AWS refuses, unless the
@@ -54,7 +59,15 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
             false => entry.policy,
         };
         let next = plan::next(&policy, &standing, entry.marks.was_read(), retry_in);
-        start_or_schedule(writer, &secret.fetch_key(entry), next, &mut wake_in);
+        let path = path_of(state, &snapshot, secret, entry);
+        let key = path.as_ref().map_or_else(|| secret.fetch_key(entry), |(key, _)| key.clone());
+        let path_failure = path.and_then(|(_, list)| list.marks.failure());
+        let path_retry_in = path_failure.map(|failure| failure.retry_in(now));
+        let next = match (next, path_retry_in) {
+            (Next::Now, Some(wait)) if !wait.is_zero() => Next::In(wait),
+            (next, _) => next,
+        };
+        start_or_schedule(writer, &key, next, &mut wake_in);
     }
     for Missing { key, .. } in state.missing() {
         let next = match state.negative.last(&key, now) {
@@ -66,6 +79,22 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
         start_or_schedule(writer, &key, next, &mut wake_in);
     }
     wake_in
+}
+
+/// Returns the path in `SIDEKEY_SECRETS` whose call refreshes the parameter `secret` too, and the
+/// cached list of this path. Returns `None` if the parameter needs a call of its own: AWS refuses the
+/// path, or the list does not contain the parameter.
+fn path_of(
+    state: &State,
+    snapshot: &Snapshot,
+    secret: &CachedSecret,
+    entry: &Entry,
+) -> Option<(Key, Arc<Entry>)> {
+    let path = state.limits.path_of(secret, &entry.selector)?;
+    let list = snapshot.exact(path.as_str(), &entry.selector)?;
+    let is_in_list = list.version.parameters().iter().any(|own| own.arn == entry.version.arn);
+    let key = Key { id: SecretId::Path(path.clone()), selector: entry.selector.clone() };
+    (is_in_list && !list.marks.is_refused()).then(|| (key, list.clone()))
 }
 
 /// Starts a call to AWS for the secret `key` if the call is due now. If the call is due later,

@@ -42,11 +42,15 @@ impl Listed {
     }
 
     fn is_in_a_path(&self, id: &str, selector: &Selector) -> bool {
-        let name = id.strip_prefix(PARAMETER_PREFIX);
-        name.is_some_and(|name| {
-            let mut paths = self.paths.iter();
-            paths.any(|(path, own)| own == selector && path.contains(name))
-        })
+        self.path_of(id, selector).is_some()
+    }
+
+    /// Returns the path in `SIDEKEY_SECRETS` that contains the parameter `id`.
+    fn path_of(&self, id: &str, selector: &Selector) -> Option<&ParameterPath> {
+        let name = id.strip_prefix(PARAMETER_PREFIX)?;
+        let mut paths = self.paths.iter();
+        let found = paths.find(|(path, own)| own == selector && path.contains(name));
+        found.map(|(path, _)| path)
     }
 }
 
@@ -67,6 +71,15 @@ impl<'a> FromIterator<&'a Key> for Listed {
 impl Limits {
     fn are_met(&self, count: usize, bytes: usize) -> bool {
         count <= self.entries_max && bytes <= self.bytes_max
+    }
+
+    /// Returns the path in `SIDEKEY_SECRETS` whose call fetches the parameter `secret` too.
+    pub(super) fn path_of(
+        &self,
+        secret: &CachedSecret,
+        selector: &Selector,
+    ) -> Option<&ParameterPath> {
+        secret.ids.iter().find_map(|id| self.listed.path_of(id, selector))
     }
 
     /// Returns whether `SIDEKEY_SECRETS` contains the cached secret `secret`, under any of its

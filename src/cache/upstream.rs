@@ -2,9 +2,9 @@
 
 use super::fetched::{BatchAnswer, Fetched, Sent};
 use super::flight::Landing;
-use super::freeze::{INTERRUPTIONS_MAX, was_interrupted};
 use super::gather::{Gathered, Gatherer, Judgement, Leader, Permission, Place};
 use super::state::State;
+use crate::clock::freeze::{INTERRUPTIONS_MAX, was_interrupted};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::service::Service;
@@ -39,7 +39,9 @@ impl Upstream {
         let key = landing.key();
         let place = match (&key.id, key.id.service()) {
             (SecretId::Path(_), _) | (_, Service::SecretsManager) => None,
-            (_, Service::ParameterStore) => self.gatherer.join(key, landing.rank()),
+            (_, Service::ParameterStore) => {
+                self.gatherer.join(key, landing.rank(), self.state.clock.now())
+            }
         };
         let gathered = match place {
             None => None,
@@ -55,7 +57,8 @@ impl Upstream {
             Some(Gathered::Alone(judgement)) => {
                 let fetched = self.fetch_alone(landing).await;
                 if let Some(judgement) = judgement {
-                    self.gatherer.report(&judgement, Permission::of(&fetched.1));
+                    let now = self.state.clock.now();
+                    self.gatherer.report(&judgement, Permission::of(&fetched.1), now);
                 }
                 fetched
             }

@@ -180,7 +180,9 @@ fn refusal(body: &[u8]) -> Option<ReadError> {
 /// `None` if the number is not a valid time.
 fn to_the_millisecond(seconds: f64) -> Option<SystemTime> {
     let span = Duration::try_from_secs_f64(seconds + 0.0005).ok()?;
-    let millis = u64::try_from(span.as_millis()).ok()?;
+    // Later times cannot be written as a date with four digits for the year.
+    let millis =
+        u64::try_from(span.as_millis()).ok().filter(|millis| *millis < 253_402_300_800_000)?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis))
 }
 

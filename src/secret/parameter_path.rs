@@ -5,6 +5,8 @@ use super::name::{
     PARAMETER_LEVELS_MAX, PARAMETER_NAME_CHARS_MAX, PARAMETER_PREFIX as PREFIX, is_parameter_char,
 };
 use super::secret_parameter::SecretParameter;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 /// A request for all parameters under a path, such as `/app`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -12,7 +14,8 @@ pub struct ParameterPath {
     text: Box<str>,
     path: Box<str>,
     is_recursive: bool,
-    filters: Option<Box<str>>,
+    /// The JSON of the filters. Shared, because it can be long and each copy of a key contains it.
+    filters: Option<Arc<str>>,
 }
 
 /// The error for an invalid pattern for the parameters under a path, such as `ssm:/app/**`.
@@ -95,7 +98,12 @@ impl ParameterPath {
         let path = path.trim_end_matches('/');
         let star = if is_recursive { "**" } else { "*" };
         // No reference contains `#` in its name, so no reference to a parameter equals this text.
-        let text = format!("{PREFIX}{path}/{star}#path{}", filters.unwrap_or_default());
+        let mut text = format!("{PREFIX}{path}/{star}#path");
+        if let Some(filters) = filters {
+            let mut hasher = DefaultHasher::new();
+            filters.hash(&mut hasher);
+            text.push_str(&format!("-{:016x}", hasher.finish()));
+        }
         let path = if path.is_empty() { "/" } else { path };
         Self {
             text: text.into(),
@@ -148,7 +156,8 @@ mod tests {
         assert_eq!(path, ParameterPath::new("/app/", false, None));
         assert_eq!((path.as_str(), path.path()), ("ssm:/app/*#path", "/app"));
         let root = ParameterPath::new("/", true, Some("[]"));
-        assert_eq!((root.as_str(), root.path()), ("ssm:/**#path[]", "/"));
+        assert!(root.as_str().starts_with("ssm:/**#path-") && root.path() == "/");
+        assert_ne!(root.as_str(), ParameterPath::new("/", true, Some("[{}]")).as_str());
     }
 
     #[test]

@@ -105,7 +105,11 @@ impl SecretId {
     pub(crate) fn means(&self, arn: &Arn, name: &str) -> bool {
         self.service() == arn.service()
             && match self {
-                Self::Name(_) | Self::Parameter(_) => self.aws_id() == name,
+                Self::Name(_) => self.aws_id() == name,
+                Self::Parameter(_) => {
+                    let (first, second) = arn.possible_names();
+                    self.aws_id() == name && (first == name || second == Some(name))
+                }
                 Self::Path(_) => false,
                 Self::Arn(own) => {
                     own == arn || (arn.as_str().starts_with(own.as_str()) && own.resource() == name)

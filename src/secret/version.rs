@@ -40,7 +40,7 @@ pub enum Details {
     },
     /// The metadata of a parameter.
     Parameter(Parameter),
-    /// All parameters under a path. The `content` of a path is empty.
+    /// All parameters under a path, sorted by name. The `content` is the JSON of the filters.
     Path(Vec<Version>),
 }
 
@@ -109,7 +109,9 @@ impl Content {
 impl Version {
     /// Makes one value from all `parameters` under a path, so that the cache can store them
     /// together.
-    pub(crate) fn of_path(path: &ParameterPath, parameters: Vec<Self>) -> Self {
+    pub(crate) fn of_path(path: &ParameterPath, mut parameters: Vec<Self>) -> Self {
+        parameters.sort_by(|one, other| one.name.cmp(&other.name));
+        parameters.dedup_by(|one, other| one.name == other.name);
         let mut hasher = DefaultHasher::new();
         for parameter in &parameters {
             (&parameter.arn, &parameter.id, parameter.created).hash(&mut hasher);
@@ -119,7 +121,8 @@ impl Version {
             name: path.path().into(),
             id: format!("{:016x}", hasher.finish()).into(),
             created: None,
-            content: Content::Text(SecretValue::from(String::new())),
+            // The limit of the cache's memory counts the filters, which can be long.
+            content: Content::Text(path.filters().unwrap_or_default().to_owned().into()),
             details: Details::Path(parameters),
         }
     }
@@ -137,7 +140,9 @@ impl Version {
     pub(crate) fn value_bytes(&self) -> usize {
         match &self.details {
             Details::Secret { .. } | Details::Parameter(_) => self.content.len(),
-            Details::Path(parameters) => parameters.iter().map(Self::value_bytes).sum(),
+            Details::Path(parameters) => {
+                self.content.len() + parameters.iter().map(Self::value_bytes).sum::<usize>()
+            }
         }
     }
 

@@ -127,13 +127,21 @@ impl ParameterCalls<'_> {
 
 /// Returns whether the answer to `GetParameters` lists a name as invalid because of this error. Any
 /// other error makes the whole call fail.
+///
+/// The error code must match too, because an unknown code of AWS also has the category `Invalid`.
+/// Such a code may mean that the endpoint is not Parameter Store.
 fn is_about_the_name(problem: &Problem) -> bool {
     match problem {
         Problem::Reference { .. } | Problem::Call(BadCall::Name(BadParameterName::OtherArn)) => {
             true
         }
         Problem::Read(ReadError::Upstream(error)) => {
-            matches!(error.kind, FetchErrorKind::NotFound | FetchErrorKind::Invalid)
+            let expected_codes: &[&str] = match error.kind {
+                FetchErrorKind::NotFound => &["ParameterNotFound", "ParameterVersionNotFound"],
+                FetchErrorKind::Invalid => &["ValidationException"],
+                _ => &[],
+            };
+            expected_codes.contains(&&*error.code)
         }
         _ => false,
     }
@@ -147,19 +155,23 @@ mod tests {
 
     #[test]
     fn only_failures_of_names_are_reported_per_name() {
-        let upstream = |kind| Problem::Read(FetchError::new(kind, "code", "message").into());
+        let upstream = |kind, code| Problem::Read(FetchError::new(kind, code, "message").into());
         let other_arn = BadCall::Name(BadParameterName::OtherArn).into();
         let secret = BadCall::Name(BadParameterName::EncryptedSecret).into();
         for (problem, expected) in [
-            (upstream(FetchErrorKind::NotFound), true),
-            (upstream(FetchErrorKind::Invalid), true),
+            (upstream(FetchErrorKind::NotFound, "ParameterNotFound"), true),
+            (upstream(FetchErrorKind::NotFound, "ParameterVersionNotFound"), true),
+            (upstream(FetchErrorKind::NotFound, "ResourceNotFoundException"), false),
+            (upstream(FetchErrorKind::Invalid, "ValidationException"), true),
+            (upstream(FetchErrorKind::Invalid, "UnknownOperationException"), false),
+            (upstream(FetchErrorKind::Unavailable, "ValidationException"), false),
             (Problem::reference("ssm:", BadReference::Empty), true),
             (other_arn, true),
             (secret, false),
-            (upstream(FetchErrorKind::Denied), false),
-            (upstream(FetchErrorKind::Decryption), false),
-            (upstream(FetchErrorKind::Throttled), false),
-            (upstream(FetchErrorKind::Timeout), false),
+            (upstream(FetchErrorKind::Denied, "AccessDeniedException"), false),
+            (upstream(FetchErrorKind::Decryption, "InvalidKeyId"), false),
+            (upstream(FetchErrorKind::Throttled, "ThrottlingException"), false),
+            (upstream(FetchErrorKind::Timeout, "TimeoutError"), false),
             (Problem::Read(ReadError::OutOfScope), false),
         ] {
             assert_eq!(is_about_the_name(&problem), expected, "{problem:?}");

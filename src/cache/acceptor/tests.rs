@@ -80,7 +80,7 @@ async fn older_version_replaces_a_newer_one_after_a_second_answer() {
     fixture.pass(6 * SECOND).await;
     // This request gets the cached list, and starts a refresh.
     listed(&fixture).await;
-    fixture.pass(LATENCY).await;
+    fixture.pass(2 * LATENCY).await;
     assert_eq!(listed(&fixture).await, ["/app/a 1", "/app/b 3"]);
 }
 
@@ -114,4 +114,13 @@ async fn path_is_stale_while_aws_fails() {
     fixture.script(path().id.as_str(), Answer::Fail(FetchErrorKind::Throttled));
     fixture.pass(101 * SECOND).await;
     assert_eq!(listed(&fixture).await, ["/app/a 1", "/app/b 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn parameters_of_a_list_are_evicted_before_those_that_were_read() {
+    let fixture = two_parameters(Setup { entries_max: 3, ..Setup::default() });
+    fixture.cache.read(key("ssm:/other/c")).await.expect("the parameter must be readable");
+    listed(&fixture).await;
+    let read = fixture.cache.read(key("ssm:/other/c")).await;
+    assert_eq!(outcome(read), ok("3", How::Hit));
 }

@@ -1,6 +1,6 @@
 //! Tests of the refresh loop: which cached secrets it fetches, and how often.
 
-use crate::cache::fixture::{Answer, SECOND, Setup, arn, ok, rule};
+use crate::cache::fixture::{Answer, Fixture, SECOND, Setup, arn, key, ok, rule};
 use crate::cache::freshness::{BACK_OFF_MAX, Policy, Refresh};
 use crate::cache::policies::Rule;
 use crate::cache::prefetch::Mode;
@@ -157,5 +157,51 @@ async fn secret_that_is_always_refreshed_stays_fresh_without_readers() {
     fixture.script("warm", Answer::Version(3));
     fixture.pass(BACK_OFF_MAX + SECOND).await;
     assert_eq!(fixture.read("warm").await, ok("v3", How::Hit));
+    refreshing.abort();
+}
+
+fn listed_path() -> Fixture {
+    let fixture = Setup { listed: vec!["ssm:/app/*"], ..Setup::default() }.build();
+    fixture.script("ssm:/app/a", Answer::Version(1));
+    fixture.script("ssm:/app/b", Answer::Version(1));
+    fixture
+}
+
+/// Reads both parameters of the listed path, so that the loop refreshes them. Returns their
+/// versions.
+async fn both(fixture: &Fixture) -> Vec<String> {
+    let mut versions = Vec::new();
+    for name in ["ssm:/app/a", "ssm:/app/b"] {
+        let read = fixture.cache.read(key(name)).await.expect("the parameter must be readable");
+        versions.push(read.entry.version.id.to_string());
+    }
+    versions
+}
+
+#[tokio::test(start_paused = true)]
+async fn parameters_of_a_listed_path_are_refreshed_by_the_call_for_the_path() {
+    let fixture = listed_path();
+    fixture.prefetch(Mode::Get, SECOND).await;
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
+    assert_eq!(both(&fixture).await, ["1", "1"]);
+    fixture.script("ssm:/app/a", Answer::Version(2));
+    fixture.pass(95 * SECOND).await;
+    assert_eq!(both(&fixture).await, ["2", "1"]);
+    assert_eq!(*fixture.source.calls.lock().unwrap(), ["ssm:/app/*#path", "ssm:/app/*#path"]);
+    assert!(fixture.source.batches.lock().unwrap().is_empty());
+    refreshing.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn parameters_are_refreshed_by_name_if_aws_refuses_their_path() {
+    let fixture = listed_path();
+    fixture.prefetch(Mode::Get, SECOND).await;
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
+    both(&fixture).await;
+    fixture.script("ssm:/app/*#path", Answer::Fail(FetchErrorKind::Denied));
+    fixture.script("ssm:/app/a", Answer::Version(2));
+    fixture.pass(99 * SECOND).await;
+    assert_eq!(both(&fixture).await, ["2", "1"]);
+    assert_eq!(*fixture.source.batches.lock().unwrap(), [2]);
     refreshing.abort();
 }

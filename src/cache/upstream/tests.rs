@@ -2,7 +2,7 @@
 
 use crate::cache::How;
 use crate::cache::fixture::{Answer, LATENCY, SECOND, Setup, key, ok, outcome};
-use crate::cache::freeze::INTERRUPTIONS_MAX;
+use crate::clock::freeze::INTERRUPTIONS_MAX;
 use crate::source::FetchErrorKind;
 use std::time::Duration;
 

@@ -14,10 +14,10 @@ const PAGE_MAX: usize = 10;
 
 /// The maximum length of `NextToken` in a call, in bytes. The tokens that Sidekey sends are
 /// shorter.
-const TOKEN_BYTES_MAX: usize = 128;
+const TOKEN_BYTES_MAX: usize = 2048;
 
 /// The page that a call of `GetParametersByPath` asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Page {
     size: usize,
     /// The beginning of the requested page. `None` means the first page.
@@ -25,13 +25,14 @@ pub(crate) struct Page {
 }
 
 /// The beginning of a page, as `NextToken` contains it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Start {
-    /// The number of parameters on all earlier pages.
-    offset: usize,
-    /// The hash of the list of parameters for which Sidekey sent the token. A token for another
-    /// list is refused.
-    list: u64,
+    /// The name of the last parameter on the page before. A name, and not a number, finds the next
+    /// page even if the list has changed since.
+    after: Box<str>,
+    /// The hash of the request for which Sidekey sent the token. A token for another request is
+    /// refused.
+    request: u64,
 }
 
 impl Page {
@@ -51,34 +52,39 @@ impl Page {
     }
 
     /// Returns those of all `items` that are on this page, and the token of the next page (`None`
-    /// if this page is the last). `list` is the hash of the list.
+    /// if this page is the last). `items` are sorted by `name`. `request` is the hash of the request
+    /// for the list.
     ///
     /// # Errors
     ///
-    /// Fails if the token in the call belongs to another list, or if the list has changed since the
-    /// token was sent.
-    pub(crate) fn slice<T>(
-        self,
-        items: &[T],
-        list: u64,
-    ) -> Result<(&[T], Option<String>), BadCall> {
-        let offset = match self.start {
+    /// Fails if the token in the call belongs to another request.
+    pub(crate) fn slice<'i, T>(
+        &self,
+        items: &'i [T],
+        name: impl Fn(&T) -> &str,
+        request: u64,
+    ) -> Result<(&'i [T], Option<String>), BadCall> {
+        let offset = match &self.start {
             None => 0,
-            Some(start) if start.list == list && start.offset < items.len() => start.offset,
+            Some(start) if start.request == request => {
+                items.partition_point(|item| *name(item) <= *start.after)
+            }
             Some(_) => return Err(BadCall::NextToken),
         };
-        let end = items.len().min(offset + self.size);
-        let token = (end < items.len()).then(|| STANDARD.encode(format!("{end} {list:x}")));
-        Ok((&items[offset..end], token))
+        let page = &items[offset..items.len().min(offset + self.size)];
+        let has_next = offset + page.len() < items.len();
+        let last = page.last().filter(|_| has_next);
+        let token = last.map(|last| STANDARD.encode(format!("{request:x} {}", name(last))));
+        Ok((page, token))
     }
 }
 
 fn parse_token(token: &str) -> Result<Start, BadCall> {
     let decode = || {
         let bytes = STANDARD.decode(token).ok()?;
-        let (offset, list) = str::from_utf8(&bytes).ok()?.split_once(' ')?;
-        let list = u64::from_str_radix(list, 16).ok()?;
-        Some(Start { offset: offset.parse().ok()?, list })
+        let (request, after) = str::from_utf8(&bytes).ok()?.split_once(' ')?;
+        let request = u64::from_str_radix(request, 16).ok()?;
+        Some(Start { after: after.into(), request })
     };
     if token.len() > TOKEN_BYTES_MAX {
         return Err(BadCall::NextToken);
@@ -93,12 +99,12 @@ mod tests {
 
     #[test]
     fn tokens_lead_through_all_pages() {
-        let items: Vec<usize> = (0..25).collect();
+        let items: Vec<String> = (10..35).map(|n| format!("/p{n}")).collect();
         for (size, pages) in [(None, 3), (Some(10), 3), (Some(7), 4), (Some(5), 5), (Some(1), 25)] {
             let (mut token, mut found, mut count) = (None, Vec::new(), 0);
             loop {
                 let page = Page::of(size, token.as_deref()).expect("the call is valid");
-                let (slice, next) = page.slice(&items, 7).expect("the token is valid");
+                let (slice, next) = page.slice(&items, |item| item, 7).expect("the token is valid");
                 found.extend_from_slice(slice);
                 count += 1;
                 token = next;
@@ -109,18 +115,29 @@ mod tests {
             assert_eq!((found, count), (items.clone(), pages), "{size:?}");
         }
         let empty = Page::of(None, None).expect("the call is valid");
-        assert_eq!(empty.slice::<u8>(&[], 7), Ok((&[][..], None)));
+        assert_eq!(empty.slice::<String>(&[], |item| item, 7), Ok((&[][..], None)));
+    }
+
+    fn slice<'i>(
+        page: &Page,
+        items: &'i [&'static str],
+        request: u64,
+    ) -> Result<(&'i [&'static str], Option<String>), BadCall> {
+        page.slice(items, |item| item, request)
     }
 
     #[test]
-    fn token_of_another_list_is_refused() {
+    fn token_of_another_request_is_refused() {
         let first = Page::of(Some(2), None).expect("the call is valid");
-        let (_, token) =
-            first.slice(&[1, 2, 3], 7).expect("the first page of the list must not need a token");
+        let (_, token) = slice(&first, &["a", "b", "c"], 7)
+            .expect("the first page of the list must not need a token");
         let second = Page::of(Some(2), token.as_deref()).expect("the token is well-formed");
-        assert_eq!(second.slice(&[1, 2, 3], 7), Ok((&[3][..], None)));
-        assert_eq!(second.slice(&[1, 2, 3], 8), Err(BadCall::NextToken));
-        assert_eq!(second.slice(&[1, 2], 7), Err(BadCall::NextToken));
+        let page = |items, request| slice(&second, items, request);
+        assert_eq!(page(&["a", "b", "c"], 7), Ok((&["c"][..], None)));
+        assert_eq!(page(&["a", "b", "c"], 8), Err(BadCall::NextToken));
+        // The list has changed since the first page was sent.
+        assert_eq!(page(&["a", "bb", "c"], 7), Ok((&["bb", "c"][..], None)));
+        assert_eq!(page(&["a"], 7), Ok((&[][..], None)));
     }
 
     #[test]
@@ -132,18 +149,20 @@ mod tests {
             let expected = BadCall::TooLarge { member: "maxResults", max: 10 };
             assert_eq!(Page::of(Some(size), None), Err(expected));
         }
-        let long = STANDARD.encode(format!("1 {}", "0".repeat(200)));
+        let long = STANDARD.encode(format!("1 {}", "/a".repeat(2000)));
         for token in ["", "x", "AAAA", "MQ==", &long] {
             assert_eq!(Page::of(None, Some(token)), Err(BadCall::NextToken), "{token}");
         }
+        let longest = STANDARD.encode(format!("{:x} {}", u64::MAX, "a".repeat(1011)));
+        assert!(Page::of(None, Some(&longest)).is_ok());
     }
 
     proptest! {
         #[test]
-        fn for_any_token_a_page_is_found_or_refused(offset in any::<u64>(), list in any::<u64>()) {
-            let token = STANDARD.encode(format!("{offset} {list:x}"));
+        fn for_any_token_a_page_is_found_or_refused(after in any::<String>(), list in any::<u64>()) {
+            let token = STANDARD.encode(format!("{list:x} {after}"));
             if let Ok(page) = Page::of(None, Some(&token)) {
-                let _ = page.slice(&[1, 2, 3], list);
+                let _ = slice(&page, &["a", "b", "c"], list);
             }
         }
     }

@@ -26,9 +26,10 @@ use super::public_endpoint::{PARAMETER_STORE, public_url};
 use super::sdk_error;
 use super::session::CachedCredentials;
 use crate::clock::Clock;
+use crate::clock::freeze::{INTERRUPTIONS_MAX, was_interrupted};
 use crate::source::FetchError;
 use request::{ByPath, Get, GetMany, Operation, Request};
-use response::{Body, SERVICE};
+use response::{Body, Page, SERVICE};
 use serde_json::value::RawValue;
 use std::fmt;
 use std::sync::Arc;
@@ -87,8 +88,7 @@ impl ParameterStore {
     pub(super) fn not_found(&self, region: Option<&str>) -> FetchError {
         let error = sdk_error::from_code(Some("ParameterNotFound"), None, None);
         let region = region.unwrap_or(&self.account.region);
-        let advice = advice::of(error.kind, Operation::Get, region).map(Into::into);
-        FetchError { advice, ..error }
+        advice::advised(error, Operation::Get, region)
     }
 
     /// Calls `GetParameter`. `name` is the name or ARN of a parameter, and may end in `:VERSION` or
@@ -139,8 +139,7 @@ impl ParameterStore {
                 filters,
                 next_token: next_token.as_deref(),
             };
-            let request = Request::new(Operation::ByPath, &body);
-            let page = self.call(request, region, response::page).await?;
+            let page = self.page(&body, region).await?;
             found.extend(page.parameters);
             if found.len() > PARAMETERS_BY_PATH_MAX {
                 let excess = format!("more than {PARAMETERS_BY_PATH_MAX} parameters");
@@ -154,6 +153,26 @@ impl ParameterStore {
         Err(advice::path_is_too_large(&format!("more than {PAGES_MAX} pages of parameters")))
     }
 
+    /// Calls `GetParametersByPath` once. Repeats the call if it fails because a freeze of the
+    /// process interrupted the call.
+    ///
+    /// The cache cannot detect such a freeze, because [`deadline_by_path`](Self::deadline_by_path),
+    /// the time limit of all pages together, is much longer than most freezes.
+    async fn page(&self, body: &ByPath<'_>, region: Option<&str>) -> Result<Page, FetchError> {
+        let mut repetitions = 0;
+        loop {
+            let sent = self.clock.now();
+            let request = Request::new(Operation::ByPath, body);
+            let page = self.call(request, region, response::page).await;
+            let took = self.clock.now().since(sent);
+            let is_interrupted = page.is_err() && was_interrupted(took, self.deadline());
+            if !is_interrupted || repetitions == INTERRUPTIONS_MAX {
+                return page;
+            }
+            repetitions += 1;
+        }
+    }
+
     /// Makes one call to Parameter Store. `parse` parses the body of a successful response.
     async fn call<T>(
         &self,
@@ -164,11 +183,7 @@ impl ParameterStore {
         let region = region.unwrap_or(&self.account.region);
         let operation = request.operation;
         let result = self.body(request, region).await.and_then(|body| parse(&body));
-        result.map_err(|error| {
-            let own = || advice::of(error.kind, operation, region).map(Into::into);
-            let advice = error.advice.clone().or_else(own);
-            FetchError { advice, ..error }
-        })
+        result.map_err(|error| advice::advised(error, operation, region))
     }
 
     async fn body(&self, request: Request, region: &str) -> Result<Body, FetchError> {

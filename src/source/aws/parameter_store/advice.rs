@@ -4,9 +4,15 @@
 use super::request::Operation;
 use crate::source::{FetchError, FetchErrorKind};
 
-/// Returns advice about an error of Parameter Store in the AWS region `region`. Returns `None` if
-/// the general advice for this kind of error also applies to parameters.
-pub(super) fn of(kind: FetchErrorKind, operation: Operation, region: &str) -> Option<String> {
+/// Adds advice to an error of Parameter Store in the AWS region `region`, unless the error already
+/// has advice, or the general advice for this kind of error also applies to parameters.
+pub(super) fn advised(error: FetchError, operation: Operation, region: &str) -> FetchError {
+    let own = || of(error.kind, operation, region).map(Into::into);
+    let advice = error.advice.clone().or_else(own);
+    FetchError { advice, ..error }
+}
+
+fn of(kind: FetchErrorKind, operation: Operation, region: &str) -> Option<String> {
     let text = match kind {
         FetchErrorKind::NotFound => {
             return Some(format!(
@@ -26,7 +32,7 @@ pub(super) fn of(kind: FetchErrorKind, operation: Operation, region: &str) -> Op
             "enable the KMS key of this parameter, and grant kms:Decrypt on the key to the function's \
              role"
         }
-        FetchErrorKind::Invalid => {
+        FetchErrorKind::Invalid | FetchErrorKind::Unavailable => {
             "check the parameter's name, path or ARN, and the version or label in the request"
         }
         FetchErrorKind::OtherRegion => {
@@ -62,12 +68,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn advice_never_speaks_of_secrets() {
+    fn hint_of_an_error_of_any_kind_never_speaks_of_secrets() {
         for kind in FetchErrorKind::ALL {
             for operation in [Operation::Get, Operation::GetMany, Operation::ByPath] {
-                if let Some(advice) = of(kind, operation, "eu-north-1") {
-                    let lower = advice.to_lowercase();
-                    assert!(!lower.contains("secret"), "{advice}");
+                let error = FetchError::new(kind, "code", "message");
+                let error = advised(error, operation, "eu-north-1");
+                let hint = error.hint().to_lowercase();
+                for word in ["secret", "awscurrent", "staging", "rotation"] {
+                    assert!(!hint.contains(word), "{kind:?}: {hint}");
                 }
             }
         }

@@ -1,7 +1,8 @@
 //! Tests the calls to Parameter Store over real sockets, against a fake of AWS.
 
 use super::{PARAMETERS_BY_PATH_MAX, Parameter, ParameterStore, Parameters};
-use crate::clock::SystemClock;
+use crate::clock::freeze::INTERRUPTIONS_MAX;
+use crate::clock::{Clock, Moment, Sleep, SystemClock};
 use crate::secret::value::SecretValue;
 use crate::secret::version::ParameterKind;
 use crate::source::aws::{Aws, CallTimeout, Config, Endpoint, Trust};
@@ -9,7 +10,9 @@ use crate::source::{FetchError, FetchErrorKind, FetchFuture, PARAMETERS_BATCH_MA
 use crate::tokens::Tokens;
 use fake_aws::{Fake, Fault, Match, Operation, ParameterValue};
 use serde_json::value::RawValue;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const REGION: &str = "eu-north-1";
@@ -51,8 +54,11 @@ fn config(endpoint: Option<&str>) -> Config {
 }
 
 async fn prepare(config: Config, own_ports: Vec<u16>) -> Aws {
+    prepare_with(config, own_ports, Arc::new(SystemClock::new())).await
+}
+
+async fn prepare_with(config: Config, own_ports: Vec<u16>, clock: Arc<dyn Clock>) -> Aws {
     let tokens = Arc::new(Tokens::new(Vec::new()));
-    let clock = Arc::new(SystemClock::new());
     Aws::prepare(config, own_ports, tokens, clock).await.expect("the region is configured")
 }
 
@@ -158,6 +164,65 @@ async fn by_path_returns_all_pages() {
     let names: Vec<_> =
         found.expect("the filters are valid").into_iter().map(|it| it.name).collect();
     assert_eq!(names, [Box::from("/app/deep/url")]);
+}
+
+/// The time limit for one call in the tests of freezes. No other time limit of these tests is equal.
+const ATTEMPT: Duration = Duration::from_secs(59);
+
+/// A clock that lets calls to AWS time out without any waiting.
+#[derive(Debug)]
+struct TimeoutClock {
+    clock: SystemClock,
+    /// The numbers of the calls that time out. The first call has the number 0.
+    timeouts: Range<usize>,
+    /// How long each of these calls seems to take.
+    took: Duration,
+    calls: AtomicUsize,
+    /// How far this clock is ahead of the clock of the machine.
+    ahead: Mutex<Duration>,
+}
+
+impl TimeoutClock {
+    fn new(timeouts: Range<usize>, took: Duration) -> Arc<Self> {
+        let (clock, calls, ahead) = (SystemClock::new(), AtomicUsize::new(0), Mutex::default());
+        Arc::new(Self { clock, timeouts, took, calls, ahead })
+    }
+}
+
+impl Clock for TimeoutClock {
+    fn now(&self) -> Moment {
+        self.clock.now().after(*self.ahead.lock().expect("no thread panics with the lock"))
+    }
+
+    fn sleep(&self, span: Duration) -> Sleep {
+        if span != ATTEMPT || !self.timeouts.contains(&self.calls.fetch_add(1, Ordering::Relaxed)) {
+            return self.clock.sleep(span);
+        }
+        *self.ahead.lock().expect("no thread panics with the lock") += self.took;
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[tokio::test]
+async fn interrupted_page_is_repeated_up_to_a_limit() {
+    let fake = fake().await;
+    for number in 0..25 {
+        fake.parameters().put(&format!("/app/{number}"), "x").expect("the name is valid");
+    }
+    let list = async |timeouts, took| {
+        let clock = TimeoutClock::new(timeouts, took);
+        let timeout = CallTimeout { duration: ATTEMPT, variable: "SIDEKEY_UPSTREAM_TIMEOUT" };
+        let config = Config { parameter_store_timeout: timeout, ..config(Some(&fake.url())) };
+        let client = prepare_with(config, Vec::new(), clock.clone()).await;
+        let found = client.parameter_store().by_path("/app", false, false, None, None).await;
+        let found = found.map(|found| found.len()).map_err(|error| error.kind);
+        (found, clock.calls.load(Ordering::Relaxed))
+    };
+    let freeze = Duration::from_secs(600);
+    assert_eq!(list(1..3, freeze).await, (Ok(25), 3 + 2), "the second page is frozen twice");
+    let limit = 1 + INTERRUPTIONS_MAX;
+    assert_eq!(list(0..limit, freeze).await, (Err(FetchErrorKind::Timeout), limit));
+    assert_eq!(list(0..1, ATTEMPT).await, (Err(FetchErrorKind::Timeout), 1), "no freeze");
 }
 
 #[tokio::test]
