@@ -253,6 +253,14 @@ fn settings_that_depend_on_each_other_are_checked() {
         assert_eq!(found.0.len(), usize::from(!expected.is_empty()), "{listed}: {found}");
         assert!(found.0.iter().all(|one| one.problem.starts_with(expected)), "{found}");
     }
+    let secret = "ssm:/aws/reference/secretsmanager/app/db";
+    mistakes(&[("SIDEKEY_SECRETS", secret), ("SIDEKEY_ALLOW", "app/db")], &[]);
+    let allowed = load_from(&[("SIDEKEY_ALLOW", secret)], Host::Standalone).mistakes;
+    let path = "ssm:/aws/reference/secretsmanager/*";
+    let listed = load_from(&[("SIDEKEY_SECRETS", path)], Host::Standalone).mistakes;
+    for found in [allowed, listed] {
+        assert!(found.to_string().contains("write the secret's name"), "{found}");
+    }
     mistakes(&[("AWS_CA_BUNDLE", "/nonexistent")], &["AWS_CA_BUNDLE"]);
 }
 

@@ -185,6 +185,27 @@ async fn denied_parameter_gets_a_policy() {
     assert!(resource.ends_with(":parameter/app/url"), "{resource}");
 }
 
+/// A secret that is read as a parameter needs only `GetSecretValue`, on the secret's own ARN.
+#[tokio::test]
+async fn secret_that_is_named_as_a_parameter_gets_a_policy_for_the_secret() {
+    let (_fake, _sidekey, vars) = start().await;
+    let reference = "ssm:/aws/reference/secretsmanager/app/db";
+    let place = ["--account", "123456789012", "--region", "eu-north-1"];
+    let done = run(&[&["policy", reference][..], &place].concat(), &vars).await;
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let policy: Value = serde_json::from_str(done.text()).expect("the policy is JSON");
+    let statements = policy["Statement"].as_array().expect("the policy has statements");
+    assert_eq!(statements.len(), 1, "{policy}");
+    assert_eq!(statements[0]["Action"], "secretsmanager:GetSecretValue");
+    let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-??????";
+    assert_eq!(statements[0]["Resource"], json!([arn]));
+    let folder = TempFolder::new();
+    let file = folder.write("policy.json", done.text()).display().to_string();
+    let verify = [&["policy", reference, "--verify", &file][..], &place].concat();
+    let verified = run(&verify, &vars).await;
+    assert_eq!(verified.code, Some(0), "{}{}", verified.text(), verified.err);
+}
+
 /// The policy for `SIDEKEY_SECRETS` allows each action that the agent needs, and `--verify` accepts
 /// exactly this policy.
 #[tokio::test]
