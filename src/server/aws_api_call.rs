@@ -41,20 +41,28 @@ impl AwsApiCall<'_> {
         }
     }
 
-    /// Answers a call of `GetSecretValue` from the cache, without waiting. Returns `None` if the
-    /// call is another operation, if the secret is not cached, or if the call fails.
+    /// Answers a call of `GetSecretValue` or `GetParameter` from the cache, without waiting. Returns
+    /// `None` if the call is another operation, if the secret or parameter is not cached, or if the
+    /// call fails.
     pub(super) fn answer_at_once(
         self,
         body: &[u8],
         now: Moment,
     ) -> Option<(SecretAnswer, ReadResult)> {
-        if self.operation != Operation::GetSecretValue {
+        if !self.operation.is_read_of_one_secret() {
             return None;
         }
-        let Ok(Call::Get(secret)) = self.operation.parse(body) else { return None };
-        let wanted = secret.parse_reference().ok()?;
-        let served = self.context.cache.lookup_at(wanted.id, &wanted.selector, now)?;
-        self.answer_with(&wanted, served).ok()
+        match self.operation.parse(body).ok()? {
+            Call::Get(secret) => {
+                let wanted = secret.parse_reference().ok()?;
+                let served = self.context.cache.lookup_at(wanted.id, &wanted.selector, now)?;
+                self.answer_with(&wanted, served).ok()
+            }
+            Call::GetParameter(parameter) => {
+                ParameterCalls { context: self.context }.answer_at_once(&parameter, now)
+            }
+            _ => None,
+        }
     }
 
     async fn get(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {

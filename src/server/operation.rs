@@ -64,6 +64,12 @@ impl Operation {
         }
     }
 
+    /// Returns whether the operation reads one secret or parameter. Sidekey answers such a call
+    /// without hyper (the HTTP library) if the secret or parameter is cached.
+    pub(crate) fn is_read_of_one_secret(self) -> bool {
+        matches!(self, Self::GetSecretValue | Self::GetParameter)
+    }
+
     /// Parses and checks the JSON body of a call of this AWS operation.
     ///
     /// # Errors
