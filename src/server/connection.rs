@@ -240,9 +240,9 @@ async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll
 /// Returns whether a request is a read of a secret that Sidekey answers without hyper (the HTTP
 /// library) if the secret is cached.
 fn is_read(request: &Request<Incoming>) -> bool {
-    let target = Target::of(request.method(), request.uri().path());
+    let target = Target::of(request.method(), request.uri().path(), request.headers());
     match target {
-        Target::AwsApi => {
+        Target::AwsApi(_) => {
             Operation::of(request.headers()).is_ok_and(Operation::is_read_of_one_secret)
         }
         _ => target.is_read_of_one_secret() && *request.method() == Method::GET,

@@ -57,10 +57,7 @@ impl Operation {
             b"AmazonSSM.GetParameter" => Ok(Self::GetParameter),
             b"AmazonSSM.GetParameters" => Ok(Self::GetParameters),
             b"AmazonSSM.GetParametersByPath" => Ok(Self::GetParametersByPath),
-            other if other.starts_with(b"AmazonSSM.") => {
-                Err(BadCall::Unsupported(Service::ParameterStore))
-            }
-            _ => Err(BadCall::Unsupported(Service::SecretsManager)),
+            _ => Err(BadCall::Unsupported(called_service(headers))),
         }
     }
 
@@ -88,6 +85,16 @@ impl Operation {
                 RequestedPath::of(members(body)?).map(Call::GetParametersByPath)
             }
         }
+    }
+}
+
+/// Returns the service that a call of the AWS API names in its header `X-Amz-Target`. A call
+/// without this header counts as a call of Secrets Manager.
+pub(crate) fn called_service(headers: &impl Headers) -> Service {
+    let target = headers.values(TARGET).next().unwrap_or_default();
+    match target.starts_with(b"AmazonSSM.") {
+        true => Service::ParameterStore,
+        false => Service::SecretsManager,
     }
 }
 

@@ -2,6 +2,7 @@
 //! error for each secret that could not be read.
 
 use super::failure;
+use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
 use crate::server::dialect::json::join;
 use crate::server::problem::Problem;
@@ -36,7 +37,7 @@ impl Batch {
     pub(in crate::server) fn fail(&mut self, id: &str, problem: &Problem) {
         self.errors.push(Failed {
             secret_id: id.to_owned(),
-            error_code: failure::status_and_kind(problem).1.to_owned(),
+            error_code: failure::status_and_kind(problem, Service::SecretsManager).1.to_owned(),
             message: failure::message(problem),
         });
     }
