@@ -2,10 +2,10 @@
 //! cached are fetched from AWS.
 
 use super::body::{self, BODY_BYTES_MAX, RequestBody};
-use super::concurrent_reads::ConcurrentReads;
+use super::concurrent_reads::read_all;
 use super::context::Context;
 use super::dialect::aws_api::{Batch, description, value};
-use super::lookup::{find, find_since, key_of, read_result, refuse_withheld, worse};
+use super::lookup::{find, find_since, key_of, read_result, refuse_withheld, worst_result};
 use super::operation::{Call, Operation, RequestedSecret, check_is_secret};
 use super::parameter_calls::ParameterCalls;
 use super::problem::Problem;
@@ -102,27 +102,16 @@ impl AwsApiCall<'_> {
     /// Answers `BatchGetSecretValue`, which reads several secrets. All these reads together have
     /// the same time limit as a read of one secret.
     async fn batch(self, ids: &[String]) -> (Response, ReadResult) {
-        let mut distinct: Vec<&str> = Vec::new();
-        for id in ids {
-            if !distinct.contains(&&**id) {
-                distinct.push(id);
-            }
-        }
         let started = self.context.cache.clock().now();
-        let mut outcomes = Vec::with_capacity(distinct.len());
-        let mut reads = ConcurrentReads::new(|number: usize, read| outcomes.push((number, read)));
-        for id in &distinct {
-            reads.start(self.read_one(id, started)).await;
-        }
-        reads.finish().await;
-        outcomes.sort_by_key(|(number, _)| *number);
+        let reads = ids.iter().map(|id| self.read_one(id, started)).collect();
+        let outcomes = read_all(reads).await;
+        let read = outcomes.iter().flatten().map(|(_, served, _)| served);
+        let result = worst_result(read, &self.context.metrics);
         let mut batch = Batch::default();
         let mut answered: Vec<(Option<&str>, Served)> = Vec::new();
-        let mut worst = ReadResult::Hit;
-        for (id, (_, outcome)) in distinct.iter().zip(outcomes) {
+        for (id, outcome) in ids.iter().zip(outcomes) {
             match outcome {
                 Ok((field, served, body)) => {
-                    worst = worse(worst, read_result(&served, &self.context.metrics));
                     if !answered.iter().any(|(of, other)| *of == field && is_same(other, &served)) {
                         batch.add(body);
                         answered.push((field, served));
@@ -131,7 +120,6 @@ impl AwsApiCall<'_> {
                 Err(problem) => batch.fail(id, &problem),
             }
         }
-        let result = if batch.is_empty() { ReadResult::Error } else { worst };
         (response::secret(AWS_JSON, &batch.body()), result)
     }
 

@@ -35,7 +35,8 @@ pub(crate) enum Operation {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     Get(RequestedSecret),
-    /// A call of `BatchGetSecretValue`, with the names or ARNs of the requested secrets.
+    /// A call of `BatchGetSecretValue`, with the names or ARNs of the requested secrets, without
+    /// repetitions.
     Batch(Vec<String>),
     Describe(RequestedSecret),
     GetParameter(RequestedParameter),

@@ -1,10 +1,10 @@
 //! Answers calls of Parameter Store's API from SDKs that use Sidekey as their endpoint. Parameters
 //! that are not cached are fetched from AWS.
 
-use super::concurrent_reads::ConcurrentReads;
+use super::concurrent_reads::read_all;
 use super::context::Context;
 use super::dialect::aws_api::{many_parameters, one_parameter, page, secret_as_parameter, value};
-use super::lookup::{find_since, read_result, refuse_withheld, worse};
+use super::lookup::{find_since, read_result, refuse_withheld, worst_result};
 use super::operation::{BadCall, RequestedParameter, RequestedParameters, RequestedPath};
 use super::parameter_name::BadParameterName;
 use super::problem::Problem;
@@ -60,28 +60,18 @@ impl ParameterCalls<'_> {
         requested: &RequestedParameters,
     ) -> Result<(Response, ReadResult), Problem> {
         let started = self.context.cache.clock().now();
-        let mut outcomes = Vec::with_capacity(requested.names.len());
-        let mut reads = ConcurrentReads::new(|number: usize, read| outcomes.push((number, read)));
-        for name in &requested.names {
-            reads.start(self.read_named(requested, name, started)).await;
-        }
-        reads.finish().await;
-        outcomes.sort_by_key(|(number, _)| *number);
-        let mut found = Vec::with_capacity(outcomes.len());
-        let mut invalid = Vec::new();
-        let mut worst = ReadResult::Hit;
-        for (name, (_, outcome)) in requested.names.iter().zip(outcomes) {
+        let reads =
+            requested.names.iter().map(|name| self.read_named(requested, name, started)).collect();
+        let (mut found, mut invalid) = (Vec::new(), Vec::new());
+        for (name, outcome) in requested.names.iter().zip(read_all(reads).await) {
             match outcome {
-                Ok((served, body)) => {
-                    worst = worse(worst, read_result(&served, &self.context.metrics));
-                    found.push(body);
-                }
+                Ok(read) => found.push(read),
                 Err(problem) if is_about_the_name(&problem) => invalid.push(&**name),
                 Err(problem) => return Err(problem),
             }
         }
-        let result = if found.is_empty() { ReadResult::Error } else { worst };
-        let body = many_parameters(found.iter(), &invalid);
+        let result = worst_result(found.iter().map(|(served, _)| served), &self.context.metrics);
+        let body = many_parameters(found.iter().map(|(_, body)| body), &invalid);
         Ok((response::secret(AWS_JSON, &body), result))
     }
 

@@ -42,10 +42,6 @@ impl Batch {
         });
     }
 
-    pub(in crate::server) fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
     /// Returns the JSON body of the answer to `BatchGetSecretValue`, in a buffer of exactly the
     /// right size. A buffer that grows would leave copies of secrets in freed memory.
     pub(in crate::server) fn body(&self) -> SecretValue {
@@ -69,7 +65,6 @@ mod tests {
             let error = FetchError::new(kind, "ResourceNotFoundException", "none \"here\"");
             batch.fail(id, &Problem::Read(error.into()));
         }
-        assert_eq!(batch.is_empty(), values.is_empty());
         assert_eq!(
             std::str::from_utf8(batch.body().expose()).expect("the body is UTF-8"),
             expected
