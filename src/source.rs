@@ -5,6 +5,7 @@ pub mod aws;
 
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
+use crate::secret::service::Service;
 use crate::secret::version::Version;
 use std::fmt;
 use std::future::Future;
@@ -50,6 +51,16 @@ pub const BATCH_MAX: usize = 20;
 ///
 /// Source: `Names` of `GetParameters` in AWS's API reference.
 pub const PARAMETERS_BATCH_MAX: usize = 10;
+
+/// Returns the error code with which `service` reports a failure of its own servers.
+///
+/// Source: the errors of `GetSecretValue` and `GetParameter` in AWS's API reference.
+pub(crate) fn internal_error_code(service: Service) -> &'static str {
+    match service {
+        Service::SecretsManager => "InternalServiceError",
+        Service::ParameterStore => "InternalServerError",
+    }
+}
 
 /// An error that occurred when the agent fetched a secret.
 ///

@@ -2,10 +2,10 @@
 //! cached are fetched from AWS.
 
 use super::body::{self, BODY_BYTES_MAX, RequestBody};
-use super::concurrent_reads::ConcurrentReads;
+use super::concurrent_reads::read_all;
 use super::context::Context;
 use super::dialect::aws_api::{Batch, description, value};
-use super::lookup::{find, find_since, key_of, read_result, refuse_withheld, worse};
+use super::lookup::{find, find_since, key_of, read_result, refuse_withheld, worst_result};
 use super::operation::{Call, Operation, RequestedSecret, check_is_secret};
 use super::parameter_calls::ParameterCalls;
 use super::problem::Problem;
@@ -41,20 +41,28 @@ impl AwsApiCall<'_> {
         }
     }
 
-    /// Answers a call of `GetSecretValue` from the cache, without waiting. Returns `None` if the
-    /// call is another operation, if the secret is not cached, or if the call fails.
+    /// Answers a call of `GetSecretValue` or `GetParameter` from the cache, without waiting. Returns
+    /// `None` if the call is another operation, if the secret or parameter is not cached, or if the
+    /// call fails.
     pub(super) fn answer_at_once(
         self,
         body: &[u8],
         now: Moment,
     ) -> Option<(SecretAnswer, ReadResult)> {
-        if self.operation != Operation::GetSecretValue {
+        if !self.operation.is_read_of_one_secret() {
             return None;
         }
-        let Ok(Call::Get(secret)) = self.operation.parse(body) else { return None };
-        let wanted = secret.parse_reference().ok()?;
-        let served = self.context.cache.lookup_at(wanted.id, &wanted.selector, now)?;
-        self.answer_with(&wanted, served).ok()
+        match self.operation.parse(body).ok()? {
+            Call::Get(secret) => {
+                let wanted = secret.parse_reference().ok()?;
+                let served = self.context.cache.lookup_at(wanted.id, &wanted.selector, now)?;
+                self.answer_with(&wanted, served).ok()
+            }
+            Call::GetParameter(parameter) => {
+                ParameterCalls { context: self.context }.answer_at_once(&parameter, now)
+            }
+            _ => None,
+        }
     }
 
     async fn get(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {
@@ -94,27 +102,16 @@ impl AwsApiCall<'_> {
     /// Answers `BatchGetSecretValue`, which reads several secrets. All these reads together have
     /// the same time limit as a read of one secret.
     async fn batch(self, ids: &[String]) -> (Response, ReadResult) {
-        let mut distinct: Vec<&str> = Vec::new();
-        for id in ids {
-            if !distinct.contains(&&**id) {
-                distinct.push(id);
-            }
-        }
         let started = self.context.cache.clock().now();
-        let mut outcomes = Vec::with_capacity(distinct.len());
-        let mut reads = ConcurrentReads::new(|number: usize, read| outcomes.push((number, read)));
-        for id in &distinct {
-            reads.start(self.read_one(id, started)).await;
-        }
-        reads.finish().await;
-        outcomes.sort_by_key(|(number, _)| *number);
+        let reads = ids.iter().map(|id| self.read_one(id, started)).collect();
+        let outcomes = read_all(reads).await;
+        let read = outcomes.iter().flatten().map(|(_, served, _)| served);
+        let result = worst_result(read, &self.context.metrics);
         let mut batch = Batch::default();
         let mut answered: Vec<(Option<&str>, Served)> = Vec::new();
-        let mut worst = ReadResult::Hit;
-        for (id, (_, outcome)) in distinct.iter().zip(outcomes) {
+        for (id, outcome) in ids.iter().zip(outcomes) {
             match outcome {
                 Ok((field, served, body)) => {
-                    worst = worse(worst, read_result(&served, &self.context.metrics));
                     if !answered.iter().any(|(of, other)| *of == field && is_same(other, &served)) {
                         batch.add(body);
                         answered.push((field, served));
@@ -123,7 +120,6 @@ impl AwsApiCall<'_> {
                 Err(problem) => batch.fail(id, &problem),
             }
         }
-        let result = if batch.is_empty() { ReadResult::Error } else { worst };
         (response::secret(AWS_JSON, &batch.body()), result)
     }
 

@@ -54,6 +54,22 @@ impl<'f, T: 'f, F: FnMut(usize, T)> ConcurrentReads<'f, T, F> {
     }
 }
 
+/// Runs all reads concurrently, within the limit of [`READS_MAX`]. Returns their results in the
+/// order of `reads`.
+pub(super) async fn read_all<'f, T: 'f, R>(reads: Vec<R>) -> Vec<T>
+where
+    R: Future<Output = T> + Send + 'f,
+{
+    let mut outcomes = Vec::new();
+    let mut running = ConcurrentReads::new(|number: usize, read| outcomes.push((number, read)));
+    for read in reads {
+        running.start(read).await;
+    }
+    running.finish().await;
+    outcomes.sort_by_key(|(number, _)| *number);
+    outcomes.into_iter().map(|(_, read)| read).collect()
+}
+
 /// Prints only the number of running reads, because the result of a read may contain a secret.
 impl<T, F> fmt::Debug for ConcurrentReads<'_, T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,6 +102,16 @@ mod tests {
         reads.finish().await;
         assert_eq!(done, [(2, 0), (1, 1), (3, 2), (0, 3)]);
         assert_eq!(clock.now().steady, Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn results_of_all_reads_have_the_order_of_the_reads() {
+        let clock = VirtualClock::starting_at(SystemTime::UNIX_EPOCH);
+        let results =
+            read_all(vec![sleep(&clock, 3), sleep(&clock, 1), sleep(&clock, 0), sleep(&clock, 2)])
+                .await;
+        assert_eq!(results, [3, 1, 0, 2]);
+        assert_eq!(clock.now().steady, Duration::from_secs(3), "the reads must run concurrently");
     }
 
     #[tokio::test(start_paused = true)]

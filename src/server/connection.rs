@@ -8,6 +8,7 @@ use super::direct::{DirectReads, Left};
 use super::gate::ListenerKind;
 use super::handler::Server;
 use super::head::Head;
+use super::operation::Operation;
 use super::problem::Problem;
 use super::request::Target;
 use super::response::Response;
@@ -239,9 +240,13 @@ async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll
 /// Returns whether a request is a read of a secret that Sidekey answers without hyper (the HTTP
 /// library) if the secret is cached.
 fn is_read(request: &Request<Incoming>) -> bool {
-    let target = Target::of(request.method(), request.uri().path());
-    let method = if target == Target::AwsApi { Method::POST } else { Method::GET };
-    (target == Target::AwsApi || target.is_read_of_one_secret()) && *request.method() == method
+    let target = Target::of(request.method(), request.uri().path(), request.headers());
+    match target {
+        Target::AwsApi(_) => {
+            Operation::of(request.headers()).is_ok_and(Operation::is_read_of_one_secret)
+        }
+        _ => target.is_read_of_one_secret() && *request.method() == Method::GET,
+    }
 }
 
 /// Answers a request. Also returns whether the request's body was read completely. If not, hyper

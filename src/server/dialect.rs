@@ -71,7 +71,7 @@ impl Dialect {
         let is_failed_check =
             matches!(problem, Problem::Refused(_) | Problem::MethodNotGet | Problem::MethodNotPost);
         match (target, self) {
-            (Target::AwsApi, _) => aws_api::problem(problem),
+            (Target::AwsApi(service), _) => aws_api::problem(problem, service),
             (Target::Resolve, _) if *problem == Problem::Overloaded => {
                 json_error(StatusCode::SERVICE_UNAVAILABLE, problem)
             }

@@ -136,8 +136,8 @@ pub(crate) fn admit(
         return Ok(Admitted { is_trusted });
     }
     Err(match target {
-        Target::AwsApi if checked.session.is_some() => Refusal::WrongSessionToken,
-        Target::AwsApi => Refusal::NoSessionToken,
+        Target::AwsApi(_) if checked.session.is_some() => Refusal::WrongSessionToken,
+        Target::AwsApi(_) => Refusal::NoSessionToken,
         _ => Refusal::Token,
     })
 }
@@ -181,7 +181,7 @@ impl<'a> CheckedHeaders<'a> {
     }
 
     fn has_good_token(&self, target: Target<'_>, tokens: &Tokens) -> bool {
-        if target == Target::AwsApi {
+        if matches!(target, Target::AwsApi(_)) {
             return self.session.is_some_and(|token| tokens.accepts_session(token));
         }
         // Every token in the request is compared, even after a match, so that the response time
@@ -221,9 +221,12 @@ fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::service::Service;
     use crate::tokens::Token;
     use hyper::header::{HOST, HeaderName};
     use hyper::{HeaderMap, Method};
+
+    const AWS_API: Target<'_> = Target::AwsApi(Service::SecretsManager);
 
     const TOKEN: (&str, &str) = ("x-aws-parameters-secrets-token", "good");
 
@@ -269,16 +272,12 @@ mod tests {
 
     #[test]
     fn aws_api_call_needs_known_session_token() {
-        check(Target::AwsApi, &[("x-amz-security-token", "session")], Ok(true));
-        check(Target::AwsApi, &[("x-amz-security-token", "good")], Ok(true));
-        check(
-            Target::AwsApi,
-            &[("x-amz-security-token", "other")],
-            Err(Refusal::WrongSessionToken),
-        );
-        check(Target::AwsApi, &[("x-amz-security-token", "")], Err(Refusal::WrongSessionToken));
-        check(Target::AwsApi, &[TOKEN], Err(Refusal::NoSessionToken));
-        check(Target::AwsApi, &[], Err(Refusal::NoSessionToken));
+        check(AWS_API, &[("x-amz-security-token", "session")], Ok(true));
+        check(AWS_API, &[("x-amz-security-token", "good")], Ok(true));
+        check(AWS_API, &[("x-amz-security-token", "other")], Err(Refusal::WrongSessionToken));
+        check(AWS_API, &[("x-amz-security-token", "")], Err(Refusal::WrongSessionToken));
+        check(AWS_API, &[TOKEN], Err(Refusal::NoSessionToken));
+        check(AWS_API, &[], Err(Refusal::NoSessionToken));
         check(Target::Get, &[("x-amz-security-token", "good")], Err(Refusal::Token));
     }
 

@@ -212,6 +212,6 @@ impl Server {
 /// Returns the endpoint that a request addresses. The metrics port serves no secrets, so all
 /// endpoints that read secrets count as unknown there.
 fn target<'a>(listener: ListenerKind, head: &Head<'a, impl Headers>) -> Target<'a> {
-    let target = Target::of(head.method, head.path);
+    let target = Target::of(head.method, head.path, head.headers);
     if listener == ListenerKind::Metrics && target.is_read() { Target::Unknown } else { target }
 }

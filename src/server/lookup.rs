@@ -67,10 +67,18 @@ pub(super) fn read_result(served: &Served, metrics: &Metrics) -> ReadResult {
     }
 }
 
-/// Returns the worse of two results of reads, because the metrics count a call that reads several
-/// secrets once, under its worst result. A miss is worse than a stale (outdated) read, and a stale
-/// read is worse than a hit.
-pub(super) fn worse(a: ReadResult, b: ReadResult) -> ReadResult {
+/// Returns how the metrics count a call that has read `all` these secrets: once, under the worst
+/// result of a read, or as an error if the call has read no secret.
+pub(super) fn worst_result<'a>(
+    all: impl Iterator<Item = &'a Served>,
+    metrics: &Metrics,
+) -> ReadResult {
+    all.map(|served| read_result(served, metrics)).reduce(worse).unwrap_or(ReadResult::Error)
+}
+
+/// Returns the worse of two results of reads. A miss is worse than a stale (outdated) read, and a
+/// stale read is worse than a hit.
+fn worse(a: ReadResult, b: ReadResult) -> ReadResult {
     match (a, b) {
         (ReadResult::Miss, _) | (_, ReadResult::Miss) => ReadResult::Miss,
         (ReadResult::Hit, other) => other,

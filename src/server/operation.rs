@@ -35,7 +35,8 @@ pub(crate) enum Operation {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     Get(RequestedSecret),
-    /// A call of `BatchGetSecretValue`, with the names or ARNs of the requested secrets.
+    /// A call of `BatchGetSecretValue`, with the names or ARNs of the requested secrets, without
+    /// repetitions.
     Batch(Vec<String>),
     Describe(RequestedSecret),
     GetParameter(RequestedParameter),
@@ -57,11 +58,14 @@ impl Operation {
             b"AmazonSSM.GetParameter" => Ok(Self::GetParameter),
             b"AmazonSSM.GetParameters" => Ok(Self::GetParameters),
             b"AmazonSSM.GetParametersByPath" => Ok(Self::GetParametersByPath),
-            other if other.starts_with(b"AmazonSSM.") => {
-                Err(BadCall::Unsupported(Service::ParameterStore))
-            }
-            _ => Err(BadCall::Unsupported(Service::SecretsManager)),
+            _ => Err(BadCall::Unsupported(called_service(headers))),
         }
+    }
+
+    /// Returns whether the operation reads one secret or parameter. Sidekey answers such a call
+    /// without hyper (the HTTP library) if the secret or parameter is cached.
+    pub(crate) fn is_read_of_one_secret(self) -> bool {
+        matches!(self, Self::GetSecretValue | Self::GetParameter)
     }
 
     /// Parses and checks the JSON body of a call of this AWS operation.
@@ -82,6 +86,16 @@ impl Operation {
                 RequestedPath::of(members(body)?).map(Call::GetParametersByPath)
             }
         }
+    }
+}
+
+/// Returns the service that a call of the AWS API names in its header `X-Amz-Target`. A call
+/// without this header counts as a call of Secrets Manager.
+pub(crate) fn called_service(headers: &impl Headers) -> Service {
+    let target = headers.values(TARGET).next().unwrap_or_default();
+    match target.starts_with(b"AmazonSSM.") {
+        true => Service::ParameterStore,
+        false => Service::SecretsManager,
     }
 }
 

@@ -1,14 +1,14 @@
 //! Answers calls of Parameter Store's API from SDKs that use Sidekey as their endpoint. Parameters
 //! that are not cached are fetched from AWS.
 
-use super::concurrent_reads::ConcurrentReads;
+use super::concurrent_reads::read_all;
 use super::context::Context;
 use super::dialect::aws_api::{many_parameters, one_parameter, page, secret_as_parameter, value};
-use super::lookup::{find_since, read_result, refuse_withheld, worse};
+use super::lookup::{find_since, read_result, refuse_withheld, worst_result};
 use super::operation::{BadCall, RequestedParameter, RequestedParameters, RequestedPath};
 use super::parameter_name::BadParameterName;
 use super::problem::Problem;
-use super::response::{self, AWS_JSON, Response};
+use super::response::{self, AWS_JSON, Response, SecretAnswer};
 use crate::cache::{ReadError, Served};
 use crate::clock::Moment;
 use crate::secret::secret_parameter::SecretParameter;
@@ -28,9 +28,27 @@ impl ParameterCalls<'_> {
     ) -> Result<(Response, ReadResult), Problem> {
         let started = self.context.cache.clock().now();
         let (served, body) = self.read(parameter, started).await?;
-        let mut response = response::secret(AWS_JSON, &one_parameter(&body));
-        response::set_entry_headers(response.headers_mut(), &served);
-        Ok((response, read_result(&served, &self.context.metrics)))
+        let (answer, result) = self.answer_with(served, &body);
+        Ok((answer.into_response(), result))
+    }
+
+    /// Answers a call of `GetParameter` from the cache, without waiting. Returns `None` if the
+    /// parameter is not cached, or if the call fails.
+    pub(super) fn answer_at_once(
+        self,
+        parameter: &RequestedParameter,
+        now: Moment,
+    ) -> Option<(SecretAnswer, ReadResult)> {
+        let wanted = parameter.parse_reference().ok()?;
+        let served = self.context.cache.lookup_at(wanted.id, &wanted.selector, now)?;
+        let secret = parameter.secret_parameter();
+        let body = body(&served, secret.as_ref(), wanted.field).ok()?;
+        Some(self.answer_with(served, &body))
+    }
+
+    fn answer_with(self, served: Served, body: &SecretValue) -> (SecretAnswer, ReadResult) {
+        let result = read_result(&served, &self.context.metrics);
+        (SecretAnswer::with_body(served, AWS_JSON, one_parameter(body)), result)
     }
 
     /// Answers `GetParameters`, which reads several parameters within the time limit of one read.
@@ -42,28 +60,18 @@ impl ParameterCalls<'_> {
         requested: &RequestedParameters,
     ) -> Result<(Response, ReadResult), Problem> {
         let started = self.context.cache.clock().now();
-        let mut outcomes = Vec::with_capacity(requested.names.len());
-        let mut reads = ConcurrentReads::new(|number: usize, read| outcomes.push((number, read)));
-        for name in &requested.names {
-            reads.start(self.read_named(requested, name, started)).await;
-        }
-        reads.finish().await;
-        outcomes.sort_by_key(|(number, _)| *number);
-        let mut found = Vec::with_capacity(outcomes.len());
-        let mut invalid = Vec::new();
-        let mut worst = ReadResult::Hit;
-        for (name, (_, outcome)) in requested.names.iter().zip(outcomes) {
+        let reads =
+            requested.names.iter().map(|name| self.read_named(requested, name, started)).collect();
+        let (mut found, mut invalid) = (Vec::new(), Vec::new());
+        for (name, outcome) in requested.names.iter().zip(read_all(reads).await) {
             match outcome {
-                Ok((served, body)) => {
-                    worst = worse(worst, read_result(&served, &self.context.metrics));
-                    found.push(body);
-                }
+                Ok(read) => found.push(read),
                 Err(problem) if is_about_the_name(&problem) => invalid.push(&**name),
                 Err(problem) => return Err(problem),
             }
         }
-        let result = if found.is_empty() { ReadResult::Error } else { worst };
-        let body = many_parameters(found.iter(), &invalid);
+        let result = worst_result(found.iter().map(|(served, _)| served), &self.context.metrics);
+        let body = many_parameters(found.iter().map(|(_, body)| body), &invalid);
         Ok((response::secret(AWS_JSON, &body), result))
     }
 
@@ -116,13 +124,24 @@ impl ParameterCalls<'_> {
         let wanted = parameter.parse_reference();
         let wanted = wanted.map_err(|bad| Problem::reference(parameter.reference(), bad))?;
         let served = find_since(&self.context.cache, &wanted, started).await?;
-        refuse_withheld(&served)?;
-        let body = match secret {
-            Some(secret) => secret_as_parameter(&served.entry, secret, wanted.field)?,
-            None => value(&served.entry, wanted.field)?,
-        };
+        let body = body(&served, secret, wanted.field)?;
         Ok((served, body))
     }
+}
+
+/// Converts a cached parameter to JSON, or a cached secret (`secret`) if the caller gives a name
+/// such as `/aws/reference/secretsmanager/app/db`. If `field` is given, the JSON contains only this
+/// field of the value.
+fn body(
+    served: &Served,
+    secret: Option<&SecretParameter<'_>>,
+    field: Option<&str>,
+) -> Result<SecretValue, Problem> {
+    refuse_withheld(served)?;
+    Ok(match secret {
+        Some(secret) => secret_as_parameter(&served.entry, secret, field)?,
+        None => value(&served.entry, field)?,
+    })
 }
 
 /// Returns whether the answer to `GetParameters` lists a name as invalid because of this error. Any

@@ -4,12 +4,15 @@
 //! The module has no side effects. It takes the method, path and query of a request, and returns a
 //! [`Target`] or a [`Query`].
 
+use super::head::Headers;
+use super::operation::called_service;
 use super::parameter_name::{BadParameterName, reference_to};
 use crate::secret::reference::{
     BadReference, BorrowedReference, ID_CHARS_MAX, SeparateParts, secret_parameter,
 };
 use crate::secret::secret_parameter::SecretParameter;
 use crate::secret::selector::Selector;
+use crate::secret::service::Service;
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
@@ -56,18 +59,19 @@ pub(crate) enum Target<'a> {
     /// The endpoint `/systemsmanager/parameters/get`, which reads one parameter.
     Parameters,
     /// The endpoint `POST /`, which serves calls of the AWS API. Paths of several slashes are
-    /// accepted too, because some SDKs append a slash to an endpoint URL that ends in a slash.
-    AwsApi,
+    /// accepted too, because some SDKs append a slash to an endpoint URL that ends in a slash. The
+    /// service is the one that the call addresses.
+    AwsApi(Service),
     /// A path that Sidekey does not serve.
     Unknown,
 }
 
 impl<'a> Target<'a> {
-    /// Returns the endpoint that the method and the path of a request address.
+    /// Returns the endpoint that the method, the path and the headers of a request address.
     ///
     /// Slashes at the end of a path are ignored, because clients of AWS's extension append them. In
     /// `/v1/{id}`, such slashes belong to `id`.
-    pub(crate) fn of(method: &Method, path: &'a str) -> Self {
+    pub(crate) fn of(method: &Method, path: &'a str, headers: &impl Headers) -> Self {
         if let Some(id) = path.strip_prefix(V1_PREFIX) {
             return Self::V1(id);
         }
@@ -80,7 +84,7 @@ impl<'a> Target<'a> {
             "/resolve" => Self::Resolve,
             GET_PATH => Self::Get,
             PARAMETERS_PATH => Self::Parameters,
-            "" if *method == Method::POST => Self::AwsApi,
+            "" if *method == Method::POST => Self::AwsApi(called_service(headers)),
             _ => Self::Unknown,
         }
     }
@@ -94,7 +98,7 @@ impl<'a> Target<'a> {
     /// Returns whether the endpoint reads secrets, so that the metrics count a request to it as a
     /// read.
     pub(crate) fn is_read(self) -> bool {
-        self.is_read_of_one_secret() || matches!(self, Self::AwsApi | Self::Resolve)
+        self.is_read_of_one_secret() || matches!(self, Self::AwsApi(_) | Self::Resolve)
     }
 
     /// Returns whether the endpoint reads one secret or parameter, which the query or the path of
@@ -378,6 +382,8 @@ mod tests {
     use super::*;
     use crate::hostile::{text, text_of};
     use crate::secret::selector::Selector;
+    use hyper::HeaderMap;
+    use hyper::header::{HeaderName, HeaderValue};
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     use proptest::prelude::*;
 
@@ -390,9 +396,9 @@ mod tests {
             (Method::GET, "/v1/a%2Fb", Target::V1("a%2Fb")),
             (Method::GET, "/v1/", Target::V1("")),
             (Method::GET, "/v1", Target::Unknown),
-            (Method::POST, "/", Target::AwsApi),
-            (Method::POST, "", Target::AwsApi),
-            (Method::POST, "//", Target::AwsApi),
+            (Method::POST, "/", Target::AwsApi(Service::SecretsManager)),
+            (Method::POST, "", Target::AwsApi(Service::SecretsManager)),
+            (Method::POST, "//", Target::AwsApi(Service::SecretsManager)),
             (Method::POST, "/v1/", Target::V1("")),
             (Method::POST, "/restore", Target::Restore),
             (Method::POST, "/resolve", Target::Resolve),
@@ -408,8 +414,15 @@ mod tests {
             (Method::GET, "/secretsmanager/get/x", Target::Unknown),
             (Method::GET, "/v1/app/", Target::V1("app/")),
         ] {
-            assert_eq!(Target::of(&method, path), expected, "{method} {path}");
+            assert_eq!(Target::of(&method, path, &HeaderMap::new()), expected, "{method} {path}");
         }
+        let ssm = HeaderMap::from_iter([(
+            HeaderName::from_static("x-amz-target"),
+            HeaderValue::from_static("AmazonSSM.GetParameter"),
+        )]);
+        let of = |path| Target::of(&Method::POST, path, &ssm);
+        assert_eq!(of("/"), Target::AwsApi(Service::ParameterStore));
+        assert_eq!(of("/resolve"), Target::Resolve);
     }
 
     #[track_caller]
@@ -697,7 +710,7 @@ mod tests {
             for method in [Method::GET, Method::POST] {
                 let without_slashes = path.trim_end_matches('/');
                 let is_probe = ["/ping", "/ready", "/metrics"].contains(&without_slashes);
-                prop_assert_eq!(Target::of(&method, &path).is_public(), is_probe);
+                prop_assert_eq!(Target::of(&method, &path, &HeaderMap::new()).is_public(), is_probe);
             }
         }
     }

@@ -55,7 +55,7 @@ pub(crate) fn route<'a>(
 ) -> Result<Route<'a>, Problem> {
     let Head { method, query, headers, .. } = *head;
     let is_metrics_port = listener == ListenerKind::Metrics;
-    if target == Target::AwsApi && !is_metrics_port {
+    if matches!(target, Target::AwsApi(_)) && !is_metrics_port {
         return Ok(Route::Call(Operation::of(headers)?));
     }
     match target {
@@ -82,7 +82,7 @@ pub(crate) fn route<'a>(
         Target::Get => secret(Query::of_get(query, unknown)?),
         Target::V1(id) => secret(Query::of_v1(id, query, unknown)?),
         Target::Parameters => secret(Query::of_parameter(query, unknown)?),
-        Target::AwsApi | Target::Restore | Target::Resolve | Target::Unknown => {
+        Target::AwsApi(_) | Target::Restore | Target::Resolve | Target::Unknown => {
             Err(Problem::UnknownPath)
         }
     }
@@ -128,7 +128,7 @@ mod tests {
             headers.insert(name, value.parse().expect("the header value is valid"));
         }
         let tokens = Tokens::new(vec![Token::new("t".to_owned()).expect("the token is not empty")]);
-        let target = Target::of(method, path);
+        let target = Target::of(method, path, &headers);
         let head = Head { method, authority: None, path, query, headers: &headers };
         let admitted =
             admit(target, listener, &head, &tokens).expect("the request must be admitted");

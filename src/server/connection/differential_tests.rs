@@ -192,9 +192,20 @@ impl Inputs {
 
     /// Returns a random call of the AWS API, which usually reads a cached secret.
     fn aws_api_call(&mut self) -> String {
+        let (usual_body, usual_operation) = match self.0.bool() {
+            true => ("{\"SecretId\":\"x\"}", "secretsmanager.GetSecretValue"),
+            false => ("{\"Name\":\"/a/x\"}", "AmazonSSM.GetParameter"),
+        };
         let body = self.often(
-            "{\"SecretId\":\"x\"}",
+            usual_body,
             &[
+                "{\"Name\":\"/a/x\",\"WithDecryption\":true}",
+                "{\"Name\":\"x#f\",\"WithDecryption\":true}",
+                "{\"Name\":\"x#none\"}",
+                "{\"Name\":\"/a/y\"}",
+                "{\"Name\":\"/aws/reference/secretsmanager/x\",\"WithDecryption\":true}",
+                "{\"Name\":\"/aws/reference/secretsmanager/x\"}",
+                "{\"Name\":\"arn:aws:s3:::x\"}",
                 "{\"SecretId\":\"x\",\"VersionStage\":\"AWSCURRENT\"}",
                 "{\"SecretId\":\"x#f\"}",
                 "{\"SecretId\":\"x#none\"}",
@@ -209,9 +220,13 @@ impl Inputs {
         );
         let method = self.often("POST", &["GET", "PUT", "post"]);
         let path = self.often("/", &["//", "/?x", "/v1/x", "/resolve"]);
+        let usual_operation = format!("x-amz-target: {usual_operation}\r\n");
         let operation = self.often(
-            "x-amz-target: secretsmanager.GetSecretValue\r\n",
+            &usual_operation,
             &[
+                "X-Amz-Target: AmazonSSM.GetParameter\r\n",
+                "x-amz-target: AmazonSSM.GetParameters\r\n",
+                "x-amz-target: AmazonSSM.PutParameter\r\n",
                 "X-Amz-Target: secretsmanager.DescribeSecret\r\n",
                 "x-amz-target: secretsmanager.BatchGetSecretValue\r\n",
                 "x-amz-target: secretsmanager.PutSecretValue\r\n",
@@ -511,6 +526,10 @@ const AWS_API_READ: &str = "POST / HTTP/1.1\r\nhost: localhost\r\n\
     x-amz-target: secretsmanager.GetSecretValue\r\nx-amz-security-token: good\r\n\
     content-length: 16\r\n\r\n{\"SecretId\":\"x\"}";
 
+const AWS_API_PARAMETER_READ: &str = "POST / HTTP/1.1\r\nhost: localhost\r\n\
+    x-amz-target: AmazonSSM.GetParameter\r\nx-amz-security-token: good\r\n\
+    content-length: 37\r\n\r\n{\"Name\":\"/a/x\",\"WithDecryption\":true}";
+
 /// Test: both servers answer reads alike, wherever the bytes are split into two parts, and wherever
 /// the agent stops.
 #[tokio::test(start_paused = true)]
@@ -533,13 +552,15 @@ async fn reads_split_at_every_byte_are_answered_alike() {
 #[tokio::test(start_paused = true)]
 async fn aws_api_calls_split_at_every_byte_are_answered_alike() {
     let (pair, _) = pair();
-    let calls = AWS_API_READ.repeat(2);
-    for at in 0..=calls.len() {
-        let (first, second) = calls.as_bytes().split_at(at);
-        let (first, second, wait) = (Step::Send(first), Step::Send(second), Step::Wait(MOMENT));
-        pair.check(&[first, wait, second], "two calls of the AWS API").await;
-        pair.check(&[first, wait, Step::Stop, second], "two calls, and a stop").await;
-        pair.check(&[first, Step::Wait(HEAD_TIME_MAX + MOMENT), second], "a slow client").await;
+    for call in [AWS_API_READ, AWS_API_PARAMETER_READ] {
+        let calls = call.repeat(2);
+        for at in 0..=calls.len() {
+            let (first, second) = calls.as_bytes().split_at(at);
+            let (first, second, wait) = (Step::Send(first), Step::Send(second), Step::Wait(MOMENT));
+            pair.check(&[first, wait, second], "two calls of the AWS API").await;
+            pair.check(&[first, wait, Step::Stop, second], "two calls, and a stop").await;
+            pair.check(&[first, Step::Wait(HEAD_TIME_MAX + MOMENT), second], "a slow client").await;
+        }
     }
     pair.compare_metrics("a call in two parts");
 }
@@ -599,11 +620,13 @@ async fn reads_after_a_read_by_hyper_need_no_hyper() {
         (AWS_API_READ, false),
         (&unusual, true),
         (READ, false),
-        (&describe, true),
-        (AWS_API_READ, false),
         (PARAMETER_READ, true),
         (PARAMETER_READ, false),
-        // After a request that is not a read, hyper answers the next read, too.
+        (AWS_API_PARAMETER_READ, false),
+        // After a request that is not a read of one secret, hyper answers the next read, too.
+        (&describe, true),
+        (AWS_API_READ, true),
+        (AWS_API_READ, false),
         (&ping, true),
         (READ, true),
         (READ, false),

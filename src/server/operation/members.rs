@@ -13,6 +13,17 @@ pub(super) fn check_length(member: &'static str, value: &str, max: usize) -> Res
     }
 }
 
+/// Removes repeated names or ARNs from the list in an AWS API call. The order stays the same.
+pub(super) fn distinct(names: Vec<String>) -> Vec<String> {
+    let mut distinct = Vec::with_capacity(names.len());
+    for name in names {
+        if !distinct.contains(&name) {
+            distinct.push(name);
+        }
+    }
+    distinct
+}
+
 /// Parses the JSON body of an AWS API call. An empty body counts as the empty object `{}`.
 pub(super) fn members<'a, T: Default + Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadCall> {
     if body.is_empty() {

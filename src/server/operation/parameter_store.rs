@@ -1,7 +1,7 @@
 //! Parses calls of the operations `GetParameter` and `GetParameters` of Parameter Store.
 
 use super::bad_call::BadCall;
-use super::members::check_length;
+use super::members::{check_length, distinct};
 use crate::secret::reference::{
     BadReference, BorrowedReference, ID_CHARS_MAX, SeparateParts, secret_parameter,
 };
@@ -86,15 +86,11 @@ impl RequestedParameters {
             1..=PARAMETERS_BATCH_MAX => {}
             _ => return Err(BadCall::TooLong { member: "names", max: PARAMETERS_BATCH_MAX }),
         }
-        let mut distinct: Vec<String> = Vec::with_capacity(names.len());
-        for name in names {
-            check_length("names", &name, ID_CHARS_MAX)?;
-            if !distinct.contains(&name) {
-                distinct.push(name);
-            }
+        for name in &names {
+            check_length("names", name, ID_CHARS_MAX)?;
         }
         let is_encrypted = !members.with_decryption.unwrap_or_default();
-        Ok(Self { names: distinct, is_encrypted })
+        Ok(Self { names: distinct(names), is_encrypted })
     }
 
     /// Returns one of the requested parameters by its name or ARN.

@@ -1,7 +1,7 @@
 //! Parses calls of Secrets Manager: `GetSecretValue`, `DescribeSecret` and `BatchGetSecretValue`.
 
 use super::bad_call::BadCall;
-use super::members::check_length;
+use super::members::{check_length, distinct};
 use crate::secret::reference::{
     BadReference, BorrowedReference, ID_CHARS_MAX, STAGE_CHARS_MAX, SeparateParts,
     VERSION_CHARS_MAX, is_parameter,
@@ -75,7 +75,8 @@ impl RequestedSecret {
     }
 }
 
-/// Returns the names or ARNs of the secrets that a call of `BatchGetSecretValue` asks for.
+/// Returns the names or ARNs of the secrets that a call of `BatchGetSecretValue` asks for, without
+/// repetitions.
 pub(super) fn batch(members: ManySecrets) -> Result<Vec<String>, BadCall> {
     let ids = match (members.secret_id_list, members.filters) {
         (Some(ids), None) => ids,
@@ -84,7 +85,7 @@ pub(super) fn batch(members: ManySecrets) -> Result<Vec<String>, BadCall> {
     };
     match ids.len() {
         0 => Err(BadCall::Empty("secretIdList")),
-        1..=BATCH_MAX => Ok(ids),
+        1..=BATCH_MAX => Ok(distinct(ids)),
         _ => Err(BadCall::TooLong { member: "secretIdList", max: BATCH_MAX }),
     }
 }
@@ -126,7 +127,7 @@ mod tests {
         let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
         get(&format!(r#"{{"SecretId":"{arn}:f:S:V"}}"#), arn, Some("S"), Some("V"), Some("f"));
         let body = br#"{"SecretIdList":["a","b","a"]}"#;
-        let ids = ["a", "b", "a"].map(str::to_owned);
+        let ids = ["a", "b"].map(str::to_owned);
         let batch = Operation::BatchGetSecretValue.parse(body);
         assert_eq!(batch, Ok(Call::Batch(ids.to_vec())));
         let described = Operation::DescribeSecret.parse(br#"{"SecretId":"a","VersionId":"v"}"#);

@@ -27,9 +27,10 @@ use super::sdk_error;
 use super::session::CachedCredentials;
 use crate::clock::Clock;
 use crate::clock::freeze::{INTERRUPTIONS_MAX, was_interrupted};
+use crate::secret::service::Service;
 use crate::source::FetchError;
 use request::{ByPath, Get, GetMany, Operation, Request};
-use response::{Body, Page, SERVICE};
+use response::{Body, Page};
 use serde_json::value::RawValue;
 use std::fmt;
 use std::sync::Arc;
@@ -204,9 +205,13 @@ impl ParameterStore {
         let now = self.clock.now().wall;
         let signed = request
             .signed(&self.url(region), region, credentials.credentials(), now)
-            .ok_or_else(|| sdk_error::unsendable(SERVICE))?;
+            .ok_or_else(|| sdk_error::unsendable(Service::ParameterStore))?;
         let response = self.http.send(signed, self.timeouts).await;
-        response::body(response.map_err(|error| sdk_error::from_connector_error(SERVICE, &error))?)
+        response::body(
+            response.map_err(|error| {
+                sdk_error::from_connector_error(Service::ParameterStore, &error)
+            })?,
+        )
     }
 
     fn url(&self, region: &str) -> String {

@@ -3,7 +3,8 @@
 //! values.
 
 use super::http::connect_failure;
-use crate::source::{FetchError, FetchErrorKind};
+use crate::secret::service::Service;
+use crate::source::{FetchError, FetchErrorKind, internal_error_code};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
@@ -21,16 +22,13 @@ use std::time::Duration;
 /// The maximum length of an AWS error message in characters. The agent cuts off longer messages.
 const MESSAGE_CHARS_MAX: usize = 1024;
 
-/// The name of the service that the AWS SDK calls, as error messages write it.
-const SECRETS_MANAGER: &str = "Secrets Manager";
-
 pub(super) fn from_sdk_error<E>(error: &SdkError<E, HttpResponse>) -> FetchError
 where
     E: ProvideErrorMetadata + RequestId + Error + 'static,
 {
     match error {
         SdkError::ServiceError(service) => from_response(
-            SECRETS_MANAGER,
+            Service::SecretsManager,
             &ErrorResponse {
                 status: service.raw().status().as_u16(),
                 code: service.err().code(),
@@ -43,21 +41,21 @@ where
         }
         SdkError::TimeoutError(_) => timeout(),
         SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
-            Some(error) => from_connector_error(SECRETS_MANAGER, error),
-            None => broken_connection(SECRETS_MANAGER),
+            Some(error) => from_connector_error(Service::SecretsManager, error),
+            None => broken_connection(Service::SecretsManager),
         },
-        _ => unsendable(SECRETS_MANAGER),
+        _ => unsendable(Service::SecretsManager),
     }
 }
 
 /// Creates the error for a request that Sidekey could not build.
-pub(super) fn unsendable(service: &str) -> FetchError {
-    let message = format!("the request to {service} could not be built");
+pub(super) fn unsendable(service: Service) -> FetchError {
+    let message = format!("the request to {} could not be built", service.name());
     FetchError::new(FetchErrorKind::Internal, "InternalFailure", message)
 }
 
-/// Converts an error of Sidekey's HTTP client. `service` is the name of the called service.
-pub(super) fn from_connector_error(service: &str, error: &ConnectorError) -> FetchError {
+/// Converts an error of Sidekey's HTTP client. `service` is the called service.
+pub(super) fn from_connector_error(service: Service, error: &ConnectorError) -> FetchError {
     if error.is_timeout() {
         return timeout();
     }
@@ -72,16 +70,18 @@ pub(super) fn from_connector_error(service: &str, error: &ConnectorError) -> Fet
     }
     // The HTTP client returns an error of the category `other` if the response is incomplete.
     if error.is_other() {
-        return unreadable(&format!("the response of {service} is incomplete"));
+        return unreadable(&format!("the response of {} is incomplete", service.name()));
     }
     match connect_failure(error) {
-        Some(reason) => connection_error(format!("{service} could not be reached: {reason}")),
+        Some(reason) => {
+            connection_error(format!("{} could not be reached: {reason}", service.name()))
+        }
         None => broken_connection(service),
     }
 }
 
-fn broken_connection(service: &str) -> FetchError {
-    connection_error(format!("the connection to {service} broke during the call"))
+fn broken_connection(service: Service) -> FetchError {
+    connection_error(format!("the connection to {} broke during the call", service.name()))
 }
 
 fn connection_error(message: String) -> FetchError {
@@ -95,15 +95,16 @@ pub(super) struct ErrorResponse<'a> {
     pub(super) request_id: Option<&'a str>,
 }
 
-/// Converts an error response of AWS. `service` is the name of the service that responded.
-pub(super) fn from_response(service: &str, response: &ErrorResponse<'_>) -> FetchError {
+/// Converts an error response of AWS. `service` is the service that responded.
+pub(super) fn from_response(service: Service, response: &ErrorResponse<'_>) -> FetchError {
     let &ErrorResponse { status, code, message, request_id } = response;
     match (code, status) {
         (None, 429 | 500..) => {
             let (kind, code) = match status {
                 429 => (FetchErrorKind::Throttled, "ThrottlingException"),
-                _ => (FetchErrorKind::Service, "InternalServiceError"),
+                _ => (FetchErrorKind::Service, internal_error_code(service)),
             };
+            let service = service.name();
             let message = format!("{service} returned HTTP status {status} without an error code");
             FetchError {
                 request_id: request_id.map(Into::into),
@@ -353,7 +354,7 @@ mod tests {
             (403, None, FetchErrorKind::Unreadable),
         ] {
             let response = ErrorResponse { status, code, message: None, request_id: None };
-            let kind = from_response("Parameter Store", &response).kind;
+            let kind = from_response(Service::ParameterStore, &response).kind;
             assert_eq!(kind, expected, "{status} {code:?}");
         }
     }

@@ -2,6 +2,7 @@
 //! error for each secret that could not be read.
 
 use super::failure;
+use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
 use crate::server::dialect::json::join;
 use crate::server::problem::Problem;
@@ -36,13 +37,9 @@ impl Batch {
     pub(in crate::server) fn fail(&mut self, id: &str, problem: &Problem) {
         self.errors.push(Failed {
             secret_id: id.to_owned(),
-            error_code: failure::status_and_kind(problem).1.to_owned(),
+            error_code: failure::status_and_kind(problem, Service::SecretsManager).1.to_owned(),
             message: failure::message(problem),
         });
-    }
-
-    pub(in crate::server) fn is_empty(&self) -> bool {
-        self.values.is_empty()
     }
 
     /// Returns the JSON body of the answer to `BatchGetSecretValue`, in a buffer of exactly the
@@ -68,7 +65,6 @@ mod tests {
             let error = FetchError::new(kind, "ResourceNotFoundException", "none \"here\"");
             batch.fail(id, &Problem::Read(error.into()));
         }
-        assert_eq!(batch.is_empty(), values.is_empty());
         assert_eq!(
             std::str::from_utf8(batch.body().expose()).expect("the body is UTF-8"),
             expected

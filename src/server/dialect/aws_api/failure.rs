@@ -5,24 +5,24 @@
 //! status is 400.
 
 use crate::cache::ReadError;
+use crate::secret::service::Service;
 use crate::server::dialect::error_body::{ErrorBody, error_response};
 use crate::server::gate::Refusal;
 use crate::server::problem::Problem;
 use crate::server::response::{AWS_JSON, Response};
-use crate::source::{FetchError, FetchErrorKind};
+use crate::source::{FetchError, FetchErrorKind, internal_error_code};
 use hyper::StatusCode;
 
-/// The error type that AWS sends for failures of its own servers.
-const INTERNAL: &str = "InternalServiceError";
-
-pub(in crate::server) fn problem(problem: &Problem) -> Response {
-    let (status, kind) = status_and_kind(problem);
+/// Builds the error response to a call of `service`.
+pub(in crate::server) fn problem(problem: &Problem, service: Service) -> Response {
+    let (status, kind) = status_and_kind(problem, service);
     let body = ErrorBody { kind, message: &message(problem), hint: problem.hint() };
     error_response(status, AWS_JSON, &body)
 }
 
-/// Returns the HTTP status and the error type that an AWS SDK receives for this error.
-pub(super) fn status_and_kind(problem: &Problem) -> (StatusCode, &str) {
+/// Returns the HTTP status and the error type that an AWS SDK receives for this error of a call of
+/// `service`.
+pub(super) fn status_and_kind(problem: &Problem, service: Service) -> (StatusCode, &str) {
     const CALLER: StatusCode = StatusCode::BAD_REQUEST;
     const SERVER: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
     match problem {
@@ -30,12 +30,12 @@ pub(super) fn status_and_kind(problem: &Problem) -> (StatusCode, &str) {
             Refusal::WrongSessionToken | Refusal::NoSessionToken | Refusal::NoSessionKnown,
         ) => (CALLER, "UnrecognizedClientException"),
         Problem::Refused(Refusal::TooManyConnections) | Problem::Read(ReadError::WaitOver(_)) => {
-            (SERVER, INTERNAL)
+            (SERVER, internal_error_code(service))
         }
         Problem::Read(ReadError::Upstream(error)) => match error.kind {
             FetchErrorKind::Service => (SERVER, &error.code),
             _ if is_answer_of_aws(error) || !error.kind.is_transient() => (CALLER, &error.code),
-            _ => (SERVER, INTERNAL),
+            _ => (SERVER, internal_error_code(service)),
         },
         other => (CALLER, other.kind()),
     }
@@ -83,7 +83,6 @@ fn is_answer_of_aws(error: &FetchError) -> bool {
 mod tests {
     use super::*;
     use crate::secret::reference::BadReference;
-    use crate::secret::service::Service;
     use crate::server::operation::BadCall;
     use crate::server::parameter_name::BadParameterName;
     use http_body_util::BodyExt;
@@ -91,8 +90,14 @@ mod tests {
     use serde_json::Value;
     use std::time::Duration;
 
+    const INTERNAL: &str = "InternalServiceError";
+
     async fn sent(failed: &Problem) -> (u16, Value) {
-        let response = problem(failed);
+        sent_by(Service::SecretsManager, failed).await
+    }
+
+    async fn sent_by(service: Service, failed: &Problem) -> (u16, Value) {
+        let response = problem(failed, service);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/x-amz-json-1.1");
         assert!(
             !response.headers().contains_key("x-amzn-errortype"),
@@ -178,6 +183,25 @@ mod tests {
         ] {
             let (own, body) = sent(&failed).await;
             assert_eq!((own, &body["__type"]), (status, &Value::from(kind)), "{failed:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn failures_have_the_error_type_of_the_called_service() {
+        let upstream = |kind, code| Problem::Read(FetchError::new(kind, code, "m").into());
+        for failed in [
+            Problem::Refused(Refusal::TooManyConnections),
+            Problem::Read(ReadError::WaitOver(Duration::ZERO)),
+            upstream(FetchErrorKind::Timeout, "TimeoutError"),
+            upstream(FetchErrorKind::Connection, "ConnectionError"),
+        ] {
+            for (service, kind) in [
+                (Service::SecretsManager, "InternalServiceError"),
+                (Service::ParameterStore, "InternalServerError"),
+            ] {
+                let (status, body) = sent_by(service, &failed).await;
+                assert_eq!((status, &body["__type"]), (500, &Value::from(kind)), "{failed:?}");
+            }
         }
     }
 

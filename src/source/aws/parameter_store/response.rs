@@ -5,6 +5,7 @@
 
 use super::parameter::{Parameter, Parameters};
 use crate::secret::json_text;
+use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
 use crate::secret::version::ParameterKind;
 use crate::source::FetchError;
@@ -17,8 +18,6 @@ use serde_json::value::RawValue;
 use std::fmt;
 use std::mem;
 use zeroize::Zeroize;
-
-pub(super) const SERVICE: &str = "Parameter Store";
 
 /// The maximum size of a response of Parameter Store in bytes, about twice the size of the values
 /// in the largest possible response. That response contains 10 parameters of 8 KB, and JSON escapes
@@ -120,7 +119,7 @@ pub(super) fn body(response: hyper::Response<Bytes>) -> Result<Body, FetchError>
         message: message.as_deref(),
         request_id: header("x-amzn-requestid"),
     };
-    Err(sdk_error::from_response(SERVICE, &response))
+    Err(sdk_error::from_response(Service::ParameterStore, &response))
 }
 
 /// Returns an error code without the namespace before it and the URL after it, which AWS may add:
@@ -318,7 +317,7 @@ mod tests {
         assert_eq!(&*error.message, "the parameter does not exist");
         let none = "Parameter Store returned HTTP status 503 without an error code";
         let service = FetchErrorKind::Service;
-        check(response(503, &[], "<html>hunter2"), service, "InternalServiceError", none);
+        check(response(503, &[], "<html>hunter2"), service, "InternalServerError", none);
         let other = "the response has HTTP status 404 but is not an AWS error response";
         let unreadable = FetchErrorKind::Unreadable;
         check(response(404, &[], "hunter2"), unreadable, "ConnectionError", other);
