@@ -19,16 +19,17 @@ pub(crate) const AUTO_BATCH_MIN: usize = 6;
 /// of Parameter Store share calls of `GetParameters` in every mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// The agent makes one `GetSecretValue` call for each secret of Secrets Manager. AWS allows 10,000 such calls a
-    /// second. The IAM role needs permission only on the secrets in `SIDEKEY_SECRETS`.
+    /// The agent makes one `GetSecretValue` call for each secret of Secrets Manager. AWS allows
+    /// 10,000 such calls a second. The IAM role needs permission only on the secrets in
+    /// `SIDEKEY_SECRETS`.
     #[default]
     Get,
-    /// The agent makes one `BatchGetSecretValue` call for every 20 secrets of Secrets Manager. AWS allows 100 such
-    /// calls a second. The IAM role needs a permission on all secrets (`*`).
+    /// The agent makes one `BatchGetSecretValue` call for every 20 secrets of Secrets Manager. AWS
+    /// allows 100 such calls a second. The IAM role needs a permission on all secrets (`*`).
     Batch,
-    /// The agent makes batch calls for secrets of Secrets Manager, if `SIDEKEY_SECRETS` has
-    /// [`AUTO_BATCH_MIN`] or more entries. After a failed batch call, the agent fetches each
-    /// remaining secret by its own call.
+    /// The agent makes batch calls if `SIDEKEY_SECRETS` has [`AUTO_BATCH_MIN`] or more secrets of
+    /// Secrets Manager. After a failed batch call, the agent fetches each remaining secret by its
+    /// own call.
     Auto,
 }
 

@@ -286,7 +286,7 @@ fn refusal(refusal: Refusal) -> &'static str {
 mod tests {
     use super::*;
     use crate::server::request::Target;
-    use hyper::Method;
+    use hyper::{HeaderMap, Method};
 
     #[test]
     fn errors_of_a_secret_become_those_of_parameter_store() {
@@ -313,7 +313,8 @@ mod tests {
         let hint = Problem::UnknownPath.hint();
         let paths = hint.split(' ').filter(|word| word.starts_with('/'));
         let targets: Vec<Target<'_>> = paths
-            .map(|path| Target::of(&Method::GET, path.split('?').next().unwrap_or_default()))
+            .map(|path| path.split('?').next().unwrap_or_default())
+            .map(|path| Target::of(&Method::GET, path, &HeaderMap::new()))
             .collect();
         assert_eq!(targets, [Target::Get, Target::V1("NAME"), Target::Parameters]);
     }

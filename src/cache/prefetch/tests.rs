@@ -134,3 +134,16 @@ async fn optional_secrets_do_not_delay_the_start() {
         assert!(fixture.cache.missing_required().is_empty());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn parameters_do_not_count_toward_batches_of_secrets() {
+    let names =
+        ["app", "ssm:/a", "ssm:/b", "ssm:/c", "ssm:/d", "ssm:/e", "ssm:/f", "ssm:/g", "ssm:/h"];
+    let fixture = Setup { listed: names.to_vec(), ..Setup::default() }.build();
+    for name in names {
+        fixture.script(name, Answer::Version(1));
+    }
+    fixture.prefetch(Mode::Auto, SECOND).await;
+    assert_eq!(*fixture.source.batches.lock().unwrap(), [8], "only the parameters share a call");
+    assert_eq!(*fixture.source.calls.lock().unwrap(), ["app"]);
+}
