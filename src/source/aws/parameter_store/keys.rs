@@ -1,7 +1,6 @@
-//! Reads parameters from Parameter Store for the cache.
+//! Fetches the parameters of the cache's keys.
 
-use super::parameter_store::{Parameter, ParameterStore, Parameters};
-use super::sdk_error;
+use super::{Parameter, ParameterStore, Parameters};
 use crate::secret::arn::Arn;
 use crate::secret::key::Key;
 use crate::secret::parameter_path::ParameterPath;
@@ -9,10 +8,26 @@ use crate::secret::reference::SecretId;
 use crate::secret::selector::Selector;
 use crate::secret::version::{self, Content, Details, Version};
 use crate::source::FetchError;
+use crate::source::aws::sdk_error;
 use serde_json::value::RawValue;
 
-/// Fetches the parameter that `key` names, or all parameters under the path that `key` names.
-pub(super) async fn get(store: &ParameterStore, key: &Key) -> Result<Version, FetchError> {
+impl ParameterStore {
+    /// Fetches the parameter that `key` names, or all parameters under the path that `key` names.
+    pub(in crate::source::aws) async fn fetch(&self, key: &Key) -> Result<Version, FetchError> {
+        get(self, key).await
+    }
+
+    /// Fetches several parameters of one AWS region with one call. The results have the same order
+    /// as `keys`.
+    pub(in crate::source::aws) async fn fetch_batch(
+        &self,
+        keys: &[Key],
+    ) -> Result<Vec<Result<Version, FetchError>>, FetchError> {
+        get_many(self, keys).await
+    }
+}
+
+async fn get(store: &ParameterStore, key: &Key) -> Result<Version, FetchError> {
     let with_decryption = !key.selector.is_encrypted();
     if let SecretId::Path(path) = &key.id {
         return by_path(store, path, with_decryption).await;
@@ -26,7 +41,7 @@ pub(super) async fn get(store: &ParameterStore, key: &Key) -> Result<Version, Fe
 ///
 /// If AWS finds no parameter for a name with a version or label, a further call finds out whether
 /// the parameter exists.
-pub(super) async fn get_many(
+async fn get_many(
     store: &ParameterStore,
     keys: &[Key],
 ) -> Result<Vec<Result<Version, FetchError>>, FetchError> {
