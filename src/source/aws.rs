@@ -3,7 +3,6 @@
 //! ```text
 //!  secrets_manager  the calls of Secrets Manager
 //!  parameter_store  the calls of Parameter Store
-//!  parameters       reads parameters for the cache by these calls
 //!  account          what all calls share, and how they are signed
 //!  session          caches the agent's own AWS credentials
 //!  sdk_config       loads the region and the credential providers of the SDK
@@ -17,7 +16,6 @@
 
 mod secrets_manager;
 mod parameter_store;
-mod parameters;
 mod account;
 mod session;
 mod sdk_config;
@@ -257,15 +255,13 @@ impl Source for Aws {
     fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version> {
         match key.id.service() {
             Service::SecretsManager => Box::pin(self.secrets_manager.get(key)),
-            Service::ParameterStore => Box::pin(parameters::get(&self.parameter_store, key)),
+            Service::ParameterStore => Box::pin(self.parameter_store.fetch(key)),
         }
     }
 
     fn fetch_batch<'a>(&'a self, keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>> {
         match keys.first().map(|key| key.id.service()) {
-            Some(Service::ParameterStore) => {
-                Box::pin(parameters::get_many(&self.parameter_store, keys))
-            }
+            Some(Service::ParameterStore) => Box::pin(self.parameter_store.fetch_batch(keys)),
             _ => Box::pin(self.secrets_manager.batch(keys)),
         }
     }

@@ -8,12 +8,14 @@
 //!  request    builds and signs HTTP requests
 //!  response   parses HTTP responses
 //!  advice     what the user can do after a failed call
+//!  keys       fetches the parameters of the cache's keys
 //! ```
 
 mod parameter;
 mod request;
 mod response;
 mod advice;
+mod keys;
 #[cfg(test)]
 mod tests;
 
@@ -86,7 +88,7 @@ impl ParameterStore {
         self.account.session.timeout() + self.timeouts.attempt.saturating_mul(pages)
     }
 
-    pub(super) fn not_found(&self, region: Option<&str>) -> FetchError {
+    fn not_found(&self, region: Option<&str>) -> FetchError {
         let error = sdk_error::from_code(Some("ParameterNotFound"), None, None);
         let region = region.unwrap_or(&self.account.region);
         advice::advised(error, Operation::Get, region)

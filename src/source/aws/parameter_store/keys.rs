@@ -1,18 +1,33 @@
-//! Reads parameters from Parameter Store for the cache.
+//! Fetches the parameters of the cache's keys.
 
-use super::parameter_store::{Parameter, ParameterStore, Parameters};
-use super::sdk_error;
+use super::{Parameter, ParameterStore, Parameters};
 use crate::secret::arn::Arn;
 use crate::secret::key::Key;
 use crate::secret::parameter_path::ParameterPath;
 use crate::secret::reference::SecretId;
 use crate::secret::selector::Selector;
 use crate::secret::version::{self, Content, Details, Version};
+use crate::source::aws::sdk_error;
 use crate::source::{BatchResult, FetchError};
 use serde_json::value::RawValue;
 
-/// Fetches the parameter that `key` names, or all parameters under the path that `key` names.
-pub(super) async fn get(store: &ParameterStore, key: &Key) -> Result<Version, FetchError> {
+impl ParameterStore {
+    /// Fetches the parameter that `key` names, or all parameters under the path that `key` names.
+    pub(in crate::source::aws) async fn fetch(&self, key: &Key) -> Result<Version, FetchError> {
+        get(self, key).await
+    }
+
+    /// Fetches several parameters of one AWS region with one call. The results have the same order
+    /// as `keys`.
+    pub(in crate::source::aws) async fn fetch_batch(
+        &self,
+        keys: &[Key],
+    ) -> Result<Vec<BatchResult>, FetchError> {
+        get_many(self, keys).await
+    }
+}
+
+async fn get(store: &ParameterStore, key: &Key) -> Result<Version, FetchError> {
     let with_decryption = !key.selector.is_encrypted();
     if let SecretId::Path(path) = &key.id {
         return by_path(store, path, with_decryption).await;
@@ -26,10 +41,7 @@ pub(super) async fn get(store: &ParameterStore, key: &Key) -> Result<Version, Fe
 ///
 /// If AWS finds no parameter for a name with a version or label, the result is `None`, because AWS
 /// does not say whether the parameter exists.
-pub(super) async fn get_many(
-    store: &ParameterStore,
-    keys: &[Key],
-) -> Result<Vec<BatchResult>, FetchError> {
+async fn get_many(store: &ParameterStore, keys: &[Key]) -> Result<Vec<BatchResult>, FetchError> {
     let Some(first) = keys.first() else { return Ok(Vec::new()) };
     let names: Vec<String> = keys.iter().map(requested_name).collect();
     let with_decryption = !first.selector.is_encrypted();
@@ -41,10 +53,17 @@ pub(super) async fn get_many(
             Some(parameter) => Some(Ok(Version::from(parameter.clone()))),
             None if !key.selector.is_current() => None,
             None if invalid.iter().any(|own| **own == **name) => Some(Err(store.not_found(region))),
-            None => Some(Err(sdk_error::missing_in_batch())),
+            None => Some(Err(unmentioned())),
         }
     };
     Ok(keys.iter().zip(&names).map(result).collect())
+}
+
+/// Returns the error for a parameter about which an answer for several parameters says nothing.
+fn unmentioned() -> FetchError {
+    let message = "the answer to GetParameters does not contain this parameter";
+    let advice = "check SIDEKEY_SSM_ENDPOINT, SIDEKEY_ENDPOINT and the proxies before AWS";
+    FetchError { advice: Some(advice.into()), ..sdk_error::unreadable(message) }
 }
 
 async fn by_path(
