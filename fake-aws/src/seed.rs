@@ -233,7 +233,7 @@ impl Seed {
         self.secrets.iter().map(|(name, plaintext)| (name.as_str(), plaintext))
     }
 
-    /// Returns the names of the parameters after `ssm:`, sorted.
+    /// Returns the names of the parameters, such as `ssm:/app/url`, sorted.
     pub fn parameter_names(&self) -> impl Iterator<Item = String> {
         self.parameters.keys().map(|name| format!("{PARAMETER_PREFIX}{name}"))
     }

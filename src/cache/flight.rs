@@ -37,8 +37,8 @@ pub(crate) struct Flights {
 #[derive(Debug, Default)]
 struct UnderWay {
     flights: HashMap<Key, Lane>,
-    /// The number of calls that wait until another call for the same secret has ended.
-    next: usize,
+    /// The number of next calls: those that wait for the current call for the same secret.
+    next_calls: usize,
     first_time: usize,
 }
 
@@ -160,7 +160,7 @@ impl Flights {
             }
             Place::Occupied(mut place) => {
                 place.get_mut().next = Some(flight.clone());
-                under_way.next += 1;
+                under_way.next_calls += 1;
             }
         }
         under_way.first_time += usize::from(is_first_time);
@@ -191,7 +191,7 @@ impl Flights {
 
 impl UnderWay {
     fn len(&self) -> usize {
-        self.flights.len() + self.next
+        self.flights.len() + self.next_calls
     }
 
     fn remove(&mut self, key: &Key, flight: &Flight) {
@@ -201,11 +201,11 @@ impl UnderWay {
                 None => drop(self.flights.remove(key)),
                 Some(next) => {
                     lane.current = next;
-                    self.next -= 1;
+                    self.next_calls -= 1;
                 }
             }
         } else if lane.next.take_if(|next| next.is_same(flight)).is_some() {
-            self.next -= 1;
+            self.next_calls -= 1;
         }
     }
 }

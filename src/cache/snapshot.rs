@@ -108,8 +108,9 @@ pub(crate) struct CachedSecret {
 }
 
 impl CachedSecret {
-    /// Returns the cached version for `selector`, a staging label or version id. Prefers a version
-    /// that was fetched for `selector` to a version that also has this label or id.
+    /// Returns the cached version for `selector`, a staging label or version id. If no
+    /// version was fetched for `selector`, returns a version that was fetched for another label or
+    /// id, but also has this one.
     pub(crate) fn select(&self, selector: &Selector) -> Option<&Arc<Entry>> {
         self.exact(selector).or_else(|| {
             let mut entries = self.entries.iter();

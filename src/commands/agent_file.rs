@@ -127,7 +127,8 @@ fn read_in(folder: &Path, kind: Kind, port: u16) -> Option<String> {
     lock.is_agent_running(|| is_listening(agent_address(kind, port, &text))).then_some(text)
 }
 
-/// Returns whether only the user of this process and root can have written the file of an agent.
+/// Returns whether only the user of this process and root can have written the file in which an
+/// agent tells commands its port and token.
 fn is_trusted(folder: &Metadata, file: &Metadata) -> bool {
     let own = geteuid().as_raw();
     file.is_file()

@@ -104,8 +104,8 @@ impl fmt::Debug for Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CallTimeout {
     pub(crate) duration: Duration,
-    /// The name of the environment variable. If a call takes too long, the error names this
-    /// variable.
+    /// The name of the environment variable that sets `duration`. If a call takes too long, the
+    /// error names this variable.
     pub(crate) variable: &'static str,
 }
 

@@ -24,7 +24,8 @@ pub(in crate::server) struct Answer<'a> {
     /// `/aws/reference/secretsmanager/app/db`.
     pub(super) source_result: Option<SecretValue>,
     pub(super) kind: &'static str,
-    /// The value of the parameter. `None` if the caller reads a secret with a binary value.
+    /// The value of the parameter. `None` for a secret with a binary value, because a secret can be
+    /// read as the parameter `/aws/reference/secretsmanager/NAME`.
     pub(super) value: Option<&'a str>,
     pub(super) version: u64,
 }

@@ -219,8 +219,8 @@ fn long_key_costs_no_more_than_its_own_length() {
 const MESSAGE: &str = r#"{"channel_config":{"a":{"credentials_id":"own/name"}},"b":["hunter2",
     {"S":"openai-api-key/sms"}],"ai_config":{"ai_api_key_reference":5}}"#;
 
-/// Finds names and ARNs of secrets in parsed JSON that has no types of DynamoDB. A test compares
-/// this simple implementation with the real search.
+/// Finds names and ARNs of secrets in parsed JSON. Does not know DynamoDB's typed values, such as
+/// `{"S": "x"}`. A test compares this simple implementation with the real search.
 fn model(value: &Value, location: &str, all: &mut BTreeSet<(String, String)>) {
     let below = |key: &str| match location {
         "" => key.to_owned(),
