@@ -58,12 +58,25 @@ impl Source for FewSecrets {
     }
 
     fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version> {
+        Box::pin(async { self.answer(key) })
+    }
+
+    fn fetch_batch<'a>(&'a self, keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>> {
+        Box::pin(async {
+            match self.is_down.load(Ordering::Relaxed) {
+                true => Err(no_answer()),
+                false => Ok(keys.iter().map(|key| Some(self.answer(key))).collect()),
+            }
+        })
+    }
+}
+
+impl FewSecrets {
+    fn answer(&self, key: &Key) -> Result<Version, FetchError> {
         let id = key.id.as_str();
         let names = SECRETS.into_iter().chain(PARAMETERS);
-        let version = match names.into_iter().find(|name| *name == id) {
-            _ if self.is_down.load(Ordering::Relaxed) => {
-                Err(FetchError::new(FetchErrorKind::Timeout, "TimeoutError", "no answer"))
-            }
+        match names.into_iter().find(|name| *name == id) {
+            _ if self.is_down.load(Ordering::Relaxed) => Err(no_answer()),
             None => {
                 let code = "ResourceNotFoundException";
                 Err(FetchError::new(FetchErrorKind::NotFound, code, "not found"))
@@ -78,13 +91,12 @@ impl Source for FewSecrets {
                 created: None,
                 content: value(),
             }),
-        };
-        Box::pin(async { version })
+        }
     }
+}
 
-    fn fetch_batch<'a>(&'a self, _: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>> {
-        Box::pin(std::future::pending())
-    }
+fn no_answer() -> FetchError {
+    FetchError::new(FetchErrorKind::Timeout, "TimeoutError", "no answer")
 }
 
 fn parameter(name: &str) -> Version {
