@@ -59,15 +59,19 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
             false => entry.policy,
         };
         let next = plan::next(&policy, &standing, entry.marks.was_read(), retry_in);
-        let path = path_of(state, &snapshot, secret, entry);
-        let key = path.as_ref().map_or_else(|| secret.fetch_key(entry), |(key, _)| key.clone());
-        let path_failure = path.and_then(|(_, list)| list.marks.failure());
-        let path_retry_in = path_failure.map(|failure| failure.retry_in(now));
-        let next = match (next, path_retry_in) {
-            (Next::Now, Some(wait)) if !wait.is_zero() => Next::In(wait),
-            (next, _) => next,
+        // The path is searched only if the refresh is due, because this loop runs often.
+        let path = match next {
+            Next::Now => path_of(state, &snapshot, secret, entry),
+            Next::In(_) | Next::WhenRead => None,
         };
-        start_or_schedule(writer, &key, next, &mut wake_in);
+        match path {
+            None => start_or_schedule(writer, &secret.fetch_key(entry), next, &mut wake_in),
+            Some((key, list)) => {
+                let wait = list.marks.failure().map(|failure| failure.retry_in(now));
+                let wait = wait.filter(|wait| !wait.is_zero());
+                start_or_schedule(writer, &key, wait.map_or(next, Next::In), &mut wake_in);
+            }
+        }
     }
     for Missing { key, .. } in state.missing() {
         let next = match state.negative.last(&key, now) {
@@ -92,9 +96,10 @@ fn path_of(
 ) -> Option<(Key, Arc<Entry>)> {
     let path = state.limits.path_of(secret, &entry.selector)?;
     let list = snapshot.exact(path.as_str(), &entry.selector)?;
-    let is_in_list = list.version.parameters().iter().any(|own| own.arn == entry.version.arn);
+    let name = &entry.version.name;
+    let in_list = list.version.parameters().binary_search_by(|own| own.name.cmp(name));
     let key = Key { id: SecretId::Path(path.clone()), selector: entry.selector.clone() };
-    (is_in_list && !list.marks.is_refused()).then(|| (key, list.clone()))
+    (in_list.is_ok() && !list.marks.is_refused()).then(|| (key, list.clone()))
 }
 
 /// Starts a call to AWS for the secret `key` if the call is due now. If the call is due later,
