@@ -55,7 +55,7 @@ pub(super) fn listed(text: &str) -> Result<Vec<Key>, String> {
     let (mut keys, mut problems) = (Vec::new(), Vec::new());
     for item in list(text) {
         match Reference::parse_or_path(item) {
-            Ok(Reference { id, selector, .. }) => keys.push(Key { id, selector }),
+            Ok(Reference { id, selector, .. }) => keys.push(Key::own(id, selector)),
             Err(problem) => problems.push(format!("'{item}': {problem}")),
         }
     }
