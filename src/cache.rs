@@ -12,8 +12,10 @@ pub mod plan;
 pub mod failure;
 pub(crate) mod rendered;
 pub(crate) mod marks;
+mod predecessor;
 pub(crate) mod entry;
 pub(crate) mod snapshot;
+mod rotation;
 pub(crate) mod slots;
 pub mod flight;
 mod negative_cache;
@@ -31,6 +33,7 @@ pub mod prefetch;
 pub(crate) mod refresh;
 mod served;
 pub(crate) mod reader;
+mod observed;
 mod labels;
 #[cfg(test)]
 mod fixture;
