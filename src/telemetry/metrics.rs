@@ -272,7 +272,7 @@ impl Metrics {
     }
 
     /// Reports that something has turned bad, so that the agent writes its metrics for CloudWatch at
-    /// once. Without EMF, does nothing.
+    /// once. Has no effect if `SIDEKEY_EMF` is `off`.
     pub(crate) fn report_trouble(&self) {
         self.trouble.notify_one();
     }
