@@ -1,5 +1,7 @@
 //! Builds the agent from its configuration, and runs the agent until it is stopped.
 
+pub mod reports;
+
 use crate::cache::prefetch::{self, Report};
 use crate::cache::status::Status;
 use crate::cache::{Writer, refresh};
@@ -280,6 +282,9 @@ async fn prefetch_once(
     let report = underway.settle(&writer, prefetch.deadline).await;
     server.context.metrics.prefetch_duration.set(report.took.as_secs_f64());
     server.context.is_settled.store(true, Ordering::Release);
+    if report.missing.iter().any(|missing| missing.is_required) {
+        server.context.metrics.report_trouble();
+    }
     done.send_replace(Some(report));
 }
 

@@ -29,6 +29,7 @@ pub mod policy;
 mod conventions;
 mod resolve;
 mod settings;
+mod emf;
 mod modules;
 pub mod contact;
 #[cfg(test)]

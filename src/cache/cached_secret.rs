@@ -126,8 +126,8 @@ impl CachedSecret {
     /// slow call does not bring an old value back.
     pub(super) fn replace(&mut self, entry: Arc<Entry>, listed: &Listed) -> usize {
         if let Some(own) = self.entries.iter_mut().find(|own| own.selector == entry.selector) {
-            if own.asked_at() <= entry.asked_at() {
-                entry.marks.inherit_last_read(&own.marks);
+            if own.asked_at() <= entry.asked_at() && !Arc::ptr_eq(own, &entry) {
+                entry.take_over(own);
                 *own = entry;
             }
             return 0;

@@ -3,6 +3,7 @@
 use super::freshness::{self, Freshness, Policy, Standing, Trouble};
 use super::malformed::Malformed;
 use super::marks::Marks;
+use super::predecessor::{Former, LastServed, Predecessor, wall_time};
 use super::rendered::{Form, Rendered};
 use super::rollback::Verdict;
 use crate::clock::Moment;
@@ -13,8 +14,8 @@ use crate::secret::selector::Selector;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Details, Version};
 use bytes::Bytes;
-use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
 /// One cached version of a secret. Its value never changes, because each refresh of the secret
@@ -38,6 +39,8 @@ pub struct Entry {
     pub(crate) etag: Bytes,
     pub(crate) malformed: Option<Arc<Malformed>>,
     pub(crate) marks: Marks,
+    /// What this entry keeps from the entry that it replaced. Empty if it replaced no entry.
+    predecessor: OnceLock<Predecessor>,
     jitter: f64,
     rendered: Rendered,
 }
@@ -66,6 +69,7 @@ impl Entry {
             malformed: None,
             rendered: Rendered::default(),
             marks: Marks::new(sent),
+            predecessor: OnceLock::new(),
         }
     }
 
@@ -127,6 +131,65 @@ impl Entry {
             true => now.since(self.sent),
             false => now.since_before_restore(self.sent),
         }
+    }
+
+    /// Keeps from `older`, the entry that this entry replaces, when readers were last given its
+    /// version of the secret.
+    pub(super) fn take_over(&self, older: &Self) {
+        self.marks.inherit_last_read(&older.marks);
+        let (sent, epoch) = (self.sent, self.epoch);
+        let last_read = older.last_read(sent, epoch);
+        let is_same = self.version.is_same_as(&older.version);
+        let former = match is_same {
+            true => older.former().cloned(),
+            false => {
+                let version = older.version.id.clone();
+                Some(Arc::new(Former::new(version, sent.wall, last_read)))
+            }
+        };
+        let taken = Predecessor {
+            same_version_read: last_read.filter(|_| is_same),
+            last_served: older.last_served(sent, epoch),
+            former,
+        };
+        // Fails if this entry has already replaced an entry, and then keeps the first.
+        let _ = self.predecessor.set(taken);
+    }
+
+    /// Returns the version of the secret that this entry's version replaced in the cache.
+    pub(super) fn former(&self) -> Option<&Arc<Former>> {
+        self.predecessor.get()?.former.as_ref()
+    }
+
+    /// Returns when a reader was last given this version of the secret, by this entry or by an
+    /// earlier entry. Returns `None` if no reader was.
+    ///
+    /// If SnapStart has restored the process since Sidekey fetched the version, the time is unknown.
+    /// Then the result is the time `now`, which is too late rather than too early.
+    pub(super) fn last_read(&self, now: Moment, epoch: u64) -> Option<SystemTime> {
+        if !self.marks.was_read() {
+            return self.predecessor.get()?.same_version_read;
+        }
+        Some(match self.epoch == epoch {
+            true => wall_time(self.marks.read_at_ms(), now),
+            false => now.wall,
+        })
+    }
+
+    /// Returns the last read of this entry, with the age of the value at that time. Returns `None`
+    /// if no reader was given this entry, or if SnapStart has restored the process since then.
+    pub(super) fn last_served(&self, now: Moment, epoch: u64) -> Option<LastServed> {
+        let is_known = self.marks.was_read() && self.epoch == epoch;
+        is_known.then(|| {
+            let read_at = Duration::from_millis(self.marks.read_at_ms());
+            let at = wall_time(self.marks.read_at_ms(), now);
+            LastServed { at, age: read_at.saturating_sub(self.sent.steady) }
+        })
+    }
+
+    /// Returns the last read of the entry that this entry replaced.
+    pub(super) fn last_served_before(&self) -> Option<LastServed> {
+        self.predecessor.get()?.last_served
     }
 
     pub(crate) fn standing(&self, now: Moment, epoch: u64) -> Standing {

@@ -6,6 +6,7 @@ use super::entry::Entry;
 use super::flight::{Flight, Outcome};
 use super::freshness::{Freshness, Reason, freshness};
 use super::plan::REFRESH_NOW_INTERVAL;
+use super::rotation;
 use super::served::{How, ReadError, Served};
 use super::snapshot::Snapshot;
 use super::state::{Missing, State};
@@ -293,6 +294,7 @@ impl Cache {
             // this is the first read of the secret.
             self.state.changed.notify_waiters();
         }
+        rotation::note_late_read(&self.state.snapshot.load(), &entry, now);
         let age = entry.age(now, self.state.epoch()).unwrap_or_default();
         Served { entry, how, age }
     }

@@ -1,13 +1,16 @@
 //! Describes the state of the cache for the status page: every cached secret, without its value.
 
+use super::cached_secret::CachedSecret;
 use super::entry::Entry;
 use super::freshness::{Freshness, Reason};
+use super::rotation::{self, Previous};
 use super::state::{Missing, State};
 use crate::clock::Moment;
 use crate::convention::Conventions;
 use crate::convention::problem;
 use crate::source::FetchError;
 use serde::Serialize;
+use std::time::SystemTime;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -34,6 +37,9 @@ pub struct EntryStatus {
     pub(crate) stage: Option<Box<str>>,
     pub(crate) version_id: Box<str>,
     pub(crate) version_stages: Vec<Box<str>>,
+    /// The version that this version replaced in the cache. `None` if the cache contained no other
+    /// version before.
+    pub(crate) previous_version: Option<PreviousStatus>,
     /// When AWS created this version of the secret, in the format of RFC 3339. `None` if AWS did
     /// not report the time.
     pub(crate) created: Option<String>,
@@ -55,6 +61,18 @@ pub struct EntryStatus {
     /// Whether the agent returns an error instead of the secret's value, because the value breaks
     /// the rules for secrets of this name.
     pub(crate) withheld: bool,
+}
+
+/// A version of a secret that the cached version has replaced, for the status page.
+#[derive(Debug, Serialize)]
+pub(crate) struct PreviousStatus {
+    /// The first characters of the id of the replaced version.
+    pub(crate) version_id: Box<str>,
+    /// When Sidekey sent the call to AWS that returned the newer version, in the format of RFC 3339.
+    pub(crate) replaced: Option<String>,
+    /// When a reader was last given the replaced version, in the format of RFC 3339. `None` if no
+    /// reader was.
+    pub(crate) last_read: Option<String>,
 }
 
 /// One way in which a secret's value breaks the rules for secrets of its name.
@@ -119,7 +137,9 @@ impl Status {
         let snapshot = state.snapshot.load();
         let mut entries: Vec<EntryStatus> = snapshot
             .entries()
-            .map(|(_, entry)| EntryStatus::of(entry, &state.config.conventions, now, epoch))
+            .map(|(secret, entry)| {
+                EntryStatus::of(secret, entry, &state.config.conventions, now, epoch)
+            })
             .collect();
         entries.sort_by(|a, b| a.arn.cmp(&b.arn).then_with(|| a.version_id.cmp(&b.version_id)));
         Self {
@@ -131,19 +151,24 @@ impl Status {
 }
 
 impl EntryStatus {
-    fn of(entry: &Entry, conventions: &Conventions, now: Moment, epoch: u64) -> Self {
+    fn of(
+        secret: &CachedSecret,
+        entry: &Entry,
+        conventions: &Conventions,
+        now: Moment,
+        epoch: u64,
+    ) -> Self {
         let Entry { version, selector, policy, malformed, marks, .. } = entry;
         let convention = conventions.of_name(&version.name);
         let problems = malformed.iter().flat_map(|malformed| malformed.problems());
-        let created =
-            version.created.and_then(|created| OffsetDateTime::from(created).format(&Rfc3339).ok());
         Self {
             name: version.name.clone(),
             arn: version.arn.clone(),
             stage: selector.stage().map(Into::into),
             version_id: version.id.clone(),
             version_stages: version.labels().to_vec(),
-            created,
+            previous_version: rotation::previous(secret, entry, now, epoch).map(Into::into),
+            created: version.created.and_then(rfc3339),
             age_seconds: entry.age(now, epoch).map(|age| age.as_secs()),
             freshness: label(entry.freshness(now, epoch)),
             ttl_seconds: policy.ttl.as_secs_f64(),
@@ -154,6 +179,16 @@ impl EntryStatus {
             convention: convention.map(|(convention, _)| convention.kind().into()),
             problems: problems.map(ValueProblem::of).collect(),
             withheld: malformed.as_ref().is_some_and(|malformed| malformed.is_withheld),
+        }
+    }
+}
+
+impl From<Previous> for PreviousStatus {
+    fn from(previous: Previous) -> Self {
+        Self {
+            version_id: previous.version,
+            replaced: rfc3339(previous.replaced),
+            last_read: previous.last_read.and_then(rfc3339),
         }
     }
 }
@@ -178,6 +213,10 @@ pub(super) fn problem_counts(state: &State) -> [(&'static str, usize); PROBLEM_K
         .flat_map(|malformed| malformed.problems().iter().map(problem::Problem::code))
         .collect();
     problem::Problem::CODES.map(|code| (code, codes.iter().filter(|own| **own == code).count()))
+}
+
+fn rfc3339(time: SystemTime) -> Option<String> {
+    OffsetDateTime::from(time).format(&Rfc3339).ok()
 }
 
 fn label(freshness: Freshness) -> &'static str {

@@ -2,6 +2,7 @@
 //! reading the configuration.
 
 use super::aws_extension;
+use super::emf;
 use super::host::Host;
 use super::settings::{Resolved, exposed_endpoints};
 use super::values::{DialectSetting, OnInitFailure};
@@ -10,6 +11,7 @@ use crate::secret::arn::is_account;
 use crate::server::dialect::Dialect;
 use crate::server::{listener, resolving};
 use crate::source::aws;
+use crate::telemetry;
 use crate::telemetry::log;
 use crate::tokens::Token;
 use std::collections::BTreeMap;
@@ -42,6 +44,8 @@ pub struct Config {
     pub source: aws::Config,
     /// The level, the format and the destination of the log lines.
     pub log: log::Config,
+    /// How Sidekey writes metrics for CloudWatch. `None` if it does not.
+    pub emf: Option<telemetry::emf::Config>,
     /// How long `sidekey serve` still serves requests after a stop signal, before it refuses new
     /// connections.
     pub(crate) drain_delay: Duration,
@@ -70,7 +74,7 @@ pub struct Prefetch {
 }
 
 pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<String>) -> Config {
-    let Resolved { settings, policies, conventions, tenant_check, tokens, trust, environment } =
+    let Resolved { mut settings, policies, conventions, tenant_check, tokens, trust, environment } =
         resolved;
     let initialization = environment.get("AWS_LAMBDA_INITIALIZATION_TYPE");
     let is_snapshot = initialization.is_some_and(|kind| kind == "snap-start");
@@ -84,6 +88,7 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
         }));
     }
     Config {
+        emf: emf::configure(&mut settings, &environment, host, is_snapshot),
         cache: cache::Config {
             policies,
             reader_wait: settings.reader_wait,

@@ -12,6 +12,8 @@ use crate::secret;
 use crate::secret::scope::Scope;
 use crate::secret::service::PerService;
 use crate::source::aws::{CallTimeout, Endpoint};
+use crate::telemetry::emf::dimension::{Dimension, dimensions, namespace};
+use crate::telemetry::emf::group::Groups;
 use crate::telemetry::log::Level;
 use std::fmt;
 use std::net::SocketAddr;
@@ -293,6 +295,24 @@ settings! {
             Ok(level) => Ok(Some(level)),
             Err(_) => Err("the value must be off, error, warn, info, debug or trace".to_owned()),
         },
+    }
+    emf: Groups {
+        name: "SIDEKEY_EMF",
+        default: "off",
+        help: "Which metrics the Lambda extension writes to the log for CloudWatch: `on` means all, `off` means none, and a list selects groups: `reads`, `latency`, `upstream`, `refusals`, `cache`, `versions`. CloudWatch charges for each metric.",
+        parse: |text| Groups::parse(list(text)),
+    }
+    emf_namespace: String {
+        name: "SIDEKEY_EMF_NAMESPACE",
+        default: "Sidekey",
+        help: "The namespace of these metrics in CloudWatch.",
+        parse: namespace,
+    }
+    emf_dimensions: Vec<Dimension> {
+        name: "SIDEKEY_EMF_DIMENSIONS",
+        default: "function",
+        help: "The dimensions of these metrics: a list of `function` (the name of the function) and NAME=VALUE, such as `team=payments`; or `none`. CloudWatch charges for each combination of values.",
+        parse: |text| dimensions(list(text)),
     }
     conventions: Option<PathBuf> {
         name: CONVENTIONS_FILE,

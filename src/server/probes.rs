@@ -7,6 +7,7 @@ use crate::cache::status::Status;
 use hyper::StatusCode;
 use serde::Serialize;
 use std::sync::atomic::Ordering;
+use std::time::UNIX_EPOCH;
 
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -63,6 +64,9 @@ impl Probes<'_> {
     pub(super) fn metrics(self) -> Response {
         let Context { cache, metrics, .. } = self.0;
         metrics.oldest_entry_age.set(cache.oldest_age().as_secs_f64());
+        let replaced_read = cache.last_replaced_read().unwrap_or(UNIX_EPOCH);
+        let since_1970 = replaced_read.duration_since(UNIX_EPOCH).unwrap_or_default();
+        metrics.replaced_version_read.set(since_1970.as_secs_f64());
         metrics.cache_bytes.set(i64::try_from(cache.snapshot().bytes()).unwrap_or(i64::MAX));
         metrics.show_problems(&cache.problems());
         let missing = i64::try_from(cache.missing_required().len()).unwrap_or(i64::MAX);

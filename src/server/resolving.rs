@@ -187,6 +187,7 @@ impl Resolve<'_> {
             .filter_map(|(reference, outcome)| Some((reference, outcome.err()?)))
             .filter(|(_, why)| why.result() == ReadResult::Refused);
         let Some((reference, why)) = refused.next() else { return };
+        metrics.report_trouble();
         match refusals_logged.pass(cache.clock().now()) {
             Some(left_out) => tracing::warn!(
                 reference = %LogExcerpt(&reference.text),

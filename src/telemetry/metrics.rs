@@ -4,6 +4,7 @@
 //! caller. Otherwise, callers could create any number of time series.
 
 mod call;
+mod totals;
 
 pub(crate) use call::{Ended, Operation};
 
@@ -15,6 +16,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// The upper bounds of the histogram buckets for the duration of calls to AWS, in seconds. Most
 /// calls take 10 to 300 ms, so most buckets are in this range.
@@ -78,6 +80,7 @@ pub struct Metrics {
     pub(crate) entries: IntGauge,
     pub(crate) cache_bytes: IntGauge,
     pub(crate) oldest_entry_age: Gauge,
+    pub(crate) replaced_version_read: Gauge,
     secret_problems: IntGaugeVec,
     pub(crate) prefetch_duration: Gauge,
     pub(crate) listed_missing: IntGauge,
@@ -86,6 +89,9 @@ pub struct Metrics {
     /// How many log lines Sidekey dropped, because there were too many of the same kind or because
     /// another process read the log too slowly.
     pub log_lines_dropped: IntCounter,
+    /// Notified when something has turned bad: a stale or refused read, a throttled call to AWS, or
+    /// a failed prefetch.
+    trouble: Notify,
 }
 
 impl Metrics {
@@ -167,6 +173,14 @@ impl Metrics {
                 "sidekey_cache_bytes",
                 "Bytes of cached values and of the HTTP answers prepared from them.",
             ),
+            replaced_version_read: register(
+                &registry,
+                Gauge::new(
+                    "sidekey_replaced_version_last_read_timestamp_seconds",
+                    "When a reader last got a version of a secret that was replaced since, in \
+                     seconds since 1970; 0 if no reader got one.",
+                ),
+            ),
             oldest_entry_age: register(
                 &registry,
                 Gauge::new(
@@ -204,6 +218,7 @@ impl Metrics {
                 "sidekey_log_lines_dropped_total",
                 "Log lines dropped because too many of one kind came, or no process read the log.",
             ),
+            trouble: Notify::new(),
             registry,
         }
     }
@@ -223,12 +238,16 @@ impl Metrics {
     /// [`announce_stale_reasons`](Self::announce_stale_reasons).
     pub(crate) fn stale_read(&self, reason: &'static str) {
         self.stale_reads.with_label_values(&[reason]).inc();
+        self.report_trouble();
     }
 
     /// Counts a call to AWS for secrets or parameters, and records how long the call took. The duration is not
     /// recorded if Lambda froze the process during the call.
     pub(crate) fn upstream(&self, operation: Operation, ended: Ended, took: Duration) {
         self.upstream_requests.with_label_values(&[operation.label(), ended.label()]).inc();
+        if ended == Ended::Failed(FetchErrorKind::Throttled) {
+            self.report_trouble();
+        }
         // The duration would contain the time for which the process was frozen.
         if ended != Ended::Interrupted {
             let duration = self.upstream_duration.with_label_values(&[operation.label()]);
@@ -250,6 +269,18 @@ impl Metrics {
     /// [`announce_gate_refusals`](Self::announce_gate_refusals).
     pub(crate) fn gate_refused(&self, reason: &'static str) {
         self.gate_refusals.with_label_values(&[reason]).inc();
+    }
+
+    /// Reports that something has turned bad, so that the agent writes its metrics for CloudWatch at
+    /// once. Has no effect if `SIDEKEY_EMF` is `off`.
+    pub(crate) fn report_trouble(&self) {
+        self.trouble.notify_one();
+    }
+
+    /// Waits until something has turned bad. Returns at once if this has happened since the last
+    /// call of this function.
+    pub(crate) async fn trouble(&self) {
+        self.trouble.notified().await;
     }
 
     /// Updates the metric `sidekey_secret_problems`. Each item of `counts` is the name of a

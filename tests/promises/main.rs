@@ -57,6 +57,7 @@ mod resolve_random_bodies;
 mod resolve_bounds;
 mod resolve_tenant;
 mod rotation;
+mod rotation_queries;
 mod scaffold;
 mod sdk_parameters;
 mod sdks;

@@ -8,4 +8,5 @@ mod repository;
 mod imports;
 mod purity;
 mod docs;
+mod emf;
 mod peers;
