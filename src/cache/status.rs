@@ -2,6 +2,8 @@
 
 use super::entry::Entry;
 use super::freshness::{Freshness, Reason};
+use super::plan::Next;
+use super::schedule::next_refresh;
 use super::state::{Missing, State};
 use crate::clock::Moment;
 use crate::convention::Conventions;
@@ -43,6 +45,11 @@ pub struct EntryStatus {
     /// How fresh the cached version is: `fresh`, `due` (the TTL ends soon), `stale` or `expired`.
     pub(crate) freshness: &'static str,
     pub(crate) ttl_seconds: f64,
+    /// In how many seconds the agent refreshes the cached secret by itself. `None` if the agent
+    /// refreshes it only after a request has read it.
+    pub(crate) next_refresh_seconds: Option<u64>,
+    /// How many requests have read the cached secret since the agent first cached it.
+    pub(crate) reads: u64,
     /// When the agent refreshes the cached secret: `always`, or `when-read` (only if a request has
     /// read it).
     pub(crate) refresh: &'static str,
@@ -119,7 +126,10 @@ impl Status {
         let snapshot = state.snapshot.load();
         let mut entries: Vec<EntryStatus> = snapshot
             .entries()
-            .map(|(_, entry)| EntryStatus::of(entry, &state.config.conventions, now, epoch))
+            .map(|(secret, entry)| {
+                let next = next_refresh(state, secret, entry, now);
+                EntryStatus::of(entry, &state.config.conventions, next, now, epoch)
+            })
             .collect();
         entries.sort_by(|a, b| a.arn.cmp(&b.arn).then_with(|| a.version_id.cmp(&b.version_id)));
         Self {
@@ -131,7 +141,7 @@ impl Status {
 }
 
 impl EntryStatus {
-    fn of(entry: &Entry, conventions: &Conventions, now: Moment, epoch: u64) -> Self {
+    fn of(entry: &Entry, conventions: &Conventions, next: Next, now: Moment, epoch: u64) -> Self {
         let Entry { version, selector, policy, malformed, marks, .. } = entry;
         let convention = conventions.of_name(&version.name);
         let problems = malformed.iter().flat_map(|malformed| malformed.problems());
@@ -147,6 +157,8 @@ impl EntryStatus {
             age_seconds: entry.age(now, epoch).map(|age| age.as_secs()),
             freshness: label(entry.freshness(now, epoch)),
             ttl_seconds: policy.ttl.as_secs_f64(),
+            next_refresh_seconds: seconds_until(next),
+            reads: marks.reads(),
             refresh: policy.refresh.label(),
             problem: marks
                 .failure()
@@ -178,6 +190,14 @@ pub(super) fn problem_counts(state: &State) -> [(&'static str, usize); PROBLEM_K
         .flat_map(|malformed| malformed.problems().iter().map(problem::Problem::code))
         .collect();
     problem::Problem::CODES.map(|code| (code, codes.iter().filter(|own| **own == code).count()))
+}
+
+fn seconds_until(next: Next) -> Option<u64> {
+    match next {
+        Next::Now => Some(0),
+        Next::In(wait) => Some(wait.as_secs()),
+        Next::WhenRead => None,
+    }
 }
 
 fn label(freshness: Freshness) -> &'static str {
