@@ -61,6 +61,7 @@ mod scaffold;
 mod sdk_parameters;
 mod sdks;
 mod small_machine;
+mod status;
 mod unread_log;
 mod upstream_connections;
 mod walkthrough;
