@@ -46,6 +46,7 @@ mod parameters;
 mod parameters_in_commands;
 mod parameters_in_fake;
 mod moto_and_fake;
+mod monitoring;
 mod connection_slots;
 mod policies;
 mod post_quantum;
