@@ -161,3 +161,21 @@ impl Marks {
 fn millis(moment: Moment) -> u64 {
     u64::try_from(moment.steady.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    #[test]
+    fn refresh_keeps_the_number_of_reads() {
+        let now = Moment { wall: SystemTime::UNIX_EPOCH, steady: Duration::from_secs(9) };
+        let (older, newer) = (Marks::new(now), Marks::new(now));
+        older.touch(now);
+        older.touch(now);
+        newer.inherit_last_read(&older);
+        assert_eq!((newer.was_read(), newer.reads()), (false, 2));
+        newer.touch(now);
+        assert_eq!((newer.was_read(), newer.reads()), (true, 3));
+    }
+}

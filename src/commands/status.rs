@@ -90,8 +90,6 @@ pub(super) async fn run(args: Args) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    // A new agent at the same port has a new generated token, so the token is read before each
-    // update.
     let contact = contact.or_generated(agent_file::token);
     let clock = SystemClock::new();
     match args.watch {
@@ -124,6 +122,7 @@ async fn watch(
     is_json: bool,
 ) -> ExitCode {
     loop {
+        // A new agent at the same port generates a new token.
         contact = contact.or_generated(agent_file::token);
         let text = match report(&contact, clock).await {
             Ok(report) => text(&report, clock.now().wall, is_json),

@@ -24,6 +24,9 @@ const TTL: Duration = Duration::from_secs(60);
 /// The parts of a scenario that must live until the test has seen the alerts.
 type Alive = Box<dyn Any>;
 
+/// A future that causes the trouble of a scenario.
+type Provoking = Pin<Box<dyn Future<Output = Alive>>>;
+
 /// A running agent, and the trouble that the test will cause.
 pub(super) struct Scenario {
     pub(super) name: &'static str,
@@ -31,7 +34,7 @@ pub(super) struct Scenario {
     /// The names of the alerts that must fire for this agent, in alphabetical order. No other alert
     /// may fire.
     pub(super) alerts: &'static [&'static str],
-    pub(super) provoke: Box<dyn FnOnce(Arc<Prometheus>) -> Pin<Box<dyn Future<Output = Alive>>>>,
+    pub(super) provoke: Box<dyn FnOnce(Arc<Prometheus>) -> Provoking>,
 }
 
 impl Scenario {
@@ -41,7 +44,7 @@ impl Scenario {
         alerts: &'static [&'static str],
         provoke: impl FnOnce(Arc<Prometheus>) -> F + 'static,
     ) -> Self {
-        let provoke = |prometheus| -> Pin<Box<dyn Future<Output = Alive>>> {
+        let provoke = |prometheus| -> Provoking {
             Box::pin(async { Box::new(provoke(prometheus).await) as Alive })
         };
         Self { name, address, alerts, provoke: Box::new(provoke) }
