@@ -23,6 +23,7 @@ pub mod flight;
 mod negative_cache;
 mod epoch;
 mod state;
+mod schedule;
 pub(crate) mod status;
 mod fetched;
 mod gather;

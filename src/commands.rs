@@ -1,6 +1,7 @@
 //! The commands of the `sidekey` program. Each command has its own module.
 
 mod advice;
+mod age;
 mod agent_file;
 mod beside_dev;
 mod check;
@@ -11,6 +12,7 @@ pub(crate) mod ping;
 mod policy;
 mod scaffold;
 pub(crate) mod serve;
+mod status;
 mod stop_signals;
 mod streams;
 mod table;
@@ -58,6 +60,8 @@ enum Command {
     Exec(exec::Args),
     /// Check that the agent runs; exit code 0 means yes.
     Ping(ping::Args),
+    /// Display the cached secrets of a running agent, and its state.
+    Status(status::Args),
     /// Check that secrets are readable and complete.
     Check(check::Args),
     /// Print one secret or one of its fields.
@@ -75,6 +79,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Dev(args) => exit_code(dev::run(args).await),
         Command::Exec(args) => exec::run(args).await,
         Command::Ping(args) => exit_code(ping::run(args).await),
+        Command::Status(args) => status::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Get(args) => get::run(args).await,
         Command::Policy(args) => policy::run(args),

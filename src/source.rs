@@ -10,7 +10,7 @@ use crate::secret::version::Version;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The boxed future of a call that fetches secrets. A box costs one memory allocation, which is
 /// cheap compared with a network call.
@@ -37,6 +37,22 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// A result is `None` if the answer does not say why the secret or parameter is missing. Only a
     /// call of its own finds out.
     fn fetch_batch<'a>(&'a self, keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>>;
+
+    /// Returns what is known about the agent's own AWS credentials. Returns `None` if the source has
+    /// no credentials yet, or needs none.
+    fn own_credentials(&self) -> Option<OwnCredentials> {
+        None
+    }
+}
+
+/// The facts about the agent's own AWS credentials that users may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnCredentials {
+    /// When the AWS credentials expire. `None` if they never expire.
+    pub(crate) expires: Option<SystemTime>,
+    /// Whether AWS has rejected a call with these credentials. The agent then gets new credentials
+    /// for the next call.
+    pub(crate) is_rejected: bool,
 }
 
 /// The result of a call for several secrets or parameters, for one of them.

@@ -22,7 +22,10 @@ pub(crate) struct Marks {
     /// AWS.
     lacking: Mutex<Vec<&'static str>>,
     is_refreshing: AtomicBool,
-    was_read: AtomicBool,
+    /// The number of reads of the cached secret since its last fetch.
+    reads: AtomicU64,
+    /// The number of reads of the cached secret before its last fetch.
+    earlier_reads: AtomicU64,
     /// When a request last read the cached secret, in milliseconds on the steady (monotonic) clock.
     read_at_ms: AtomicU64,
 }
@@ -43,7 +46,8 @@ impl Marks {
             held_back: Mutex::new(None),
             lacking: Mutex::default(),
             is_refreshing: AtomicBool::new(false),
-            was_read: AtomicBool::new(false),
+            reads: AtomicU64::new(0),
+            earlier_reads: AtomicU64::new(0),
             // No request has read the new entry yet. The time of its fetch counts as its last read,
             // so that new entries are not evicted first.
             read_at_ms: AtomicU64::new(millis(sent)),
@@ -118,11 +122,16 @@ impl Marks {
 
     pub(crate) fn touch(&self, now: Moment) {
         self.read_at_ms.store(millis(now), Ordering::Relaxed);
-        self.was_read.store(true, Ordering::Relaxed);
+        self.reads.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn was_read(&self) -> bool {
-        self.was_read.load(Ordering::Relaxed)
+        self.reads.load(Ordering::Relaxed) > 0
+    }
+
+    /// Returns how many reads the cached secret has answered since the agent first cached it.
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed) + self.earlier_reads.load(Ordering::Relaxed)
     }
 
     /// Returns when a request last read the cached secret, in milliseconds on the steady
@@ -131,10 +140,11 @@ impl Marks {
         self.read_at_ms.load(Ordering::Relaxed)
     }
 
-    /// Copies the time of the last read from `older`, which belongs to the version that a refresh
-    /// has replaced. Without this copy, each refresh would count as a read.
+    /// Copies the time of the last read and the number of reads from `older`, which belongs to the
+    /// version that a refresh has replaced. Without this copy, each refresh would count as a read.
     pub(crate) fn inherit_last_read(&self, older: &Self) {
         self.read_at_ms.store(older.read_at_ms(), Ordering::Relaxed);
+        self.earlier_reads.store(older.reads(), Ordering::Relaxed);
     }
 
     /// Returns `true` if the caller must start a refresh of the cached secret, because no other
@@ -150,4 +160,22 @@ impl Marks {
 
 fn millis(moment: Moment) -> u64 {
     u64::try_from(moment.steady.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    #[test]
+    fn refresh_keeps_the_number_of_reads() {
+        let now = Moment { wall: SystemTime::UNIX_EPOCH, steady: Duration::from_secs(9) };
+        let (older, newer) = (Marks::new(now), Marks::new(now));
+        older.touch(now);
+        older.touch(now);
+        newer.inherit_last_read(&older);
+        assert_eq!((newer.was_read(), newer.reads()), (false, 2));
+        newer.touch(now);
+        assert_eq!((newer.was_read(), newer.reads()), (true, 3));
+    }
 }

@@ -7,6 +7,7 @@ use super::flight::{Flight, Outcome};
 use super::freshness::{Freshness, Reason, freshness};
 use super::plan::REFRESH_NOW_INTERVAL;
 use super::rotation;
+use super::schedule;
 use super::served::{How, ReadError, Served};
 use super::snapshot::Snapshot;
 use super::state::{Missing, State};
@@ -18,7 +19,7 @@ use crate::convention::problem::Problem;
 use crate::secret::key::{Key, KeyRef};
 use crate::secret::reference::SecretId;
 use crate::secret::role::RoleArn;
-use crate::source::{FetchError, FetchErrorKind};
+use crate::source::{FetchError, FetchErrorKind, OwnCredentials};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -131,6 +132,18 @@ impl Cache {
         let epoch = self.state.epoch();
         let snapshot = self.state.snapshot.load();
         snapshot.entries().filter_map(|(_, entry)| entry.age(now, epoch)).max().unwrap_or_default()
+    }
+
+    /// Returns how many cached values are older than their time to live, although the agent should
+    /// have refreshed them.
+    pub(crate) fn overdue(&self) -> usize {
+        schedule::overdue(&self.state, self.state.clock.now())
+    }
+
+    /// Returns what is known about the agent's own AWS credentials. Returns `None` if the agent has
+    /// no credentials yet.
+    pub(crate) fn own_credentials(&self) -> Option<OwnCredentials> {
+        self.writer.upstream().own_credentials()
     }
 
     pub(crate) fn problems(&self) -> [(&'static str, usize); Problem::CODES.len()] {

@@ -3,7 +3,9 @@
 use super::cached_secret::CachedSecret;
 use super::entry::Entry;
 use super::freshness::{Freshness, Reason};
+use super::plan::Next;
 use super::rotation::{self, Previous};
+use super::schedule::next_refresh;
 use super::state::{Missing, State};
 use crate::clock::Moment;
 use crate::convention::Conventions;
@@ -49,6 +51,11 @@ pub struct EntryStatus {
     /// How fresh the cached version is: `fresh`, `due` (the TTL ends soon), `stale` or `expired`.
     pub(crate) freshness: &'static str,
     pub(crate) ttl_seconds: f64,
+    /// In how many seconds the agent refreshes the cached secret by itself. `None` if the agent
+    /// refreshes it only after a request has read it.
+    pub(crate) next_refresh_seconds: Option<u64>,
+    /// How many requests have read the cached secret since the agent first cached it.
+    pub(crate) reads: u64,
     /// When the agent refreshes the cached secret: `always`, or `when-read` (only if a request has
     /// read it).
     pub(crate) refresh: &'static str,
@@ -138,7 +145,8 @@ impl Status {
         let mut entries: Vec<EntryStatus> = snapshot
             .entries()
             .map(|(secret, entry)| {
-                EntryStatus::of(secret, entry, &state.config.conventions, now, epoch)
+                let next = next_refresh(state, secret, entry, now);
+                EntryStatus::of(secret, entry, &state.config.conventions, next, now, epoch)
             })
             .collect();
         entries.sort_by(|a, b| a.arn.cmp(&b.arn).then_with(|| a.version_id.cmp(&b.version_id)));
@@ -155,6 +163,7 @@ impl EntryStatus {
         secret: &CachedSecret,
         entry: &Entry,
         conventions: &Conventions,
+        next: Next,
         now: Moment,
         epoch: u64,
     ) -> Self {
@@ -172,6 +181,8 @@ impl EntryStatus {
             age_seconds: entry.age(now, epoch).map(|age| age.as_secs()),
             freshness: label(entry.freshness(now, epoch)),
             ttl_seconds: policy.ttl.as_secs_f64(),
+            next_refresh_seconds: seconds_until(next),
+            reads: marks.reads(),
             refresh: policy.refresh.label(),
             problem: marks
                 .failure()
@@ -217,6 +228,14 @@ pub(super) fn problem_counts(state: &State) -> [(&'static str, usize); PROBLEM_K
 
 fn rfc3339(time: SystemTime) -> Option<String> {
     OffsetDateTime::from(time).format(&Rfc3339).ok()
+}
+
+fn seconds_until(next: Next) -> Option<u64> {
+    match next {
+        Next::Now => Some(0),
+        Next::In(wait) => Some(wait.as_secs()),
+        Next::WhenRead => None,
+    }
 }
 
 fn label(freshness: Freshness) -> &'static str {

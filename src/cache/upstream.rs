@@ -8,7 +8,7 @@ use crate::clock::freeze::{INTERRUPTIONS_MAX, was_interrupted};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::service::Service;
-use crate::source::{BatchResult, FetchError, FetchErrorKind, Source};
+use crate::source::{BatchResult, FetchError, FetchErrorKind, OwnCredentials, Source};
 use crate::telemetry::metrics::{Ended, Operation};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,10 @@ pub(super) struct Upstream {
 impl Upstream {
     pub(super) fn new(state: Arc<State>, source: Arc<dyn Source>) -> Self {
         Self { state, source, gatherer: Gatherer::default() }
+    }
+
+    pub(super) fn own_credentials(&self) -> Option<OwnCredentials> {
+        self.source.own_credentials()
     }
 
     /// Returns the current time and the number of SnapStart restores, for a call to AWS that is

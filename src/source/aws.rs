@@ -30,7 +30,7 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use http::Trust;
 pub(crate) use secrets_manager::Rotation;
 
-use super::{BatchResult, FetchError, FetchFuture, Source};
+use super::{BatchResult, FetchError, FetchFuture, OwnCredentials, Source};
 use crate::clock::Clock;
 use crate::secret::arn::is_region;
 use crate::secret::key::Key;
@@ -264,5 +264,9 @@ impl Source for Aws {
             Some(Service::ParameterStore) => Box::pin(self.parameter_store.fetch_batch(keys)),
             _ => Box::pin(self.secrets_manager.batch(keys)),
         }
+    }
+
+    fn own_credentials(&self) -> Option<OwnCredentials> {
+        self.account.session.own_credentials()
     }
 }

@@ -81,6 +81,7 @@ pub struct Metrics {
     pub(crate) cache_bytes: IntGauge,
     pub(crate) oldest_entry_age: Gauge,
     pub(crate) replaced_version_read: Gauge,
+    pub(crate) overdue_entries: IntGauge,
     secret_problems: IntGaugeVec,
     pub(crate) prefetch_duration: Gauge,
     pub(crate) listed_missing: IntGauge,
@@ -187,6 +188,12 @@ impl Metrics {
                     "sidekey_oldest_entry_age_seconds",
                     "Age of the oldest cached value, counted from the call that fetched it.",
                 ),
+            ),
+            overdue_entries: gauge(
+                &registry,
+                "sidekey_overdue_entries",
+                "Cached values older than their time to live, although the agent should have \
+                 refreshed them.",
             ),
             secret_problems: register(
                 &registry,

@@ -17,6 +17,7 @@ const PURE: &[&str] = &[
     "src/exec/variable.rs", "src/commands/check/dynamo.rs", "src/commands/check/candidates.rs",
     "src/commands/check/gateway_key.rs", "src/commands/check/lenient.rs", "src/commands/check/report.rs",
     "src/commands/check/search.rs", "src/commands/check/search/", "src/commands/policy/",
+    "src/commands/status/", "src/commands/age.rs",
     "src/commands/scaffold/plan.rs", "src/commands/table.rs", "src/config/toml_place.rs",
 ];
 
@@ -43,7 +44,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
      "only one file may replace the cache's snapshot: call `Writer::settle`"),
     (&[".expose("],
      &["src/secret/", "src/convention/check.rs", "src/server/dialect.rs", "src/server/dialect/",
-       "src/server/resolving/credential.rs", "src/client/ready.rs", "src/client/secret.rs", "src/exec/",
+       "src/server/resolving/credential.rs", "src/client/ready.rs", "src/client/secret.rs", "src/client/status.rs", "src/exec/",
        "src/commands/get/output.rs",
        "src/commands/check/gateway_key.rs", "src/commands/scaffold/aws_cli.rs"],
      "few files may read a secret's bytes: pass a `SecretValue` to them"),

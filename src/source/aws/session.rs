@@ -8,7 +8,7 @@
 use super::sdk_config::{self, ProfileFiles, ProviderChain, Settings};
 use super::sdk_error;
 use crate::clock::{Clock, Moment, within};
-use crate::source::FetchError;
+use crate::source::{FetchError, OwnCredentials};
 use crate::tokens::Tokens;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use aws_credential_types::Credentials;
@@ -145,6 +145,15 @@ impl Session {
     /// change this time, because another program may then provide the credentials.
     pub(super) fn timeout(&self) -> Duration {
         **self.timeout.load()
+    }
+
+    /// Returns what users may know about the cached AWS credentials. Returns `None` if no
+    /// credentials are cached.
+    pub(super) fn own_credentials(&self) -> Option<OwnCredentials> {
+        self.cached.load().as_ref().map(|cached| OwnCredentials {
+            expires: cached.credentials.expiry(),
+            is_rejected: cached.is_rejected.load(Ordering::Relaxed),
+        })
     }
 
     async fn attempt(
