@@ -12,6 +12,7 @@ use crate::support::{TempFolder, eventually, fake};
 use fake_aws::Fake;
 use prometheus::{Prometheus, promtool};
 use serde_json::{Value, json};
+use sidekey::telemetry::emf::metric::METRICS;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -25,26 +26,6 @@ const RUNBOOK: &str = include_str!("../../docs/observability.md");
 const CLOUDWATCH_ALARMS: &str = include_str!("../../deploy/monitoring/cloudwatch-alarms.yaml");
 const CLOUDWATCH_DASHBOARD: &str =
     include_str!("../../deploy/monitoring/cloudwatch-dashboard.json");
-
-/// The names of the metrics that the Lambda extension writes for CloudWatch.
-const CLOUDWATCH_METRICS: [&str; 16] = [
-    "ReadHits",
-    "ReadMisses",
-    "ReadsStale",
-    "ReadsRefused",
-    "ReadErrors",
-    "ReadMedian",
-    "ReadSlowest",
-    "CallsOk",
-    "CallsThrottled",
-    "CallsDenied",
-    "CallsFailed",
-    "GateRefusals",
-    "SecretsHeld",
-    "SecretsMissing",
-    "OldestServedAge",
-    "SinceReplacedVersion",
-];
 
 /// Returns the names of all alerts in `alerts.yaml`.
 fn alert_names() -> BTreeSet<&'static str> {
@@ -247,7 +228,8 @@ async fn files_for_cloudwatch_are_valid() {
     assert!(alarmed.len() > 5, "{alarmed:?}");
     let searches = CLOUDWATCH_DASHBOARD.split("MetricName=\\\"").skip(1);
     let displayed: BTreeSet<&str> = searches.filter_map(|rest| rest.split('\\').next()).collect();
-    assert_eq!(displayed, CLOUDWATCH_METRICS.into());
+    let written: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
+    assert_eq!(displayed, written);
     assert!(alarmed.is_subset(&displayed), "{alarmed:?}");
     let dashboard: Value =
         serde_json::from_str(CLOUDWATCH_DASHBOARD).expect("the dashboard must be JSON");
