@@ -53,8 +53,12 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
             continue;
         }
         // The policy `always` does not apply to a version that was perhaps fetched only to answer
-        // the operation `DescribeSecret`.
-        let policy = match is_other_label(&entry.selector) && !is_listed {
+        // the operation `DescribeSecret`, and not to a secret that only a pattern lists.
+        let is_always = entry.policy.refresh == Refresh::Always && !is_listed;
+        let is_unread = || {
+            is_other_label(&entry.selector) || state.discovery().finds(secret.fetch_id.as_str())
+        };
+        let policy = match is_always && is_unread() {
             true => Policy { refresh: Refresh::WhenRead, ..entry.policy },
             false => entry.policy,
         };

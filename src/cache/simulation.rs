@@ -101,6 +101,7 @@ async fn simulate(seed: u64) -> Vec<String> {
         bytes_max: usize::MAX,
         calls_max: FLIGHTS_MAX,
         listed: setup.listed.iter().map(|id| world::key(id)).collect(),
+        discovery: setup.discovery(),
         scope: Scope::new([]).expect("an empty list of patterns must be valid"),
         conventions: Arc::new(Conventions::default()),
         is_strict: false,

@@ -37,8 +37,13 @@ pub(crate) struct Listed {
 
 impl Listed {
     pub(crate) fn contains(&self, id: &str, selector: &Selector) -> bool {
+        self.names(id, selector) || self.is_in_a_path(id, selector)
+    }
+
+    /// Returns whether `SIDEKEY_SECRETS` contains exactly this name or ARN, and not only a path or a
+    /// pattern that matches it.
+    fn names(&self, id: &str, selector: &Selector) -> bool {
         self.by_id.get(id).is_some_and(|selectors| selectors.contains(selector))
-            || self.is_in_a_path(id, selector)
     }
 
     fn is_in_a_path(&self, id: &str, selector: &Selector) -> bool {
@@ -179,6 +184,49 @@ impl Snapshot {
         let newest = entries.last().map(|(_, entry)| entry);
         let evicted = next.evict(newest, limits);
         (next, dropped + evicted)
+    }
+
+    /// Returns a new map that also contains each of `entries` for which there is room, and the number
+    /// of entries without room. Never evicts another secret.
+    #[must_use]
+    pub(crate) fn publish_in_free_room(
+        &self,
+        entries: &[(Key, Arc<Entry>)],
+        limits: &Limits,
+    ) -> (Self, usize) {
+        let mut next = self.clone();
+        let (mut count, mut bytes) = (self.entries().count(), self.bytes());
+        let mut without_room = 0;
+        for (key, entry) in entries {
+            let old = next.exact(&entry.version.arn, &key.selector);
+            let (more, freed) = old.map_or((1, 0), |old| (0, old.bytes()));
+            let needed = (bytes + entry.bytes()).saturating_sub(freed);
+            // A secret with the maximum number of versions would lose one of them.
+            let versions = next.secret(&entry.version.arn).map_or(0, |own| own.entries.len());
+            if !limits.are_met(count + more, needed) || versions + more > VERSIONS_MAX {
+                without_room += 1;
+                continue;
+            }
+            next.add(key, entry.clone(), limits);
+            (count, bytes) = (count + more, needed);
+        }
+        (next, without_room)
+    }
+
+    /// Returns a new map without the secrets and parameters `gone`, given by their names. Keeps the
+    /// versions that `SIDEKEY_SECRETS` lists by name or ARN.
+    #[must_use]
+    pub(crate) fn without_gone(&self, gone: &[Arc<str>], limits: &Limits) -> Self {
+        let mut next = self.clone();
+        for secret in gone.iter().filter_map(|id| self.secret(id)) {
+            for entry in &secret.entries {
+                let is_listed = |id: &Arc<str>| limits.listed.names(id, &entry.selector);
+                if !secret.ids.iter().any(is_listed) {
+                    next.remove(&secret.arn, entry);
+                }
+            }
+        }
+        next
     }
 
     /// Adds `entry` to this map. Returns the number of other versions of the secret that made room.
