@@ -13,6 +13,8 @@ pub mod failure;
 pub(crate) mod rendered;
 pub(crate) mod marks;
 pub(crate) mod entry;
+mod limits;
+mod cached_secret;
 pub(crate) mod snapshot;
 pub(crate) mod slots;
 pub mod flight;

@@ -32,8 +32,8 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// as `keys`.
     ///
     /// `keys` contains the current versions of at most [`BATCH_MAX`] secrets, or any versions of at
-    /// most [`PARAMETERS_BATCH_MAX`] different parameters of one region. Names and ARNs must not be
-    /// mixed.
+    /// most [`PARAMETERS_BATCH_MAX`] different parameters of one region. All keys have the same role.
+    /// Names and ARNs must not be mixed.
     ///
     /// A result is `None` if the answer does not say why the secret or parameter is missing. Only a
     /// call of its own finds out.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) const NAME: &str = "bench/secret";
+const NAME: &str = "bench/secret";
 
 /// A replacement for AWS, which returns the same version for every secret.
 #[derive(Debug)]
@@ -76,12 +76,14 @@ pub(crate) fn cache() -> Cache {
         TaskTracker::new(),
         CancellationToken::new(),
     );
-    let key = Key {
-        id: SecretId::parse(NAME).expect("the name is valid"),
-        selector: Selector::current(),
-    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("the tokio runtime must start");
-    runtime.block_on(cache.read(key)).expect("the cache must receive the secret");
+    runtime.block_on(cache.read(key())).expect("the cache must receive the secret");
     cache
+}
+
+/// Returns the key of the cached secret.
+pub(crate) fn key() -> Key {
+    let id = SecretId::parse(NAME).expect("the name is valid");
+    Key::own(id, Selector::current())
 }

@@ -15,7 +15,6 @@ mod cached_secret;
 
 use agent::Pair;
 use criterion::Criterion;
-use sidekey::secret::selector::Selector;
 use std::fs;
 use std::hint::black_box;
 use std::io;
@@ -53,9 +52,9 @@ fn main() -> io::Result<ExitCode> {
 #[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn count() -> io::Result<ExitCode> {
     let cache = cached_secret::cache();
-    let current = Selector::current();
+    let key = cached_secret::key();
     let lookup = allocation_counter::measure(|| {
-        black_box(cache.lookup(cached_secret::NAME, &current)).expect("the secret must be cached");
+        black_box(cache.lookup(&key)).expect("the secret must be cached");
     });
     println!("lookup of a secret in the cache: {} memory allocations", lookup.count_total);
     let mut pair = Pair::start()?;
@@ -117,9 +116,9 @@ fn run_in_valgrind(reads: u64) -> io::Result<Option<u64>> {
 fn times() -> io::Result<()> {
     let mut criterion = Criterion::default().configure_from_args();
     let cache = cached_secret::cache();
-    let current = Selector::current();
+    let key = cached_secret::key();
     criterion.bench_function("a lookup in the cache", |bencher| {
-        bencher.iter(|| black_box(cache.lookup(black_box(cached_secret::NAME), &current)));
+        bencher.iter(|| black_box(cache.lookup(black_box(&key))));
     });
     let mut pair = Pair::start()?;
     pair.read(WARMING)?;

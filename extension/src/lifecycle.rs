@@ -368,7 +368,7 @@ mod tests {
         let error = FetchError::new(FetchErrorKind::NotFound, "ResourceNotFoundException", "none");
         let missing = |id: &str, is_required, failure| {
             let id = SecretId::parse(id).expect("the name is valid");
-            Missing { key: Key { id, selector: Selector::current() }, is_required, failure }
+            Missing { key: Key::own(id, Selector::current()), is_required, failure }
         };
         let report =
             |missing| Report { listed: 9, missing, took: Duration::ZERO, is_settled: true };

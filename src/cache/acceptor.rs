@@ -12,7 +12,7 @@ use super::snapshot::Snapshot;
 use super::state::State;
 use crate::printable::LogExcerpt;
 use crate::secret::arn::Arn;
-use crate::secret::key::Key;
+use crate::secret::key::{Key, KeyRef};
 use crate::secret::parameter_path::ParameterPath;
 use crate::secret::reference::{PARAMETER_PREFIX, SecretId};
 use crate::secret::version::{Details, Version};
@@ -90,7 +90,7 @@ impl Acceptor {
             if !path.contains(&version.name) {
                 continue;
             }
-            let key = Key { id, selector: key.selector.clone() };
+            let key = Key { id, ..key.clone() };
             if path.filters().is_some() {
                 // A filter can select an older version by its label, so requests by name must not
                 // get this version.
@@ -108,7 +108,7 @@ impl Acceptor {
                 }
                 Err(error) if error.kind == FetchErrorKind::Lagging => {
                     let snapshot = state.snapshot.load();
-                    let newer = snapshot.exact(key.id.as_str(), &key.selector);
+                    let newer = snapshot.exact(&key);
                     listed.extend(newer.map(|newer| newer.version.clone()));
                     lagging = Some(error);
                 }
@@ -117,7 +117,7 @@ impl Acceptor {
         }
         self.publisher.publish_all(&entries);
         let snapshot = state.snapshot.load();
-        let has_list = snapshot.exact(key.id.as_str(), &key.selector).is_some();
+        let has_list = snapshot.exact(key).is_some();
         if let Some(error) = lagging.filter(|_| has_list) {
             return Err(error);
         }
@@ -153,9 +153,9 @@ impl Acceptor {
         }
     }
 
-    /// Removes the secrets and parameters `gone` from the cache, given by their names, unless
-    /// `SIDEKEY_SECRETS` lists them.
-    pub(super) fn remove_gone(&self, gone: &[Arc<str>]) {
+    /// Removes the secrets and parameters `gone` from the cache, unless `SIDEKEY_SECRETS`
+    /// lists them by name or ARN.
+    pub(super) fn remove_gone(&self, gone: &[Key]) {
         self.publisher.remove_gone(gone);
     }
 
@@ -191,10 +191,11 @@ impl Acceptor {
         state.detect_restore(now);
         // Search by the ARN that AWS returned, because the cache may not know yet that the name in
         // `key` belongs to this ARN.
-        if let Some(older) = snapshot.exact(&version.arn, &key.selector)
+        let by_arn = KeyRef { id: &version.arn, ..KeyRef::from(key) };
+        if let Some(older) = snapshot.exact(by_arn)
             && older.judge(&version, now, state.epoch()) == Verdict::HoldBack
         {
-            if snapshot.secret(key.id.as_str()).is_none_or(|secret| *secret.arn != *version.arn) {
+            if snapshot.secret(key).is_none_or(|secret| *secret.arn != *version.arn) {
                 self.publisher.publish(key, older.clone());
             }
             let message = "AWS returned an older version of the secret than the cached version";
@@ -213,21 +214,28 @@ impl Acceptor {
         policy: Policy,
         snapshot: &Snapshot,
     ) -> Entry {
-        let malformed = self.check_convention(snapshot, &version);
+        let malformed = self.check_convention(key, snapshot, &version);
         let is_withheld = malformed.as_ref().is_some_and(|malformed| malformed.is_withheld);
         let own = if is_withheld { policy.of_withheld() } else { policy };
         Entry::new(version, key.selector.clone(), own, sent.moment, sent.epoch, sent.draw)
+            .with_role(key.role.clone())
             .with_malformed(malformed)
             .with_grown(self.grown.clone())
     }
 
     /// Returns how the value of `version` breaks the rules for secrets of this name, or `None` if
     /// the value follows the rules. Logs each version that breaks the rules only once.
-    fn check_convention(&self, snapshot: &Snapshot, version: &Version) -> Option<Arc<Malformed>> {
+    fn check_convention(
+        &self,
+        key: &Key,
+        snapshot: &Snapshot,
+        version: &Version,
+    ) -> Option<Arc<Malformed>> {
         if !matches!(version.details, Details::Secret { .. }) {
             return None;
         }
-        let cached = snapshot.secret(&version.arn).map_or(&[][..], |secret| secret.entries());
+        let by_arn = KeyRef { id: &version.arn, ..KeyRef::from(key) };
+        let cached = snapshot.secret(by_arn).map_or(&[][..], |secret| secret.entries());
         if let Some(known) = cached.iter().find(|entry| entry.version.is_same_as(version)) {
             return known.malformed.clone();
         }

@@ -1,5 +1,5 @@
-//! Decides when Sidekey searches again for the secrets that match a pattern, and remembers the names
-//! that it found.
+//! Decides when Sidekey searches again for the secrets that match a pattern, and remembers what
+//! it found.
 //!
 //! All functions are pure: times and random numbers are arguments.
 
@@ -74,13 +74,13 @@ impl Subject {
     }
 }
 
-/// How a search ended. Each variant contains the names that the search found.
+/// How a search ended. Each variant contains the secrets or parameters that the search found.
 #[derive(Clone, Debug)]
 pub(super) enum Ended {
-    Complete(HashSet<Arc<str>>),
+    Complete(HashSet<Key>),
     /// The search stopped because it read too many pages.
-    Unfinished(HashSet<Arc<str>>),
-    Failed(HashSet<Arc<str>>, FetchError),
+    Unfinished(HashSet<Key>),
+    Failed(HashSet<Key>, FetchError),
 }
 
 /// All searches of the agent. Only one of them runs at a time.
@@ -93,7 +93,7 @@ pub(super) struct Discovery {
 #[derive(Debug)]
 struct Search {
     subject: Subject,
-    found: HashSet<Arc<str>>,
+    found: HashSet<Key>,
     last: Option<Last>,
     /// When a search last found all secrets.
     completed: Option<Moment>,
@@ -165,7 +165,7 @@ impl Discovery {
     }
 
     /// Records that the search with the index `index` ended at `at`, after `epoch` SnapStart
-    /// restores. Returns the names that earlier searches found and that no search finds any more.
+    /// restores. Returns what earlier searches found and no search finds any more.
     ///
     /// Only a complete search shows that a secret does not match its pattern any more.
     pub(super) fn end(
@@ -175,14 +175,14 @@ impl Discovery {
         at: Moment,
         epoch: u64,
         draw: f64,
-    ) -> Vec<Arc<str>> {
+    ) -> Vec<Key> {
         let interval = self.interval;
         let search = &mut self.searches[index];
-        let (wait, gone): (_, Vec<Arc<str>>) = match ended {
+        let (wait, gone): (_, Vec<Key>) = match ended {
             Ended::Complete(found) => {
                 let before = std::mem::replace(&mut search.found, found);
                 search.succeed(Some(at));
-                let gone = before.into_iter().filter(|name| !search.found.contains(name));
+                let gone = before.into_iter().filter(|key| !search.found.contains(key));
                 (after_success(interval, draw), gone.collect())
             }
             Ended::Unfinished(found) => {
@@ -205,12 +205,12 @@ impl Discovery {
             }
         };
         search.last = Some(Last { at, epoch, wait });
-        gone.into_iter().filter(|name| !self.finds(name)).collect()
+        gone.into_iter().filter(|key| !self.finds(key)).collect()
     }
 
-    /// Returns whether a search has found the secret `name`.
-    pub(super) fn finds(&self, name: &str) -> bool {
-        self.searches.iter().any(|search| search.found.contains(name))
+    /// Returns whether a search has found the secret or parameter `key`.
+    pub(super) fn finds(&self, key: &Key) -> bool {
+        self.searches.iter().any(|search| search.found.contains(key))
     }
 
     /// Returns whether each search for a pattern has ended at least once, successfully or not.

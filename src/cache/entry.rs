@@ -7,6 +7,8 @@ use super::rendered::{Form, Rendered};
 use super::rollback::Verdict;
 use crate::clock::Moment;
 use crate::secret::field::Fields;
+use crate::secret::key::KeyRef;
+use crate::secret::role::RoleArn;
 use crate::secret::selector::Selector;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Details, Version};
@@ -20,6 +22,9 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub struct Entry {
     pub(crate) version: Version,
+    /// The IAM role with which Sidekey requested this version from AWS. `None` means Sidekey's own
+    /// AWS credentials.
+    pub(crate) role: Option<RoleArn>,
     /// The staging label (such as `AWSCURRENT`) or the version id with which Sidekey requested this
     /// version from AWS.
     pub(crate) selector: Selector,
@@ -53,6 +58,7 @@ impl Entry {
             etag: etag(&version),
             jitter: freshness::jitter(draw),
             version,
+            role: None,
             selector,
             sent,
             epoch,
@@ -61,6 +67,18 @@ impl Entry {
             rendered: Rendered::default(),
             marks: Marks::new(sent),
         }
+    }
+
+    #[must_use]
+    pub(crate) fn with_role(self, role: Option<RoleArn>) -> Self {
+        Self { role, ..self }
+    }
+
+    /// Returns the key by which the cache finds exactly this version: with the full ARN in the
+    /// answer of AWS.
+    pub(crate) fn key(&self) -> KeyRef<'_> {
+        let Self { version, role, selector, .. } = self;
+        KeyRef { role: role.as_ref(), id: &version.arn, selector }
     }
 
     #[must_use]

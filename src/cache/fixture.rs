@@ -238,7 +238,7 @@ pub(super) fn key(id: &str) -> Key {
         Service::SecretsManager => Selector::current(),
         Service::ParameterStore => Selector::parameter(None, None, false),
     };
-    Key { id, selector }
+    Key::own(id, selector)
 }
 
 /// Makes a rule for the secrets whose names match `pattern`. The rule changes no part of the

@@ -315,10 +315,8 @@ mod tests {
     use tokio::task::JoinSet;
 
     fn key(id: &str) -> Key {
-        Key {
-            id: SecretId::parse(id).expect("the name in the test must be valid"),
-            selector: Selector::current(),
-        }
+        let id = SecretId::parse(id).expect("the name in the test must be valid");
+        Key::own(id, Selector::current())
     }
 
     fn error() -> FetchError {

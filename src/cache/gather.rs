@@ -175,12 +175,13 @@ impl Batch {
     }
 
     /// Returns whether one call to AWS can fetch `key` with the parameters of this batch. A call
-    /// has one priority, one region and one setting for decryption. It must not name a parameter twice, which a
-    /// mix of names and ARNs could do.
+    /// has one priority, one role, one region and one setting for decryption. It must not name a
+    /// parameter twice, which a mix of names and ARNs could do.
     fn fits(&self, key: &Key, rank: Rank) -> bool {
         let first = &self.keys[0];
         self.keys.len() < PARAMETERS_BATCH_MAX
             && self.rank == rank
+            && first.role == key.role
             && first.id.region() == key.id.region()
             && first.id.is_arn() == key.id.is_arn()
             && first.selector.is_encrypted() == key.selector.is_encrypted()

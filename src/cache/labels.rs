@@ -95,13 +95,13 @@ impl Cache {
         }
         let selector = Selector::new(Some(label), None);
         let snapshot = self.state.snapshot.load_full();
-        let secret = snapshot.secret(&current.version.arn);
+        let secret = snapshot.secret(current.key());
         let cached = secret.and_then(|secret| secret.exact(&selector)).filter(|entry| {
             let freshness = entry.freshness(self.state.clock.now(), self.state.epoch());
             entry.asked_at() >= current.asked_at() && freshness != Freshness::Expired
         });
         let id = secret.map_or(&key.id, |secret| &secret.fetch_id);
-        let wanted = Key { id: id.clone(), selector };
+        let wanted = Key { role: key.role.clone(), id: id.clone(), selector };
         if cached.is_some() || self.remembered_error(&wanted).is_some() {
             return None;
         }

@@ -81,10 +81,8 @@ mod tests {
     use std::time::SystemTime;
 
     fn key(id: &str) -> Key {
-        Key {
-            id: SecretId::parse(id).expect("the name in the test must be valid"),
-            selector: Selector::current(),
-        }
+        let id = SecretId::parse(id).expect("the name in the test must be valid");
+        Key::own(id, Selector::current())
     }
 
     fn at(millis: u64) -> Moment {

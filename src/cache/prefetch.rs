@@ -6,8 +6,10 @@ use super::state::Missing;
 use super::writer::Writer;
 use crate::clock::{Moment, within};
 use crate::secret::key::Key;
+use crate::secret::role::RoleArn;
 use crate::secret::service::Service;
 use crate::source::BATCH_MAX;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The smallest number of entries in `SIDEKEY_SECRETS` for which [`Mode::Auto`] makes batch calls.
@@ -92,7 +94,8 @@ pub(crate) async fn begin(writer: &Writer, mode: Mode) -> Underway {
     ordered.sort_by_key(|key| !state.is_required(key));
     let secrets = listed.iter().filter(|key| key.id.service() == Service::SecretsManager).count();
     let (in_batches, alone): (Vec<&Key>, Vec<&Key>) = ordered.into_iter().partition(|key| {
-        is_batchable(mode, secrets, key, &home.region) && state.is_allowed(&key.id)
+        is_batchable(mode, secrets, key, &home.region)
+            && state.is_allowed(key.role.as_ref(), &key.id)
     });
     let mut awaited = Vec::with_capacity(listed.len());
     let mut landings = Vec::new();
@@ -159,11 +162,15 @@ fn is_batchable(mode: Mode, secrets: usize, key: &Key, home: &str) -> bool {
 /// whether each remaining secret is fetched by its own call.
 async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
     let mut is_batching = true;
-    // A batch call identifies its answers by the names of secrets. An ARN may belong to a secret
-    // with the same name in another account, so names and ARNs go into separate batches.
-    let (names, arns): (Vec<_>, Vec<_>) =
-        landings.into_iter().partition(|landing| !landing.key().id.is_arn());
-    for mut remaining in [names, arns] {
+    // A batch call has one role. It identifies its answers by the names of secrets. An ARN may
+    // belong to a secret with the same name in another account, so names and ARNs go into separate
+    // batches.
+    let mut batches: BTreeMap<(Option<RoleArn>, bool), Vec<Landing>> = BTreeMap::new();
+    for landing in landings {
+        let Key { role, id, .. } = landing.key();
+        batches.entry((role.clone(), id.is_arn())).or_default().push(landing);
+    }
+    for mut remaining in batches.into_values() {
         while !remaining.is_empty() {
             let chunk: Vec<Landing> = remaining.drain(..remaining.len().min(BATCH_MAX)).collect();
             if is_batching {

@@ -39,9 +39,8 @@ impl Publisher {
         let snapshot = self.state.snapshot.load();
         let (next, evicted) = snapshot.publish_all(entries, &self.state.limits);
         self.state.metrics.evictions.inc_by(evicted as u64);
-        let cached = |(key, entry): &(Key, Arc<Entry>)| {
-            next.exact(&entry.version.arn, &key.selector).unwrap_or(entry).clone()
-        };
+        let cached =
+            |(_, entry): &(Key, Arc<Entry>)| next.exact(entry.key()).unwrap_or(entry).clone();
         let cached = entries.iter().map(cached).collect();
         self.replace(next);
         cached
@@ -57,9 +56,9 @@ impl Publisher {
         without_room
     }
 
-    /// Removes the secrets and parameters `gone` from the cache, given by their names, unless
-    /// `SIDEKEY_SECRETS` lists them.
-    pub(super) fn remove_gone(&self, gone: &[Arc<str>]) {
+    /// Removes the secrets and parameters `gone` from the cache, unless `SIDEKEY_SECRETS`
+    /// lists them by name or ARN.
+    pub(super) fn remove_gone(&self, gone: &[Key]) {
         let _replacing = self.replacing.lock().expect(POISONED);
         let next = self.state.snapshot.load().without_gone(gone, &self.state.limits);
         self.replace(next);
@@ -82,8 +81,8 @@ impl Publisher {
     pub(super) fn remove(&self, entry: &Entry) {
         let _replacing = self.replacing.lock().expect(POISONED);
         let snapshot = self.state.snapshot.load();
-        if snapshot.exact(&entry.version.arn, &entry.selector).is_some() {
-            self.replace(snapshot.without(&entry.version.arn, &entry.selector));
+        if snapshot.exact(entry.key()).is_some() {
+            self.replace(snapshot.without(entry.key()));
         }
     }
 

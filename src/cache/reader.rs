@@ -1,21 +1,22 @@
 //! Reads secrets from the cache, waits for calls to AWS, and decides what a request gets if a call
 //! fails.
 
+use super::cached_secret::CachedSecret;
 use super::entry::Entry;
 use super::flight::{Flight, Outcome};
 use super::freshness::{Freshness, Reason, freshness};
 use super::plan::REFRESH_NOW_INTERVAL;
 use super::served::{How, ReadError, Served};
-use super::snapshot::{CachedSecret, Snapshot};
+use super::snapshot::Snapshot;
 use super::state::{Missing, State};
 use super::status::{self, Status};
 use super::writer::Writer;
 use crate::clock::freeze::was_interrupted;
 use crate::clock::{Clock, Moment, within};
 use crate::convention::problem::Problem;
-use crate::secret::key::Key;
+use crate::secret::key::{Key, KeyRef};
 use crate::secret::reference::SecretId;
-use crate::secret::selector::Selector;
+use crate::secret::role::RoleArn;
 use crate::source::{FetchError, FetchErrorKind};
 use std::future::Future;
 use std::pin::pin;
@@ -39,21 +40,21 @@ impl Cache {
         Self { state, writer }
     }
 
-    /// Returns the cached version of the secret `id` (a name or ARN) for `selector` (a staging
-    /// label or version id). Returns `None` if the request must wait for AWS.
+    /// Returns the cached version of a secret for `key`. Returns `None` if the request must wait for
+    /// AWS.
     ///
     /// Takes no lock, allocates no memory, and does not copy the value.
-    pub fn lookup(&self, id: &str, selector: &Selector) -> Option<Served> {
-        self.lookup_at(id, selector, self.state.clock.now())
+    pub fn lookup<'a>(&self, key: impl Into<KeyRef<'a>>) -> Option<Served> {
+        self.lookup_at(key.into(), self.state.clock.now())
     }
 
     /// Looks up a cached secret like [`lookup`](Self::lookup), for a caller that already knows the
     /// time `now`.
-    pub(crate) fn lookup_at(&self, id: &str, selector: &Selector, now: Moment) -> Option<Served> {
+    pub(crate) fn lookup_at(&self, key: KeyRef<'_>, now: Moment) -> Option<Served> {
         self.state.detect_restore(now);
         let snapshot = self.state.snapshot.load();
-        let secret = snapshot.secret(id)?;
-        let entry = secret.select(selector)?;
+        let secret = snapshot.secret(key)?;
+        let entry = secret.select(key.selector)?;
         let epoch = self.state.epoch();
         let standing = entry.standing(now, epoch);
         let how = match freshness(&entry.policy, &standing) {
@@ -65,7 +66,7 @@ impl Cache {
             // AWS refused the label or version id by which this version was fetched. The refusal
             // does not apply to requests for another label or id, so such requests need their own
             // call.
-            Freshness::Stale(Reason::Refused) if entry.selector != *selector => return None,
+            Freshness::Stale(Reason::Refused) if entry.selector != *key.selector => return None,
             Freshness::Stale(reason) => {
                 self.refresh_in_background(secret, entry, now);
                 How::Stale(reason)
@@ -88,7 +89,7 @@ impl Cache {
         self.state.detect_restore(now);
         let epoch = self.state.epoch();
         let snapshot = self.state.snapshot.load();
-        let cached = snapshot.secret(&entry.version.arn).map_or(&[][..], |secret| secret.entries());
+        let cached = snapshot.secret(entry.key()).map_or(&[][..], |secret| secret.entries());
         cached
             .iter()
             .filter(|own| !Arc::ptr_eq(own, entry))
@@ -157,8 +158,8 @@ impl Cache {
         self.state.changed.notified()
     }
 
-    pub(crate) fn is_allowed(&self, id: &SecretId) -> bool {
-        self.state.is_allowed(id)
+    pub(crate) fn is_allowed(&self, role: Option<&RoleArn>, id: &SecretId) -> bool {
+        self.state.is_allowed(role, id)
     }
 
     /// Returns the secret for `key` (a name or ARN, with a staging label or version id). If the
@@ -176,7 +177,7 @@ impl Cache {
     /// Reads a secret for a request that began at `started`. The maximum wait counts from this
     /// time, because a request can read several secrets.
     pub(crate) async fn read_since(&self, key: Key, started: Moment) -> Result<Served, ReadError> {
-        if let Some(served) = self.lookup(key.id.as_str(), &key.selector) {
+        if let Some(served) = self.lookup(&key) {
             return Ok(served);
         }
         self.check_scope(&key)?;
@@ -209,7 +210,7 @@ impl Cache {
     }
 
     fn check_scope(&self, key: &Key) -> Result<(), ReadError> {
-        self.state.is_allowed(&key.id).then_some(()).ok_or(ReadError::OutOfScope)
+        self.state.is_allowed(key.role.as_ref(), &key.id).then_some(()).ok_or(ReadError::OutOfScope)
     }
 
     /// Starts a refresh of a cached secret without waiting for the result. Does nothing if a
@@ -249,7 +250,7 @@ impl Cache {
     /// fetched. The request may not if AWS has moved the name or the label of `key` since then.
     fn answers(&self, entry: &Entry, key: &Key) -> bool {
         let snapshot = self.state.snapshot.load();
-        let secret = snapshot.secret(key.id.as_str());
+        let secret = snapshot.secret(key);
         secret.is_some_and(|secret| *secret.arn == *entry.version.arn)
             && (entry.selector == key.selector
                 || key.selector.selects(&entry.selector, &entry.version))
@@ -260,19 +261,19 @@ impl Cache {
     /// that all requests for this version share one call.
     fn flight_key(&self, key: &Key) -> Key {
         let snapshot = self.state.snapshot.load();
-        let Some(secret) = snapshot.secret(key.id.as_str()) else {
+        let Some(secret) = snapshot.secret(key) else {
             return key.clone();
         };
         let entry = secret.select(&key.selector).filter(|entry| !entry.marks.is_refused());
         let selector = entry.map_or(&key.selector, |entry| &entry.selector);
-        Key { id: secret.fetch_id.clone(), selector: selector.clone() }
+        Key { role: key.role.clone(), id: secret.fetch_id.clone(), selector: selector.clone() }
     }
 
     /// Returns the error of a recent failed call for the secret `key`. Requests get this error
     /// without a new call to AWS.
     pub(super) fn remembered_error(&self, key: &Key) -> Option<FetchError> {
         let now = self.state.clock.now();
-        match self.state.snapshot.load().exact(key.id.as_str(), &key.selector) {
+        match self.state.snapshot.load().exact(key) {
             Some(entry) => entry
                 .marks
                 .failure()
@@ -331,7 +332,7 @@ impl Cache {
         self.state.detect_restore(now);
         let epoch = self.state.epoch();
         let snapshot = self.state.snapshot.load();
-        let entry = snapshot.entry(key.id.as_str(), &key.selector)?;
+        let entry = snapshot.entry(key)?;
         let freshness = match is_transient {
             true => entry.freshness_in_trouble(now, epoch),
             false => entry.freshness(now, epoch),
@@ -348,7 +349,7 @@ impl Cache {
     /// with `error`. Otherwise returns `error`.
     fn serve_despite(&self, error: FetchError, key: &Key) -> Result<Served, ReadError> {
         let is_transient = error.kind.is_transient();
-        self.lookup(key.id.as_str(), &key.selector)
+        self.lookup(key)
             .or_else(|| self.serve_in_trouble(key, is_transient))
             .ok_or_else(|| error.into())
     }

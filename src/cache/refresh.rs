@@ -1,11 +1,12 @@
 //! Refreshes cached secrets before their TTL ends. A loop starts the calls to AWS that are due, and
 //! then sleeps until the next call is due.
 
+use super::cached_secret::CachedSecret;
 use super::entry::Entry;
 use super::freshness::{Policy, Refresh};
 use super::labels::is_other_label;
 use super::plan::{self, Next};
-use super::snapshot::{CachedSecret, Snapshot};
+use super::snapshot::Snapshot;
 use super::state::{Missing, State};
 use super::writer::Writer;
 use crate::secret::key::Key;
@@ -48,7 +49,7 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
         let standing = entry.standing(now, state.epoch());
         // After the grace period, the agent stops refreshing a secret that AWS refuses, unless the
         // secret is in `SIDEKEY_SECRETS`.
-        let is_listed = state.limits.is_listed(secret, &entry.selector);
+        let is_listed = secret.is_listed(&state.limits.listed, &entry.selector);
         if plan::is_given_up(&entry.policy, &standing) && !is_listed {
             continue;
         }
@@ -56,7 +57,7 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
         // the operation `DescribeSecret`, and not to a secret that only a pattern lists.
         let is_always = entry.policy.refresh == Refresh::Always && !is_listed;
         let is_unread = || {
-            is_other_label(&entry.selector) || state.discovery().finds(secret.fetch_id.as_str())
+            is_other_label(&entry.selector) || state.discovery().finds(&secret.fetch_key(entry))
         };
         let policy = match is_always && is_unread() {
             true => Policy { refresh: Refresh::WhenRead, ..entry.policy },
@@ -98,11 +99,12 @@ fn path_of(
     secret: &CachedSecret,
     entry: &Entry,
 ) -> Option<(Key, Arc<Entry>)> {
-    let path = state.limits.path_of(secret, &entry.selector)?;
-    let list = snapshot.exact(path.as_str(), &entry.selector)?;
+    let path = secret.path_in(&state.limits.listed, &entry.selector)?;
+    let (role, selector) = (entry.role.clone(), entry.selector.clone());
+    let key = Key { role, id: SecretId::Path(path.clone()), selector };
+    let list = snapshot.exact(&key)?;
     let name = &entry.version.name;
     let in_list = list.version.parameters().binary_search_by(|own| own.name.cmp(name));
-    let key = Key { id: SecretId::Path(path.clone()), selector: entry.selector.clone() };
     (in_list.is_ok() && !list.marks.is_refused()).then(|| (key, list.clone()))
 }
 

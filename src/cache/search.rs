@@ -14,7 +14,6 @@ use crate::secret::version::Version;
 use crate::source::{BATCH_MAX, FetchError, FetchErrorKind, Found};
 use crate::telemetry::metrics::SearchResult;
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest sleep of the loop. It limits how late a search starts after a clock jumps.
@@ -53,7 +52,7 @@ pub(crate) async fn run(writer: Writer) {
 /// The progress of one search.
 #[derive(Debug, Default)]
 struct Progress {
-    names: HashSet<Arc<str>>,
+    found: HashSet<Key>,
     /// The number of secrets that match the pattern, but that `SIDEKEY_ALLOW` does not allow.
     not_allowed: usize,
     /// The number of secrets for which the cache had no room.
@@ -116,8 +115,8 @@ async fn cache(
             progress.not_allowed += 1;
             continue;
         }
-        progress.names.insert(id.as_str().into());
-        let key = Key { id, selector: Selector::current() };
+        let key = Key::own(id, Selector::current());
+        progress.found.insert(key.clone());
         match found {
             Found::Version(version) => versions.push((key, version)),
             Found::Name(_) => names.push(key),
@@ -127,7 +126,7 @@ async fn cache(
     progress.without_room += writer.acceptor().accept_found(sent, versions);
     let is_wanted = |key: &Key| {
         let policy = state.config.policies.of_reference(&key.id, &state.home.load());
-        let is_cached = state.snapshot.load().exact(key.id.as_str(), &key.selector).is_some();
+        let is_cached = state.snapshot.load().exact(key).is_some();
         !is_cached && !policy.ttl.is_zero()
     };
     names.retain(is_wanted);
@@ -220,8 +219,8 @@ fn record(
     outcome: Result<bool, FetchError>,
 ) {
     let state = writer.state();
-    let Progress { names, not_allowed, without_room, unreadable } = progress;
-    let found = names.len();
+    let Progress { found: keys, not_allowed, without_room, unreadable } = progress;
+    let found = keys.len();
     let (is_first, is_repeated) = {
         let discovery = state.discovery();
         let failure = outcome.as_ref().err();
@@ -271,9 +270,9 @@ fn record(
         }
     };
     let ended = match outcome {
-        Ok(true) => Ended::Complete(names),
-        Ok(false) => Ended::Unfinished(names),
-        Err(error) => Ended::Failed(names, error),
+        Ok(true) => Ended::Complete(keys),
+        Ok(false) => Ended::Unfinished(keys),
+        Err(error) => Ended::Failed(keys, error),
     };
     let is_limited = result == SearchResult::Limited;
     let (gone, count, was_limited) = {
@@ -307,7 +306,7 @@ async fn list_path(writer: &Writer, index: usize, key: &Key) {
         state.discovery().end(index, ended, state.clock.now(), state.epoch(), draw);
         return;
     }
-    let cached = || state.snapshot.load().exact(key.id.as_str(), &key.selector).cloned();
+    let cached = || state.snapshot.load().exact(key).cloned();
     let recent = cached().filter(|list| {
         let now = state.clock.now();
         let age = list.age(now, state.epoch()).filter(|_| list.epoch == state.epoch());
@@ -323,9 +322,10 @@ async fn list_path(writer: &Writer, index: usize, key: &Key) {
     let draw = state.draw();
     let (ended, at) = match &listed {
         Ok(list) => {
-            let names = list.version.parameters().iter();
-            let names = names.map(|own| format!("{PARAMETER_PREFIX}{}", own.name).into());
-            (Ended::Complete(names.collect()), list.sent)
+            let ids = list.version.parameters().iter();
+            let ids = ids.map(|own| SecretId::parse(&format!("{PARAMETER_PREFIX}{}", own.name)));
+            let keys = ids.flatten().map(|id| Key { id, ..key.clone() });
+            (Ended::Complete(keys.collect()), list.sent)
         }
         Err(error) => (Ended::Failed(HashSet::new(), error.clone()), state.clock.now()),
     };
@@ -333,7 +333,7 @@ async fn list_path(writer: &Writer, index: usize, key: &Key) {
     remove(writer, &gone);
 }
 
-fn remove(writer: &Writer, gone: &[Arc<str>]) {
+fn remove(writer: &Writer, gone: &[Key]) {
     if gone.is_empty() {
         return;
     }

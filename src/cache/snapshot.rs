@@ -2,167 +2,80 @@
 //!
 //! All functions are pure: a change returns a new map and leaves the old map unchanged.
 
+use super::cached_secret::{CachedSecret, VERSIONS_MAX};
 use super::entry::Entry;
-use crate::secret::key::Key;
-use crate::secret::parameter_path::ParameterPath;
-use crate::secret::reference::{PARAMETER_PREFIX, SecretId};
-use crate::secret::selector::Selector;
+use super::limits::Limits;
+use crate::secret::key::{Key, KeyRef};
+use crate::secret::role::RoleArn;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The maximum number of cached versions of one secret. It limits the memory for one secret.
-pub(crate) const VERSIONS_MAX: usize = 8;
-
-/// The maximum number of names and ARNs (full or partial) by which requests can find one cached
-/// secret. It limits the memory for one secret.
-pub(crate) const IDS_MAX: usize = 8;
-
-/// The size limits of the cache. The secrets in `SIDEKEY_SECRETS` are cached even if they exceed
-/// these limits.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Limits {
-    pub(crate) entries_max: usize,
-    /// The maximum memory in bytes for cached values, their HTTP responses and their parsed fields.
-    pub(crate) bytes_max: usize,
-    pub(crate) listed: Listed,
-}
-
-/// The secrets, parameters and parameter paths in `SIDEKEY_SECRETS`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Listed {
-    /// The staging labels and version ids in `SIDEKEY_SECRETS`, for each name or ARN.
-    by_id: HashMap<Box<str>, Vec<Selector>>,
-    paths: Vec<(ParameterPath, Selector)>,
-}
-
-impl Listed {
-    pub(crate) fn contains(&self, id: &str, selector: &Selector) -> bool {
-        self.names(id, selector) || self.is_in_a_path(id, selector)
-    }
-
-    /// Returns whether `SIDEKEY_SECRETS` contains exactly this name or ARN, and not only a path or a
-    /// pattern that matches it.
-    fn names(&self, id: &str, selector: &Selector) -> bool {
-        self.by_id.get(id).is_some_and(|selectors| selectors.contains(selector))
-    }
-
-    fn is_in_a_path(&self, id: &str, selector: &Selector) -> bool {
-        self.path_of(id, selector).is_some()
-    }
-
-    /// Returns the path in `SIDEKEY_SECRETS` that contains the parameter `id`.
-    fn path_of(&self, id: &str, selector: &Selector) -> Option<&ParameterPath> {
-        let name = id.strip_prefix(PARAMETER_PREFIX)?;
-        let mut paths = self.paths.iter();
-        let found = paths.find(|(path, own)| own == selector && path.contains(name));
-        found.map(|(path, _)| path)
-    }
-}
-
-impl<'a> FromIterator<&'a Key> for Listed {
-    fn from_iter<I: IntoIterator<Item = &'a Key>>(keys: I) -> Self {
-        let mut listed = Self::default();
-        for key in keys {
-            if let SecretId::Path(path) = &key.id {
-                listed.paths.push((path.clone(), key.selector.clone()));
-            }
-            let selectors = listed.by_id.entry(key.id.as_str().into()).or_default();
-            selectors.push(key.selector.clone());
-        }
-        listed
-    }
-}
-
-impl Limits {
-    fn are_met(&self, count: usize, bytes: usize) -> bool {
-        count <= self.entries_max && bytes <= self.bytes_max
-    }
-
-    /// Returns the path in `SIDEKEY_SECRETS` whose call fetches the parameter `secret` too.
-    pub(super) fn path_of(
-        &self,
-        secret: &CachedSecret,
-        selector: &Selector,
-    ) -> Option<&ParameterPath> {
-        secret.ids.iter().find_map(|id| self.listed.path_of(id, selector))
-    }
-
-    /// Returns whether `SIDEKEY_SECRETS` contains the cached secret `secret`, under any of its
-    /// names or ARNs, with the staging label or version id `selector`.
-    pub(super) fn is_listed(&self, secret: &CachedSecret, selector: &Selector) -> bool {
-        secret.ids.iter().any(|id| self.listed.contains(id, selector))
-    }
-}
-
 /// All cached secrets at one moment. Requests can find a secret by its name or by its ARN.
+///
+/// The secrets of each IAM role have a map of their own, so that a value that Sidekey read with one
+/// role never answers a request with another role.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    by_id: HashMap<Arc<str>, Arc<CachedSecret>>,
+    /// The secrets that Sidekey read with its own AWS credentials.
+    own: ById,
+    by_role: HashMap<RoleArn, ById>,
 }
 
-/// All cached versions of one secret, and the names and ARNs by which requests can find the secret.
-#[derive(Clone, Debug)]
-pub(crate) struct CachedSecret {
-    pub(crate) arn: Arc<str>,
-    /// The name or ARN by which Sidekey fetches the secret again. Sidekey prefers the name, which
-    /// also finds the new secret if the secret was deleted and created again.
-    pub(crate) fetch_id: SecretId,
-    /// The names and ARNs for which AWS returned this secret.
-    ids: Vec<Arc<str>>,
-    entries: Vec<Arc<Entry>>,
-}
-
-impl CachedSecret {
-    /// Returns the cached version for `selector`, a staging label or version id. If no
-    /// version was fetched for `selector`, returns a version that was fetched for another label or
-    /// id, but also has this one.
-    pub(crate) fn select(&self, selector: &Selector) -> Option<&Arc<Entry>> {
-        self.exact(selector).or_else(|| {
-            let mut entries = self.entries.iter();
-            entries.find(|entry| selector.selects(&entry.selector, &entry.version))
-        })
-    }
-
-    /// Returns the cached version that was fetched for exactly this staging label or version id.
-    /// Ignores versions that have the label or id but were fetched for another one.
-    pub(crate) fn exact(&self, selector: &Selector) -> Option<&Arc<Entry>> {
-        self.entries.iter().find(|entry| entry.selector == *selector)
-    }
-
-    pub(crate) fn entries(&self) -> &[Arc<Entry>] {
-        &self.entries
-    }
-
-    /// Returns the secret's name or ARN, and the staging label or version id, by which Sidekey
-    /// fetches the version in `entry` again.
-    pub(crate) fn fetch_key(&self, entry: &Entry) -> Key {
-        Key { id: self.fetch_id.clone(), selector: entry.selector.clone() }
-    }
-}
+type ById = HashMap<Arc<str>, Arc<CachedSecret>>;
 
 impl Snapshot {
-    pub(crate) fn secret(&self, id: &str) -> Option<&Arc<CachedSecret>> {
-        self.by_id.get(id)
+    /// Returns the cached secret for the role and the name or ARN in `key`, whatever versions are
+    /// cached.
+    pub(crate) fn secret<'a>(&self, key: impl Into<KeyRef<'a>>) -> Option<&Arc<CachedSecret>> {
+        let KeyRef { role, id, .. } = key.into();
+        self.of_role(role)?.get(id)
     }
 
-    pub(crate) fn entry(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
-        self.secret(id)?.select(selector)
+    /// Returns whether a secret with the name or ARN `id` is cached for `role`.
+    pub(crate) fn contains(&self, role: Option<&RoleArn>, id: &str) -> bool {
+        self.of_role(role).is_some_and(|by_id| by_id.contains_key(id))
     }
 
-    pub(crate) fn exact(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
-        self.secret(id)?.exact(selector)
+    /// Returns the cached version for `key`. The version may have been fetched for another staging
+    /// label or version id, if it has the one in `key` too.
+    pub(crate) fn entry<'a>(&self, key: impl Into<KeyRef<'a>>) -> Option<&Arc<Entry>> {
+        let key = key.into();
+        self.secret(key)?.select(key.selector)
     }
 
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&CachedSecret, &Arc<Entry>)> {
-        let secrets = self.by_id.iter().filter(|(id, secret)| **id == secret.arn);
-        secrets.flat_map(|(_, secret)| secret.entries.iter().map(move |entry| (&**secret, entry)))
+    /// Returns the cached version that was fetched for exactly the staging label or version id in
+    /// `key`.
+    pub(crate) fn exact<'a>(&self, key: impl Into<KeyRef<'a>>) -> Option<&Arc<Entry>> {
+        let key = key.into();
+        self.secret(key)?.exact(key.selector)
     }
 
-    /// Returns every cached version with its secret, sorted by ARN, so that the result does not
+    fn of_role(&self, role: Option<&RoleArn>) -> Option<&ById> {
+        match role {
+            None => Some(&self.own),
+            Some(role) => self.by_role.get(role),
+        }
+    }
+
+    fn of_role_mut(&mut self, role: Option<&RoleArn>) -> &mut ById {
+        match role {
+            None => &mut self.own,
+            Some(role) => self.by_role.entry(role.clone()).or_default(),
+        }
+    }
+
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&Arc<CachedSecret>, &Arc<Entry>)> {
+        let all = [&self.own].into_iter().chain(self.by_role.values()).flatten();
+        let secrets = all.filter(|(id, secret)| **id == secret.arn);
+        secrets.flat_map(|(_, secret)| secret.entries().iter().map(move |entry| (secret, entry)))
+    }
+
+    /// Returns every cached version with its secret, sorted by ARN and role, so that the result does not
     /// depend on the random order of a hash map.
-    pub(crate) fn entries_by_arn(&self) -> impl Iterator<Item = (&CachedSecret, &Arc<Entry>)> {
+    pub(crate) fn entries_by_arn(&self) -> impl Iterator<Item = (&Arc<CachedSecret>, &Arc<Entry>)> {
         let mut entries: Vec<_> = self.entries().collect();
-        entries.sort_by(|(one, _), (other, _)| one.arn.cmp(&other.arn));
+        entries
+            .sort_by(|(one, _), (other, _)| (&one.arn, &one.role).cmp(&(&other.arn, &other.role)));
         entries.into_iter()
     }
 
@@ -197,32 +110,31 @@ impl Snapshot {
         let mut next = self.clone();
         let (mut count, mut bytes) = (self.entries().count(), self.bytes());
         let mut without_room = 0;
-        for (key, entry) in entries {
-            let old = next.exact(&entry.version.arn, &key.selector);
-            let (more, freed) = old.map_or((1, 0), |old| (0, old.bytes()));
+        for (asked, entry) in entries {
+            let cached = KeyRef { id: &entry.version.arn, ..KeyRef::from(asked) };
+            let (more, freed) = next.exact(cached).map_or((1, 0), |old| (0, old.bytes()));
             let needed = (bytes + entry.bytes()).saturating_sub(freed);
             // A secret with the maximum number of versions would lose one of them.
-            let versions = next.secret(&entry.version.arn).map_or(0, |own| own.entries.len());
-            if !limits.are_met(count + more, needed) || versions + more > VERSIONS_MAX {
+            let versions = next.secret(cached).map_or(0, |own| own.entries().len());
+            if limits.are_met(count + more, needed) && versions + more <= VERSIONS_MAX {
+                next.add(asked, entry.clone(), limits);
+                (count, bytes) = (count + more, needed);
+            } else {
                 without_room += 1;
-                continue;
             }
-            next.add(key, entry.clone(), limits);
-            (count, bytes) = (count + more, needed);
         }
         (next, without_room)
     }
 
-    /// Returns a new map without the secrets and parameters `gone`, given by their names. Keeps the
-    /// versions that `SIDEKEY_SECRETS` lists by name or ARN.
+    /// Returns a new map without the secrets and parameters `gone`. Keeps the versions that
+    /// `SIDEKEY_SECRETS` lists by name or ARN.
     #[must_use]
-    pub(crate) fn without_gone(&self, gone: &[Arc<str>], limits: &Limits) -> Self {
+    pub(crate) fn without_gone(&self, gone: &[Key], limits: &Limits) -> Self {
         let mut next = self.clone();
-        for secret in gone.iter().filter_map(|id| self.secret(id)) {
-            for entry in &secret.entries {
-                let is_listed = |id: &Arc<str>| limits.listed.names(id, &entry.selector);
-                if !secret.ids.iter().any(is_listed) {
-                    next.remove(&secret.arn, entry);
+        for secret in gone.iter().filter_map(|key| self.secret(key)) {
+            for entry in secret.entries() {
+                if !secret.is_named(&limits.listed, &entry.selector) {
+                    next.remove(secret, entry);
                 }
             }
         }
@@ -232,18 +144,14 @@ impl Snapshot {
     /// Adds `entry` to this map. Returns the number of other versions of the secret that made room.
     fn add(&mut self, asked: &Key, entry: Arc<Entry>, limits: &Limits) -> usize {
         let arn: Arc<str> = Arc::from(&*entry.version.arn);
-        self.unlink_other(&asked.id, &arn);
-        let mut secret = match self.by_id.get(&arn) {
+        self.unlink_other(asked, &arn);
+        let cached = self.of_role(asked.role.as_ref()).and_then(|by_id| by_id.get(&arn));
+        let mut secret = match cached {
             Some(secret) => CachedSecret::clone(secret),
-            None => CachedSecret {
-                arn: arn.clone(),
-                fetch_id: asked.id.clone(),
-                ids: vec![arn],
-                entries: Vec::new(),
-            },
+            None => CachedSecret::new(asked, arn),
         };
         secret.link(&asked.id);
-        let dropped = secret.replace(entry, limits);
+        let dropped = secret.replace(entry, &limits.listed);
         self.insert(secret);
         dropped
     }
@@ -263,35 +171,33 @@ impl Snapshot {
         self.entries().map(|(_, entry)| entry.bytes()).sum()
     }
 
+    /// Returns a new map without the cached version for exactly `key`.
     #[must_use]
-    pub(crate) fn without(&self, arn: &str, selector: &Selector) -> Self {
+    pub(crate) fn without(&self, key: KeyRef<'_>) -> Self {
         let mut next = self.clone();
-        if let Some(entry) = self.exact(arn, selector) {
-            next.remove(arn, entry);
+        if let (Some(secret), Some(entry)) = (self.secret(key), self.exact(key)) {
+            next.remove(secret, entry);
         }
         next
     }
 
-    /// Removes the name or ARN `id` from a cached secret whose ARN is not `arn`. This is needed if
-    /// the secret `id` was deleted and created again, because the new secret has a new ARN.
-    fn unlink_other(&mut self, id: &SecretId, arn: &str) {
-        let Some(old) = self.by_id.get(id.as_str()).filter(|secret| *secret.arn != *arn) else {
+    /// Removes the name or ARN of `asked` from a cached secret whose ARN is not `arn`. This is
+    /// needed if a secret was deleted and created again, because the new secret has a new ARN.
+    fn unlink_other(&mut self, asked: &Key, arn: &str) {
+        let Some(old) = self.secret(asked).filter(|secret| *secret.arn != *arn) else {
             return;
         };
         let mut secret = CachedSecret::clone(old);
-        self.by_id.remove(id.as_str());
-        secret.ids.retain(|own| **own != *id.as_str());
-        if secret.fetch_id == *id {
-            secret.fetch_id =
-                SecretId::parse(&secret.arn).unwrap_or_else(|_| secret.fetch_id.clone());
-        }
+        self.of_role_mut(asked.role.as_ref()).remove(asked.id.as_str());
+        secret.unlink(&asked.id);
         self.insert(secret);
     }
 
     fn insert(&mut self, secret: CachedSecret) {
         let shared = Arc::new(secret);
-        for id in &shared.ids {
-            self.by_id.insert(id.clone(), shared.clone());
+        let by_id = self.of_role_mut(shared.role.as_ref());
+        for id in shared.ids() {
+            by_id.insert(id.clone(), shared.clone());
         }
     }
 
@@ -303,87 +209,46 @@ impl Snapshot {
         if limits.are_met(count, bytes) {
             return 0;
         }
-        let mut evictable: Vec<(Arc<str>, Arc<Entry>)> = self
+        let mut evictable: Vec<(Arc<CachedSecret>, Arc<Entry>)> = self
             .entries()
-            .filter(|(secret, entry)| !limits.is_listed(secret, &entry.selector))
-            .map(|(secret, entry)| (secret.arn.clone(), entry.clone()))
+            .filter(|(secret, entry)| !secret.is_listed(&limits.listed, &entry.selector))
+            .map(|(secret, entry)| (secret.clone(), entry.clone()))
             .collect();
-        // Sort by ARN, too, so that entries that were read at the same time have a fixed order.
-        evictable.sort_by_cached_key(|(arn, entry)| {
+        // Sort by ARN and role, too, so that entries that were read at the same time have a fixed
+        // order.
+        evictable.sort_by_cached_key(|(secret, entry)| {
             let is_newest = newest.is_some_and(|newest| Arc::ptr_eq(newest, entry));
-            (is_newest, entry.marks.read_at_ms(), arn.clone())
+            (is_newest, entry.marks.read_at_ms(), secret.arn.clone(), secret.role.clone())
         });
         let before = count;
-        for (arn, entry) in evictable {
+        for (secret, entry) in evictable {
             if limits.are_met(count, bytes) {
                 break;
             }
-            self.remove(&arn, &entry);
+            self.remove(&secret, &entry);
             count -= 1;
             bytes -= entry.bytes();
         }
         before - count
     }
 
-    fn remove(&mut self, arn: &str, entry: &Arc<Entry>) {
-        let Some(old) = self.by_id.get(arn) else { return };
+    /// Removes the cached version `entry` of `secret`, and the secret itself if this was its last
+    /// version.
+    fn remove(&mut self, secret: &CachedSecret, entry: &Arc<Entry>) {
+        let role = secret.role.as_ref();
+        let Some(old) = self.of_role(role).and_then(|by_id| by_id.get(&secret.arn)) else { return };
         let mut secret = CachedSecret::clone(old);
-        secret.entries.retain(|own| !Arc::ptr_eq(own, entry));
-        if secret.entries.is_empty() {
-            for id in &secret.ids {
-                self.by_id.remove(id);
-            }
-        } else {
-            self.insert(secret);
+        secret.remove(entry);
+        if !secret.entries().is_empty() {
+            return self.insert(secret);
         }
-    }
-}
-
-impl CachedSecret {
-    /// Lets requests find this cached secret by the name or ARN `id`, too, unless the secret
-    /// already has [`IDS_MAX`] names and ARNs.
-    fn link(&mut self, id: &SecretId) {
-        let is_new = self.ids.iter().all(|own| **own != *id.as_str());
-        if is_new && self.ids.len() < IDS_MAX {
-            self.ids.push(Arc::from(id.as_str()));
+        let by_id = self.of_role_mut(role);
+        for id in secret.ids() {
+            by_id.remove(id);
         }
-        if !id.is_arn() {
-            self.fetch_id = id.clone();
+        if let Some(role) = role.filter(|_| by_id.is_empty()) {
+            self.by_role.remove(role);
         }
-    }
-
-    /// Adds the version `entry` to this cached secret, or replaces the version for the same staging
-    /// label or version id. Returns the number of versions that were removed to make room.
-    ///
-    /// Keeps the existing version if Sidekey requested it from AWS later than `entry`, so that a
-    /// slow call does not bring an old value back.
-    fn replace(&mut self, entry: Arc<Entry>, limits: &Limits) -> usize {
-        if let Some(own) = self.entries.iter_mut().find(|own| own.selector == entry.selector) {
-            if own.asked_at() <= entry.asked_at() {
-                entry.marks.inherit_last_read(&own.marks);
-                *own = entry;
-            }
-            return 0;
-        }
-        let mut dropped = 0;
-        if self.entries.len() >= VERSIONS_MAX
-            && let Some(oldest) = self.least_recently_read(limits)
-        {
-            self.entries.retain(|own| !Arc::ptr_eq(own, &oldest));
-            dropped = 1;
-        }
-        self.entries.push(entry);
-        dropped
-    }
-
-    /// Returns the least recently read version of this secret that may be removed. The current
-    /// version and the versions in `SIDEKEY_SECRETS` must stay.
-    fn least_recently_read(&self, limits: &Limits) -> Option<Arc<Entry>> {
-        self.entries
-            .iter()
-            .filter(|own| !own.selector.is_current() && !limits.is_listed(self, &own.selector))
-            .min_by_key(|own| own.marks.read_at_ms())
-            .cloned()
     }
 }
 
@@ -393,6 +258,8 @@ mod tests {
     use super::*;
     use crate::cache::rendered::Form;
     use crate::clock::Moment;
+    use crate::secret::reference::SecretId;
+    use crate::secret::selector::Selector;
     use crate::secret::value::SecretValue;
     use crate::secret::version::{Content, Details, Version};
     use std::time::{Duration, SystemTime};
@@ -411,10 +278,8 @@ mod tests {
     }
 
     fn key(id: &str, selector: Selector) -> Key {
-        Key {
-            id: SecretId::parse(id).expect("the name or ARN in the test must be valid"),
-            selector,
-        }
+        let id = SecretId::parse(id).expect("the name or ARN in the test must be valid");
+        Key::own(id, selector)
     }
 
     fn entry(arn: &str, id: &str, labels: &[&str], selector: Selector) -> Arc<Entry> {
@@ -443,7 +308,7 @@ mod tests {
 
     #[track_caller]
     fn check(snapshot: &Snapshot, id: &str, expected: Option<&str>) {
-        let entry = snapshot.entry(id, &Selector::current());
+        let entry = snapshot.entry(&key(id, Selector::current()));
         assert_eq!(entry.map(|entry| &*entry.version.id), expected, "{id}");
     }
 
@@ -484,11 +349,19 @@ mod tests {
         check(&snapshot, &new, Some("new"));
         check(&snapshot, &old, Some("old"));
         assert_eq!(
-            snapshot.secret(&old).expect("the secret must be cached").fetch_id.as_str(),
+            snapshot
+                .secret(&key(&old, Selector::current()))
+                .expect("the secret must be cached")
+                .fetch_id
+                .as_str(),
             old
         );
         assert_eq!(
-            snapshot.secret(&new).expect("the secret must be cached").fetch_id.as_str(),
+            snapshot
+                .secret(&key(&new, Selector::current()))
+                .expect("the secret must be cached")
+                .fetch_id
+                .as_str(),
             "app/db"
         );
     }
@@ -501,7 +374,7 @@ mod tests {
         let (snapshot, _) =
             snapshot.publish(&key("app/db", Selector::current()), current, &limits(10, &[]));
         let id = |stage, version| {
-            let entry = snapshot.entry("app/db", &Selector::new(stage, version));
+            let entry = snapshot.entry(&key("app/db", Selector::new(stage, version)));
             entry.map(|entry| entry.version.id.to_string())
         };
         assert_eq!(id(Some("BLUE"), None).as_deref(), Some("v2"));
@@ -517,7 +390,7 @@ mod tests {
         let mut snapshot = publish(&Snapshot::default(), "listed", &arn("listed"), "v", &limits);
         for (name, read_at) in [("first", 20), ("second", 10)] {
             snapshot = publish(&snapshot, name, &arn(name), "v", &limits);
-            if let Some(entry) = snapshot.entry(name, &Selector::current()) {
+            if let Some(entry) = snapshot.entry(&key(name, Selector::current())) {
                 entry.marks.touch(moment(read_at));
             }
         }
@@ -548,7 +421,7 @@ mod tests {
         }
         assert_eq!(snapshot.bytes(), 1000);
         let third = snapshot
-            .entry("third", &Selector::current())
+            .entry(&key("third", Selector::current()))
             .expect("the secret must be cached")
             .clone();
         third.answer(Form::AwsApi, |_| SecretValue::from("y".repeat(251)));
@@ -591,11 +464,13 @@ mod tests {
         let old = entry(&arn, "v1", &["AWSPREVIOUS"], previous.clone());
         let (snapshot, _) =
             snapshot.publish(&key("app/db", previous.clone()), old, &limits(10, &[]));
-        let snapshot = snapshot.without(&arn, &Selector::current());
+        let snapshot = snapshot.without((&key(&arn, Selector::current())).into());
         check(&snapshot, "app/db", None);
-        assert!(snapshot.entry("app/db", &previous).is_some());
-        let snapshot = snapshot.without(&arn, &previous);
-        assert!(snapshot.secret("app/db").is_none() && snapshot.secret(&arn).is_none());
+        assert!(snapshot.entry(&key("app/db", previous.clone())).is_some());
+        let snapshot = snapshot.without((&key(&arn, previous)).into());
+        check(&snapshot, "app/db", None);
+        assert_eq!(snapshot.entries().count(), 0);
+        assert!(snapshot.own.is_empty(), "{:?}", snapshot.own.keys());
     }
 
     #[test]
@@ -614,7 +489,7 @@ mod tests {
             let (next, evicted) = snapshot.publish(&key("app/db", selector), entry, &limits);
             (snapshot, dropped) = (next, dropped + evicted);
         }
-        assert!(snapshot.entry("app/db", &previous).is_some());
+        assert!(snapshot.entry(&key("app/db", previous)).is_some());
         assert_eq!((snapshot.entries().count(), dropped), (VERSIONS_MAX, 21 - VERSIONS_MAX));
     }
 
@@ -632,7 +507,56 @@ mod tests {
         }
         assert_eq!(snapshot.entries().count(), VERSIONS_MAX);
         check(&snapshot, "app/db", Some("v"));
-        assert!(snapshot.entry("app/db", &Selector::new(None, Some("v19"))).is_some());
-        assert!(snapshot.entry("app/db", &Selector::new(None, Some("v0"))).is_none());
+        let version = |id| key("app/db", Selector::new(None, Some(id)));
+        assert!(snapshot.entry(&version("v19")).is_some());
+        assert!(snapshot.entry(&version("v0")).is_none());
+    }
+
+    /// Returns the key `app/db` for a role of the account 210987654321 with the name `role`.
+    fn key_of_role(role: &str) -> Key {
+        let role = RoleArn::parse(&format!("arn:aws:iam::210987654321:role/{role}"));
+        Key { role: role.ok(), ..key("app/db", Selector::current()) }
+    }
+
+    fn publish_for(snapshot: &Snapshot, asked: &Key, id: &str, limits: &Limits) -> Snapshot {
+        let entry =
+            entry(&format!("{HERE}app/db-AbC123"), id, &["AWSCURRENT"], Selector::current());
+        let entry = Arc::into_inner(entry).expect("the entry has one owner");
+        let entry = Arc::new(entry.with_role(asked.role.clone()));
+        snapshot.publish(asked, entry, limits).0
+    }
+
+    #[test]
+    fn value_read_with_one_role_answers_no_other_role() {
+        let (own, one, other) =
+            (key("app/db", Selector::current()), key_of_role("one"), key_of_role("other"));
+        let limits = limits(10, &[]);
+        let id = |snapshot: &Snapshot, key: &Key| {
+            snapshot.entry(key).map(|entry| entry.version.id.to_string())
+        };
+        let snapshot = publish_for(&Snapshot::default(), &one, "v1", &limits);
+        assert_eq!(id(&snapshot, &one).as_deref(), Some("v1"));
+        assert_eq!(id(&snapshot, &other), None);
+        assert_eq!(id(&snapshot, &own), None);
+        let snapshot = publish_for(&snapshot, &own, "v2", &limits);
+        let snapshot = publish_for(&snapshot, &other, "v3", &limits);
+        assert_eq!(id(&snapshot, &one).as_deref(), Some("v1"));
+        assert_eq!(id(&snapshot, &other).as_deref(), Some("v3"));
+        assert_eq!(id(&snapshot, &own).as_deref(), Some("v2"));
+        let entry = snapshot.entry(&one).expect("the secret must be cached").clone();
+        let snapshot = snapshot.without(entry.key());
+        assert_eq!(id(&snapshot, &one), None);
+        assert_eq!(snapshot.entries().count(), 2);
+        assert_eq!(snapshot.by_role.len(), 1, "a role without secrets must not stay");
+    }
+
+    #[test]
+    fn secret_is_listed_only_for_the_role_in_the_list() {
+        let listed = [key_of_role("one")].iter().collect();
+        let limits = Limits { entries_max: 1, bytes_max: usize::MAX, listed };
+        let snapshot = publish_for(&Snapshot::default(), &key_of_role("one"), "v", &limits);
+        let snapshot = publish_for(&snapshot, &key_of_role("other"), "v", &limits);
+        assert!(snapshot.entry(&key_of_role("one")).is_some());
+        assert!(snapshot.entry(&key_of_role("other")).is_none());
     }
 }

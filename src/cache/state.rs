@@ -5,13 +5,15 @@ use super::discovery::{self, Discovery};
 use super::epoch::Epoch;
 use super::flight::Flights;
 use super::freshness::Policy;
+use super::limits::Limits;
 use super::negative_cache::NegativeCache;
 use super::policies::Policies;
-use super::snapshot::{Limits, Snapshot};
+use super::snapshot::Snapshot;
 use crate::clock::{Clock, Moment};
 use crate::convention::Conventions;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
+use crate::secret::role::RoleArn;
 use crate::secret::scope::{Home, Scope};
 use crate::source::FetchError;
 use crate::telemetry::metrics::Metrics;
@@ -171,12 +173,12 @@ impl State {
         }
     }
 
-    /// Returns whether `SIDEKEY_ALLOW` allows the secret `id`. A cached secret is allowed, because
+    /// Returns whether `SIDEKEY_ALLOW` allows the secret `id`, read with `role`. A cached secret is allowed, because
     /// the agent checked it before.
-    pub(super) fn is_allowed(&self, id: &SecretId) -> bool {
+    pub(super) fn is_allowed(&self, role: Option<&RoleArn>, id: &SecretId) -> bool {
         // For a cached secret, `SIDEKEY_ALLOW` was checked against the name and ARN in the answer
         // of AWS.
-        let is_cached = self.snapshot.load().secret(id.as_str()).is_some();
+        let is_cached = self.snapshot.load().contains(role, id.as_str());
         is_cached || self.config.scope.admits(id, &self.home.load())
     }
 
@@ -189,7 +191,7 @@ impl State {
         let mut missing = Vec::new();
         for key in &self.config.listed {
             let policy = policies.get(key).copied().unwrap_or_default();
-            let is_cached = snapshot.entry(key.id.as_str(), &key.selector).is_some();
+            let is_cached = snapshot.entry(key).is_some();
             let failure = self.negative.last(key, now).map(|(error, _)| error);
             if !is_cached && (!policy.ttl.is_zero() || failure.is_some()) {
                 let (key, is_required) = (key.clone(), policy.is_required);

@@ -9,7 +9,7 @@ use super::slots::Rank;
 use super::state::State;
 use super::upstream::Upstream;
 use crate::printable::LogExcerpt;
-use crate::secret::key::Key;
+use crate::secret::key::{Key, KeyRef};
 use crate::secret::selector::Selector;
 use crate::secret::version::Version;
 use crate::source::{FetchError, FetchErrorKind, Source};
@@ -140,7 +140,7 @@ impl Writer {
     fn since_last_call(&self, key: &Key) -> Option<Duration> {
         let state = &self.0.state;
         let now = state.clock.now();
-        let last = match state.snapshot.load().exact(key.id.as_str(), &key.selector) {
+        let last = match state.snapshot.load().exact(key) {
             Some(entry) => entry.marks.failure().map_or(entry.sent, |failure| failure.at),
             None => state.negative.failed_at(key)?,
         };
@@ -151,9 +151,8 @@ impl Writer {
     /// secret is neither cached nor in `SIDEKEY_SECRETS`, so that requests for unknown names do not
     /// delay other calls.
     fn rank(&self, key: &Key) -> Rank {
-        let (id, selector) = (key.id.as_str(), &key.selector);
-        let is_cached = self.0.state.snapshot.load().exact(id, selector).is_some();
-        match is_cached || self.0.state.limits.listed.contains(id, selector) {
+        let is_cached = self.0.state.snapshot.load().exact(key).is_some();
+        match is_cached || self.0.state.limits.listed.contains(key) {
             true => Rank::Known,
             false => Rank::FirstTime,
         }
@@ -162,7 +161,7 @@ impl Writer {
     /// Makes a call to AWS, and gives the result to all requests that wait for the call.
     pub(super) async fn run_flight(self, landing: Landing) {
         let (key, upstream) = (landing.key(), &self.0.upstream);
-        let (sent, answer) = if self.0.state.is_allowed(&key.id) {
+        let (sent, answer) = if self.0.state.is_allowed(key.role.as_ref(), &key.id) {
             tokio::select! {
                 biased;
                 () = self.0.stop.cancelled() => return,
@@ -190,7 +189,7 @@ impl Writer {
         // that the name in `key` belongs to that version.
         let after = state.snapshot.load_full();
         let snapshot = if outcome.is_ok() { before } else { after };
-        let older = snapshot.exact(key.id.as_str(), &key.selector);
+        let older = snapshot.exact(key);
         if let Some(older) = older {
             // Allow further refreshes of this entry. A successful call may have left it in the
             // cache, if the answer has another ARN or comes after the answer to a later call.
@@ -230,8 +229,7 @@ impl Writer {
         }
         // Log lines about unknown names are limited, because clients can ask for any number of
         // secrets that do not exist.
-        let is_known =
-            older.is_some() || state.limits.listed.contains(key.id.as_str(), &key.selector);
+        let is_known = older.is_some() || state.limits.listed.contains(key);
         let passed = if is_known { Some(0) } else { self.0.failures_logged.pass(now) };
         let Some(left_out) = passed else {
             state.metrics.log_lines_dropped.inc();
@@ -254,9 +252,10 @@ impl Writer {
     /// `AWSPENDING`, which `DescribeSecret` looks for.
     fn is_missing_label(&self, key: &Key) -> bool {
         let snapshot = self.0.state.snapshot.load();
+        let current = KeyRef { selector: &Selector::current(), ..KeyRef::from(key) };
         key.selector.stage().is_some()
             && !key.selector.is_current()
-            && snapshot.exact(key.id.as_str(), &Selector::current()).is_some()
+            && snapshot.exact(current).is_some()
     }
 }
 

@@ -199,7 +199,7 @@ mod tests {
         let Reference { id, selector, .. } =
             Reference::parse(reference).expect("the reference is valid");
         let members: Value =
-            serde_json::from_str(&members(&Key { id, selector })).expect("the request is JSON");
+            serde_json::from_str(&members(&Key::own(id, selector))).expect("the request is JSON");
         assert_eq!(members, *expected);
     }
 

@@ -303,7 +303,7 @@ fn reference_text(key: &Key) -> String {
 }
 
 fn key(reference: &Reference) -> Key {
-    Key { id: reference.id.clone(), selector: reference.selector.clone() }
+    Key::own(reference.id.clone(), reference.selector.clone())
 }
 
 /// Reads every secret once, even if `references` contains a secret twice. Shows a progress bar on a
@@ -350,6 +350,6 @@ mod tests {
         }
         let path = SecretId::Path(ParameterPath::new("/app", false, None));
         let selector = Selector::parameter(None, None, false);
-        assert_eq!(reference_text(&Key { id: path, selector }), "ssm:/app/*");
+        assert_eq!(reference_text(&Key::own(path, selector)), "ssm:/app/*");
     }
 }

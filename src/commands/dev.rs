@@ -273,7 +273,7 @@ async fn comparison(
         return Ok(String::new());
     };
     let Reference { id, selector, .. } = Reference::parse(&name)?;
-    let key = Key { id, selector };
+    let key = Key::own(id, selector);
     let path = path_of(&name);
     let (mut from_aws, mut from_sidekey) = (Vec::new(), Vec::new());
     for _ in 0..TIMED_READS {

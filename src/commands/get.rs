@@ -117,7 +117,7 @@ async fn print_secret(args: &Args) -> Result<(), Failure> {
     }
     let Reference { id, selector, field } = Reference::parse(&args.reference)
         .map_err(|bad| Failure::usage(format!("'{}': {bad}", args.reference)))?;
-    let (version, from) = read(args, &Key { id, selector }).await?;
+    let (version, from) = read(args, &Key::own(id, selector)).await?;
     let output = Output {
         reference: &args.reference,
         field: field.as_deref(),

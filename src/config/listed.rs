@@ -50,7 +50,7 @@ impl Listed {
     fn add_key(&mut self, item: &str) -> Result<(), String> {
         let reference = Reference::parse_or_path(item).map_err(|bad| bad.to_string())?;
         let Reference { id, selector, .. } = reference;
-        self.keys.push(Key { id, selector });
+        self.keys.push(Key::own(id, selector));
         Ok(())
     }
 

@@ -100,7 +100,7 @@ pub(super) fn find(
         };
         match Reference::parse(reference) {
             Ok(Reference { id, selector, field }) => {
-                variables.push(SecretVariable { name, key: Key { id, selector }, field });
+                variables.push(SecretVariable { name, key: Key::own(id, selector), field });
             }
             Err(bad) => errors.push(VariableError { name, reason: Reason::Reference(bad) }),
         }
@@ -183,7 +183,7 @@ mod tests {
     }
 
     fn key(name: &str) -> Key {
-        Key { id: SecretId::Name(name.into()), selector: Selector::current() }
+        Key::own(SecretId::Name(name.into()), Selector::current())
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The key of a cached secret.
 
 use super::arn::Arn;
-use super::reference::SecretId;
+use super::role::RoleArn;
+use super::secret_id::SecretId;
 use super::selector::Selector;
 use super::version::Version;
 
@@ -9,13 +10,39 @@ use super::version::Version;
 /// the same key at the same time share one call to AWS.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
+    /// The IAM role that Sidekey assumes for the call to AWS. `None` means Sidekey's own AWS
+    /// credentials.
+    pub role: Option<RoleArn>,
     /// The name or ARN of the secret or parameter, as the caller wrote it.
     pub id: SecretId,
     /// The requested version of the secret or parameter.
     pub selector: Selector,
 }
 
+/// A [`Key`] whose parts are borrowed, so that a look-up in the cache copies nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyRef<'a> {
+    /// The IAM role that Sidekey assumes for the call to AWS. `None` means Sidekey's own AWS
+    /// credentials.
+    pub role: Option<&'a RoleArn>,
+    /// The name or ARN of the secret or parameter, as the caller wrote it.
+    pub id: &'a str,
+    /// The requested version of the secret or parameter.
+    pub selector: &'a Selector,
+}
+
+impl<'a> From<&'a Key> for KeyRef<'a> {
+    fn from(key: &'a Key) -> Self {
+        Self { role: key.role.as_ref(), id: key.id.as_str(), selector: &key.selector }
+    }
+}
+
 impl Key {
+    /// Creates the key of a secret or parameter that Sidekey reads with its own AWS credentials.
+    pub fn own(id: SecretId, selector: Selector) -> Self {
+        Self { role: None, id, selector }
+    }
+
     /// Returns whether `version`, whose full ARN is `arn`, is the version that this key asks for.
     /// If AWS returned no staging labels, the label in the key is ignored.
     pub(crate) fn is_answered_by(&self, version: &Version, arn: &Arn) -> bool {
@@ -39,7 +66,7 @@ mod tests {
     #[track_caller]
     fn check(id: &str, is_arn: bool, name: &str, resource: &str, expected: bool) {
         let id = if is_arn { format!("{HERE}{id}") } else { id.to_owned() };
-        let key = Key { id: id_of(&id), selector: Selector::current() };
+        let key = Key::own(id_of(&id), Selector::current());
         let (version, arn) = version(name, resource, "v1", &["AWSCURRENT"]);
         assert_eq!(key.is_answered_by(&version, &arn), expected, "{id} {resource}");
     }
@@ -79,7 +106,7 @@ mod tests {
     #[test]
     fn answer_of_another_account_does_not_fit_an_arn() {
         let other = HERE.replace("123456789012", "210987654321");
-        let key = Key { id: id_of(&format!("{other}app/db")), selector: Selector::current() };
+        let key = Key::own(id_of(&format!("{other}app/db")), Selector::current());
         let (version, arn) = version("app/db", "app/db-AbC123", "v1", &["AWSCURRENT"]);
         assert!(!key.is_answered_by(&version, &arn));
     }
@@ -93,7 +120,7 @@ mod tests {
             (Some("AWSPREVIOUS"), None, &["AWSCURRENT"], false),
             (Some("AWSPREVIOUS"), None, &[], true),
         ] {
-            let key = Key { id: id_of("app/db"), selector: Selector::new(stage, id) };
+            let key = Key::own(id_of("app/db"), Selector::new(stage, id));
             let (version, arn) = version("app/db", "app/db-AbC123", "v1", labels);
             assert_eq!(key.is_answered_by(&version, &arn), expected, "{stage:?} {id:?} {labels:?}");
         }

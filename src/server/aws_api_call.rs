@@ -55,7 +55,7 @@ impl AwsApiCall<'_> {
         match self.operation.parse(body).ok()? {
             Call::Get(secret) => {
                 let wanted = secret.parse_reference().ok()?;
-                let served = self.context.cache.lookup_at(wanted.id, &wanted.selector, now)?;
+                let served = self.context.cache.lookup_at(wanted.key(), now)?;
                 self.answer_with(&wanted, served).ok()
             }
             Call::GetParameter(parameter) => {

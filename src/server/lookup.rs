@@ -19,7 +19,7 @@ pub(super) async fn find(
     wanted: &BorrowedReference<'_>,
     refresh_now: bool,
 ) -> Result<Served, Problem> {
-    if !refresh_now && let Some(served) = cache.lookup(wanted.id, &wanted.selector) {
+    if !refresh_now && let Some(served) = cache.lookup(wanted.key()) {
         return Ok(served);
     }
     let key = key_of(wanted)?;
@@ -34,7 +34,7 @@ pub(super) async fn find_since(
     wanted: &BorrowedReference<'_>,
     started: Moment,
 ) -> Result<Served, Problem> {
-    if let Some(served) = cache.lookup(wanted.id, &wanted.selector) {
+    if let Some(served) = cache.lookup(wanted.key()) {
         return Ok(served);
     }
     Ok(cache.read_since(key_of(wanted)?, started).await?)
@@ -42,7 +42,7 @@ pub(super) async fn find_since(
 
 pub(super) fn key_of(wanted: &BorrowedReference<'_>) -> Result<Key, Problem> {
     let id = SecretId::parse(wanted.id).map_err(|bad| Problem::reference(wanted.id, bad))?;
-    Ok(Key { id, selector: wanted.selector.clone() })
+    Ok(Key::own(id, wanted.selector.clone()))
 }
 
 /// Returns an error if the secret's value breaks the rules that the configuration sets for the

@@ -40,7 +40,7 @@ impl ParameterCalls<'_> {
         now: Moment,
     ) -> Option<(SecretAnswer, ReadResult)> {
         let wanted = parameter.parse_reference().ok()?;
-        let served = self.context.cache.lookup_at(wanted.id, &wanted.selector, now)?;
+        let served = self.context.cache.lookup_at(wanted.key(), now)?;
         let secret = parameter.secret_parameter();
         let body = body(&served, secret.as_ref(), wanted.field).ok()?;
         Some(self.answer_with(served, &body))

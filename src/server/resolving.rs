@@ -99,7 +99,7 @@ impl Resolve<'_> {
     /// body before any secret is read.
     async fn parse(self, body: &[u8]) -> Result<ParsedRequest, Problem> {
         let search = Search::new(&self.config.paths, self.config.tenant_check.paths());
-        let is_allowed = |id: &SecretId| self.context.cache.is_allowed(id);
+        let is_allowed = |id: &SecretId| self.context.cache.is_allowed(None, id);
         let checker = ReferenceChecker { config: self.config, is_allowed: &is_allowed };
         let answer_max = ANSWER_BYTES_MAX.max(body.len());
         let (messages, is_list) = match Body::recognise(body)? {

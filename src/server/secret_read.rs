@@ -53,7 +53,7 @@ impl<H: Headers> SecretRead<'_, H> {
             return None;
         }
         let wanted = self.query.parse_reference().ok()?;
-        let served = self.context.cache.lookup_at(wanted.id, &wanted.selector, now)?;
+        let served = self.context.cache.lookup_at(wanted.key(), now)?;
         self.answer_with(&wanted, served).ok()
     }
 

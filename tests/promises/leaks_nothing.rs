@@ -109,7 +109,7 @@ fn setup(endpoint: &str, clock: &Arc<ManualClock>) -> Setup {
 }
 
 fn key(id: &str) -> Key {
-    Key { id: SecretId::parse(id).expect("the id is valid"), selector: Selector::current() }
+    Key::own(SecretId::parse(id).expect("the id is valid"), Selector::current())
 }
 
 /// The function `check` must find a secret value in every encoding. Otherwise, the other tests

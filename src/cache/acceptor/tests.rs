@@ -10,10 +10,8 @@ use crate::secret::version::Details;
 use crate::source::FetchErrorKind;
 
 fn path() -> Key {
-    Key {
-        id: SecretId::Path(ParameterPath::new("/app", false, None)),
-        selector: Selector::parameter(None, None, false),
-    }
+    let id = SecretId::Path(ParameterPath::new("/app", false, None));
+    Key::own(id, Selector::parameter(None, None, false))
 }
 
 async fn listed(fixture: &Fixture) -> Vec<String> {

@@ -17,8 +17,13 @@ fn discovery(patterns: &[&str], interval: Duration) -> Discovery {
     Discovery::new(&Config { patterns, interval }, &[], at(0))
 }
 
-fn names(names: &[&str]) -> HashSet<Arc<str>> {
-    names.iter().map(|name| Arc::from(*name)).collect()
+fn key(name: &str) -> Key {
+    let id = SecretId::parse(name).expect("the name in the test must be valid");
+    Key::own(id, Selector::current())
+}
+
+fn names(names: &[&str]) -> HashSet<Key> {
+    names.iter().map(|name| key(name)).collect()
 }
 
 fn error(kind: FetchErrorKind) -> FetchError {
@@ -30,7 +35,7 @@ fn end(discovery: &mut Discovery, index: usize, ended: Ended, seconds: u64) -> V
     let mut gone: Vec<String> = discovery
         .end(index, ended, at(seconds), 0, 0.5)
         .iter()
-        .map(|name| name.to_string())
+        .map(|key| key.id.as_str().to_owned())
         .collect();
     gone.sort();
     gone
@@ -79,7 +84,7 @@ fn failures_double_the_wait_and_change_nothing_that_was_found() {
     let failed = Ended::Failed(names(&["a/2"]), error(FetchErrorKind::Throttled));
     assert_eq!(end(&mut discovery, 0, failed, 300), [""; 0]);
     assert_eq!(discovery.next(at(300), 0), Some((0, Duration::from_millis(4500))));
-    assert!(discovery.finds("a/1") && discovery.finds("a/2"));
+    assert!(discovery.finds(&key("a/1")) && discovery.finds(&key("a/2")));
     end(&mut discovery, 0, Ended::Complete(names(&["a/1"])), 305);
     assert_eq!(discovery.next(at(305), 0), Some((0, Duration::from_secs(270))));
 }
@@ -113,7 +118,7 @@ fn only_a_complete_search_shows_which_secrets_are_gone() {
 #[test]
 fn paths_are_listed_again_after_the_interval() {
     let path = SecretId::Path(ParameterPath::new("/app", false, None));
-    let key = Key { id: path, selector: Selector::parameter(None, None, false) };
+    let key = Key::own(path, Selector::parameter(None, None, false));
     let config = Config { patterns: Vec::new(), interval: INTERVAL };
     let mut discovery = Discovery::new(&config, std::slice::from_ref(&key), at(0));
     assert!(discovery.is_attempted());

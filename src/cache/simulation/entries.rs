@@ -13,7 +13,7 @@ use std::sync::Arc;
 impl World {
     pub(super) fn cached(&self, id: &str) -> Option<Arc<Entry>> {
         let snapshot = self.cache()?.snapshot();
-        snapshot.secret(id)?.select(&key(id).selector).cloned()
+        snapshot.entry(&key(id)).cloned()
     }
 
     /// Checks how the cached versions have changed since the last call of this function.
@@ -32,7 +32,7 @@ impl World {
                     .or_else(|| self.was_neglected(&state, entry));
             }
             let now = self.now().steady;
-            for arn in seen.keys().filter(|arn| snapshot.secret(arn).is_none()) {
+            for arn in seen.keys().filter(|arn| snapshot.secret(&key(arn)).is_none()) {
                 state.lost.insert(secret(arn), now);
             }
             state.seen = snapshot

@@ -292,5 +292,5 @@ pub(super) fn key(id: &str) -> Key {
         Service::SecretsManager => Selector::current(),
         Service::ParameterStore => Selector::parameter(None, None, false),
     };
-    Key { id, selector }
+    Key::own(id, selector)
 }

@@ -9,7 +9,6 @@ use crate::cache::policies::Rule;
 use crate::cache::prefetch::Mode;
 use crate::cache::{How, refresh};
 use crate::convention::problem::Problem;
-use crate::secret::selector::Selector;
 use crate::secret::version::Version;
 use crate::source::FetchErrorKind;
 use std::sync::Arc;
@@ -105,7 +104,7 @@ async fn slow_answer_does_not_replace_the_answer_of_a_later_call() {
     fixture.writer.settle(&by_name, late, Ok(version("app", 2, &by_name))).unwrap();
     // Without a creation date, the order in which the calls were sent decides.
     let undated = Version { created: None, ..version("app", 1, &by_arn) };
-    let cached = fixture.cache.snapshot().entry("app", &Selector::current()).unwrap().clone();
+    let cached = fixture.cache.snapshot().entry(&key("app")).unwrap().clone();
     assert!(cached.marks.claim_refresh());
     let slow = fixture.writer.settle(&by_arn, early, Ok(undated)).unwrap();
     assert_eq!(
@@ -241,8 +240,7 @@ async fn withheld_value_is_fetched_again_within_seconds_if_it_is_read() {
 
     let is_withheld = || {
         let snapshot = fixture.cache.snapshot();
-        let entry =
-            snapshot.entry(CONVENTIONAL, &Selector::current()).expect("the secret must be cached");
+        let entry = snapshot.entry(&key(CONVENTIONAL)).expect("the secret must be cached");
         entry.malformed.as_ref().is_some_and(|malformed| malformed.is_withheld)
     };
     for _ in 0..100 {
@@ -309,7 +307,7 @@ async fn answer_that_names_another_secret_is_an_error_and_changes_nothing() {
         );
     }
     assert_eq!(fixture.read("app").await, ok("v1", How::Hit));
-    assert!(fixture.cache.snapshot().secret("other").is_none());
-    assert!(fixture.cache.snapshot().secret("missing").is_none());
+    assert!(fixture.cache.snapshot().secret(&key("other")).is_none());
+    assert!(fixture.cache.snapshot().secret(&key("missing")).is_none());
     assert_eq!(fixture.read("missing").await, failed("mismatched"));
 }

@@ -102,7 +102,7 @@ impl RequestedPath {
     /// Returns the key under which the cache stores the list of all parameters under the path.
     pub(crate) fn key(&self) -> Key {
         let selector = Selector::parameter(None, None, self.is_encrypted);
-        Key { id: SecretId::Path(self.path.clone()), selector }
+        Key::own(SecretId::Path(self.path.clone()), selector)
     }
 
     /// Returns a hash of the path, the filters and the setting for decryption.
@@ -162,14 +162,14 @@ mod tests {
         let call = parse(r#"{"Path":"/app/","MaxResults":3,"New":1}"#).expect("the call is valid");
         let selector = Selector::parameter(None, None, true);
         let id = SecretId::Path(ParameterPath::new("/app", false, None));
-        assert_eq!(call.key(), Key { id, selector });
+        assert_eq!(call.key(), Key::own(id, selector));
         let body = r#"{"Path":"/","Recursive":true,"WithDecryption":true,"ParameterFilters":[
             {"Key":"Type","Option":"BeginsWith","Values":["String"]},
             {"Key":"Label","Values":["live","old"]}]}"#;
         let selector = Selector::parameter(None, None, false);
         let filters = r#"[{"Key":"Type","Option":"BeginsWith","Values":["String"]},{"Key":"Label","Option":"Equals","Values":["live","old"]}]"#;
         let id = SecretId::Path(ParameterPath::new("/", true, Some(filters)));
-        assert_eq!(parse(body).expect("the call is valid").key(), Key { id, selector });
+        assert_eq!(parse(body).expect("the call is valid").key(), Key::own(id, selector));
     }
 
     #[track_caller]

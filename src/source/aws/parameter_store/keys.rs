@@ -124,7 +124,7 @@ mod tests {
 
     fn key(text: &str) -> Key {
         let Reference { id, selector, .. } = Reference::parse(text).expect("the name is valid");
-        Key { id, selector }
+        Key::own(id, selector)
     }
 
     #[test]
