@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// The range of random factors of the interval between two searches. The factors are at most 1, so
 /// that a search with the default interval replaces values before their default TTL ends.
-const JITTER: std::ops::Range<f64> = 0.8..1.0;
+pub const JITTER: std::ops::Range<f64> = 0.8..1.0;
 
 /// The wait after the first failure of a search. Each further failure doubles the wait.
 const BACK_OFF_BASE: Duration = Duration::from_secs(5);
@@ -129,9 +129,10 @@ impl Discovery {
     /// and paths of `SIDEKEY_SECRETS`. The prefetch lists the paths at `start`.
     pub(super) fn new(config: &Config, listed: &[Key], start: Moment) -> Self {
         let interval = config.interval;
-        let patterns = config.patterns.iter().map(|pattern| {
-            Search::new(Subject::Pattern(Arc::new(pattern.clone())), None)
-        });
+        let patterns = config
+            .patterns
+            .iter()
+            .map(|pattern| Search::new(Subject::Pattern(Arc::new(pattern.clone())), None));
         let is_path = |key: &&Key| matches!(key.id, SecretId::Path(_)) && !interval.is_zero();
         let paths = listed.iter().filter(is_path).map(|key| {
             let last = Last { at: start, epoch: 0, wait: Some(interval.mul_f64(JITTER.start)) };
@@ -206,6 +207,11 @@ impl Discovery {
         };
         search.last = Some(Last { at, epoch, wait });
         gone.into_iter().filter(|key| !self.finds(key)).collect()
+    }
+
+    /// Adds secrets or parameters to those that the search with the index `index` has found.
+    pub(super) fn remember(&mut self, index: usize, found: impl Iterator<Item = Key>) {
+        self.searches[index].found.extend(found);
     }
 
     /// Returns whether a search has found the secret or parameter `key`.

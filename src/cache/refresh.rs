@@ -56,9 +56,8 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
         // The policy `always` does not apply to a version that was perhaps fetched only to answer
         // the operation `DescribeSecret`, and not to a secret that only a pattern lists.
         let is_always = entry.policy.refresh == Refresh::Always && !is_listed;
-        let is_unread = || {
-            is_other_label(&entry.selector) || state.discovery().finds(&secret.fetch_key(entry))
-        };
+        let is_unread =
+            || is_other_label(&entry.selector) || state.discovery().finds(&secret.fetch_key(entry));
         let policy = match is_always && is_unread() {
             true => Policy { refresh: Refresh::WhenRead, ..entry.policy },
             false => entry.policy,

@@ -2,6 +2,7 @@
 //! makes one search at a time, and then sleeps until the next search is due.
 
 use super::discovery::{Ended, Subject, pages_max};
+use super::entry::Entry;
 use super::fetched::Sent;
 use super::slots::Rank;
 use super::writer::Writer;
@@ -306,10 +307,13 @@ async fn list_path(writer: &Writer, index: usize, key: &Key) {
         state.discovery().end(index, ended, state.clock.now(), state.epoch(), draw);
         return;
     }
-    let cached = || state.snapshot.load().exact(key).cloned();
-    let recent = cached().filter(|list| {
-        let now = state.clock.now();
-        let age = list.age(now, state.epoch()).filter(|_| list.epoch == state.epoch());
+    let cached = state.snapshot.load().exact(key).cloned();
+    if let Some(list) = &cached {
+        state.discovery().remember(index, parameters(key, list));
+    }
+    let recent = cached.filter(|list| {
+        let age = list.age(state.clock.now(), state.epoch());
+        let age = age.filter(|_| list.epoch == state.epoch());
         age.is_some_and(|age| age < state.config.discovery.recent())
     });
     let listed = match recent {
@@ -320,17 +324,19 @@ async fn list_path(writer: &Writer, index: usize, key: &Key) {
         },
     };
     let draw = state.draw();
-    let (ended, at) = match &listed {
-        Ok(list) => {
-            let ids = list.version.parameters().iter();
-            let ids = ids.map(|own| SecretId::parse(&format!("{PARAMETER_PREFIX}{}", own.name)));
-            let keys = ids.flatten().map(|id| Key { id, ..key.clone() });
-            (Ended::Complete(keys.collect()), list.sent)
-        }
-        Err(error) => (Ended::Failed(HashSet::new(), error.clone()), state.clock.now()),
+    let (ended, at) = match listed {
+        Ok(list) => (Ended::Complete(parameters(key, &list).collect()), list.sent),
+        Err(error) => (Ended::Failed(HashSet::new(), error), state.clock.now()),
     };
     let gone = state.discovery().end(index, ended, at, state.epoch(), draw);
     remove(writer, &gone);
+}
+
+/// Returns the keys of the parameters in `list`, the list of the path `path`.
+fn parameters<'a>(path: &'a Key, list: &'a Entry) -> impl Iterator<Item = Key> + 'a {
+    let names = list.version.parameters().iter().map(|own| &own.name);
+    let ids = names.filter_map(|name| SecretId::parse(&format!("{PARAMETER_PREFIX}{name}")).ok());
+    ids.map(|id| Key { id, ..path.clone() })
 }
 
 fn remove(writer: &Writer, gone: &[Key]) {

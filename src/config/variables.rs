@@ -318,8 +318,8 @@ settings! {
 mod tests {
     use super::*;
     use crate::cache::freshness::Policy;
-    use crate::config::span::SPAN_MAX;
     use crate::config::listed::{PATTERNS_MAX, SECRETS_MAX};
+    use crate::config::span::SPAN_MAX;
     use crate::hostile::text_of;
     use crate::secret::arn::is_region;
     use proptest::prelude::*;

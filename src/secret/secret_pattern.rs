@@ -130,9 +130,7 @@ impl SecretPattern {
         mut tags: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> bool {
         match &self.kind {
-            Kind::Name(glob) => {
-                is_valid_name(Service::SecretsManager, name) && glob.matches(name)
-            }
+            Kind::Name(glob) => is_valid_name(Service::SecretsManager, name) && glob.matches(name),
             Kind::Tag { key, value } => tags.any(|(own_key, own_value)| {
                 own_key == &**key && value.as_deref().is_none_or(|value| own_value == value)
             }),

@@ -32,6 +32,12 @@ impl World {
                     .or_else(|| self.was_neglected(&state, entry));
             }
             let now = self.now().steady;
+            let lost = seen.values().filter(|entry| {
+                snapshot.entries().all(|(secret, _)| *secret.arn != *entry.version.arn)
+            });
+            problem = problem
+                .or_else(|| lost.into_iter().find_map(|entry| self.was_pushed_out(&state, entry)));
+            state.observed = now;
             for arn in seen.keys().filter(|arn| snapshot.secret(&key(arn)).is_none()) {
                 state.lost.insert(secret(arn), now);
             }
@@ -69,6 +75,25 @@ impl World {
         self.setup.is_dated || arn.contains(":ssm:")
     }
 
+    /// Returns an error text if the cache removed `entry` without a reason: if `SIDEKEY_SECRETS` lists
+    /// the secret, or if only a search can have removed it, although AWS has the secret.
+    fn was_pushed_out(&self, state: &State, entry: &Entry) -> Option<String> {
+        let number = secret(&entry.version.name);
+        let (truth, policy) = (&state.truths[number], &self.setup.policies[number]);
+        if policy.ttl.is_zero() || truth.generation > 0 || truth.is_deleted {
+            return None;
+        }
+        let is_listed = self.setup.listed.contains(&truth.name);
+        // Only the answer to another call evicts a secret.
+        let is_evicted = state
+            .calls
+            .iter()
+            .filter(|call| !call.is_search)
+            .any(|call| call.ended.as_ref().is_some_and(|(at, _)| at.steady >= state.observed));
+        (is_listed || !is_evicted)
+            .then(|| format!("the cache removed {}, which is listed or found", entry.version.arn))
+    }
+
     /// Returns an error text if the cache should have refreshed `entry` by now. After a failed
     /// call, a freeze or a change of the wall clock, no refresh is required.
     fn was_neglected(&self, state: &State, entry: &Arc<Entry>) -> Option<String> {
@@ -83,8 +108,8 @@ impl World {
         }
         let due = entry.sent.steady + policy.ttl.mul_f64(1.0 - JITTER.start);
         let since = match policy.refresh {
-            Refresh::Always => due,
-            Refresh::WhenRead => due.max(state.first_read(entry)?),
+            Refresh::Always if !self.setup.is_only_found(&entry.version.name) => due,
+            Refresh::Always | Refresh::WhenRead => due.max(state.first_read(entry)?),
         };
         // Allow half a second, because timers are imprecise.
         let is_late = self.now().steady > since + SECOND / 2;
