@@ -37,6 +37,11 @@ impl World {
             });
             problem = problem
                 .or_else(|| lost.into_iter().find_map(|entry| self.was_pushed_out(&state, entry)));
+            let is_cached = |name: &&String| snapshot.secret(&key(name)).is_some();
+            let listed: Vec<String> = self.setup.listed.iter().filter(is_cached).cloned().collect();
+            let lost = state.listed.iter().find(|name| !listed.contains(name));
+            problem = problem.or_else(|| self.was_forgotten(lost?));
+            state.listed = listed;
             state.observed = now;
             for arn in seen.keys().filter(|arn| snapshot.secret(&key(arn)).is_none()) {
                 state.lost.insert(secret(arn), now);
@@ -75,23 +80,24 @@ impl World {
         self.setup.is_dated || arn.contains(":ssm:")
     }
 
-    /// Returns an error text if the cache removed `entry` without a reason: if `SIDEKEY_SECRETS` lists
-    /// the secret, or if only a search can have removed it, although AWS has the secret.
+    /// Returns an error text if the cache removed the secret `name`, which `SIDEKEY_SECRETS` lists.
+    fn was_forgotten(&self, name: &str) -> Option<String> {
+        let is_cacheable = !self.setup.policies[secret(name)].ttl.is_zero();
+        is_cacheable.then(|| format!("the cache removed {name}, which is listed"))
+    }
+
+    /// Returns an error text if only a search can have removed `entry`, although AWS has the secret.
     fn was_pushed_out(&self, state: &State, entry: &Entry) -> Option<String> {
         let number = secret(&entry.version.name);
         let (truth, policy) = (&state.truths[number], &self.setup.policies[number]);
         if policy.ttl.is_zero() || truth.generation > 0 || truth.is_deleted {
             return None;
         }
-        let is_listed = self.setup.listed.contains(&truth.name);
         // Only the answer to another call evicts a secret.
-        let is_evicted = state
-            .calls
-            .iter()
-            .filter(|call| !call.is_search)
+        let mut calls = state.calls.iter().filter(|call| !call.is_search);
+        let is_evicted = calls
             .any(|call| call.ended.as_ref().is_some_and(|(at, _)| at.steady >= state.observed));
-        (is_listed || !is_evicted)
-            .then(|| format!("the cache removed {}, which is listed or found", entry.version.arn))
+        (!is_evicted).then(|| format!("a search removed {}", entry.version.arn))
     }
 
     /// Returns an error text if the cache should have refreshed `entry` by now. After a failed

@@ -75,6 +75,9 @@ pub(super) struct State {
     pub(super) reads: Vec<(Arc<Entry>, Duration)>,
     /// For each ARN, the version that was cached when the simulation last checked the cache.
     pub(super) seen: HashMap<Box<str>, Arc<Entry>>,
+    /// The listed secrets that were cached by their names when the simulation last checked the
+    /// cache.
+    pub(super) listed: Vec<String>,
     /// For the index of each secret, the time at which the test last noticed that the cache had
     /// evicted the secret, on the steady (monotonic) clock.
     pub(super) lost: HashMap<usize, Duration>,

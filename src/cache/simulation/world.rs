@@ -324,7 +324,9 @@ impl World {
     ) -> (FoundPage, Vec<(usize, Answered)>) {
         let names: Vec<String> = {
             let state = self.state();
-            let is_found = |truth: &&Truth| truth.name.starts_with(prefix) && !truth.is_deleted;
+            let is_found = |truth: &&Truth| {
+                !truth.is_parameter() && !truth.is_deleted && truth.name.starts_with(prefix)
+            };
             state
                 .truths
                 .iter()
