@@ -139,8 +139,8 @@ impl Acceptor {
         let mut entries = Vec::with_capacity(found.len());
         for (key, version) in found {
             let Ok(entry) = self.judged(&key, sent, version) else { continue };
-            self.state.negative.forget(&key);
             if !entry.policy.ttl.is_zero() {
+                self.state.negative.forget(&key);
                 // No request has asked for the secret, so it is evicted before secrets that were
                 // read.
                 entry.marks.set_unread();

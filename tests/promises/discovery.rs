@@ -303,7 +303,8 @@ async fn check_covers_the_secrets_that_match() {
     let setup = Setup::for_fake(&fake, &clock).without("SIDEKEY_PORT");
     let vars: BTreeMap<String, String> = setup.with("SIDEKEY_SECRETS", PATTERN).vars().clone();
     let check = async |args: &[&str]| {
-        Finished::sidekey(&[&["check", "--json"][..], args].concat(), &vars, b"").await
+        let args = [&["check", "--json"][..], args].concat();
+        Finished::sidekey(&args, &vars, b"").await
     };
     let done = check(&[]).await;
     let report: Value = serde_json::from_str(done.text()).expect("the report must be JSON");
@@ -352,9 +353,8 @@ async fn policy_allows_searches() {
     ]);
     assert_eq!(json!(statements), expected);
     let verify = ["--verify", "-", "app/*", "tag:channel=sms", "tag:team"];
-    let verified =
-        Finished::sidekey(&[&here[..], &verify].concat(), &BTreeMap::new(), done.text().as_bytes());
-    let verified = verified.await;
+    let args = [&here[..], &verify].concat();
+    let verified = Finished::sidekey(&args, &BTreeMap::new(), done.text().as_bytes()).await;
     assert_eq!(verified.code, Some(0), "{}", verified.text());
 }
 

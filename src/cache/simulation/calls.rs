@@ -112,7 +112,8 @@ impl World {
         if !is_asked_anew || useless.is_none() {
             return useless.map(|why| format!("{why} ({id})"));
         }
-        let sent = state.calls.iter().filter(|call| call.id == id && !call.is_discarded);
+        let is_own = |call: &&Call| call.id == id && !call.is_discarded && !call.is_search;
+        let sent = state.calls.iter().filter(is_own);
         let is_again = sent
             .filter(|call| call.ended.is_some())
             .any(|call| since(now, call.sent) < REFRESH_NOW_INTERVAL);
