@@ -178,6 +178,9 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
     for name in found.names {
         candidates.add(&name)?;
     }
+    if candidates.is_empty() {
+        return Err(CannotCheck::Problems(unsearched));
+    }
     let candidates = candidates.into_all();
     let references: Vec<Result<Reference, BadReferenceOrPath>> =
         candidates.iter().map(Candidate::reference).collect();

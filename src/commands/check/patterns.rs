@@ -34,9 +34,18 @@ pub(super) async fn find(
             Ok(names) if names.is_empty() => all.problems.push(format!(
                 "{text}: no secret matches this pattern; check the pattern, the region and the account"
             )),
-            Ok(names) => all.names.extend(names.into_iter().filter(|name| {
-                SecretId::parse(name).is_ok_and(|id| scope.admits(&id, home))
-            })),
+            Ok(names) => {
+                let is_allowed =
+                    |name: &Box<str>| SecretId::parse(name).is_ok_and(|id| scope.admits(&id, home));
+                let allowed: Vec<Box<str>> = names.into_iter().filter(is_allowed).collect();
+                if allowed.is_empty() {
+                    all.problems.push(format!(
+                        "{text}: SIDEKEY_ALLOW allows no secret that matches this pattern; add the \
+                         pattern to SIDEKEY_ALLOW"
+                    ));
+                }
+                all.names.extend(allowed);
+            }
             Err(error) => all.problems.push(format!(
                 "{text}: the search failed: {}: {}; {}",
                 error.code,
