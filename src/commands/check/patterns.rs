@@ -36,8 +36,9 @@ pub(super) async fn find(
             )),
             Ok(names) => {
                 let is_allowed =
-                    |name: &Box<str>| SecretId::parse(name).is_ok_and(|id| scope.admits(&id, home));
-                let allowed: Vec<Box<str>> = names.into_iter().filter(is_allowed).collect();
+                    |name: &str| SecretId::parse(name).is_ok_and(|id| scope.admits(&id, home));
+                let allowed = names.into_iter().filter(|name| is_allowed(name));
+                let allowed: Vec<Box<str>> = allowed.collect();
                 if allowed.is_empty() {
                     all.problems.push(format!(
                         "{text}: SIDEKEY_ALLOW allows no secret that matches this pattern; add the \
