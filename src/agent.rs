@@ -4,7 +4,7 @@ pub mod reports;
 
 use crate::cache::prefetch::{self, Report};
 use crate::cache::status::Status;
-use crate::cache::{Writer, refresh};
+use crate::cache::{Writer, refresh, search};
 use crate::clock::{Clock, within};
 use crate::config::{ChosenDialect, Config, Mistakes, Prefetch};
 use crate::descriptors::{self, Descriptors};
@@ -118,7 +118,8 @@ impl Agent {
             resolving: config.resolving,
             is_misconfigured: true,
         };
-        let cache = crate::cache::Config { listed: Vec::new(), ..config.cache };
+        let (listed, discovery) = Default::default();
+        let cache = crate::cache::Config { listed, discovery, ..config.cache };
         Self::run(parts, listeners, cache, config.prefetch, config.dialect)
     }
 
@@ -169,6 +170,11 @@ impl Agent {
         let (report, prefetched) = watch::channel(None);
         let (begun, has_begun) = oneshot::channel();
         upstream.spawn(prefetch_once(server.clone(), writer.clone(), prefetch, begun, report));
+        if search::is_needed(&writer) {
+            let writer = writer.clone();
+            let searching = move || search::run(writer.clone());
+            upstream.spawn(restarting(parts.clock.clone(), abort.clone(), searching));
+        }
         let refreshing =
             restarting(parts.clock.clone(), abort.clone(), move || refresh::run(writer.clone()));
         upstream.spawn(async {
@@ -332,6 +338,7 @@ pub fn log_start(agent: &Agent, report: &Report) {
         dialect_because = agent.dialect_reason,
         prefetched = report.listed - report.missing.len(),
         listed = report.listed,
+        found = report.found,
         settled = report.is_settled,
         took_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
         "sidekey serves"

@@ -17,6 +17,7 @@ mod misspelt;
 pub(crate) mod size;
 pub(crate) mod span;
 mod values;
+mod listed;
 pub mod variables;
 pub mod aws_extension;
 pub mod vars;

@@ -5,6 +5,7 @@ pub mod aws;
 
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
+use crate::secret::secret_pattern::SecretPattern;
 use crate::secret::service::Service;
 use crate::secret::version::Version;
 use std::fmt;
@@ -43,6 +44,24 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     fn own_credentials(&self) -> Option<OwnCredentials> {
         None
     }
+
+    /// Returns the maximum duration of one call of [`find`](Self::find). The source itself ends a
+    /// call after this time.
+    fn find_deadline(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Finds secrets that match `pattern` in the agent's own account and region, with one call.
+    /// `page` is the token of the wanted page, from the page before, or `None` for the first page.
+    ///
+    /// A source without a search finds no secrets.
+    fn find<'a>(
+        &'a self,
+        _pattern: &'a SecretPattern,
+        _page: Option<&'a str>,
+    ) -> FetchFuture<'a, FoundPage> {
+        Box::pin(async { Ok(FoundPage::default()) })
+    }
 }
 
 /// The facts about the agent's own AWS credentials that users may see.
@@ -53,6 +72,34 @@ pub struct OwnCredentials {
     /// Whether AWS has rejected a call with these credentials. The agent then gets new credentials
     /// for the next call.
     pub(crate) is_rejected: bool,
+}
+
+/// One page of the secrets that match a pattern. A page can be empty although further pages follow.
+#[derive(Debug, Default)]
+pub struct FoundPage {
+    pub(crate) found: Vec<Found>,
+    /// The token of the next page. `None` if this page is the last.
+    pub(crate) next: Option<Box<str>>,
+}
+
+/// A secret that matches a pattern.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The search returned the current version of the secret.
+    Version(Version),
+    /// The search returned only the name of the secret.
+    Name(Box<str>),
+    /// The secret `name` exists, but the search could not read its value.
+    Unreadable { name: Box<str>, error: FetchError },
+}
+
+impl Found {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Version(version) => &version.name,
+            Self::Name(name) | Self::Unreadable { name, .. } => name,
+        }
+    }
 }
 
 /// The result of a call for several secrets or parameters, for one of them.

@@ -60,6 +60,7 @@ pub(crate) fn cache() -> Cache {
         bytes_max: usize::MAX,
         calls_max: 32,
         listed: Vec::new(),
+        discovery: cache::discovery::Config::default(),
         scope: Scope::default(),
         conventions: Arc::default(),
         is_strict: false,

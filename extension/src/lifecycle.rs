@@ -392,8 +392,13 @@ mod tests {
             let id = SecretId::parse(id).expect("the name is valid");
             Missing { key: Key::own(id, Selector::current()), is_required, failure }
         };
-        let report =
-            |missing| Report { listed: 9, missing, took: Duration::ZERO, is_settled: true };
+        let report = |missing| Report {
+            listed: 9,
+            found: 0,
+            missing,
+            took: Duration::ZERO,
+            is_settled: true,
+        };
         assert_eq!(missing_secrets(&report(vec![])), None);
         let spare = missing("spare", false, Some(error.clone()));
         assert_eq!(missing_secrets(&report(vec![spare.clone()])), None);

@@ -130,6 +130,35 @@ impl Acceptor {
         })
     }
 
+    /// Caches the secrets that a search returned, as far as there is room, and evicts no other
+    /// secret. Returns the number of secrets without room.
+    ///
+    /// Omits secrets that `SIDEKEY_ALLOW` does not allow, and secrets of which a newer version is
+    /// cached.
+    pub(super) fn accept_found(&self, sent: Sent, found: Vec<(Key, Version)>) -> usize {
+        let mut entries = Vec::with_capacity(found.len());
+        for (key, version) in found {
+            let Ok(entry) = self.judged(&key, sent, version) else { continue };
+            if !entry.policy.ttl.is_zero() {
+                self.state.negative.forget(&key);
+                // No request has asked for the secret, so it is evicted before secrets that were
+                // read.
+                entry.marks.set_unread();
+                entries.push((key, entry));
+            }
+        }
+        match entries.is_empty() {
+            true => 0,
+            false => self.publisher.publish_in_free_room(&entries),
+        }
+    }
+
+    /// Removes the secrets and parameters `gone` from the cache, unless `SIDEKEY_SECRETS`
+    /// lists them by name or ARN.
+    pub(super) fn remove_gone(&self, gone: &[Key]) {
+        self.publisher.remove_gone(gone);
+    }
+
     /// Returns the ARN in the answer `version` of AWS. Returns an error if `version` is not what
     /// `key` asks for, or if `SIDEKEY_ALLOW` does not allow the secret.
     fn checked(&self, key: &Key, version: &Version) -> Result<Arn, FetchError> {

@@ -69,6 +69,12 @@ impl CachedSecret {
         self.keys(selector).any(|key| listed.contains(key))
     }
 
+    /// Returns whether `listed` contains one of the names or ARNs of this secret, and not only a path
+    /// that contains it, with the staging label or version id `selector`.
+    pub(super) fn is_named(&self, listed: &Listed, selector: &Selector) -> bool {
+        self.keys(selector).any(|key| listed.names(key))
+    }
+
     /// Returns the path in `listed` whose call fetches this parameter too.
     pub(super) fn path_in<'a>(
         &self,

@@ -5,18 +5,21 @@ use super::flight::FLIGHTS_MAX;
 use super::freshness::Policy;
 use super::policies::{Policies, Rule};
 use super::prefetch::{self, Mode, Report};
-use super::{Cache, Config, How, ReadError, Served, Writer, open};
+use super::{Cache, Config, How, ReadError, Served, Writer, discovery, open};
 use crate::clock::{Clock, VirtualClock};
 use crate::convention::Conventions;
 use crate::secret::key::Key;
 use crate::secret::parameter_path::ParameterPath;
 use crate::secret::reference::SecretId;
 use crate::secret::scope::{Home, Scope};
+use crate::secret::secret_pattern::{Search, SecretPattern};
 use crate::secret::selector::Selector;
 use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Details, Parameter, ParameterKind, Version};
-use crate::source::{BatchResult, FetchError, FetchErrorKind, FetchFuture, Source};
+use crate::source::{
+    BatchResult, FetchError, FetchErrorKind, FetchFuture, Found, FoundPage, Source,
+};
 use crate::telemetry::metrics::Metrics;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -66,9 +69,43 @@ pub(super) struct ScriptedSource {
     pub(super) in_flight: Mutex<(usize, usize)>,
     pub(super) batches: Mutex<Vec<usize>>,
     batch_fails: Option<FetchErrorKind>,
+    /// The pattern in each call that searches for secrets, in the order of the calls.
+    pub(super) searches: Mutex<Vec<String>>,
+    /// The error of each search. `None` means that searches succeed.
+    pub(super) search_fails: Mutex<Option<FetchErrorKind>>,
 }
 
+/// The number of secrets on one page of a search.
+const PAGE_SIZE: usize = 2;
+
 impl ScriptedSource {
+    /// Returns one page of the scripted secrets that match `pattern`, in the order of their names.
+    /// All secrets have the tag `channel` with the value `sms`.
+    fn page(&self, pattern: &SecretPattern, page: Option<&str>) -> FoundPage {
+        let answers = self.answers.lock().unwrap();
+        let is_match = |name: &&String| {
+            let is_there = !matches!(answers[*name], Answer::Fail(FetchErrorKind::NotFound));
+            is_there && pattern.matches(name, [("channel", "sms")].into_iter())
+        };
+        let mut names: Vec<&String> = answers.keys().filter(is_match).collect();
+        names.sort();
+        let skipped = page.map_or(0, |page| page.parse().unwrap());
+        let next = skipped + PAGE_SIZE;
+        let found = |name: &String| match (answers[name], pattern.search()) {
+            (Answer::Version(n), Search::ValuesByName(_)) => {
+                Found::Version(version(name, n, &key(name)))
+            }
+            (Answer::Fail(kind), Search::ValuesByName(_)) => {
+                Found::Unreadable { name: name.as_str().into(), error: error(kind) }
+            }
+            _ => Found::Name(name.as_str().into()),
+        };
+        FoundPage {
+            found: names.iter().skip(skipped).take(PAGE_SIZE).map(|name| found(name)).collect(),
+            next: (next < names.len()).then(|| next.to_string().into()),
+        }
+    }
+
     fn answer(&self, key: &Key) -> Result<Version, FetchError> {
         let answers = self.answers.lock().unwrap();
         let id = key.id.as_str();
@@ -136,6 +173,19 @@ impl Source for ScriptedSource {
                 Some(kind) => Err(error(kind)),
                 None => Ok(keys.iter().map(|key| Some(self.answer(key))).collect()),
             }
+        })
+    }
+
+    fn find<'a>(
+        &'a self,
+        pattern: &'a SecretPattern,
+        page: Option<&'a str>,
+    ) -> FetchFuture<'a, FoundPage> {
+        Box::pin(async move {
+            self.searches.lock().unwrap().push(pattern.as_str().to_owned());
+            self.clock.sleep(LATENCY).await;
+            let failure = *self.search_fails.lock().unwrap();
+            failure.map_or_else(|| Ok(self.page(pattern, page)), |kind| Err(error(kind)))
         })
     }
 }
@@ -209,6 +259,8 @@ pub(super) struct Setup {
     pub(super) policy: Policy,
     pub(super) rules: Vec<Rule>,
     pub(super) listed: Vec<&'static str>,
+    pub(super) patterns: Vec<&'static str>,
+    pub(super) interval: Duration,
     pub(super) allow: Vec<&'static str>,
     pub(super) batch_fails: Option<FetchErrorKind>,
     pub(super) is_snapshot: bool,
@@ -226,6 +278,8 @@ impl Default for Setup {
             policy,
             rules: Vec::new(),
             listed: Vec::new(),
+            patterns: Vec::new(),
+            interval: Duration::ZERO,
             allow: Vec::new(),
             batch_fails: None,
             is_snapshot: false,
@@ -249,6 +303,8 @@ impl Setup {
             in_flight: Mutex::default(),
             batches: Mutex::default(),
             batch_fails: self.batch_fails,
+            searches: Mutex::default(),
+            search_fails: Mutex::default(),
         });
         let metrics = Arc::new(Metrics::new());
         let config = Config {
@@ -258,6 +314,14 @@ impl Setup {
             bytes_max: self.bytes_max,
             calls_max: self.calls_max,
             listed: self.listed.into_iter().map(key).collect(),
+            discovery: discovery::Config {
+                patterns: self
+                    .patterns
+                    .into_iter()
+                    .map(|text| SecretPattern::parse(text).unwrap())
+                    .collect(),
+                interval: self.interval,
+            },
             scope: Scope::new(self.allow).unwrap(),
             conventions: Arc::new(Conventions::built_in()),
             is_strict: self.is_strict,

@@ -58,13 +58,15 @@ impl Mode {
 pub struct Report {
     /// The number of secrets in `SIDEKEY_SECRETS`.
     pub listed: usize,
+    /// The number of secrets that match the patterns in `SIDEKEY_SECRETS`.
+    pub found: usize,
     /// The secrets in `SIDEKEY_SECRETS` that are not cached after the agent has tried to fetch
     /// them.
     pub missing: Vec<Missing>,
     /// How long the agent took to fetch the secrets in `SIDEKEY_SECRETS` at start.
     pub took: Duration,
-    /// Whether the first call for every required secret ended before the deadline, with a value or
-    /// an error. The agent is ready only after it has fetched the required secrets.
+    /// Whether the first call for every required secret, and the first search for every pattern,
+    /// ended before the deadline, with a value or an error. The agent is ready only after it has fetched the required secrets.
     pub is_settled: bool,
 }
 
@@ -119,8 +121,9 @@ pub(crate) async fn begin(writer: &Writer, mode: Mode) -> Underway {
 }
 
 impl Underway {
-    /// Waits until the first call for every required secret has ended, or until `deadline` has
-    /// passed since the calls were started. Unfinished calls continue.
+    /// Waits until the first call for every required secret and the first search for every pattern
+    /// have ended, or until `deadline` has passed since the calls were started. Unfinished calls
+    /// and searches continue.
     pub(crate) async fn settle(self, writer: &Writer, deadline: Duration) -> Report {
         let state = writer.state();
         let left = deadline.saturating_sub(self.took(state.clock.now()));
@@ -129,10 +132,12 @@ impl Underway {
             for flight in awaited {
                 drop(flight.outcome().await);
             }
+            state.discovered().await;
         };
         let settled = within(&*state.clock, left, answers).await;
         Report {
             listed: state.config.listed.len(),
+            found: state.discovery().count(),
             missing: state.missing(),
             took: state.clock.now().since(started).unwrap_or_default(),
             is_settled: settled.is_some(),

@@ -46,6 +46,24 @@ impl Publisher {
         cached
     }
 
+    /// Caches those of `entries` for which there is room, and evicts nothing. Returns the number of
+    /// entries without room.
+    pub(super) fn publish_in_free_room(&self, entries: &[(Key, Arc<Entry>)]) -> usize {
+        let _replacing = self.replacing.lock().expect(POISONED);
+        let snapshot = self.state.snapshot.load();
+        let (next, without_room) = snapshot.publish_in_free_room(entries, &self.state.limits);
+        self.replace(next);
+        without_room
+    }
+
+    /// Removes the secrets and parameters `gone` from the cache, unless `SIDEKEY_SECRETS`
+    /// lists them by name or ARN.
+    pub(super) fn remove_gone(&self, gone: &[Key]) {
+        let _replacing = self.replacing.lock().expect(POISONED);
+        let next = self.state.snapshot.load().without_gone(gone, &self.state.limits);
+        self.replace(next);
+    }
+
     /// Evicts secrets if the cache exceeds its memory limit. Cached secrets grow when Sidekey
     /// renders them in another response format or parses their fields.
     pub(super) fn trim(&self) {

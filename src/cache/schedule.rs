@@ -23,7 +23,7 @@ pub(super) fn next_refresh(
         return Next::WhenRead;
     }
     let retry_in = entry.marks.failure().map(|failure| failure.retry_in(now));
-    let policy = own_policy(entry, is_listed);
+    let policy = own_policy(state, secret, entry, is_listed);
     plan::next(&policy, &standing, entry.marks.was_read(), retry_in)
 }
 
@@ -33,18 +33,21 @@ pub(super) fn overdue(state: &State, now: Moment) -> usize {
     let epoch = state.epoch();
     let snapshot = state.snapshot.load();
     let overdue = snapshot.entries().filter(|(secret, entry)| {
-        let policy = own_policy(entry, secret.is_listed(&state.limits.listed, &entry.selector));
+        let is_listed = secret.is_listed(&state.limits.listed, &entry.selector);
+        let policy = own_policy(state, secret, entry, is_listed);
         plan::is_overdue(&policy, entry.age(now, epoch), entry.marks.was_read())
     });
     overdue.count()
 }
 
-/// Returns the refresh policy of an entry. The policy `always` does not apply to an unlisted version
+/// Returns the refresh policy of an entry. The policy `always` applies neither to an unlisted version
 /// with a label such as `AWSPREVIOUS`, because the agent perhaps fetched this version only to answer
-/// the operation `DescribeSecret`.
-fn own_policy(entry: &Entry, is_listed: bool) -> Policy {
-    let is_other = entry.selector.stage().is_some_and(|label| OTHER_LABELS.contains(&label));
-    match is_other && !is_listed {
+/// the operation `DescribeSecret`, nor to a secret that only a pattern lists.
+fn own_policy(state: &State, secret: &CachedSecret, entry: &Entry, is_listed: bool) -> Policy {
+    let is_always = entry.policy.refresh == Refresh::Always && !is_listed;
+    let is_other = || entry.selector.stage().is_some_and(|label| OTHER_LABELS.contains(&label));
+    let is_found = || state.discovery().finds(&secret.fetch_key(entry));
+    match is_always && (is_other() || is_found()) {
         true => Policy { refresh: Refresh::WhenRead, ..entry.policy },
         false => entry.policy,
     }

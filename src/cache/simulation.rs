@@ -17,7 +17,7 @@ mod truth;
 mod world;
 
 use super::prefetch::{self, Mode};
-use super::{Cache, Config, open, refresh};
+use super::{Cache, Config, open, refresh, search};
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::freshness::BACK_OFF_MAX;
 use crate::clock::{Clock, VirtualClock};
@@ -101,6 +101,7 @@ async fn simulate(seed: u64) -> Vec<String> {
         bytes_max: usize::MAX,
         calls_max: FLIGHTS_MAX,
         listed: setup.listed.iter().map(|id| world::key(id)).collect(),
+        discovery: setup.discovery(),
         scope: Scope::new([]).expect("an empty list of patterns must be valid"),
         conventions: Arc::new(Conventions::default()),
         is_strict: false,
@@ -121,7 +122,7 @@ async fn simulate(seed: u64) -> Vec<String> {
     let mode = [Mode::Get, Mode::Batch, Mode::Auto][rng.usize(0..3)];
     let refreshing = tasks.spawn(async move {
         drop(prefetch::begin(&writer, mode).await);
-        refresh::run(writer).await;
+        tokio::join!(search::run(writer.clone()), refresh::run(writer));
     });
     let readers = TaskTracker::new();
     let mut simulation = Simulation { world, clock, cache, rng, readers, reads: 0 };

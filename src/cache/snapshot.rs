@@ -2,7 +2,7 @@
 //!
 //! All functions are pure: a change returns a new map and leaves the old map unchanged.
 
-use super::cached_secret::CachedSecret;
+use super::cached_secret::{CachedSecret, VERSIONS_MAX};
 use super::entry::Entry;
 use super::limits::Limits;
 use crate::secret::key::{Key, KeyRef};
@@ -97,6 +97,48 @@ impl Snapshot {
         let newest = entries.last().map(|(_, entry)| entry);
         let evicted = next.evict(newest, limits);
         (next, dropped + evicted)
+    }
+
+    /// Returns a new map that also contains each of `entries` for which there is room, and the number
+    /// of entries without room. Never evicts another secret.
+    #[must_use]
+    pub(crate) fn publish_in_free_room(
+        &self,
+        entries: &[(Key, Arc<Entry>)],
+        limits: &Limits,
+    ) -> (Self, usize) {
+        let mut next = self.clone();
+        let (mut count, mut bytes) = (self.entries().count(), self.bytes());
+        let mut without_room = 0;
+        for (asked, entry) in entries {
+            let cached = KeyRef { id: &entry.version.arn, ..KeyRef::from(asked) };
+            let (more, freed) = next.exact(cached).map_or((1, 0), |old| (0, old.bytes()));
+            let needed = (bytes + entry.bytes()).saturating_sub(freed);
+            // A secret with the maximum number of versions would lose one of them.
+            let versions = next.secret(cached).map_or(0, |own| own.entries().len());
+            if limits.are_met(count + more, needed) && versions + more <= VERSIONS_MAX {
+                next.add(asked, entry.clone(), limits);
+                (count, bytes) = (count + more, needed);
+            } else {
+                without_room += 1;
+            }
+        }
+        (next, without_room)
+    }
+
+    /// Returns a new map without the secrets and parameters `gone`. Keeps the versions that
+    /// `SIDEKEY_SECRETS` lists by name or ARN.
+    #[must_use]
+    pub(crate) fn without_gone(&self, gone: &[Key], limits: &Limits) -> Self {
+        let mut next = self.clone();
+        for secret in gone.iter().filter_map(|key| self.secret(key)) {
+            for entry in secret.entries() {
+                if !secret.is_named(&limits.listed, &entry.selector) {
+                    next.remove(secret, entry);
+                }
+            }
+        }
+        next
     }
 
     /// Adds `entry` to this map. Returns the number of other versions of the secret that made room.
@@ -212,7 +254,6 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cached_secret::VERSIONS_MAX;
     use super::super::freshness::Policy;
     use super::*;
     use crate::cache::rendered::Form;

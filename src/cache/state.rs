@@ -1,6 +1,7 @@
 //! The state of the cache, which is shared by [`Cache`](super::Cache), the handle that reads
 //! secrets, and [`Writer`](super::Writer), the handle that calls AWS.
 
+use super::discovery::{self, Discovery};
 use super::epoch::Epoch;
 use super::flight::Flights;
 use super::freshness::Policy;
@@ -18,7 +19,7 @@ use crate::source::FetchError;
 use crate::telemetry::metrics::Metrics;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -42,6 +43,8 @@ pub struct Config {
     pub calls_max: usize,
     /// The secrets in `SIDEKEY_SECRETS`. The agent fetches them at start, and never evicts them.
     pub listed: Vec<Key>,
+    /// The patterns in `SIDEKEY_SECRETS`, and how often the agent searches for them.
+    pub discovery: discovery::Config,
     /// The secrets that clients may read, from `SIDEKEY_ALLOW`.
     pub scope: Scope,
     /// The rules for the values of secrets. Each set of rules applies to the secrets whose names
@@ -87,6 +90,7 @@ pub(super) struct State {
     /// the policy, because the answer contains both the secret's name and its ARN.
     listed: Mutex<HashMap<Key, Policy>>,
     draws: Mutex<fastrand::Rng>,
+    discovery: Mutex<Discovery>,
 }
 
 impl State {
@@ -104,6 +108,7 @@ impl State {
         Self {
             limits,
             snapshot: ArcSwap::default(),
+            discovery: Mutex::new(Discovery::new(&config.discovery, &config.listed, clock.now())),
             negative: NegativeCache::new(config.listed.iter().cloned().collect()),
             flights: Flights::new(config.calls_max),
             epoch: Epoch::new(config.is_snapshot, clock.now()),
@@ -150,6 +155,22 @@ impl State {
 
     pub(super) fn draw(&self) -> f64 {
         self.draws.lock().expect(POISONED).f64()
+    }
+
+    /// Returns the searches for the patterns in `SIDEKEY_SECRETS`. No cached read takes this lock.
+    pub(super) fn discovery(&self) -> MutexGuard<'_, Discovery> {
+        self.discovery.lock().expect(POISONED)
+    }
+
+    /// Waits until the first search for each pattern in `SIDEKEY_SECRETS` has ended.
+    pub(super) async fn discovered(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.discovery().is_attempted() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Returns whether `SIDEKEY_ALLOW` allows the secret `id`, read with `role`. A cached secret is allowed, because

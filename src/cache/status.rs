@@ -1,6 +1,7 @@
 //! Describes the state of the cache for the status page: every cached secret, without its value.
 
 use super::cached_secret::CachedSecret;
+use super::discovery::Standing;
 use super::entry::Entry;
 use super::freshness::{Freshness, Reason};
 use super::plan::Next;
@@ -24,6 +25,9 @@ pub struct Status {
     /// The cached versions of all secrets, sorted by ARN and version id.
     pub entries: Vec<EntryStatus>,
     pub(crate) missing: Vec<MissingStatus>,
+    /// The patterns in `SIDEKEY_SECRETS`, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) patterns: Vec<PatternStatus>,
     /// The number of calls to AWS that have not ended, including calls that are not sent yet. A
     /// call that several requests share counts once.
     pub flights: usize,
@@ -101,6 +105,19 @@ pub(crate) struct MissingStatus {
     pub(crate) problem: Option<Problem>,
 }
 
+/// The state of the search for a pattern in `SIDEKEY_SECRETS`, for the status page.
+#[derive(Debug, Serialize)]
+pub(crate) struct PatternStatus {
+    pub(crate) pattern: Box<str>,
+    /// The number of secrets that match the pattern, cached or not.
+    pub(crate) found: usize,
+    /// How many seconds ago a search last found all secrets that match the pattern. `None` if no
+    /// search has.
+    pub(crate) age_seconds: Option<u64>,
+    /// Why the last search failed. `None` if it succeeded.
+    pub(crate) problem: Option<Problem>,
+}
+
 /// Why an attempt to fetch a secret failed, as shown on the status page.
 #[derive(Debug, Serialize)]
 pub struct Problem {
@@ -153,9 +170,21 @@ impl Status {
         Self {
             entries,
             missing: state.missing().into_iter().map(MissingStatus::of).collect(),
+            patterns: patterns(state, now),
             flights: state.flights.len(),
         }
     }
+}
+
+fn patterns(state: &State, now: Moment) -> Vec<PatternStatus> {
+    let standings = state.discovery().standings().into_iter();
+    let pattern = |standing: Standing| PatternStatus {
+        pattern: standing.pattern,
+        found: standing.found,
+        age_seconds: standing.completed.and_then(|at| now.since(at)).map(|age| age.as_secs()),
+        problem: standing.problem.map(|error| Problem::of(error, None)),
+    };
+    standings.map(pattern).collect()
 }
 
 impl EntryStatus {

@@ -3,12 +3,14 @@
 use super::fetched::{BatchAnswer, Fetched, Sent};
 use super::flight::Landing;
 use super::gather::{Gathered, Gatherer, Judgement, Leader, Permission, Place};
+use super::slots::Rank;
 use super::state::State;
 use crate::clock::freeze::{INTERRUPTIONS_MAX, was_interrupted};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
+use crate::secret::secret_pattern::{Search, SecretPattern};
 use crate::secret::service::Service;
-use crate::source::{BatchResult, FetchError, FetchErrorKind, OwnCredentials, Source};
+use crate::source::{BatchResult, FetchError, FetchErrorKind, FoundPage, OwnCredentials, Source};
 use crate::telemetry::metrics::{Ended, Operation};
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,7 +95,7 @@ impl Upstream {
 
     /// Makes a batch call, and repeats it if a freeze of the process interrupted it. Returns `None`
     /// if a freeze interrupted each attempt.
-    async fn fetch_batch_again(&self, keys: &[Key]) -> Option<(Sent, BatchAnswer)> {
+    pub(super) async fn fetch_batch_again(&self, keys: &[Key]) -> Option<(Sent, BatchAnswer)> {
         for _ in 0..=INTERRUPTIONS_MAX {
             let answers = self.fetch_batch(keys).await;
             if answers.is_some() {
@@ -106,9 +108,14 @@ impl Upstream {
     /// Fetches one secret or parameter by a call of its own. Repeats the call if a freeze of the
     /// process interrupted it.
     async fn fetch_alone(&self, landing: &Landing) -> Fetched {
-        let key = landing.key();
         let _slot = self.state.flights.slot(landing.rank()).await;
         landing.mark_sent();
+        self.fetch_one(landing.key()).await
+    }
+
+    /// Fetches one secret or parameter, although the number of running calls may have reached its
+    /// limit. Repeats the call if a freeze of the process interrupted it.
+    pub(super) async fn fetch_one(&self, key: &Key) -> Fetched {
         let call = (single_operation(&key.id), self.source.deadline(&key.id));
         for _ in 0..=INTERRUPTIONS_MAX {
             let sent = self.sending();
@@ -117,8 +124,27 @@ impl Upstream {
                 return (sent, answer);
             }
         }
-        let message = "Lambda froze the process of Sidekey during each attempt to call AWS";
-        (self.sending(), Err(FetchError::new(FetchErrorKind::Timeout, "TimeoutError", message)))
+        (self.sending(), Err(always_interrupted()))
+    }
+
+    /// Reads one page of the secrets that match `pattern`. `page` is the token of the page, or `None`
+    /// for the first page. Waits until the number of running calls permits one more call, and
+    /// repeats the call if a freeze of the process interrupted it.
+    pub(super) async fn find(
+        &self,
+        pattern: &SecretPattern,
+        page: Option<&str>,
+    ) -> (Sent, Result<FoundPage, FetchError>) {
+        let _slot = self.state.flights.slot(Rank::FirstTime).await;
+        let call = (search_operation(pattern), self.source.find_deadline());
+        for _ in 0..=INTERRUPTIONS_MAX {
+            let sent = self.sending();
+            let answer = self.source.find(pattern, page).await;
+            if !self.count(call, sent, answer.as_ref().err()) {
+                return (sent, answer);
+            }
+        }
+        (self.sending(), Err(always_interrupted()))
     }
 
     /// Fetches several secrets or parameters by one call. Returns the answer of AWS, and when the
@@ -184,6 +210,19 @@ fn gathered(answers: Option<(Sent, BatchAnswer)>, readers: usize) -> Vec<Gathere
             let is_denied = error.kind == FetchErrorKind::Denied;
             all_alone(is_denied.then(|| Judgement::of(readers)))
         }
+    }
+}
+
+fn always_interrupted() -> FetchError {
+    let message = "Lambda froze the process of Sidekey during each attempt to call AWS";
+    FetchError::new(FetchErrorKind::Timeout, "TimeoutError", message)
+}
+
+/// Returns the operation that searches for the secrets that match `pattern`.
+fn search_operation(pattern: &SecretPattern) -> Operation {
+    match pattern.search() {
+        Search::ValuesByName(_) => Operation::BatchGetSecretValue,
+        Search::All | Search::Tags { .. } => Operation::ListSecrets,
     }
 }
 

@@ -73,6 +73,10 @@ impl Writer {
         self.0.stop.cancelled()
     }
 
+    pub(super) fn acceptor(&self) -> &Acceptor {
+        &self.0.acceptor
+    }
+
     pub(super) fn trim(&self) {
         self.0.acceptor.trim();
     }

@@ -6,6 +6,7 @@ mod gateway_key;
 mod input;
 mod lenient;
 mod output;
+mod patterns;
 mod reads;
 mod report;
 mod search;
@@ -19,6 +20,8 @@ use crate::convention::Conventions;
 use crate::hardening;
 use crate::secret::key::Key;
 use crate::secret::reference::{BadReferenceOrPath, Reference, SecretId};
+use crate::secret::scope::Home;
+use crate::secret::secret_pattern::SecretPattern;
 use crate::secret::service::Service;
 use crate::source::aws::Aws;
 use crate::tokens::Tokens;
@@ -50,6 +53,7 @@ const EXAMPLES: &str = "\
 Examples:
   sidekey check whatsapp-credentials/acme/support/twilio openai-api-key/whatsapp
   sidekey check ssm:/app/url 'ssm:/app/db/*'
+  sidekey check 'whatsapp-credentials/*/*/twilio' tag:channel=whatsapp
   sidekey check --config sidekey.toml
   aws dynamodb scan --table-name company-data-dev | sidekey check --from-json -
   sidekey check --from-json export/AWSDynamoDB --json | jq '.results[] | select(.ok | not)'
@@ -68,13 +72,14 @@ valueFrom in task definitions of ECS. JSON inside a string, such as the body of 
 
 docs/check.schema.json describes the output of --json.
 
-Exit codes: 0 no problems were found; 1 problems were found; 2 an argument or setting is wrong, or a \
-file cannot be searched.";
+Exit codes: 0 no problems were found; 1 problems were found; 2 an argument or setting is wrong, a file \
+cannot be searched, or the search for a pattern failed or found no secret.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Check these secrets and parameters, optionally with #FIELD [default: SIDEKEY_SECRETS]
+    /// Check these secrets, parameters, patterns and tags, optionally with #FIELD [default:
+    /// SIDEKEY_SECRETS]
     #[arg(value_name = "REFERENCE")]
     references: Vec<String>,
     /// Check the secrets that this configuration file lists
@@ -138,8 +143,9 @@ pub(super) async fn run(args: Args) -> ExitCode {
 async fn check(args: &Args) -> Result<Checked, CannotCheck> {
     let (config, fake) = configuration(args)?;
     let conventions = config.cache.conventions.clone();
-    let (candidates, unsearched) = candidates(args, &config, &conventions)?;
-    if candidates.is_empty() {
+    let (mut candidates, mut unsearched) = candidates(args, &config, &conventions)?;
+    let patterns = secret_patterns(args, &config)?;
+    if candidates.is_empty() && patterns.is_empty() {
         if !unsearched.is_empty() {
             return Err(CannotCheck::Problems(unsearched));
         }
@@ -160,6 +166,22 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
         .await
         .map_err(|no_region| CannotCheck::because(&no_region))?;
     let source = Arc::new(source);
+    let home = Home {
+        region: source.region().into(),
+        account: configured_account.as_deref().map(Into::into),
+    };
+    let found = tokio::select! {
+        found = patterns::find(&*source, &patterns, &config.cache.scope, &home) => found,
+        Ok(()) = tokio::signal::ctrl_c() => return Err(CannotCheck::Interrupted),
+    };
+    unsearched.extend(found.problems);
+    for name in found.names {
+        candidates.add(&name)?;
+    }
+    if candidates.is_empty() {
+        return Err(CannotCheck::Problems(unsearched));
+    }
+    let candidates = candidates.into_all();
     let references: Vec<Result<Reference, BadReferenceOrPath>> =
         candidates.iter().map(Candidate::reference).collect();
     let reads = tokio::select! {
@@ -241,9 +263,9 @@ fn candidates(
     args: &Args,
     config: &Config,
     conventions: &Conventions,
-) -> Result<(Vec<Candidate>, Vec<String>), CannotCheck> {
+) -> Result<(Candidates, Vec<String>), CannotCheck> {
     let mut candidates = Candidates::default();
-    for text in &args.references {
+    for text in args.references.iter().filter(|text| !SecretPattern::is_pattern(text)) {
         candidates.add(text)?;
     }
     let wanted = Wanted { paths: &config.resolving.paths, conventions };
@@ -265,12 +287,33 @@ fn candidates(
             }
         }
     }
-    if args.config.is_some() || (args.references.is_empty() && args.from_json.is_empty()) {
+    if checks_listed(args) {
         for key in &config.cache.listed {
             candidates.add(&reference_text(key))?;
         }
     }
-    Ok((candidates.into_all(), unsearched))
+    Ok((candidates, unsearched))
+}
+
+/// Returns whether the command checks the secrets in `SIDEKEY_SECRETS`.
+fn checks_listed(args: &Args) -> bool {
+    args.config.is_some() || (args.references.is_empty() && args.from_json.is_empty())
+}
+
+/// Returns the patterns and tags of secrets in the arguments and, if the command checks it, in
+/// `SIDEKEY_SECRETS`.
+fn secret_patterns(args: &Args, config: &Config) -> Result<Vec<SecretPattern>, CannotCheck> {
+    let given = args.references.iter().filter(|text| SecretPattern::is_pattern(text));
+    let mut patterns = Vec::new();
+    for text in given {
+        let pattern = SecretPattern::parse(text)
+            .map_err(|bad| CannotCheck::because(&format!("{text}: {bad}")))?;
+        patterns.push(pattern);
+    }
+    if checks_listed(args) {
+        patterns.extend(config.cache.discovery.patterns.iter().cloned());
+    }
+    Ok(patterns)
 }
 
 fn search_file(

@@ -53,7 +53,8 @@ Examples:
 For a secret's name, the ARN in the policy ends in -??????, which matches exactly the suffix that \
 Secrets Manager appends. In Sidekey, * matches within one path segment; in IAM, * also matches /. So a \
 policy made from patterns may grant more than SIDEKEY_ALLOW permits. For a path of parameters such as \
-ssm:/app/*, the policy also allows GetParametersByPath.
+ssm:/app/*, the policy also allows GetParametersByPath. For a tag, and for the patterns in \
+SIDEKEY_SECRETS, it also allows ListSecrets and BatchGetSecretValue.
 
 --verify lists missing and unneeded permissions, and considers only the given policy. A permission also \
 counts as missing if the policy grants it only under a condition, by NotAction or by NotResource, or if \
@@ -66,8 +67,9 @@ missing or unneeded; 2 an argument is wrong.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Allow reading these secrets and parameters: names, ARNs or patterns [default: SIDEKEY_SECRETS]
-    #[arg(value_name = "REFERENCE|PATTERN")]
+    /// Allow reading these secrets and parameters: names, ARNs, patterns or tags [default:
+    /// SIDEKEY_SECRETS]
+    #[arg(value_name = "REFERENCE|PATTERN|TAG")]
     targets: Vec<String>,
     /// Set the account of secrets that you give by name [default: AWS_ACCOUNT_ID]
     #[arg(long, value_name = "ID", value_parser = account)]
@@ -81,6 +83,9 @@ pub(super) struct Args {
     /// Allow BatchGetSecretValue, for SIDEKEY_PREFETCH=batch or SIDEKEY_PREFETCH=auto
     #[arg(long)]
     batch: bool,
+    /// Allow the searches for patterns and tags of SIDEKEY_SECRETS
+    #[arg(long)]
+    search: bool,
     /// Write the policy as a Terraform data source
     #[arg(long, conflicts_with = "sam")]
     terraform: bool,
@@ -122,8 +127,15 @@ fn compute(
     config: &Config,
     mistakes: &Mistakes,
 ) -> Result<Vec<Statement>, Vec<String>> {
+    let patterns = match args.targets.is_empty() {
+        true => &config.cache.discovery.patterns[..],
+        false => &[],
+    };
     let targets: Vec<String> = match args.targets.is_empty() {
-        true => config.cache.listed.iter().map(|key| target_of(&key.id)).collect(),
+        true => {
+            let listed = config.cache.listed.iter().map(|key| target_of(&key.id));
+            listed.chain(patterns.iter().map(|pattern| pattern.as_str().to_owned())).collect()
+        }
         false => args.targets.clone(),
     };
     if targets.is_empty() {
@@ -136,7 +148,8 @@ fn compute(
         );
         return Err(problems);
     }
-    let needed = needed(&targets, &location(args, config))?;
+    let mut needed = needed(&targets, &location(args, config))?;
+    needed.is_search |= args.search || !patterns.is_empty();
     for warning in targets.iter().filter_map(|target| suffix_warning(target)) {
         err(&format!("sidekey: {warning}\n"));
     }

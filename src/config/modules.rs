@@ -6,7 +6,7 @@ use super::emf;
 use super::host::Host;
 use super::settings::{Resolved, exposed_endpoints};
 use super::values::{DialectSetting, OnInitFailure};
-use crate::cache::{self, prefetch};
+use crate::cache::{self, discovery, prefetch};
 use crate::secret::arn::is_account;
 use crate::server::dialect::Dialect;
 use crate::server::{listener, resolving};
@@ -95,7 +95,11 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             entries_max: settings.cache_size,
             bytes_max: settings.cache_bytes,
             calls_max: settings.calls_max,
-            listed: settings.listed,
+            listed: settings.listed.keys,
+            discovery: discovery::Config {
+                patterns: settings.listed.patterns,
+                interval: settings.discover,
+            },
             scope: settings.scope,
             conventions,
             is_strict: settings.is_strict,

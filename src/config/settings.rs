@@ -42,6 +42,7 @@ pub(super) fn resolve(raw: Raw, host: Host, problems: &mut Problems) -> Resolved
     let tables = Tables::read(raw.file, problems);
     let settings = typed(raw.texts.iter(), &mut problems.mistakes);
     check_relations(&settings, &mut problems.mistakes);
+    problems.warnings.extend(settings.listed.warnings(&settings.scope));
     check_aws_variables(&settings, &raw.environment, &mut problems.mistakes);
     let default_policies = settings.ttl.map(|ttl| Policy {
         ttl: *ttl,
@@ -159,7 +160,7 @@ pub(super) fn exposed_endpoints(settings: &Settings) -> impl Iterator<Item = &'s
 /// Checks that callers may read all secrets and paths in `SIDEKEY_SECRETS`.
 fn check_listed(settings: &Settings, mistakes: &mut Mistakes) {
     let unknown_home = Home { region: "".into(), account: None };
-    for Key { id, .. } in &settings.listed {
+    for Key { id, .. } in &settings.listed.keys {
         let problem = match id {
             // ARNs cannot be checked yet, because the agent's own account may be unknown.
             SecretId::Arn(_) => continue,

@@ -1,14 +1,14 @@
 //! The table of Sidekey's own environment variables, and the struct with their parsed values.
 
 use super::key::Key;
+use super::listed::Listed;
 use super::values::{
-    DialectSetting, OnInitFailure, boolean, choice, list, listed, number, path, patterns,
+    DialectSetting, OnInitFailure, boolean, choice, interval, list, number, path, patterns,
     positive_span, region, size, span,
 };
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::prefetch::Mode;
 use crate::message::paths::{BUILT_IN_PATHS, Paths};
-use crate::secret;
 use crate::secret::scope::Scope;
 use crate::secret::service::PerService;
 use crate::source::aws::{CallTimeout, Endpoint};
@@ -108,11 +108,11 @@ settings! {
         // this value.
         calls_max: usize = FLIGHTS_MAX,
     }
-    listed: Vec<secret::key::Key> {
+    listed: Listed {
         name: "SIDEKEY_SECRETS",
         default: "",
-        help: "Secrets to prefetch and never evict: names or ARNs, separated by commas or white space. `ssm:NAME` is a parameter, and `ssm:/app/*` means all parameters directly under `/app`.",
-        parse: listed,
+        help: "Secrets to prefetch and never evict: names or ARNs, separated by commas or white space. `ssm:NAME` is a parameter, and `ssm:/app/*` means all parameters directly under `/app`. Patterns of names, such as `app/*/db`, and tags, such as `tag:channel=sms` or `tag:channel`, mean all secrets that match; these can be evicted.",
+        parse: Listed::parse,
     }
     scope: Scope {
         name: "SIDEKEY_ALLOW",
@@ -219,6 +219,12 @@ settings! {
         default: "3s",
         help: "How long the start of the agent waits for the secrets in SIDEKEY_SECRETS.",
         parse: span,
+    }
+    discover: Duration {
+        name: "SIDEKEY_DISCOVER",
+        default: "5m",
+        help: "How often the patterns, tags and paths in SIDEKEY_SECRETS are searched again; 0 means only at start.",
+        parse: interval,
     }
     drain_delay: Duration {
         name: "SIDEKEY_DRAIN_DELAY",
@@ -332,8 +338,8 @@ settings! {
 mod tests {
     use super::*;
     use crate::cache::freshness::Policy;
+    use crate::config::listed::{PATTERNS_MAX, SECRETS_MAX};
     use crate::config::span::SPAN_MAX;
-    use crate::config::values::SECRETS_MAX;
     use crate::hostile::text_of;
     use crate::secret::arn::is_region;
     use proptest::prelude::*;
@@ -384,7 +390,7 @@ mod tests {
     #[test]
     fn lists_are_split_at_commas_and_white_space() {
         let settings = set("SIDEKEY_SECRETS", "a, b\n\tc#d,").expect("the list must be valid");
-        let ids: Vec<&str> = settings.listed.iter().map(|key| key.id.as_str()).collect();
+        let ids: Vec<&str> = settings.listed.keys.iter().map(|key| key.id.as_str()).collect();
         assert_eq!(ids, ["a", "b", "c"]);
     }
 
@@ -392,7 +398,7 @@ mod tests {
     fn secrets_parameters_and_paths_can_be_listed() {
         let arn = "arn:aws:ssm:eu-north-1:123456789012:parameter/app/url";
         let text = format!("app/db ssm:/app/url:3 {arn} ssm:/app/* ssm:/app/db/* ssm:url#host");
-        let listed = set("SIDEKEY_SECRETS", &text).expect("the list must be valid").listed;
+        let listed = set("SIDEKEY_SECRETS", &text).expect("the list must be valid").listed.keys;
         let ids: Vec<&str> = listed.iter().map(|key| key.id.as_str()).collect();
         let expected =
             ["app/db", "ssm:/app/url", arn, "ssm:/app/*#path", "ssm:/app/db/*#path", "ssm:url"];
@@ -407,6 +413,9 @@ mod tests {
             ("SIDEKEY_SECRETS", "ssm:/a/**", "'ssm:/a/**': '**' is not supported; write a path"),
             ("SIDEKEY_SECRETS", "ssm:/a/*/b", "'ssm:/a/*/b': a path of parameters must begin"),
             ("SIDEKEY_SECRETS", "ssm:/a+b", "'ssm:/a+b': character 7 is not allowed"),
+            ("SIDEKEY_SECRETS", "app/**", "'app/**': '**' is not supported"),
+            ("SIDEKEY_SECRETS", "tag:", "'tag:': the key of the tag is missing"),
+            ("SIDEKEY_DISCOVER", "9s", "0, or at least 10s"),
             ("SIDEKEY_ALLOW", "ssm:/a/**", "'ssm:/a/**'"),
             ("SIDEKEY_ALLOW", "ssm:/a+b", "'ssm:/a+b'"),
             ("SIDEKEY_ALLOW", "a/**", "'a/**'"),
@@ -464,6 +473,7 @@ mod tests {
         "{region}",
         ":",
         "eu-north-1",
+        "tag:",
     ];
 
     proptest! {
@@ -480,7 +490,8 @@ mod tests {
                         prop_assert!((1..=10_000).contains(&settings.max_connections));
                         prop_assert!(!settings.reader_wait.is_zero());
                         prop_assert!(!settings.upstream_timeout.parameters.duration.is_zero());
-                        prop_assert!(settings.listed.len() <= SECRETS_MAX);
+                        prop_assert!(settings.listed.keys.len() <= SECRETS_MAX);
+                        prop_assert!(settings.listed.patterns.len() <= PATTERNS_MAX);
                         prop_assert!(settings.region.is_none_or(|region| is_region(&region)));
                         if *name == "SIDEKEY_ALLOW" {
                             prop_assert!(!settings.scope.is_open());

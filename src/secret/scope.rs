@@ -136,6 +136,15 @@ impl Scope {
         self.is_open() || self.admits_arn(arn, name, home, "") || self.arns.iter().any(is_partial)
     }
 
+    /// Returns whether one pattern of the set matches every name of a secret that `pattern` matches.
+    /// The answer can be wrong for patterns that differ only in `?` and brackets, so use this
+    /// function only for warnings.
+    pub(super) fn covers(&self, pattern: &Glob) -> bool {
+        // Only a wildcard of the set matches this character, which no name contains.
+        let any = pattern.as_str().replace('*', "\u{1}\u{1}");
+        self.is_open() || self.names.iter().any(|own| own.matches(&any))
+    }
+
     /// Returns, for each secret that `id` can mean, whether the patterns allow this secret.
     ///
     /// An ARN that ends in a hyphen and six characters can mean two secrets, because the end can be
@@ -222,7 +231,7 @@ fn is_literal(pattern: &Glob, text: &str) -> bool {
 /// Wildcards match only names that a secret or parameter can have. They do not match a name with
 /// `.` or `..` between slashes, because a program that uses such a name as a file path would leave
 /// its folder.
-fn is_valid_name(service: Service, name: &str) -> bool {
+pub(super) fn is_valid_name(service: Service, name: &str) -> bool {
     let is_valid_char = match service {
         Service::SecretsManager => is_name_char,
         Service::ParameterStore => is_parameter_char,

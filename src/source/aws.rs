@@ -30,12 +30,13 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use http::Trust;
 pub(crate) use secrets_manager::Rotation;
 
-use super::{BatchResult, FetchError, FetchFuture, OwnCredentials, Source};
+use super::{BatchResult, FetchError, FetchFuture, FoundPage, OwnCredentials, Source};
 use crate::clock::Clock;
 use crate::secret::arn::is_region;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::region::nearest_if_unknown;
+use crate::secret::secret_pattern::SecretPattern;
 use crate::secret::service::Service;
 use crate::secret::version::Version;
 use crate::tokens::{Renew, Tokens};
@@ -268,5 +269,17 @@ impl Source for Aws {
 
     fn own_credentials(&self) -> Option<OwnCredentials> {
         self.account.session.own_credentials()
+    }
+
+    fn find_deadline(&self) -> Duration {
+        self.account.session.timeout() + self.attempt_timeout
+    }
+
+    fn find<'a>(
+        &'a self,
+        pattern: &'a SecretPattern,
+        page: Option<&'a str>,
+    ) -> FetchFuture<'a, FoundPage> {
+        Box::pin(self.secrets_manager.find(pattern, page))
     }
 }

@@ -6,7 +6,7 @@
 mod call;
 mod totals;
 
-pub(crate) use call::{Ended, Operation};
+pub(crate) use call::{Ended, Operation, SearchResult};
 
 use crate::source::FetchErrorKind;
 use prometheus::core::Collector;
@@ -73,6 +73,9 @@ pub struct Metrics {
     upstream_requests: IntCounterVec,
     upstream_duration: HistogramVec,
     refreshes: IntCounterVec,
+    searches: IntCounterVec,
+    /// The number of secrets that match the patterns of `SIDEKEY_SECRETS`.
+    pub(crate) found_secrets: IntGauge,
     gate_refusals: IntCounterVec,
     /// How many reads waited for a call to AWS that an earlier read had started.
     pub(crate) flights_joined: IntCounter,
@@ -151,6 +154,17 @@ impl Metrics {
                 "sidekey_refreshes_total",
                 "Refreshes of cached secrets, by outcome.",
                 &["outcome"],
+            ),
+            searches: counters(
+                &registry,
+                "sidekey_searches_total",
+                "Searches for the patterns and tags of SIDEKEY_SECRETS, by result.",
+                &["result"],
+            ),
+            found_secrets: gauge(
+                &registry,
+                "sidekey_found_secrets",
+                "Secrets that match the patterns and tags of SIDEKEY_SECRETS, cached or not.",
             ),
             gate_refusals: counters(
                 &registry,
@@ -269,6 +283,11 @@ impl Metrics {
         self.refreshes.with_label_values(&[ended.label()]).inc();
     }
 
+    /// Counts a search for a pattern or tag of `SIDEKEY_SECRETS`.
+    pub(crate) fn searched(&self, result: SearchResult) {
+        self.searches.with_label_values(&[result.label()]).inc();
+    }
+
     /// Counts a request that Sidekey refused before it looked for the secret, for example because
     /// of a wrong token.
     ///
@@ -342,6 +361,9 @@ impl Metrics {
     fn create_series(&self) {
         for ended in FetchErrorKind::ALL.map(Ended::Failed).into_iter().chain([Ended::Answered]) {
             self.refreshes.with_label_values(&[ended.label()]);
+        }
+        for result in SearchResult::ALL {
+            self.searches.with_label_values(&[result.label()]);
         }
         let calls = FetchErrorKind::ALL.into_iter().filter(|kind| kind.is_call_result());
         for ended in calls.map(Ended::Failed).chain([Ended::Answered, Ended::Interrupted]) {

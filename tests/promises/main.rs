@@ -25,6 +25,7 @@ mod check;
 mod credentials;
 mod dev;
 mod descriptors;
+mod discovery;
 mod dns;
 mod environment;
 mod refusals;

@@ -237,8 +237,8 @@ mod tests {
         );
         for (from, to, expected) in [
             (
-                "| `5m` |",
-                "| `6m` |",
+                "| `SIDEKEY_TTL` | `5m` |",
+                "| `SIDEKEY_TTL` | `6m` |",
                 ["page does not contain the row | `SIDEKEY_TTL` | `5m`", "`6m`"],
             ),
             ("| `required` |", "| `needed` |", ["`required`", "`needed`"]),

@@ -4,6 +4,7 @@
 use super::error;
 use super::plaintext::Plaintext;
 use crate::error::AwsError;
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 /// The staging label of the current version of a secret. A read without a staging label and without
@@ -25,6 +26,8 @@ pub(crate) struct Secret {
     pub(crate) arn: String,
     pub(crate) name: String,
     pub(crate) description: Option<String>,
+    /// The values of the secret's tags, by tag key.
+    pub(crate) tags: BTreeMap<String, String>,
     pub(crate) created: SystemTime,
     /// The time when a version, a staging label or the description of the secret last changed.
     pub(crate) changed: SystemTime,
@@ -58,6 +61,7 @@ impl Secret {
             arn,
             name: name.to_owned(),
             description: None,
+            tags: BTreeMap::new(),
             created: now,
             changed: now,
             deletion: None,

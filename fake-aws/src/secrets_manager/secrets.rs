@@ -105,6 +105,18 @@ impl Secrets {
         self.store().remove(id).map(drop)
     }
 
+    /// Sets a tag of a secret. A tag with the same key is replaced.
+    pub fn set_tag(&self, id: &str, key: &str, value: &str) -> Result<(), AwsError> {
+        self.store().find_mut(id)?.tags.insert(key.to_owned(), value.to_owned());
+        Ok(())
+    }
+
+    /// Removes the tag `key` of a secret. Does nothing if the secret has no such tag.
+    pub fn remove_tag(&self, id: &str, key: &str) -> Result<(), AwsError> {
+        self.store().find_mut(id)?.tags.remove(key);
+        Ok(())
+    }
+
     /// Applies the secrets of a seed.
     pub(crate) fn apply(&self, seed: &BTreeMap<String, Plaintext>) -> Changes {
         let now = (self.now)();

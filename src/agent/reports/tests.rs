@@ -53,6 +53,7 @@ impl Fixture {
             bytes_max: usize::MAX,
             calls_max: 1,
             listed: Vec::new(),
+            discovery: cache::discovery::Config::default(),
             scope: Scope::default(),
             conventions: Arc::new(Conventions::built_in()),
             is_strict: false,

@@ -22,10 +22,10 @@ impl World {
         self.note(&format!("a call for {id} began"));
         let now = self.now();
         let cached = self.cached(id);
-        let secret = secret(id);
         let problem = {
             let state = self.state();
-            let under_way = || state.calls.iter().filter(|call| call.ended.is_none());
+            let is_running = |call: &&Call| call.ended.is_none() && !call.is_search;
+            let under_way = || state.calls.iter().filter(is_running);
             // All secrets or parameters of a batch call count as one call.
             let batches: HashSet<usize> = under_way().filter_map(|call| call.batch).collect();
             let calls = under_way().filter(|call| call.batch.is_none()).count() + batches.len();
@@ -40,13 +40,19 @@ impl World {
             }
         };
         self.require(problem.is_none(), || problem.unwrap_or_default());
+        self.record(id, batch, false)
+    }
+
+    /// Records a call to the simulated AWS, and returns its index in `State::calls`.
+    pub(super) fn record(&self, id: &str, batch: Option<usize>, is_search: bool) -> usize {
         let mut state = self.state();
         let (epoch, disturbed) = (state.epoch, state.disturbed);
         state.calls.push(Call {
             id: id.to_owned(),
-            secret,
+            secret: secret(id),
             batch,
-            sent: now,
+            is_search,
+            sent: self.now(),
             epoch,
             disturbed,
             ended: None,
@@ -106,7 +112,8 @@ impl World {
         if !is_asked_anew || useless.is_none() {
             return useless.map(|why| format!("{why} ({id})"));
         }
-        let sent = state.calls.iter().filter(|call| call.id == id && !call.is_discarded);
+        let is_own = |call: &&Call| call.id == id && !call.is_discarded && !call.is_search;
+        let sent = state.calls.iter().filter(is_own);
         let is_again = sent
             .filter(|call| call.ended.is_some())
             .any(|call| since(now, call.sent) < REFRESH_NOW_INTERVAL);

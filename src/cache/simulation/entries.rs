@@ -32,6 +32,17 @@ impl World {
                     .or_else(|| self.was_neglected(&state, entry));
             }
             let now = self.now().steady;
+            let lost = seen.values().filter(|entry| {
+                snapshot.entries().all(|(secret, _)| *secret.arn != *entry.version.arn)
+            });
+            problem = problem
+                .or_else(|| lost.into_iter().find_map(|entry| self.was_pushed_out(&state, entry)));
+            let is_cached = |name: &&String| snapshot.secret(&key(name)).is_some();
+            let listed: Vec<String> = self.setup.listed.iter().filter(is_cached).cloned().collect();
+            let lost = state.listed.iter().find(|name| !listed.contains(name));
+            problem = problem.or_else(|| self.was_forgotten(lost?));
+            state.listed = listed;
+            state.observed = now;
             for arn in seen.keys().filter(|arn| snapshot.secret(&key(arn)).is_none()) {
                 state.lost.insert(secret(arn), now);
             }
@@ -69,6 +80,26 @@ impl World {
         self.setup.is_dated || arn.contains(":ssm:")
     }
 
+    /// Returns an error text if the cache removed the secret `name`, which `SIDEKEY_SECRETS` lists.
+    fn was_forgotten(&self, name: &str) -> Option<String> {
+        let is_cacheable = !self.setup.policies[secret(name)].ttl.is_zero();
+        is_cacheable.then(|| format!("the cache removed {name}, which is listed"))
+    }
+
+    /// Returns an error text if only a search can have removed `entry`, although AWS has the secret.
+    fn was_pushed_out(&self, state: &State, entry: &Entry) -> Option<String> {
+        let number = secret(&entry.version.name);
+        let (truth, policy) = (&state.truths[number], &self.setup.policies[number]);
+        if policy.ttl.is_zero() || truth.generation > 0 || truth.is_deleted {
+            return None;
+        }
+        // Only the answer to another call evicts a secret.
+        let mut calls = state.calls.iter().filter(|call| !call.is_search);
+        let is_evicted = calls
+            .any(|call| call.ended.as_ref().is_some_and(|(at, _)| at.steady >= state.observed));
+        (!is_evicted).then(|| format!("a search removed {}", entry.version.arn))
+    }
+
     /// Returns an error text if the cache should have refreshed `entry` by now. After a failed
     /// call, a freeze or a change of the wall clock, no refresh is required.
     fn was_neglected(&self, state: &State, entry: &Arc<Entry>) -> Option<String> {
@@ -83,8 +114,8 @@ impl World {
         }
         let due = entry.sent.steady + policy.ttl.mul_f64(1.0 - JITTER.start);
         let since = match policy.refresh {
-            Refresh::Always => due,
-            Refresh::WhenRead => due.max(state.first_read(entry)?),
+            Refresh::Always if !self.setup.is_only_found(&entry.version.name) => due,
+            Refresh::Always | Refresh::WhenRead => due.max(state.first_read(entry)?),
         };
         // Allow half a second, because timers are imprecise.
         let is_late = self.now().steady > since + SECOND / 2;

@@ -162,6 +162,11 @@ impl Simulation {
     }
 
     fn trouble(&mut self, n: usize) -> &'static str {
+        if self.world.setup.has_pattern && self.rng.u8(0..4) == 0 {
+            let kinds = [Some(FetchErrorKind::Throttled), Some(FetchErrorKind::Denied), None];
+            self.world.state().search_fault = kinds[self.rng.usize(0..kinds.len())];
+            return "searches began or ceased to fail";
+        }
         let transient = TRANSIENT[self.rng.usize(0..TRANSIENT.len())];
         let fault = match self.rng.u8(0..10) {
             0..3 => Fault::Fail(transient),

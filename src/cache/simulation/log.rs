@@ -31,6 +31,9 @@ pub(super) struct Call {
     pub(super) secret: usize,
     /// The number of the batch call to which this call belongs, if any.
     pub(super) batch: Option<usize>,
+    /// Whether the call was a search for a pattern. The cache records no failure of such a call for
+    /// a secret.
+    pub(super) is_search: bool,
     pub(super) sent: Moment,
     /// The number of SnapStart restores of the simulated process before the call was sent.
     pub(super) epoch: u64,
@@ -72,6 +75,9 @@ pub(super) struct State {
     pub(super) reads: Vec<(Arc<Entry>, Duration)>,
     /// For each ARN, the version that was cached when the simulation last checked the cache.
     pub(super) seen: HashMap<Box<str>, Arc<Entry>>,
+    /// The listed secrets that were cached by their names when the simulation last checked the
+    /// cache.
+    pub(super) listed: Vec<String>,
     /// For the index of each secret, the time at which the test last noticed that the cache had
     /// evicted the secret, on the steady (monotonic) clock.
     pub(super) lost: HashMap<usize, Duration>,
@@ -85,6 +91,12 @@ pub(super) struct State {
     pub(super) disturbed: (Duration, u32),
     pub(super) versions: u32,
     pub(super) batches: usize,
+    /// The failure of all searches, if they fail.
+    pub(super) search_fault: Option<FetchErrorKind>,
+    pub(super) searches: usize,
+    pub(super) is_searching: bool,
+    /// The time of the last check of the cached versions, on the steady (monotonic) clock.
+    pub(super) observed: Duration,
     /// The log of the simulation. Two runs with the same random seed must produce the same lines.
     pub(super) trace: Vec<String>,
     /// The number of log lines when the cache first broke a rule, or `None` if the cache has broken
@@ -96,7 +108,7 @@ impl Call {
     /// Returns the failure that the cache must have recorded for this call, and the time of the
     /// failure. Returns `None` if the cache must have recorded no failure.
     pub(super) fn failure(&self) -> Option<(FetchErrorKind, Moment)> {
-        match self.ended.as_ref().filter(|_| !self.is_discarded)? {
+        match self.ended.as_ref().filter(|_| !self.is_discarded && !self.is_search)? {
             (at, Answered::Failed(kind)) => Some((*kind, *at)),
             (at, Answered::Version { .. }) => {
                 self.is_held_back.then_some((FetchErrorKind::Lagging, *at))
@@ -194,7 +206,7 @@ impl State {
     /// Returns whether a call for `id` (a name or ARN) that begins now repeats a call that a freeze
     /// or a restore interrupted.
     pub(super) fn is_retry(&self, id: &str, now: Moment) -> bool {
-        let last = self.calls.iter().rev().find(|call| call.id == id);
+        let last = self.calls.iter().rev().find(|call| call.id == id && !call.is_search);
         last.is_some_and(|last| {
             let ended = last.ended.as_ref().map(|(at, _)| at.steady);
             last.is_discarded && ended == Some(now.steady)

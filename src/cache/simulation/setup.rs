@@ -1,9 +1,14 @@
 //! The settings of a simulation, which its random seed determines.
 
+use crate::cache::discovery;
 use crate::cache::freshness::{Policy, Refresh};
 use crate::cache::policies::{Policies, Rule};
 use crate::secret::scope::Scope;
+use crate::secret::secret_pattern::SecretPattern;
 use std::time::Duration;
+
+/// The pattern for the names of all simulated secrets. It matches no parameter.
+const PATTERN: &str = "s*";
 
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
@@ -13,6 +18,10 @@ pub(super) struct Setup {
     /// The names of the simulated secrets and parameters, such as `s0` and `ssm:/s1`.
     pub(super) names: Vec<String>,
     pub(super) listed: Vec<String>,
+    /// Whether the cache searches for all simulated secrets by a pattern of names.
+    pub(super) has_pattern: bool,
+    /// The time between two searches. Zero means one search at start.
+    pub(super) interval: Duration,
     pub(super) is_snapshot: bool,
     /// Whether the answers of the simulated AWS contain the creation dates of versions.
     pub(super) is_dated: bool,
@@ -42,6 +51,8 @@ impl Setup {
             entries_max: if rng.u8(0..3) == 0 { rng.usize(1..4) } else { 100 },
             listed: names.iter().filter(|_| rng.bool()).cloned().collect(),
             names,
+            has_pattern: rng.bool(),
+            interval: any(rng, &[0, 10, 60, 300]),
             is_snapshot: rng.bool(),
             is_dated: rng.u8(0..5) > 0,
             latency_max_ms,
@@ -60,6 +71,18 @@ impl Setup {
             is_required: Some(policy.is_required),
         };
         Policies::new(Policy::default(), self.names.iter().zip(&self.policies).map(rule).collect())
+    }
+
+    pub(super) fn discovery(&self) -> discovery::Config {
+        let pattern = SecretPattern::parse(PATTERN).expect("the pattern in the test must be valid");
+        let patterns = if self.has_pattern { vec![pattern] } else { Vec::new() };
+        discovery::Config { patterns, interval: self.interval }
+    }
+
+    /// Returns whether the pattern of this simulation lists the secret `name`, and no setting lists
+    /// it by its name.
+    pub(super) fn is_only_found(&self, name: &str) -> bool {
+        self.has_pattern && !name.starts_with("ssm:") && !self.listed.iter().any(|own| own == name)
     }
 
     /// Returns the longest time for which the cache may serve a value while all calls succeed.

@@ -8,11 +8,14 @@ use crate::cache::Cache;
 use crate::clock::{Clock, Moment, VirtualClock};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
+use crate::secret::secret_pattern::{Search, SecretPattern};
 use crate::secret::selector::Selector;
 use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{AWSCURRENT, Content, Details, Parameter, ParameterKind, Version};
-use crate::source::{BatchResult, FetchError, FetchErrorKind, FetchFuture, Source};
+use crate::source::{
+    BatchResult, FetchError, FetchErrorKind, FetchFuture, Found, FoundPage, Source,
+};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -31,6 +34,9 @@ pub(super) struct World {
     cache: Mutex<Option<Cache>>,
     state: Mutex<State>,
 }
+
+/// The number of secrets on one page of a simulated search, including secrets that do not match.
+const PAGE_SIZE: usize = 3;
 
 impl World {
     pub(super) fn new(seed: u64, setup: Setup, clock: Arc<VirtualClock>) -> Self {
@@ -157,6 +163,7 @@ impl World {
     /// Ends all simulated faults, and creates all deleted secrets again.
     pub(super) fn heal(&self) {
         let mut gone = Vec::new();
+        self.state().search_fault = None;
         for (n, truth) in self.state().truths.iter_mut().enumerate() {
             truth.fault = Fault::None;
             truth.lag = Duration::ZERO;
@@ -268,6 +275,79 @@ impl Source for World {
             }
             Ok(answers)
         })
+    }
+
+    fn find_deadline(&self) -> Duration {
+        DEADLINE
+    }
+
+    fn find<'a>(
+        &'a self,
+        pattern: &'a SecretPattern,
+        page: Option<&'a str>,
+    ) -> FetchFuture<'a, FoundPage> {
+        Box::pin(async move {
+            self.observe();
+            let mut rng = {
+                let mut state = self.state();
+                state.searches += 1;
+                fastrand::Rng::with_seed(self.seed ^ (state.searches as u64) << 32)
+            };
+            let was_searching = std::mem::replace(&mut self.state().is_searching, true);
+            self.require(!was_searching, || "two searches ran at the same time".to_owned());
+            let Search::ValuesByName(prefix) = pattern.search() else {
+                unreachable!("the simulation must search only by the beginnings of names")
+            };
+            let page = page.map_or(0, |page| page.parse().expect("a page must be a number"));
+            let (page, calls) = self.page(prefix, page, &mut rng);
+            self.clock.sleep(Duration::from_millis(rng.u64(1..self.setup.latency_max_ms))).await;
+            let failure = self.state().search_fault;
+            for (call, answered) in calls {
+                let fails = failure.is_some() || matches!(answered, Answered::Failed(_));
+                self.end(call, answered, fails);
+            }
+            self.state().is_searching = false;
+            let failed = |kind: FetchErrorKind| FetchError::new(kind, kind.label(), "simulated");
+            failure.map_or(Ok(page), |kind| Err(failed(kind)))
+        })
+    }
+}
+
+impl World {
+    /// Returns one page of the simulated secrets whose names begin with `prefix`, and records a call
+    /// for each of them. `page` is the index of the first secret on the page.
+    fn page(
+        &self,
+        prefix: &str,
+        page: usize,
+        rng: &mut fastrand::Rng,
+    ) -> (FoundPage, Vec<(usize, Answered)>) {
+        let names: Vec<String> = {
+            let state = self.state();
+            let is_found = |truth: &&Truth| {
+                !truth.is_parameter() && !truth.is_deleted && truth.name.starts_with(prefix)
+            };
+            state
+                .truths
+                .iter()
+                .skip(page)
+                .take(PAGE_SIZE)
+                .filter(is_found)
+                .map(|truth| truth.name.clone())
+                .collect()
+        };
+        let (mut found, mut calls) = (Vec::new(), Vec::new());
+        for name in names {
+            let (answer, is_lagging) = self.answer(&name, rng);
+            calls.push((self.record(&name, None, true), answered(&answer, is_lagging)));
+            found.push(match answer {
+                Ok(version) => Found::Version(version),
+                Err(error) => Found::Unreadable { name: name.into(), error },
+            });
+        }
+        let next = page + PAGE_SIZE;
+        let is_last = next >= self.setup.names.len();
+        (FoundPage { found, next: (!is_last).then(|| next.to_string().into()) }, calls)
     }
 }
 

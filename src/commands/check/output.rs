@@ -56,7 +56,7 @@ pub(super) fn as_text(checked: &Checked) -> String {
     let with_findings = with_findings(reports);
     text += &format!("\n{} secrets checked, {with_findings} have problems\n", reports.len());
     if !unsearched.is_empty() {
-        text += &format!("{} files could not be searched\n", unsearched.len());
+        text += &format!("{} files or patterns could not be searched\n", unsearched.len());
     }
     if let Some(endpoint) = fake {
         text += &format!(

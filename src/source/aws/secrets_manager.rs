@@ -2,6 +2,7 @@
 
 mod clients;
 mod response;
+mod search;
 
 pub(crate) use response::Rotation;
 
