@@ -21,3 +21,4 @@ pub(crate) mod field;
 pub(crate) mod glob;
 mod matchable;
 pub mod scope;
+pub mod role_rules;
