@@ -560,7 +560,7 @@ mod tests {
     #[test]
     fn least_recently_used_role_goes_with_all_its_secrets() {
         let listed = key_of_role("listed");
-        let limits = limits_for(&[listed.clone()]);
+        let limits = limits_for(std::slice::from_ref(&listed));
         let mut snapshot = publish_for(&Snapshot::default(), &listed, "v", &limits);
         let read_at = |snapshot: &Snapshot, key: &Key, seconds| {
             let entry = snapshot.entry(key).expect("the secret must be cached");
