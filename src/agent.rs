@@ -8,6 +8,7 @@ use crate::cache::{Writer, refresh, search};
 use crate::clock::{Clock, within};
 use crate::config::{ChosenDialect, Config, Mistakes, Prefetch};
 use crate::descriptors::{self, Descriptors};
+use crate::secret::role_rules::RoleRules;
 use crate::secret::scope::Home;
 use crate::server::gate;
 use crate::server::listener;
@@ -90,6 +91,7 @@ impl Agent {
             home: Home { region: source.region().into(), account: config.account },
             renew: Some(source.clone()),
             source,
+            role_rules: config.role_rules,
             resolving: config.resolving,
             is_misconfigured: false,
         };
@@ -115,6 +117,7 @@ impl Agent {
             home: Home { region: "".into(), account: None },
             renew: None,
             source: Arc::new(Misconfigured::new(&mistakes.to_string())),
+            role_rules: config.role_rules,
             resolving: config.resolving,
             is_misconfigured: true,
         };
@@ -146,6 +149,7 @@ impl Agent {
             context: Context {
                 dialect,
                 cache,
+                role_rules: parts.role_rules,
                 metrics: parts.metrics,
                 is_settled: AtomicBool::new(false),
                 is_misconfigured: parts.is_misconfigured,
@@ -270,6 +274,7 @@ struct Parts {
     clock: Arc<dyn Clock>,
     home: Home,
     source: Arc<dyn Source>,
+    role_rules: RoleRules,
     resolving: resolving::Config,
     renew: Option<Arc<dyn Renew>>,
     is_misconfigured: bool,

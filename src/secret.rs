@@ -22,3 +22,4 @@ pub(crate) mod glob;
 mod matchable;
 pub mod scope;
 pub mod secret_pattern;
+pub mod role_rules;

@@ -4,7 +4,6 @@
 pub mod aws;
 
 use crate::secret::key::Key;
-use crate::secret::reference::SecretId;
 use crate::secret::secret_pattern::SecretPattern;
 use crate::secret::service::Service;
 use crate::secret::version::Version;
@@ -20,9 +19,9 @@ pub type FetchFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, FetchError>>
 /// The services from which the agent fetches secrets and parameters: AWS Secrets Manager and AWS
 /// Parameter Store, or a replacement in a test.
 pub trait Source: fmt::Debug + Send + Sync + 'static {
-    /// Returns the maximum duration of one fetch of `id`. The source itself ends a fetch after this
+    /// Returns the maximum duration of one fetch of `key`. The source itself ends a fetch after this
     /// time. If a fetch took much longer, Lambda froze the process during the fetch.
-    fn deadline(&self, id: &SecretId) -> Duration;
+    fn deadline(&self, key: &Key) -> Duration;
 
     /// Fetches one version of one secret or parameter. The source does not retry failed fetches,
     /// because the cache decides about retries.
@@ -155,6 +154,8 @@ pub enum FetchErrorKind {
     NotFound,
     /// Error: IAM does not allow the agent's role to read the secret.
     Denied,
+    /// Error: AWS does not allow the agent to assume the role with which the secret is read.
+    RoleDenied,
     /// Error: the secret exists, but its value cannot be read. Either its deletion is scheduled, or
     /// no value has been stored yet.
     Unavailable,
@@ -196,9 +197,10 @@ pub enum FetchErrorKind {
 
 impl FetchErrorKind {
     /// All categories of errors that can occur when the agent fetches a secret.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::NotFound,
         Self::Denied,
+        Self::RoleDenied,
         Self::Unavailable,
         Self::Decryption,
         Self::Invalid,
@@ -247,6 +249,7 @@ impl FetchErrorKind {
             | Self::Internal => true,
             Self::NotFound
             | Self::Denied
+            | Self::RoleDenied
             | Self::Unavailable
             | Self::Decryption
             | Self::Invalid
@@ -261,6 +264,7 @@ impl FetchErrorKind {
         match self {
             Self::NotFound => "not_found",
             Self::Denied => "denied",
+            Self::RoleDenied => "role_denied",
             Self::Unavailable => "unavailable",
             Self::Decryption => "decryption",
             Self::Invalid => "invalid",
@@ -289,6 +293,10 @@ impl FetchErrorKind {
             Self::Denied => {
                 "grant secretsmanager:GetSecretValue on this secret to the function's role, and \
                  kms:Decrypt if the secret has its own KMS key"
+            }
+            Self::RoleDenied => {
+                "allow sts:AssumeRole on the role in the policy of Sidekey's own role, and allow \
+                 Sidekey's own role in the trust policy of the role"
             }
             Self::Unavailable => {
                 "if the deletion of the secret is scheduled, restore the secret; otherwise store a \
@@ -367,7 +375,7 @@ impl Misconfigured {
 }
 
 impl Source for Misconfigured {
-    fn deadline(&self, _id: &SecretId) -> Duration {
+    fn deadline(&self, _key: &Key) -> Duration {
         Duration::ZERO
     }
 

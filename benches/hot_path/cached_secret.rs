@@ -24,7 +24,7 @@ const NAME: &str = "bench/secret";
 struct Fixed;
 
 impl Source for Fixed {
-    fn deadline(&self, _id: &SecretId) -> Duration {
+    fn deadline(&self, _key: &Key) -> Duration {
         Duration::from_secs(2)
     }
 

@@ -19,6 +19,7 @@ use crate::parameter_store::parameter_id::ParameterId;
 use crate::parameter_store::parameters::Parameters;
 use crate::policy::Policy;
 use crate::resource::Resource;
+use crate::roles::Roles;
 use crate::secrets_manager;
 use crate::secrets_manager::secrets::Secrets;
 use crate::session_tokens::SessionTokens;
@@ -30,6 +31,7 @@ use reply::Reply;
 use request::{Input, ParsedRequest};
 use serde_json::Value;
 use std::future::pending;
+use std::sync::Arc;
 use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +52,7 @@ pub(crate) struct State {
     pub(crate) faults: Faults,
     pub(crate) calls: Calls,
     pub(crate) session_tokens: SessionTokens,
+    pub(crate) roles: Roles,
     home: Location,
     now: Now,
 }
@@ -62,6 +65,7 @@ impl State {
             faults: Faults::new(Now::clone(&now)),
             calls: Calls::default(),
             session_tokens: SessionTokens::new(Now::clone(&now)),
+            roles: Roles::default(),
             home,
             now,
         }
@@ -110,20 +114,31 @@ impl State {
 
     /// Returns the names and the ARNs of all secrets and parameters that a request contains.
     fn aliases(&self, request: &ParsedRequest) -> Vec<Resource> {
-        let secrets = self.secrets.store();
+        let home = self.home_of(request);
+        let of_secret =
+            |id: &str| self.secrets.store().seen_from(home.clone(), |secrets| secrets.aliases(id));
         if request.service != Service::ParameterStore {
-            return request.ids.iter().flat_map(|id| secrets.aliases(id)).collect();
+            return request.ids.iter().flat_map(|id| of_secret(id)).collect();
         }
-        let parameters = self.parameters.store();
         let mut aliases = Vec::new();
         for name in &request.ids {
-            aliases.extend(parameters.aliases(name));
+            let mut parameters = self.parameters.store();
+            aliases.extend(parameters.seen_from(home.clone(), |store| store.aliases(name)));
             // The name of a parameter can refer to a secret.
             if let Some(secret_id) = ParameterId::parse(name).ok().and_then(|id| id.secret_id()) {
-                aliases.extend(secrets.aliases(secret_id));
+                aliases.extend(of_secret(secret_id));
             }
         }
         aliases
+    }
+
+    /// Returns the account and region in which the fake looks for the names in a request: those of
+    /// the assumed role, or else the server's default.
+    fn home_of(&self, request: &ParsedRequest) -> Location {
+        match self.roles.session(request.authorization.as_deref()) {
+            Some(session) => Location { account: session.account, ..self.home.clone() },
+            None => self.home.clone(),
+        }
     }
 
     fn reply(&self, request: ParsedRequest) -> Reply {
@@ -143,13 +158,20 @@ impl State {
             check_signed(request.authorization.as_deref())?;
             self.session_tokens.check(request.security_token.as_deref())?;
         }
-        let policy = self.faults.policy();
+        let home = self.home_of(&request);
+        let mut policy = self.faults.policy();
+        if let Some(session) = self.roles.session(request.authorization.as_deref()) {
+            policy = Arc::new(policy.for_session(&self.roles, session));
+        }
         let now = (self.now)();
         let result = match request.input {
-            Input::Json(body) => self.execute_json(operation, body, &policy, now)?.to_string(),
+            Input::Json(body) => {
+                self.execute_json(operation, body, &policy, &home, now)?.to_string()
+            }
             Input::Form(form) => {
-                policy.check_operation(operation, &self.home)?;
-                sts::execute(operation, &form, &self.session_tokens, &self.home, now)?
+                policy.check_operation(operation, &home)?;
+                let issuer = sts::Issuer { tokens: &self.session_tokens, roles: &self.roles, now };
+                sts::execute(operation, &form, &issuer, &home)?
             }
             Input::Unreadable => return Err(AwsError::serialization()),
         };
@@ -161,16 +183,19 @@ impl State {
         operation: Operation,
         body: Value,
         policy: &Policy,
+        home: &Location,
         now: SystemTime,
     ) -> aws_json::Response {
-        let store = &mut *self.secrets.store();
-        let mut secrets = secrets_manager::context::Context { store, policy, now };
-        if operation.service() != Service::ParameterStore {
-            return secrets_manager::execute(&mut secrets, operation, body);
-        }
-        let store = &mut *self.parameters.store();
-        let mut context = parameter_store::context::Context { store, secrets, policy, now };
-        parameter_store::execute(&mut context, operation, body)
+        self.secrets.store().seen_from(home.clone(), |store| {
+            let mut secrets = secrets_manager::context::Context { store, policy, now };
+            if operation.service() != Service::ParameterStore {
+                return secrets_manager::execute(&mut secrets, operation, body);
+            }
+            self.parameters.store().seen_from(home.clone(), |store| {
+                let mut context = parameter_store::context::Context { store, secrets, policy, now };
+                parameter_store::execute(&mut context, operation, body)
+            })
+        })
     }
 }
 

@@ -637,3 +637,49 @@ async fn debug_output_contains_no_value_and_no_credential() {
         assert!(!text.contains("hunter2") && !text.contains("session-token"), "{text}");
     }
 }
+
+/// A role of another account reads the secrets of its own account by name, and only those that its
+/// permissions allow.
+#[tokio::test]
+async fn credentials_of_a_role_see_the_account_of_the_role() {
+    const READER: &str = "arn:aws:iam::210987654321:role/reader";
+    let fake = started().await;
+    let theirs = Location::new("210987654321", "eu-north-1");
+    for name in ["db", "other"] {
+        fake.secrets().create_in(&theirs, name, "theirs").expect("the name must be new");
+    }
+    fake.roles().require_external_id(READER, "x7");
+    fake.roles().allow_only(READER, &["db"]);
+    let mut client = Client::connect(&fake).await;
+    let form_type = ("Content-Type", "application/x-www-form-urlencoded");
+    let signed = ("Authorization", "AWS4-HMAC-SHA256 Credential=AKIA/x");
+    let form = |id: &str| {
+        format!(
+            "Action=AssumeRole&Version=2011-06-15&RoleSessionName=me&ExternalId={id}\
+             &RoleArn=arn%3Aaws%3Aiam%3A%3A210987654321%3Arole%2Freader"
+        )
+    };
+    client.send(&[form_type, signed], &form("x8")).await;
+    let refused = client.receive().await.expect("the fake AWS server must send a response");
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("<Code>AccessDenied</Code>"), "{}", refused.text());
+    client.send(&[form_type, signed], &form("x7")).await;
+    let response = client.receive().await.expect("the fake AWS server must send a response");
+    let text = response.text().to_owned();
+    let part = |name: &str| {
+        let start = text.split(&format!("<{name}>")).nth(1).expect("the element must exist");
+        start.split('<').next().unwrap_or_default().to_owned()
+    };
+    let signed = format!("AWS4-HMAC-SHA256 Credential={}/x", part("AccessKeyId"));
+    let token = part("SessionToken");
+    let target = ("X-Amz-Target", "secretsmanager.GetSecretValue");
+    for (id, status, expected) in
+        [("db", 200, "\"theirs\""), ("other", 400, "assumed-role/reader/me is not authorized")]
+    {
+        let headers = [("Authorization", &*signed), ("X-Amz-Security-Token", &token), target];
+        client.send(&headers, &format!(r#"{{"SecretId":"{id}"}}"#)).await;
+        let read = client.receive().await.expect("the fake AWS server must send a response");
+        assert_eq!(read.status, status, "{}", read.text());
+        assert!(read.text().contains(expected), "{}", read.text());
+    }
+}

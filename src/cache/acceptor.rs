@@ -15,6 +15,7 @@ use crate::secret::arn::Arn;
 use crate::secret::key::{Key, KeyRef};
 use crate::secret::parameter_path::ParameterPath;
 use crate::secret::reference::{PARAMETER_PREFIX, SecretId};
+use crate::secret::role::RoleArn;
 use crate::secret::version::{Details, Version};
 use crate::source::{FetchError, FetchErrorKind};
 use std::sync::Arc;
@@ -122,7 +123,9 @@ impl Acceptor {
             return Err(error);
         }
         let version = Version::of_path(path, listed);
-        let policy = state.config.policies.of_reference(&key.id, &state.home.load());
+        let home = state.home.load();
+        let home = home.of_role(key.role.as_ref());
+        let policy = state.config.policies.of_reference(&key.id, &home);
         let entry = Arc::new(self.entry(key, sent, version, policy, &snapshot));
         Ok(match policy.ttl.is_zero() {
             true => entry,
@@ -167,15 +170,17 @@ impl Acceptor {
             let message = "AWS returned a secret or parameter without a valid ARN";
             FetchError::new(FetchErrorKind::Unreadable, "ConnectionError", message)
         })?;
-        if !key.is_answered_by(version, &arn) {
+        if !key.is_answered_by(version, &arn) || is_of_another_account(key, &arn) {
             let message = "AWS returned another secret or version than Sidekey requested";
             return Err(FetchError::new(FetchErrorKind::Mismatched, "MismatchedAnswer", message));
         }
         // The ARN of a public parameter, which AWS itself owns, contains no account.
-        if !key.id.is_arn() && !arn.account().is_empty() {
+        if key.role.is_none() && !key.id.is_arn() && !arn.account().is_empty() {
             state.learn_account(arn.account());
         }
-        match state.config.scope.admits_answer(&arn, &version.name, &state.home.load()) {
+        let home = state.home.load();
+        let home = home.of_role(key.role.as_ref());
+        match state.config.scope.admits_answer(&arn, &version.name, &home) {
             true => Ok(arn),
             false => Err(out_of_scope()),
         }
@@ -201,7 +206,9 @@ impl Acceptor {
             let message = "AWS returned an older version of the secret than the cached version";
             return Err(FetchError::new(FetchErrorKind::Lagging, "StaleAnswer", message));
         }
-        let policy = state.config.policies.of_answer(&arn, &version.name, &state.home.load());
+        let home = state.home.load();
+        let home = home.of_role(key.role.as_ref());
+        let policy = state.config.policies.of_answer(&arn, &version.name, &home);
         state.learn_policy(key, policy);
         Ok(Arc::new(self.entry(key, sent, version, policy, &snapshot)))
     }
@@ -259,6 +266,13 @@ impl Acceptor {
 pub(super) fn out_of_scope() -> FetchError {
     let message = "Sidekey refused this read: SIDEKEY_ALLOW does not cover the secret";
     FetchError::new(FetchErrorKind::OutOfScope, "AccessDeniedException", message)
+}
+
+/// Returns whether the answer `arn` is a secret of another account than that of the role in `key`.
+/// With a role, a plain name means a secret of the role's account.
+fn is_of_another_account(key: &Key, arn: &Arn) -> bool {
+    let is_foreign = |role: &RoleArn| arn.account() != role.account();
+    !key.id.is_arn() && !arn.account().is_empty() && key.role.as_ref().is_some_and(is_foreign)
 }
 
 #[cfg(test)]

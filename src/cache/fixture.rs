@@ -138,7 +138,7 @@ impl ScriptedSource {
 }
 
 impl Source for ScriptedSource {
-    fn deadline(&self, _id: &SecretId) -> Duration {
+    fn deadline(&self, _key: &Key) -> Duration {
         4 * SECOND
     }
 

@@ -9,6 +9,7 @@
 
 mod calls;
 mod events;
+mod identity;
 mod entries;
 mod log;
 mod reads;
@@ -100,7 +101,7 @@ async fn simulate(seed: u64) -> Vec<String> {
         entries_max: setup.entries_max,
         bytes_max: usize::MAX,
         calls_max: FLIGHTS_MAX,
-        listed: setup.listed.iter().map(|id| world::key(id)).collect(),
+        listed: setup.listed.iter().map(|id| identity::key(id)).collect(),
         discovery: setup.discovery(),
         scope: Scope::new([]).expect("an empty list of patterns must be valid"),
         conventions: Arc::new(Conventions::default()),

@@ -173,13 +173,13 @@ impl State {
         }
     }
 
-    /// Returns whether `SIDEKEY_ALLOW` allows the secret `id`, read with `role`. A cached secret is allowed, because
-    /// the agent checked it before.
+    /// Returns whether `SIDEKEY_ALLOW` allows the secret `id`, read with `role`. A cached secret is
+    /// allowed, because the agent checked it before.
     pub(super) fn is_allowed(&self, role: Option<&RoleArn>, id: &SecretId) -> bool {
         // For a cached secret, `SIDEKEY_ALLOW` was checked against the name and ARN in the answer
         // of AWS.
         let is_cached = self.snapshot.load().contains(role, id.as_str());
-        is_cached || self.config.scope.admits(id, &self.home.load())
+        is_cached || self.config.scope.admits(id, &self.home.load().of_role(role))
     }
 
     /// Returns the secrets in `SIDEKEY_SECRETS` that are not cached. A secret with a TTL of 0 is

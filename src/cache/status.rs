@@ -22,7 +22,7 @@ pub(super) const PROBLEM_KINDS: usize = problem::Problem::CODES.len();
 /// The state of the cache at one moment, for the status page.
 #[derive(Debug, Serialize)]
 pub struct Status {
-    /// The cached versions of all secrets, sorted by ARN and version id.
+    /// The cached versions of all secrets, sorted by ARN, role and version id.
     pub entries: Vec<EntryStatus>,
     pub(crate) missing: Vec<MissingStatus>,
     /// The patterns in `SIDEKEY_SECRETS`, in their order.
@@ -38,6 +38,8 @@ pub struct Status {
 pub struct EntryStatus {
     pub(crate) name: Box<str>,
     pub(crate) arn: Box<str>,
+    /// The role with which Sidekey reads the secret. `None` if Sidekey uses its own credentials.
+    pub(crate) role: Option<Box<str>>,
     /// The staging label, such as `AWSCURRENT`, by which Sidekey fetched this version of the
     /// secret. `None` if Sidekey fetched it by version id.
     pub(crate) stage: Option<Box<str>>,
@@ -100,6 +102,8 @@ pub(crate) struct ValueProblem {
 pub(crate) struct MissingStatus {
     /// The name or ARN of the secret, as written in `SIDEKEY_SECRETS`.
     pub(crate) reference: Box<str>,
+    /// The role with which Sidekey reads the secret. `None` if Sidekey uses its own credentials.
+    pub(crate) role: Option<Box<str>>,
     /// Whether the agent is ready only after it has fetched this secret.
     pub(crate) required: bool,
     pub(crate) problem: Option<Problem>,
@@ -166,7 +170,9 @@ impl Status {
                 EntryStatus::of(secret, entry, &state.config.conventions, next, now, epoch)
             })
             .collect();
-        entries.sort_by(|a, b| a.arn.cmp(&b.arn).then_with(|| a.version_id.cmp(&b.version_id)));
+        entries.sort_by(|a, b| {
+            (&a.arn, &a.role, &a.version_id).cmp(&(&b.arn, &b.role, &b.version_id))
+        });
         Self {
             entries,
             missing: state.missing().into_iter().map(MissingStatus::of).collect(),
@@ -202,6 +208,7 @@ impl EntryStatus {
         Self {
             name: version.name.clone(),
             arn: version.arn.clone(),
+            role: entry.role.as_ref().map(|role| role.as_str().into()),
             stage: selector.stage().map(Into::into),
             version_id: version.id.clone(),
             version_stages: version.labels().to_vec(),
@@ -237,6 +244,7 @@ impl MissingStatus {
     fn of(missing: Missing) -> Self {
         Self {
             reference: missing.key.id.as_str().into(),
+            role: missing.key.role.as_ref().map(|role| role.as_str().into()),
             required: missing.is_required,
             problem: missing.failure.map(|error| Problem::of(error, None)),
         }

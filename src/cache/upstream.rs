@@ -116,7 +116,7 @@ impl Upstream {
     /// Fetches one secret or parameter, although the number of running calls may have reached its
     /// limit. Repeats the call if a freeze of the process interrupted it.
     pub(super) async fn fetch_one(&self, key: &Key) -> Fetched {
-        let call = (single_operation(&key.id), self.source.deadline(&key.id));
+        let call = (single_operation(&key.id), self.source.deadline(key));
         for _ in 0..=INTERRUPTIONS_MAX {
             let sent = self.sending();
             let answer = self.source.fetch(key).await;
@@ -150,8 +150,8 @@ impl Upstream {
     /// Fetches several secrets or parameters by one call. Returns the answer of AWS, and when the
     /// call was sent. Returns `None` if a freeze of the process interrupted the call.
     pub(super) async fn fetch_batch(&self, keys: &[Key]) -> Option<(Sent, BatchAnswer)> {
-        let first = &keys.first()?.id;
-        let call = (batch_operation(first.service()), self.source.deadline(first));
+        let first = keys.first()?;
+        let call = (batch_operation(first.id.service()), self.source.deadline(first));
         let sent = self.sending();
         let answer = self.source.fetch_batch(keys).await;
         let is_interrupted = self.count(call, sent, answer.as_ref().err());

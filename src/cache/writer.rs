@@ -10,6 +10,7 @@ use super::state::State;
 use super::upstream::Upstream;
 use crate::printable::LogExcerpt;
 use crate::secret::key::{Key, KeyRef};
+use crate::secret::role::RoleArn;
 use crate::secret::selector::Selector;
 use crate::secret::version::Version;
 use crate::source::{FetchError, FetchErrorKind, Source};
@@ -237,6 +238,7 @@ impl Writer {
         };
         tracing::warn!(
             secret = %LogExcerpt(key.id.as_str()),
+            role = key.role.as_ref().map(RoleArn::as_str),
             kind = error.kind.label(),
             code = &*error.code,
             request_id = error.request_id.as_deref(),

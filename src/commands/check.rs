@@ -20,6 +20,8 @@ use crate::convention::Conventions;
 use crate::hardening;
 use crate::secret::key::Key;
 use crate::secret::reference::{BadReferenceOrPath, Reference, SecretId};
+use crate::secret::role::RoleArn;
+use crate::secret::role_rules::RoleRules;
 use crate::secret::scope::Home;
 use crate::secret::secret_pattern::SecretPattern;
 use crate::secret::service::Service;
@@ -48,6 +50,8 @@ const USAGE: u8 = 2;
 const INTERRUPTED: u8 = 130;
 
 const MANY: usize = 20;
+
+const ASSUME_ROLE: &str = "sts:AssumeRole";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -160,6 +164,7 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let configured_account = config.account.map(String::from);
+    let role_rules = config.role_rules;
     let own_ports = vec![config.listen.port];
     let tokens = Arc::new(Tokens::new(Vec::new()));
     let source = Aws::prepare(config.source, own_ports, tokens, clock.clone())
@@ -184,19 +189,22 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
     let candidates = candidates.into_all();
     let references: Vec<Result<Reference, BadReferenceOrPath>> =
         candidates.iter().map(Candidate::reference).collect();
+    let key = |reference: &Reference| key(reference, &role_rules);
+    let keys = references.iter().flatten().map(key);
     let reads = tokio::select! {
-        reads = read(&source, &references) => reads,
+        reads = read(&source, keys) => reads,
         // The command ends normally, so that it also ends a running `credential_process`.
         Ok(()) = tokio::signal::ctrl_c() => return Err(CannotCheck::Interrupted),
     };
-    let account =
-        configured_account.or_else(|| account(reads.iter().map(|(key, read)| (&key.id, read))));
+    let own = reads.iter().filter(|(key, _)| key.role.is_none());
+    let account = configured_account.or_else(|| account(own.map(|(key, read)| (&key.id, read))));
     let criteria = Criteria {
         conventions: &conventions,
         is_strict: args.strict,
         now: clock.now().wall,
         region: source.region(),
         account: account.as_deref(),
+        role_rules: &role_rules,
     };
     let mut reports = Vec::new();
     for (candidate, reference) in candidates.into_iter().zip(&references) {
@@ -207,18 +215,24 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
     Ok(Checked { reports, missing_policy, fake, unsearched })
 }
 
-/// Returns an IAM policy, as JSON, that allows reading every secret to which AWS denied access.
-/// Returns `None` if AWS denied no read.
+/// Returns an IAM policy, as JSON, for the command's own role. The policy allows reading every
+/// secret to which AWS denied access, and assuming every role that AWS refused. Returns `None` if
+/// AWS denied nothing.
 fn missing_policy(reports: &[Report], criteria: &Criteria<'_>) -> Option<String> {
-    let denied: Vec<&str> = reports
-        .iter()
-        .filter(|report| report.findings.iter().any(|finding| finding.grant.is_some()))
-        .map(|report| &*report.reference)
-        .collect();
-    if denied.is_empty() {
+    let permissions = |report: &Report| {
+        let granted = report.findings.iter().filter(|finding| finding.grant.is_some());
+        granted.filter_map(|finding| finding.permission).collect::<Vec<_>>()
+    };
+    let own = reports.iter().filter(|report| report.role.is_none());
+    let denied = own.filter(|report| !permissions(report).is_empty());
+    let denied: Vec<&str> = denied.map(|report| &*report.reference).collect();
+    let refused = reports.iter().filter(|report| permissions(report).contains(&ASSUME_ROLE));
+    let refused = refused.filter_map(|report| RoleArn::parse(report.role.as_deref()?).ok());
+    let roles: Vec<RoleArn> = refused.collect();
+    if denied.is_empty() && roles.is_empty() {
         return None;
     }
-    let policy = policy::least(denied, criteria.region, criteria.account).ok()?;
+    let policy = policy::least(denied, criteria.region, criteria.account, &roles).ok()?;
     Some(policy.json())
 }
 
@@ -345,19 +359,16 @@ fn reference_text(key: &Key) -> String {
     }
 }
 
-fn key(reference: &Reference) -> Key {
-    Key::own(reference.id.clone(), reference.selector.clone())
+fn key(reference: &Reference, role_rules: &RoleRules) -> Key {
+    let Reference { id, selector, .. } = reference.clone();
+    Key { role: role_rules.role_of_id(&id).cloned(), id, selector }
 }
 
-/// Reads every secret once, even if `references` contains a secret twice. Shows a progress bar on a
+/// Reads every secret once, even if `keys` contains a secret twice. Shows a progress bar on a
 /// terminal if there are many secrets.
-async fn read(
-    source: &Arc<Aws>,
-    references: &[Result<Reference, BadReferenceOrPath>],
-) -> HashMap<Key, Read> {
+async fn read(source: &Arc<Aws>, keys: impl Iterator<Item = Key>) -> HashMap<Key, Read> {
     let mut seen = HashSet::new();
-    let keys: Vec<Key> =
-        references.iter().flatten().map(key).filter(|key| seen.insert(key.clone())).collect();
+    let keys: Vec<Key> = keys.filter(|key| seen.insert(key.clone())).collect();
     // indicatif draws no progress bar if standard error is not a terminal.
     let target = match keys.len() < MANY {
         true => ProgressDrawTarget::hidden(),
@@ -389,7 +400,7 @@ mod tests {
         ] {
             let reference =
                 Reference::parse(text).expect("the text must be a valid name or ARN of a secret");
-            assert_eq!(reference_text(&key(&reference)), text);
+            assert_eq!(reference_text(&key(&reference, &RoleRules::default())), text);
         }
         let path = SecretId::Path(ParameterPath::new("/app", false, None));
         let selector = Selector::parameter(None, None, false);

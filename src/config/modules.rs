@@ -8,6 +8,7 @@ use super::settings::{Resolved, exposed_endpoints};
 use super::values::{DialectSetting, OnInitFailure};
 use crate::cache::{self, discovery, prefetch};
 use crate::secret::arn::is_account;
+use crate::secret::role_rules::RoleRules;
 use crate::server::dialect::Dialect;
 use crate::server::{listener, resolving};
 use crate::source::aws;
@@ -34,6 +35,8 @@ pub struct Config {
     /// message names.
     pub(crate) resolving: resolving::Config,
     pub(crate) prefetch: Prefetch,
+    /// The rules that choose the role with which the agent reads a secret.
+    pub(crate) role_rules: RoleRules,
     /// The addresses on which the agent listens, and the maximum numbers of connections.
     pub listen: listener::Config,
     pub(crate) dialect: ChosenDialect,
@@ -74,8 +77,17 @@ pub struct Prefetch {
 }
 
 pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<String>) -> Config {
-    let Resolved { mut settings, policies, conventions, tenant_check, tokens, trust, environment } =
-        resolved;
+    let Resolved {
+        mut settings,
+        policies,
+        conventions,
+        roles,
+        role_rules,
+        tenant_check,
+        tokens,
+        trust,
+        environment,
+    } = resolved;
     let initialization = environment.get("AWS_LAMBDA_INITIALIZATION_TYPE");
     let is_snapshot = initialization.is_some_and(|kind| kind == "snap-start");
     if settings.allow_http_endpoint {
@@ -112,6 +124,7 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             mode: settings.prefetch,
             deadline: prefetch_deadline(settings.prefetch_deadline, host, warnings),
         },
+        role_rules,
         listen: listener::Config {
             port: settings.port,
             socket: settings.socket,
@@ -125,6 +138,8 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             region: settings.region,
             endpoint: settings.endpoint,
             parameter_store_endpoint: settings.parameter_store_endpoint,
+            sts_endpoint: settings.sts_endpoint,
+            roles,
             region_only: settings.region_only,
             attempt_timeout: settings.upstream_timeout.secrets.duration,
             parameter_store_timeout: settings.upstream_timeout.parameters,

@@ -4,20 +4,23 @@ use super::credentials;
 use super::file::File;
 use super::host::Host;
 use super::mistakes::{Mistake, Mistakes, Problems};
-use super::policy::{self, PolicyTable};
+use super::policy;
 use super::raw::{Raw, RawText};
+use super::role::{self, RoleTable};
+use super::table_list::NamedTable;
 use super::values;
 use super::variables::Settings;
 use super::{conventions, resolve};
 use crate::cache::freshness::Policy;
-use crate::cache::policies::Policies;
+use crate::cache::policies::{Policies, Rule};
 use crate::convention::Conventions;
 use crate::message::tenant::{TenantBinding, TenantCheck};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
+use crate::secret::role_rules::RoleRules;
 use crate::secret::scope::Home;
 use crate::secret::service::PerService;
-use crate::source::aws::{Endpoint, Trust};
+use crate::source::aws::{AssumableRole, Endpoint, Trust};
 use crate::tokens::Token;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +32,9 @@ pub(super) struct Resolved {
     /// has ended.
     pub(super) policies: Policies,
     pub(super) conventions: Arc<Conventions>,
+    /// The roles in the tables `[[role]]`.
+    pub(super) roles: Vec<AssumableRole>,
+    pub(super) role_rules: RoleRules,
     /// The check that a message to `/resolve` names only secrets of its own tenant (customer).
     pub(super) tenant_check: TenantCheck,
     pub(super) tokens: Vec<Token>,
@@ -39,8 +45,14 @@ pub(super) struct Resolved {
 
 pub(super) fn resolve(raw: Raw, host: Host, problems: &mut Problems) -> Resolved {
     problems.unknown.extend(raw.unknown);
-    let tables = Tables::read(raw.file, problems);
-    let settings = typed(raw.texts.iter(), &mut problems.mistakes);
+    let mut tables = Tables::read(raw.file, problems);
+    let mut settings = typed(raw.texts.iter(), &mut problems.mistakes);
+    let allowed_roles = settings.allowed_roles.take();
+    let (roles, role_rules) =
+        role::resolved(std::mem::take(&mut tables.roles), allowed_roles, &mut problems.mistakes);
+    for key in &mut settings.listed.keys {
+        key.role = role_rules.role_of_id(&key.id).cloned();
+    }
     check_relations(&settings, &mut problems.mistakes);
     problems.warnings.extend(settings.listed.warnings(&settings.scope));
     check_aws_variables(&settings, &raw.environment, &mut problems.mistakes);
@@ -58,6 +70,8 @@ pub(super) fn resolve(raw: Raw, host: Host, problems: &mut Problems) -> Resolved
         policies: policy::resolved(default_policies, tables.policies),
         tenant_check: TenantCheck::new(conventions.clone(), tables.tenant_bindings),
         conventions,
+        roles,
+        role_rules,
         tokens: credentials::tokens(own_token, &raw.environment, host, &mut problems.mistakes),
         trust: trust(&raw.environment, &mut problems.mistakes),
         environment: raw.environment,
@@ -83,12 +97,13 @@ pub(super) fn typed<'a>(
 }
 
 pub(super) struct Tables {
-    policies: Vec<PolicyTable>,
+    policies: Vec<NamedTable<Rule>>,
+    roles: Vec<NamedTable<RoleTable>>,
     tenant_bindings: Vec<TenantBinding>,
 }
 
 impl Tables {
-    /// Parses the tables `[[policy]]` and `[resolve.tenant]` of the configuration file. Records all
+    /// Parses the tables `[[policy]]`, `[[role]]` and `[resolve.tenant]` of the configuration file. Records all
     /// mistakes in the file.
     pub(super) fn read(file: Result<File, Mistake>, problems: &mut Problems) -> Self {
         let file = file.unwrap_or_else(|mistake| {
@@ -97,11 +112,13 @@ impl Tables {
         });
         problems.extend(file.problems);
         let policies = file.policy.map(|value| policy::read(value, problems));
+        let roles = file.role.map(|value| role::read(value, problems));
         let tenant_bindings = file
             .resolve
             .map(|value| resolve::read(value, &mut problems.unknown, &mut problems.mistakes));
         Self {
             policies: policies.unwrap_or_default(),
+            roles: roles.unwrap_or_default(),
             tenant_bindings: tenant_bindings.unwrap_or_default(),
         }
     }
@@ -150,6 +167,7 @@ pub(super) fn exposed_endpoints(settings: &Settings) -> impl Iterator<Item = &'s
     let endpoints = [
         ("SIDEKEY_ENDPOINT", &settings.endpoint),
         ("SIDEKEY_SSM_ENDPOINT", &settings.parameter_store_endpoint),
+        ("SIDEKEY_STS_ENDPOINT", &settings.sts_endpoint),
     ];
     endpoints
         .into_iter()

@@ -2,6 +2,7 @@
 
 use super::{size, span};
 use crate::secret::arn::is_region;
+use crate::secret::role::RolePattern;
 use crate::secret::scope::Scope;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -16,6 +17,10 @@ pub(super) const FILE_PREFIX: &str = "file://";
 /// The shortest time between two searches for the patterns in `SIDEKEY_SECRETS`. It protects the
 /// quotas of AWS, which all agents of an account share.
 const INTERVAL_MIN: Duration = Duration::from_secs(10);
+
+/// The maximum number of patterns in `SIDEKEY_ROLES`. The number is limited because Sidekey compares
+/// the role of each request with each pattern.
+const ROLE_PATTERNS_MAX: usize = 100;
 
 /// What the Lambda extension does if its start fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +59,32 @@ pub(super) fn is_separator(c: char) -> bool {
 pub(super) fn patterns(text: &str, if_empty: &str) -> Result<Scope, String> {
     let scope = Scope::new(list(text)).map_err(|bad| bad.to_string())?;
     if scope.is_open() { Err(if_empty.to_owned()) } else { Ok(scope) }
+}
+
+/// Parses a list of patterns of the ARNs of roles. The error message contains every invalid
+/// pattern.
+pub(super) fn role_patterns(text: &str) -> Result<Vec<RolePattern>, String> {
+    let (mut patterns, mut problems) = (Vec::new(), Vec::new());
+    for item in list(text) {
+        match RolePattern::parse(item) {
+            Ok(pattern) => patterns.push(pattern),
+            Err(problem) => problems.push(format!("pattern '{item}': {problem}")),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems.join("; "));
+    }
+    if patterns.is_empty() {
+        return Err(
+            "the value must not be empty; unset the variable to allow every role that IAM \
+                    allows"
+                .to_owned(),
+        );
+    }
+    if patterns.len() > ROLE_PATTERNS_MAX {
+        return Err(format!("at most {ROLE_PATTERNS_MAX} patterns are allowed"));
+    }
+    Ok(patterns)
 }
 
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {

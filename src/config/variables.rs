@@ -4,11 +4,12 @@ use super::key::Key;
 use super::listed::Listed;
 use super::values::{
     DialectSetting, OnInitFailure, boolean, choice, interval, list, number, path, patterns,
-    positive_span, region, size, span,
+    positive_span, region, role_patterns, size, span,
 };
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::prefetch::Mode;
 use crate::message::paths::{BUILT_IN_PATHS, Paths};
+use crate::secret::role::RolePattern;
 use crate::secret::scope::Scope;
 use crate::secret::service::PerService;
 use crate::source::aws::{CallTimeout, Endpoint};
@@ -121,6 +122,12 @@ settings! {
         parse: |text| {
             patterns(text, "the value must not be empty; unset the variable to allow every secret that IAM allows")
         },
+    }
+    allowed_roles: Option<Vec<RolePattern>> {
+        name: "SIDEKEY_ROLES",
+        default: "",
+        help: "Patterns of the ARNs of roles that the agent may assume; `*` matches any characters. If unset, the agent may assume the roles of `[[role]]` tables, and every role that a request names and IAM allows.",
+        parse: |text| role_patterns(text).map(Some),
     }
     port: u16 {
         name: "SIDEKEY_PORT",
@@ -263,10 +270,16 @@ settings! {
         help: "The URL that the agent calls for Parameter Store, in the format of SIDEKEY_ENDPOINT. If unset, SIDEKEY_ENDPOINT is used.",
         parse: |text| Endpoint::parse(text).map(Some).map_err(|bad| bad.to_string()),
     }
+    sts_endpoint: Option<Endpoint> {
+        name: "SIDEKEY_STS_ENDPOINT",
+        default: "",
+        help: "The URL at which the agent assumes roles, in the format of SIDEKEY_ENDPOINT. If unset, SIDEKEY_ENDPOINT is used.",
+        parse: |text| Endpoint::parse(text).map(Some).map_err(|bad| bad.to_string()),
+    }
     allow_http_endpoint: bool {
         name: "SIDEKEY_ALLOW_HTTP_ENDPOINT",
         default: "false",
-        help: "Whether SIDEKEY_ENDPOINT and SIDEKEY_SSM_ENDPOINT may use http with any host, such as an emulator of AWS. Secrets then cross the network unencrypted.",
+        help: "Whether SIDEKEY_ENDPOINT, SIDEKEY_SSM_ENDPOINT and SIDEKEY_STS_ENDPOINT may use http with any host, such as an emulator of AWS. Secrets then cross the network unencrypted.",
         parse: boolean,
     }
     region: Option<String> {

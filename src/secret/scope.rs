@@ -7,7 +7,9 @@ use super::matchable;
 use super::name::{is_name_char, is_parameter_char};
 use super::parameter_path::ParameterPath;
 use super::reference::{PARAMETER_PREFIX, SecretId};
+use super::role::RoleArn;
 use super::service::Service;
+use std::borrow::Cow;
 use std::iter;
 
 /// The maximum number of patterns in `SIDEKEY_ALLOW` or in one cache policy. The number is limited
@@ -36,6 +38,20 @@ pub struct Home {
     pub region: Box<str>,
     /// The id of the agent's AWS account. `None` while the agent does not know this id.
     pub account: Option<Box<str>>,
+}
+
+impl Home {
+    /// Returns the region and account in which Sidekey reads secrets by name with the role `role`,
+    /// or with its own credentials. With a role, this is the account of the role.
+    pub(crate) fn of_role(&self, role: Option<&RoleArn>) -> Cow<'_, Self> {
+        match role {
+            None => Cow::Borrowed(self),
+            Some(role) => {
+                let account = Some(role.account().into());
+                Cow::Owned(Self { region: self.region.clone(), account })
+            }
+        }
+    }
 }
 
 /// The error for a list of patterns for secrets. The error message describes every invalid pattern.
@@ -194,7 +210,9 @@ impl Scope {
         self.parameters.iter().any(admits)
     }
 
-    fn admits_name(&self, service: Service, name: &str) -> bool {
+    /// Returns whether a pattern for names matches `name`, the name of a secret or, without `ssm:`,
+    /// of a parameter.
+    pub(super) fn admits_name(&self, service: Service, name: &str) -> bool {
         let is_valid = is_valid_name(service, name);
         let patterns = match service {
             Service::SecretsManager => &self.names,

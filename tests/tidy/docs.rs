@@ -1,7 +1,7 @@
 //! Compares the documentation with tables and tests in the code.
 
 use crate::repository::{File, is_of_word, page, root};
-use sidekey::config::{aws_extension, policy, variables};
+use sidekey::config::{aws_extension, policy, role, variables};
 use sidekey::convention::file::{FIELD_KEYS, KEYS};
 use std::collections::BTreeMap;
 
@@ -36,6 +36,7 @@ fn wrong_settings(files: &[File]) -> Vec<String> {
     let variables = variables::VARIABLES.iter().map(|one| row(one.name, one.default, one.help));
     let of_aws = aws_extension::VARIABLES.iter().map(|one| row(one.name, one.default, one.help));
     let policy = policy::KEYS.iter().map(|key| row(key.name, key.default, key.help));
+    let role = role::KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let convention = KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let field = FIELD_KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let page = page(files, "docs/configuration.md");
@@ -45,7 +46,7 @@ fn wrong_settings(files: &[File]) -> Vec<String> {
     let tables: [(Vec<String>, Vec<Vec<&str>>); 2] = [
         (variables.chain(of_aws).collect(), rows(&page.text, &names)),
         (
-            policy.chain(convention).chain(field).collect(),
+            policy.chain(role).chain(convention).chain(field).collect(),
             key_tables.flat_map(|table| rows(table, &[""])).collect(),
         ),
     ];

@@ -32,6 +32,15 @@ impl Store {
         &self.home
     }
 
+    /// Runs `work` while `home` is the default account and region, for a caller whose credentials
+    /// belong to this account.
+    pub(crate) fn seen_from<R>(&mut self, home: Location, work: impl FnOnce(&mut Self) -> R) -> R {
+        let own = std::mem::replace(&mut self.home, home);
+        let result = work(self);
+        self.home = own;
+        result
+    }
+
     /// Returns the secrets in the default account and region of the fake AWS server, sorted by
     /// name.
     pub(crate) fn home_secrets(&self) -> impl Iterator<Item = &Secret> {

@@ -2,8 +2,9 @@
 //! for the same name or ARN may be running.
 
 use super::SECOND;
+use super::identity::secret;
 use super::log::{Answered, Call, State, number, since};
-use super::world::{DEADLINE, World, secret};
+use super::world::{DEADLINE, World};
 use crate::cache::entry::Entry;
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::freshness::{BACK_OFF_MIN, JITTER, REFUSAL_MEMORY, Refresh};

@@ -2,8 +2,9 @@
 //! version without a reason, and versions that are read must be refreshed in time.
 
 use super::SECOND;
+use super::identity::{key, secret};
 use super::log::{Call, State, number};
-use super::world::{World, key, secret};
+use super::world::World;
 use crate::cache::entry::Entry;
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::freshness::{JITTER, Refresh};
@@ -103,7 +104,7 @@ impl World {
     /// Returns an error text if the cache should have refreshed `entry` by now. After a failed
     /// call, a freeze or a change of the wall clock, no refresh is required.
     fn was_neglected(&self, state: &State, entry: &Arc<Entry>) -> Option<String> {
-        let policy = &self.setup.policies[secret(&entry.version.name)];
+        let policy = &self.setup.policies[secret(&entry.version.arn)];
         let call = state.fetched(entry)?;
         let is_calm = call.epoch == state.epoch
             && call.disturbed == state.disturbed

@@ -1,9 +1,10 @@
 //! The random events of the simulation, such as reads, rotations, faults and freezes. A random seed
 //! determines the events.
 
+use super::identity::{key, secret};
 use super::log::Reader;
 use super::truth::Fault;
-use super::world::{DEADLINE, key, secret};
+use super::world::DEADLINE;
 use super::{SECOND, Simulation};
 use crate::cache::{ReadError, Served};
 use crate::clock::Clock;

@@ -5,8 +5,9 @@
 //! unknown. The cache must then not serve a value as fresh, and may answer each read with an error.
 
 use super::SECOND;
+use super::identity::secret;
 use super::log::{Answered, Call, Reader, State, number, since};
-use super::world::{DEADLINE, World, secret};
+use super::world::{DEADLINE, World};
 use crate::cache::entry::Entry;
 use crate::cache::freshness::{BACK_OFF_MAX, Reason};
 use crate::cache::plan::REFRESH_NOW_INTERVAL;
@@ -87,6 +88,9 @@ impl World {
         };
         let (arn, _, _) =
             call.any_version().expect("a call that fetched a version must have an answer");
+        if secret(arn) != reader.secret {
+            return Some("the reader got the secret of another role".to_owned());
+        }
         if reader.id.starts_with("arn:") && reader.id != arn {
             return Some(
                 "the reader asked for an ARN, but got a secret with another ARN".to_owned(),
@@ -244,7 +248,7 @@ impl World {
         is_in_need: bool,
         now: Moment,
     ) -> Option<bool> {
-        let policy = self.setup.policies[secret(&cached.version.name)];
+        let policy = self.setup.policies[secret(&cached.version.arn)];
         if policy.ttl.is_zero() {
             return Some(false);
         }

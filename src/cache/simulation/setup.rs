@@ -1,5 +1,6 @@
 //! The settings of a simulation, which its random seed determines.
 
+use super::identity::{ROLES, plain, role};
 use crate::cache::discovery;
 use crate::cache::freshness::{Policy, Refresh};
 use crate::cache::policies::{Policies, Rule};
@@ -15,7 +16,7 @@ pub(super) struct Setup {
     pub(super) policies: Vec<Policy>,
     pub(super) reader_wait: Duration,
     pub(super) entries_max: usize,
-    /// The names of the simulated secrets and parameters, such as `s0` and `ssm:/s1`.
+    /// The names of the simulated secrets and parameters, such as `s0`, `ssm:/s1` and `1@ssm:/s1`.
     pub(super) names: Vec<String>,
     pub(super) listed: Vec<String>,
     /// Whether the cache searches for all simulated secrets by a pattern of names.
@@ -39,9 +40,11 @@ impl Setup {
                 *own = policy(rng);
             }
         }
-        let names: Vec<String> = (0..secrets)
-            .map(|n| if rng.u8(0..3) == 0 { format!("ssm:/s{n}") } else { format!("s{n}") })
-            .collect();
+        let names = names(rng, secrets);
+        for n in 0..secrets {
+            // A rule of the cache applies to a name, and so to the secrets of all roles.
+            policies[n] = policies[n - role(&names[n])];
+        }
         // A call without a fault must end within the maximum wait of a reader.
         let latency_max_ms = [20, 100, 700, 3500][rng.usize(0..4)];
         let waits: &[u64] = if latency_max_ms < 1000 { &[1, 3, 5] } else { &[5] };
@@ -61,6 +64,7 @@ impl Setup {
 
     /// Returns the refresh policies of the cache, with one rule for each simulated secret.
     pub(super) fn rules(&self) -> Policies {
+        let own = self.names.iter().zip(&self.policies).filter(|(name, _)| role(name) == 0);
         let rule = |(name, policy): (&String, &Policy)| Rule {
             secrets: Scope::new([name.as_str()]).expect("the pattern in the test must be valid"),
             ttl: Some(policy.ttl),
@@ -70,7 +74,7 @@ impl Setup {
             refresh: Some(policy.refresh),
             is_required: Some(policy.is_required),
         };
-        Policies::new(Policy::default(), self.names.iter().zip(&self.policies).map(rule).collect())
+        Policies::new(Policy::default(), own.map(rule).collect())
     }
 
     pub(super) fn discovery(&self) -> discovery::Config {
@@ -90,6 +94,23 @@ impl Setup {
         let lives = self.policies.iter().map(|own| own.ttl + own.stale_while_revalidate);
         lives.max().unwrap_or_default()
     }
+}
+
+/// Draws the names of the secrets. Some secrets have the same name as the secret before them, but
+/// the cache reads them with a role.
+fn names(rng: &mut fastrand::Rng, secrets: usize) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for n in 0..secrets {
+        let last = names.last().map(|last| (role(last), plain(last).to_owned()));
+        names.push(match last {
+            Some((role, name)) if role < ROLES && rng.u8(0..4) == 0 => {
+                format!("{}@{name}", role + 1)
+            }
+            _ if rng.u8(0..3) == 0 => format!("ssm:/s{n}"),
+            _ => format!("s{n}"),
+        });
+    }
+    names
 }
 
 fn policy(rng: &mut fastrand::Rng) -> Policy {

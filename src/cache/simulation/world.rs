@@ -1,16 +1,14 @@
 //! The simulated AWS: a source of secrets that injects faults and records all calls of the cache.
 
 use super::SECOND;
+use super::identity::{plain, secret, text};
 use super::log::{Answered, State};
 use super::setup::Setup;
 use super::truth::{Fault, Truth};
 use crate::cache::Cache;
 use crate::clock::{Clock, Moment, VirtualClock};
 use crate::secret::key::Key;
-use crate::secret::reference::SecretId;
 use crate::secret::secret_pattern::{Search, SecretPattern};
-use crate::secret::selector::Selector;
-use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{AWSCURRENT, Content, Details, Parameter, ParameterKind, Version};
 use crate::source::{
@@ -207,7 +205,7 @@ impl World {
         let created = SystemTime::UNIX_EPOCH + number * SECOND;
         let version = Version {
             arn: arn.into(),
-            name: truth.name.trim_start_matches("ssm:").into(),
+            name: plain(&truth.name).trim_start_matches("ssm:").into(),
             id: truth.version_id(number).into(),
             details: match truth.is_parameter() {
                 false => Details::Secret { labels: vec![AWSCURRENT.into()] },
@@ -229,13 +227,13 @@ impl World {
 }
 
 impl Source for World {
-    fn deadline(&self, _id: &SecretId) -> Duration {
+    fn deadline(&self, _key: &Key) -> Duration {
         DEADLINE
     }
 
     fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version> {
         Box::pin(async move {
-            let id = key.id.as_str();
+            let id = &*text(key);
             let mut rng = self.draws(id);
             let call = self.begin(id, None);
             let there = Duration::from_millis(rng.u64(1..self.setup.latency_max_ms));
@@ -253,19 +251,20 @@ impl Source for World {
 
     fn fetch_batch<'a>(&'a self, keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>> {
         Box::pin(async move {
-            let mut rng = self.draws(keys[0].id.as_str());
+            let mut rng = self.draws(&text(&keys[0]));
             let batch = {
                 let mut state = self.state();
                 state.batches += 1;
                 Some(state.batches)
             };
-            let calls: Vec<usize> =
-                keys.iter().map(|key| self.begin(key.id.as_str(), batch)).collect();
+            let is_one_role = keys.iter().all(|key| key.role == keys[0].role);
+            self.require(is_one_role, || "a batch call has keys of different roles".to_owned());
+            let calls: Vec<usize> = keys.iter().map(|key| self.begin(&text(key), batch)).collect();
             self.clock.sleep(Duration::from_millis(rng.u64(1..300))).await;
             let fails = rng.u8(0..3) == 0;
             let mut answers = Vec::new();
             for (key, call) in keys.iter().zip(calls) {
-                let (answer, is_lagging) = self.answer(key.id.as_str(), &mut rng);
+                let (answer, is_lagging) = self.answer(&text(key), &mut rng);
                 self.end(call, answered(&answer, is_lagging), fails);
                 answers.push(Some(answer));
             }
@@ -358,19 +357,4 @@ fn answered(answer: &Result<Version, FetchError>, is_lagging: bool) -> Answered 
         }
         Err(error) => Answered::Failed(error.kind),
     }
-}
-
-pub(super) fn secret(id: &str) -> usize {
-    let full_name = id.rsplit([':', '/']).next().expect("`rsplit` must return at least one part");
-    let name = full_name.split('-').next().expect("`split` must return at least one part");
-    name[1..].parse().expect("the name of a simulated secret must be a letter and a number")
-}
-
-pub(super) fn key(id: &str) -> Key {
-    let id = SecretId::parse(id).expect("the name or ARN in the test must be valid");
-    let selector = match id.service() {
-        Service::SecretsManager => Selector::current(),
-        Service::ParameterStore => Selector::parameter(None, None, false),
-    };
-    Key::own(id, selector)
 }

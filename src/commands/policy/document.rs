@@ -26,6 +26,9 @@ pub(super) const GET_PATH: &str = "ssm:GetParametersByPath";
 /// The IAM action for decrypting secrets that are encrypted with a customer's own KMS key.
 pub(super) const DECRYPT: &str = "kms:Decrypt";
 
+/// The IAM action for assuming a role.
+pub(super) const ASSUME_ROLE: &str = "sts:AssumeRole";
+
 /// The IAM condition key that restricts through which AWS services a role may use a KMS key.
 /// Sidekey's policies allow the use only through the service that stores the secrets.
 pub(super) const VIA_SERVICE: &str = "kms:ViaService";
@@ -143,6 +146,12 @@ fn of_tag(sid: String, tag: NeededTag) -> Statement {
     let key = format!("{RESOURCE_TAG}{key}").into();
     let condition = NeededCondition { operator, key, values: vec![value] };
     Statement { conditions: vec![condition], ..Statement::new(sid, GET, [secrets]) }
+}
+
+/// Returns a statement that allows assuming the roles with these ARNs, or `None` if there are none.
+pub(super) fn assume_role(sid: &str, roles: impl Iterator<Item = String>) -> Option<Statement> {
+    let statement = Statement::new(format!("{sid}AssumeRole"), ASSUME_ROLE, roles);
+    (!statement.resources.is_empty()).then_some(statement)
 }
 
 /// Returns IAM policy statements that allow decryption through an AWS service, one for each region

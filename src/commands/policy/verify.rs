@@ -8,8 +8,8 @@ mod reason;
 
 use super::arn_pattern::SUFFIX;
 use super::document::{
-    BATCH, DECRYPT, GET, GET_PARAMETER, GET_PARAMETERS, GET_PATH, LIST, NeededCondition,
-    PARAMETER_ARN, RESOURCE_TAG, Statement, VIA_SERVICE,
+    ASSUME_ROLE, BATCH, DECRYPT, GET, GET_PARAMETER, GET_PARAMETERS, GET_PATH, LIST,
+    NeededCondition, PARAMETER_ARN, RESOURCE_TAG, Statement, VIA_SERVICE,
 };
 use super::iam_glob::{covers, has_wildcard, overlap};
 use super::parse::{Condition, ParsedStatement, Selection};
@@ -241,21 +241,24 @@ fn excess(
 }
 
 /// Returns whether an action belongs to Secrets Manager, KMS or, if parameters are needed, to
-/// Parameter Store. Sidekey does not judge actions of other services. `action` may be a pattern,
+/// Parameter Store, or whether it assumes a role and roles are needed. Sidekey does not judge actions of other services. `action` may be a pattern,
 /// such as `kms:*`.
 fn is_judged(action: &str, least: &[Statement]) -> bool {
     let has_parameters = least.iter().any(|need| need.action == GET_PARAMETER);
     let parameter_store = has_parameters.then_some("ssm:*parameter*");
+    let has_roles = least.iter().any(|need| need.action == ASSUME_ROLE);
+    let sts = has_roles.then_some("sts:assumerole");
     ["secretsmanager:*", "kms:*"]
         .into_iter()
         .chain(parameter_store)
+        .chain(sts)
         .any(|judged| overlap(judged, action))
 }
 
 /// Returns the action in AWS's spelling, such as `kms:Decrypt`, if the least-privilege policy
 /// contains the action.
 fn needed_action(action: &str, least: &[Statement]) -> Option<&'static str> {
-    let known = [GET, BATCH, LIST, DECRYPT, GET_PARAMETER, GET_PARAMETERS, GET_PATH];
+    let known = [GET, BATCH, LIST, DECRYPT, GET_PARAMETER, GET_PARAMETERS, GET_PATH, ASSUME_ROLE];
     known.into_iter().find(|known| {
         known.eq_ignore_ascii_case(action) && least.iter().any(|need| need.action == *known)
     })

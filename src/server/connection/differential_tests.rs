@@ -6,7 +6,6 @@ use super::tests::TestServer;
 use super::{HEAD_TIME_MAX, Ways};
 use crate::clock::{Clock, VirtualClock};
 use crate::secret::key::Key;
-use crate::secret::reference::SecretId;
 use crate::secret::version::{AWSCURRENT, Content, Details, Parameter, ParameterKind, Version};
 use crate::server::connection_slots::ConnectionSlots;
 use crate::server::deadlines::{IDLE_TICK, IDLE_TICKS_MAX, UNTRUSTED_TIME_MAX};
@@ -53,7 +52,7 @@ struct FewSecrets {
 }
 
 impl Source for FewSecrets {
-    fn deadline(&self, _id: &SecretId) -> Duration {
+    fn deadline(&self, _key: &Key) -> Duration {
         Duration::from_secs(2)
     }
 

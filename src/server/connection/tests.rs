@@ -8,7 +8,7 @@ use crate::convention::Conventions;
 use crate::message::paths::Paths;
 use crate::message::tenant::TenantCheck;
 use crate::secret::key::Key;
-use crate::secret::reference::SecretId;
+use crate::secret::role_rules::RoleRules;
 use crate::secret::scope::{Home, Scope};
 use crate::secret::version::Version;
 use crate::server::body::{BODY_TIME_MAX, DRAIN_TIME_MAX};
@@ -107,6 +107,7 @@ impl TestServer {
             context: ServerContext {
                 dialect: Dialect::Agent,
                 cache,
+                role_rules: RoleRules::default(),
                 metrics,
                 is_settled: AtomicBool::new(true),
                 is_misconfigured: false,
@@ -330,7 +331,7 @@ async fn half_closed_client_gets_its_answer() {
 struct Silent;
 
 impl Source for Silent {
-    fn deadline(&self, _id: &SecretId) -> Duration {
+    fn deadline(&self, _key: &Key) -> Duration {
         Duration::from_secs(60)
     }
 

@@ -207,13 +207,11 @@ impl ParameterStore {
         let now = self.clock.now().wall;
         let signed = request
             .signed(&self.url(region), region, credentials.credentials(), now)
-            .ok_or_else(|| sdk_error::unsendable(Service::ParameterStore))?;
+            .ok_or_else(|| sdk_error::unsendable(Service::ParameterStore.into()))?;
         let response = self.http.send(signed, self.timeouts).await;
-        response::body(
-            response.map_err(|error| {
-                sdk_error::from_connector_error(Service::ParameterStore, &error)
-            })?,
-        )
+        response::body(response.map_err(|error| {
+            sdk_error::from_connector_error(Service::ParameterStore.into(), &error)
+        })?)
     }
 
     fn url(&self, region: &str) -> String {

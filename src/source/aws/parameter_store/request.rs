@@ -1,9 +1,7 @@
 //! Builds and signs requests to Parameter Store.
 
+use crate::source::aws::signing;
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4::SigningParams;
-use aws_smithy_runtime_api::client::identity::Identity;
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, USER_AGENT};
 use serde::Serialize;
@@ -92,25 +90,7 @@ impl Request {
             .header(USER_AGENT, concat!("sidekey/", env!("CARGO_PKG_VERSION")))
             .body(self.body)
             .ok()?;
-        let identity = Identity::from(credentials.clone());
-        let params = SigningParams::builder()
-            .identity(&identity)
-            .region(region)
-            .name(SIGNING_NAME)
-            .time(now)
-            .settings(SigningSettings::default())
-            .build()
-            .ok()?
-            .into();
-        let uri = request.uri().to_string();
-        let headers = request
-            .headers()
-            .iter()
-            .filter_map(|(name, it)| Some((name.as_str(), it.to_str().ok()?)));
-        let body = SignableBody::Bytes(request.body());
-        let signable = SignableRequest::new("POST", uri, headers, body).ok()?;
-        let (instructions, _) = sign(signable, &params).ok()?.into_parts();
-        instructions.apply_to_request_http1x(&mut request);
+        signing::sign(&mut request, SIGNING_NAME, region, credentials, now)?;
         Some(request)
     }
 }

@@ -119,7 +119,7 @@ pub(super) fn body(response: hyper::Response<Bytes>) -> Result<Body, FetchError>
         message: message.as_deref(),
         request_id: header("x-amzn-requestid"),
     };
-    Err(sdk_error::from_response(Service::ParameterStore, &response))
+    Err(sdk_error::from_response(Service::ParameterStore.into(), &response))
 }
 
 /// Returns an error code without the namespace before it and the URL after it, which AWS may add:

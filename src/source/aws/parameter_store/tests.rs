@@ -36,6 +36,8 @@ fn config(endpoint: Option<&str>) -> Config {
     ];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
     Config {
+        sts_endpoint: None,
+        roles: Vec::new(),
         region: Some(REGION.to_owned()),
         endpoint: None,
         parameter_store_endpoint: endpoint
