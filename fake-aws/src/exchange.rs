@@ -13,6 +13,7 @@ use crate::clock::{Now, wait_precisely};
 use crate::error::AwsError;
 use crate::faults::{CallTarget, Fault, Faults};
 use crate::location::Location;
+use crate::lock::lock;
 use crate::operation::{Operation, Service};
 use crate::parameter_store;
 use crate::parameter_store::parameter_id::ParameterId;
@@ -105,12 +106,17 @@ impl State {
     }
 
     fn target(&self, request: &ParsedRequest) -> CallTarget {
-        CallTarget { operation: request.operation, aliases: self.aliases(request) }
+        CallTarget {
+            operation: request.operation,
+            aliases: self.aliases(request),
+            region: request.region.clone(),
+        }
     }
 
     /// Returns the names and the ARNs of all secrets and parameters that a request contains.
     fn aliases(&self, request: &ParsedRequest) -> Vec<Resource> {
-        let secrets = self.secrets.store();
+        let secrets = self.secrets.store_of(request.region.as_deref());
+        let secrets = lock(&secrets);
         if request.service != Service::ParameterStore {
             return request.ids.iter().flat_map(|id| secrets.aliases(id)).collect();
         }
@@ -146,7 +152,10 @@ impl State {
         let policy = self.faults.policy();
         let now = (self.now)();
         let result = match request.input {
-            Input::Json(body) => self.execute_json(operation, body, &policy, now)?.to_string(),
+            Input::Json(body) => {
+                let region = request.region.as_deref();
+                self.execute_json(operation, region, body, &policy, now)?.to_string()
+            }
             Input::Form(form) => {
                 policy.check_operation(operation, &self.home)?;
                 sts::execute(operation, &form, &self.session_tokens, &self.home, now)?
@@ -159,11 +168,13 @@ impl State {
     fn execute_json(
         &self,
         operation: Operation,
+        region: Option<&str>,
         body: Value,
         policy: &Policy,
         now: SystemTime,
     ) -> aws_json::Response {
-        let store = &mut *self.secrets.store();
+        let secrets = self.secrets.store_of(region);
+        let store = &mut *lock(&secrets);
         let mut secrets = secrets_manager::context::Context { store, policy, now };
         if operation.service() != Service::ParameterStore {
             return secrets_manager::execute(&mut secrets, operation, body);
