@@ -28,6 +28,7 @@ mod raw;
 pub mod policy;
 mod conventions;
 mod resolve;
+mod failover;
 mod settings;
 mod modules;
 pub mod contact;

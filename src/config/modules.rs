@@ -2,6 +2,7 @@
 //! reading the configuration.
 
 use super::aws_extension;
+use super::failover;
 use super::host::Host;
 use super::settings::{Resolved, exposed_endpoints};
 use super::values::{DialectSetting, OnInitFailure};
@@ -83,6 +84,7 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             )
         }));
     }
+    warnings.extend(failover::warnings(&settings));
     Config {
         cache: cache::Config {
             policies,
@@ -116,6 +118,7 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             region: settings.region,
             endpoint: settings.endpoint,
             parameter_store_endpoint: settings.parameter_store_endpoint,
+            failover_region: settings.failover_region,
             region_only: settings.region_only,
             attempt_timeout: settings.upstream_timeout.secrets.duration,
             parameter_store_timeout: settings.upstream_timeout.parameters,

@@ -8,7 +8,7 @@ use super::policy::{self, PolicyTable};
 use super::raw::{Raw, RawText};
 use super::values;
 use super::variables::Settings;
-use super::{conventions, resolve};
+use super::{conventions, failover, resolve};
 use crate::cache::freshness::Policy;
 use crate::cache::policies::Policies;
 use crate::convention::Conventions;
@@ -188,6 +188,8 @@ fn check_aws_variables(
     let region = ["AWS_REGION", "AWS_DEFAULT_REGION"]
         .into_iter()
         .find_map(|name| Some((name, environment.get(name)?)));
+    let home = settings.region.as_ref().or(region.map(|(_, text)| text));
+    failover::check(settings, home.map(String::as_str), mistakes);
     if let Some((name, text)) = region.filter(|_| settings.region.is_none()) {
         mistakes.noted(name, values::region(text));
     }

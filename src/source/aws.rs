@@ -3,6 +3,7 @@
 //! ```text
 //!  secrets_manager  the calls of Secrets Manager
 //!  parameter_store  the calls of Parameter Store
+//!  failover         the region whose replicas are read while the own region fails
 //!  account          what all calls share, and how they are signed
 //!  session          caches the agent's own AWS credentials
 //!  sdk_config       loads the region and the credential providers of the SDK
@@ -16,6 +17,7 @@
 
 mod secrets_manager;
 mod parameter_store;
+mod failover;
 mod account;
 mod session;
 mod sdk_config;
@@ -27,10 +29,12 @@ mod timestamp;
 mod advice;
 
 pub(crate) use endpoint::Endpoint;
+pub use failover::BadFailover;
+pub(crate) use failover::check_failover;
 pub(crate) use http::Trust;
 pub(crate) use secrets_manager::Rotation;
 
-use super::{BatchResult, FetchError, FetchFuture, Source};
+use super::{BatchResult, FetchError, FetchFuture, ReplicaCall, Source};
 use crate::clock::Clock;
 use crate::secret::arn::is_region;
 use crate::secret::key::Key;
@@ -43,6 +47,7 @@ use account::Account;
 use aws_sdk_secretsmanager::config::SharedCredentialsProvider;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use failover::Failover;
 use http::{IdlePolicy, Timeouts};
 use parameter_store::ParameterStore;
 #[cfg(feature = "host")]
@@ -69,6 +74,9 @@ pub struct Config {
     /// The URL that the agent calls instead of AWS's own endpoints of Parameter Store. If `None`,
     /// the agent uses `endpoint`.
     pub(crate) parameter_store_endpoint: Option<Endpoint>,
+    /// The AWS region whose replicas of secrets the agent reads while its own region fails, from
+    /// `SIDEKEY_FAILOVER_REGION`.
+    pub(crate) failover_region: Option<String>,
     /// Whether the agent refuses to read secrets of other AWS regions than its own region.
     pub(crate) region_only: bool,
     /// The maximum time for one attempt to call AWS, including the time to open a connection.
@@ -89,6 +97,7 @@ impl fmt::Debug for Config {
             .field("region", &self.region)
             .field("endpoint", &self.endpoint)
             .field("parameter_store_endpoint", &self.parameter_store_endpoint)
+            .field("failover_region", &self.failover_region)
             .field("region_only", &self.region_only)
             .field("attempt_timeout", &self.attempt_timeout)
             .field("parameter_store_timeout", &self.parameter_store_timeout)
@@ -122,6 +131,9 @@ pub enum RegionError {
          profile, or set SIDEKEY_REGION"
     )]
     Malformed(Box<str>),
+    /// Error: the configured failover region has no replicas of secrets in the agent's own region.
+    #[error("SIDEKEY_FAILOVER_REGION: {0}")]
+    Failover(#[from] BadFailover),
 }
 
 /// A client that reads secrets from AWS, in any AWS region. The `Debug` output omits the objects of
@@ -130,6 +142,7 @@ pub struct Aws {
     account: Arc<Account>,
     has_custom_endpoint: bool,
     attempt_timeout: Duration,
+    failover: Option<Failover>,
     secrets_manager: SecretsManager,
     parameter_store: ParameterStore,
 }
@@ -152,7 +165,8 @@ impl Aws {
     ///
     /// # Errors
     ///
-    /// Returns an error if no AWS region is configured and the AWS SDK finds no valid region.
+    /// Returns an error if no AWS region is configured and the AWS SDK finds no valid region, or if
+    /// secrets cannot be replicated from this region to the failover region.
     pub async fn prepare(
         config: Config,
         own_ports: Vec<u16>,
@@ -182,6 +196,8 @@ impl Aws {
         if !is_region(&region) {
             return Err(RegionError::Malformed(region));
         }
+        let failover = config.failover_region.map(|failover| Failover::new(&failover, &region));
+        let failover = failover.transpose()?;
         // The region is stored, so that the SDK does not determine the region again when
         // credentials are loaded later.
         settings.region = Some(region.to_string());
@@ -207,6 +223,7 @@ impl Aws {
             parameter_store,
             has_custom_endpoint: config.endpoint.is_some(),
             attempt_timeout,
+            failover,
             secrets_manager: SecretsManager::new(account.clone(), config.endpoint),
             account,
         })
@@ -257,6 +274,16 @@ impl Source for Aws {
             Service::SecretsManager => Box::pin(self.secrets_manager.get(key)),
             Service::ParameterStore => Box::pin(self.parameter_store.fetch(key)),
         }
+    }
+
+    fn fetch_replica<'a>(&'a self, key: &'a Key) -> Option<ReplicaCall<'a>> {
+        let failover = self.failover.as_ref()?;
+        let replica = failover.replica_of(key)?;
+        let call = Box::pin(async move {
+            let answer = self.secrets_manager.get_in(failover.region(), &replica).await?;
+            Ok(failover.with_home_arn(answer))
+        });
+        Some(ReplicaCall { region: failover.region(), call })
     }
 
     fn fetch_batch<'a>(&'a self, keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>> {
