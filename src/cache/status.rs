@@ -4,8 +4,9 @@ use super::entry::Entry;
 use super::freshness::{Freshness, Reason};
 use super::state::{Missing, State};
 use crate::clock::Moment;
-use crate::convention::Conventions;
 use crate::convention::problem;
+use crate::secret::arn::Arn;
+use crate::secret::scope::Home;
 use crate::source::FetchError;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -34,6 +35,9 @@ pub struct EntryStatus {
     pub(crate) stage: Option<Box<str>>,
     pub(crate) version_id: Box<str>,
     pub(crate) version_stages: Vec<Box<str>>,
+    /// The AWS region that returned this version: the region of the secret itself, or that of a
+    /// replica.
+    pub(crate) region: Box<str>,
     /// When AWS created this version of the secret, in the format of RFC 3339. `None` if AWS did
     /// not report the time.
     pub(crate) created: Option<String>,
@@ -119,7 +123,7 @@ impl Status {
         let snapshot = state.snapshot.load();
         let mut entries: Vec<EntryStatus> = snapshot
             .entries()
-            .map(|(_, entry)| EntryStatus::of(entry, &state.config.conventions, now, epoch))
+            .map(|(_, entry)| EntryStatus::of(entry, state, now, epoch))
             .collect();
         entries.sort_by(|a, b| a.arn.cmp(&b.arn).then_with(|| a.version_id.cmp(&b.version_id)));
         Self {
@@ -131,9 +135,9 @@ impl Status {
 }
 
 impl EntryStatus {
-    fn of(entry: &Entry, conventions: &Conventions, now: Moment, epoch: u64) -> Self {
+    fn of(entry: &Entry, state: &State, now: Moment, epoch: u64) -> Self {
         let Entry { version, selector, policy, malformed, marks, .. } = entry;
-        let convention = conventions.of_name(&version.name);
+        let convention = state.config.conventions.of_name(&version.name);
         let problems = malformed.iter().flat_map(|malformed| malformed.problems());
         let created =
             version.created.and_then(|created| OffsetDateTime::from(created).format(&Rfc3339).ok());
@@ -143,6 +147,7 @@ impl EntryStatus {
             stage: selector.stage().map(Into::into),
             version_id: version.id.clone(),
             version_stages: version.labels().to_vec(),
+            region: region(entry, &state.home.load()),
             created,
             age_seconds: entry.age(now, epoch).map(|age| age.as_secs()),
             freshness: label(entry.freshness(now, epoch)),
@@ -178,6 +183,17 @@ pub(super) fn problem_counts(state: &State) -> [(&'static str, usize); PROBLEM_K
         .flat_map(|malformed| malformed.problems().iter().map(problem::Problem::code))
         .collect();
     problem::Problem::CODES.map(|code| (code, codes.iter().filter(|own| **own == code).count()))
+}
+
+/// Returns the AWS region that returned the version in `entry`.
+fn region(entry: &Entry, home: &Home) -> Box<str> {
+    let replica = entry.replica_region.as_deref().map(String::from_utf8_lossy);
+    let own = || Arn::parse(&entry.version.arn).map(|arn| arn.region().into());
+    match replica {
+        Some(region) => region.into(),
+        // A path of parameters has no ARN.
+        None => own().unwrap_or_else(|_| home.region.clone()),
+    }
 }
 
 fn label(freshness: Freshness) -> &'static str {

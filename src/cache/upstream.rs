@@ -1,9 +1,12 @@
 //! Calls AWS and counts the calls. Repeats calls that a freeze of the process interrupted.
 
-use super::fetched::{BatchAnswer, Fetched, Sent};
+use super::failover::is_failure_of_region;
+use super::fetched::{Answer, BatchAnswer, Fetched, Sent};
 use super::flight::Landing;
 use super::gather::{Gathered, Gatherer, Judgement, Leader, Permission, Place};
+use super::replicas::Replicas;
 use super::state::State;
+use crate::clock::Moment;
 use crate::clock::freeze::{INTERRUPTIONS_MAX, was_interrupted};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
@@ -18,25 +21,30 @@ pub(super) struct Upstream {
     state: Arc<State>,
     source: Arc<dyn Source>,
     gatherer: Gatherer,
+    replicas: Replicas,
 }
 
 impl Upstream {
     pub(super) fn new(state: Arc<State>, source: Arc<dyn Source>) -> Self {
-        Self { state, source, gatherer: Gatherer::default() }
+        let replicas = Replicas::new(state.clone(), source.clone());
+        Self { state, source, gatherer: Gatherer::default(), replicas }
     }
 
     /// Returns the current time and the number of SnapStart restores, for a call to AWS that is
     /// sent now.
     pub(super) fn sending(&self) -> Sent {
-        let moment = self.state.clock.now();
-        self.state.detect_restore(moment);
-        Sent { moment, epoch: self.state.epoch(), draw: self.state.draw() }
+        Sent::now(&self.state)
+    }
+
+    pub(super) fn replicas(&self) -> &Replicas {
+        &self.replicas
     }
 
     /// Fetches the secret or parameter of `landing` from AWS. Waits until the number of running
     /// calls permits one more call. Parameters that requests need at the same moment share one call.
     pub(super) async fn fetch(&self, landing: &Landing) -> Fetched {
         let key = landing.key();
+        let started = self.state.clock.now();
         let place = match (&key.id, key.id.service()) {
             (SecretId::Path(_), _) | (_, Service::SecretsManager) => None,
             (_, Service::ParameterStore) => {
@@ -55,14 +63,14 @@ impl Upstream {
         match gathered {
             Some(Gathered::Fetched(fetched)) => fetched,
             Some(Gathered::Alone(judgement)) => {
-                let fetched = self.fetch_alone(landing).await;
+                let fetched = self.fetch_alone(landing, started).await;
                 if let Some(judgement) = judgement {
                     let now = self.state.clock.now();
                     self.gatherer.report(&judgement, Permission::of(&fetched.1), now);
                 }
                 fetched
             }
-            None => self.fetch_alone(landing).await,
+            None => self.fetch_alone(landing, started).await,
         }
     }
 
@@ -99,18 +107,36 @@ impl Upstream {
         None
     }
 
-    /// Fetches one secret or parameter by a call of its own. Repeats the call if a freeze of the
-    /// process interrupted it.
-    async fn fetch_alone(&self, landing: &Landing) -> Fetched {
+    /// Fetches one secret or parameter by a call of its own, for readers that have waited since
+    /// `started`. Repeats the call if a freeze of the process interrupted it. If the call fails, may
+    /// read a replica in another region.
+    async fn fetch_alone(&self, landing: &Landing, started: Moment) -> Fetched {
         let key = landing.key();
         let _slot = self.state.flights.slot(landing.rank()).await;
         landing.mark_sent();
         let call = (single_operation(&key.id), self.source.deadline(&key.id));
         for _ in 0..=INTERRUPTIONS_MAX {
-            let sent = self.sending();
-            let answer = self.source.fetch(key).await;
-            if !self.count(call, sent, answer.as_ref().err()) {
-                return (sent, answer);
+            let failed = match self.replicas.known_outage(key) {
+                Some(error) => error,
+                None => {
+                    let sent = self.sending();
+                    let answer = self.source.fetch(key).await;
+                    if self.count(call, sent, answer.as_ref().err()) {
+                        continue;
+                    }
+                    self.replicas.note(key, answer.as_ref().err());
+                    match answer {
+                        Err(error)
+                            if is_failure_of_region(error.kind) && self.replicas.is_needed(key) =>
+                        {
+                            error
+                        }
+                        answer => return (sent, answer.map(Answer::Home)),
+                    }
+                }
+            };
+            if let Some(fetched) = self.replicas.fetch(key, failed, started).await {
+                return fetched;
             }
         }
         let message = "Lambda froze the process of Sidekey during each attempt to call AWS";
@@ -125,6 +151,9 @@ impl Upstream {
         let sent = self.sending();
         let answer = self.source.fetch_batch(keys).await;
         let is_interrupted = self.count(call, sent, answer.as_ref().err());
+        if !is_interrupted && let Some(key) = keys.first() {
+            self.replicas.note(key, answer.as_ref().err());
+        }
         (!is_interrupted).then_some((sent, answer))
     }
 
@@ -167,7 +196,7 @@ fn gathered(answers: Option<(Sent, BatchAnswer)>, readers: usize) -> Vec<Gathere
     match answers {
         Ok(answers) => {
             let result = |answer: BatchResult| match answer {
-                Some(answer) => Gathered::Fetched((sent, answer)),
+                Some(answer) => Gathered::Fetched((sent, answer.map(Answer::Home))),
                 None => Gathered::Alone(None),
             };
             answers.into_iter().map(result).collect()

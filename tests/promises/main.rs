@@ -29,6 +29,7 @@ mod dns;
 mod environment;
 mod refusals;
 mod extension_dialect;
+mod failover;
 mod failures;
 mod forged_references;
 mod get;
