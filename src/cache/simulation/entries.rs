@@ -30,6 +30,7 @@ impl World {
                 problem = problem
                     .or_else(|| self.went_back(&state, older?, entry))
                     .or_else(|| self.was_neglected(&state, entry));
+                problem = problem.or_else(|| self.outlived_home(&state, entry));
             }
             let now = self.now().steady;
             for arn in seen.keys().filter(|arn| snapshot.secret(&key(arn)).is_none()) {
@@ -50,6 +51,12 @@ impl World {
         if !self.is_ordered(&entry.version.arn) || number(to) >= number(from) {
             return None;
         }
+        if entry.replica_region.is_some() {
+            return Some(format!(
+                "the cache replaced version {from} of {} by version {to} of a replica, which is older",
+                entry.version.arn
+            ));
+        }
         let answer = state.fetched(entry).and_then(Call::version);
         let is_right = answer.is_some_and(|(_, id, at)| {
             let is_needed = self.may_be_served(state, older, true, at) != Some(true);
@@ -60,6 +67,25 @@ impl World {
                 "the cache replaced version {from} of {} by the older version {to}",
                 entry.version.arn
             )
+        })
+    }
+
+    /// Returns an error text if `entry` comes from a replica, although the home region has returned
+    /// the secret since.
+    fn outlived_home(&self, state: &State, entry: &Entry) -> Option<String> {
+        entry.replica_region.as_ref()?;
+        let now = self.now().steady;
+        let is_newer = |call: &Call| {
+            !call.is_replica
+                && !call.is_held_back
+                && call.version().is_some_and(|(arn, _, at)| {
+                    let is_since = at.steady > entry.sent.steady && at.steady < now;
+                    *arn == *entry.version.arn && is_since
+                })
+        };
+        state.calls.iter().rev().any(is_newer).then(|| {
+            let arn = &entry.version.arn;
+            format!("the cache has kept the replica's version of {arn}, although home has answered")
         })
     }
 
