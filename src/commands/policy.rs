@@ -136,7 +136,11 @@ fn compute(
         );
         return Err(problems);
     }
-    let needed = needed(&targets, &location(args, config))?;
+    let location = location(args, config);
+    let mut needed = needed(&targets, &location)?;
+    if let (Some(home), Some(failover)) = (&location.region, &config.source.failover_region) {
+        needed.add_replicas(home, failover);
+    }
     for warning in targets.iter().filter_map(|target| suffix_warning(target)) {
         err(&format!("sidekey: {warning}\n"));
     }
