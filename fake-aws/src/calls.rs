@@ -168,6 +168,7 @@ mod tests {
         Call {
             operation: Some(operation),
             ids: ids.iter().map(ToString::to_string).collect(),
+            region: None,
             host: None,
             user_agent: None,
             authorization: Some("AWS4-HMAC-SHA256 Signature=hunter2".to_owned()),

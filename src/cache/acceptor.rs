@@ -120,7 +120,7 @@ impl Acceptor {
         };
         let failure = Failure::after(previous.as_deref(), home, now, BACK_OFF_MAX, sent.draw);
         let entry = self.entry(key, sent, version, policy, &snapshot);
-        let entry = Arc::new(entry.from_replica(region, failure));
+        let entry = Arc::new(entry.with_replica(region, failure));
         if entry.policy.ttl.is_zero() {
             self.publisher.remove(&entry);
             return Ok(entry);

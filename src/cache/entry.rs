@@ -95,7 +95,7 @@ impl Entry {
     /// the secret itself had just failed. Until that region answers, `failure` decides when Sidekey
     /// calls it again.
     #[must_use]
-    pub(crate) fn from_replica(self, region: Bytes, failure: Failure) -> Self {
+    pub(crate) fn with_replica(self, region: Bytes, failure: Failure) -> Self {
         self.marks.set_failure(failure.for_at_most(self.policy.ttl));
         Self { replica_region: Some(region), ..self }
     }
@@ -105,6 +105,12 @@ impl Entry {
     #[must_use]
     pub(crate) fn with_grown(self, grown: Arc<Notify>) -> Self {
         Self { rendered: Rendered::notifying(grown), ..self }
+    }
+
+    /// Returns the AWS region of the replica that returned this version. Returns `None` if the region
+    /// of the secret itself returned it.
+    pub(crate) fn replica_region(&self) -> Option<&str> {
+        self.replica_region.as_deref().and_then(|region| str::from_utf8(region).ok())
     }
 
     pub(crate) fn answer(

@@ -32,7 +32,7 @@ pub(super) enum Answer {
     /// The version comes from the region of the secret or parameter itself.
     Home(Version),
     /// The version comes from the failover region, because the home region failed.
-    Replica(Replica),
+    Replica(Box<Replica>),
 }
 
 /// The version of a secret that its replica returned, after the home region failed.

@@ -122,7 +122,7 @@ impl Replicas {
         let answer = match answer {
             Ok(version) => {
                 let region = Bytes::copy_from_slice(region.as_bytes());
-                Ok(Answer::Replica(Replica { version, region, home }))
+                Ok(Answer::Replica(Box::new(Replica { version, region, home })))
             }
             Err(error) => Err(explained(home, region, &error)),
         };

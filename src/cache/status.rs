@@ -187,9 +187,8 @@ pub(super) fn problem_counts(state: &State) -> [(&'static str, usize); PROBLEM_K
 
 /// Returns the AWS region that returned the version in `entry`.
 fn region(entry: &Entry, home: &Home) -> Box<str> {
-    let replica = entry.replica_region.as_deref().map(String::from_utf8_lossy);
     let own = || Arn::parse(&entry.version.arn).map(|arn| arn.region().into());
-    match replica {
+    match entry.replica_region() {
         Some(region) => region.into(),
         // A path of parameters has no ARN.
         None => own().unwrap_or_else(|_| home.region.clone()),

@@ -189,7 +189,7 @@ impl Writer {
         let before = state.snapshot.load_full();
         let outcome = answer.and_then(|answer| match answer {
             Answer::Home(version) => self.0.acceptor.accept(key, sent, version),
-            Answer::Replica(replica) => self.0.acceptor.accept_replica(key, sent, replica),
+            Answer::Replica(replica) => self.0.acceptor.accept_replica(key, sent, *replica),
         });
         // Even if the answer was rejected as older than a cached version, the cache may now know
         // that the name in `key` belongs to that version.

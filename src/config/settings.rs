@@ -188,7 +188,7 @@ fn check_aws_variables(
     let region = ["AWS_REGION", "AWS_DEFAULT_REGION"]
         .into_iter()
         .find_map(|name| Some((name, environment.get(name)?)));
-    let home = settings.region.as_ref().or(region.map(|(_, text)| text));
+    let home = settings.region.as_ref().or_else(|| region.map(|(_, text)| text));
     failover::check(settings, home.map(String::as_str), mistakes);
     if let Some((name, text)) = region.filter(|_| settings.region.is_none()) {
         mistakes.noted(name, values::region(text));

@@ -122,7 +122,9 @@ async fn all_ways_of_reading_fail_over() {
     let resolved =
         sidekey.connect().await.exchange(request("POST", "/resolve", &[TOKEN_HEADER], body)).await;
     assert_eq!(resolved.status, 200, "{}", resolved.text());
-    assert!(resolved.text().contains("one"), "{}", resolved.text());
+    let credential = r#""value":"one""#;
+    assert!(resolved.text().contains(credential), "{}", resolved.text());
+    assert!(resolved.text().contains(r#""region":"eu-west-1""#), "{}", resolved.text());
 }
 
 /// A new environment starts while the home region is down: it becomes ready, with all secrets from
