@@ -31,6 +31,7 @@ pub mod policy;
 pub mod role;
 mod conventions;
 mod resolve;
+mod failover;
 mod settings;
 mod emf;
 mod modules;

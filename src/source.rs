@@ -27,6 +27,13 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// because the cache decides about retries.
     fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version>;
 
+    /// Returns a call that fetches the replica of the secret `key` in another region, with the ARN of
+    /// the secret itself. Returns `None` if no other region is configured, or if `key` can have no
+    /// replica there.
+    fn fetch_replica<'a>(&'a self, _key: &'a Key) -> Option<ReplicaCall<'a>> {
+        None
+    }
+
     /// Fetches several secrets or several parameters with one call. The results have the same order
     /// as `keys`.
     ///
@@ -98,6 +105,20 @@ impl Found {
             Self::Version(version) => &version.name,
             Self::Name(name) | Self::Unreadable { name, .. } => name,
         }
+    }
+}
+
+/// A call that fetches the replica of a secret in another region. The call is not sent yet.
+pub struct ReplicaCall<'a> {
+    /// The AWS region of the replica, such as `eu-west-1`.
+    pub region: &'a str,
+    /// The future that makes the call.
+    pub call: FetchFuture<'a, Version>,
+}
+
+impl fmt::Debug for ReplicaCall<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplicaCall").field("region", &self.region).finish_non_exhaustive()
     }
 }
 

@@ -26,6 +26,9 @@ pub struct Call {
     /// sent them. `CreateSecret` calls have the name of the new secret here, and
     /// `GetParametersByPath` calls have the path.
     pub ids: Vec<String>,
+    /// The AWS region for which the caller signed the call, such as `eu-north-1`. `None` if the call
+    /// is not signed.
+    pub region: Option<String>,
     /// The value of the request header `Host`.
     pub host: Option<String>,
     /// The value of the request header `User-Agent`.
@@ -45,6 +48,7 @@ impl fmt::Debug for Call {
         f.debug_struct("Call")
             .field("operation", &self.operation)
             .field("ids", &self.ids)
+            .field("region", &self.region)
             .field("host", &self.host)
             .field("user_agent", &self.user_agent)
             .field("authorization", &redacted(self.authorization.as_ref()))
@@ -164,6 +168,7 @@ mod tests {
         Call {
             operation: Some(operation),
             ids: ids.iter().map(ToString::to_string).collect(),
+            region: None,
             host: None,
             user_agent: None,
             authorization: Some("AWS4-HMAC-SHA256 Signature=hunter2".to_owned()),

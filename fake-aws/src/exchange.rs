@@ -13,6 +13,7 @@ use crate::clock::{Now, wait_precisely};
 use crate::error::AwsError;
 use crate::faults::{CallTarget, Fault, Faults};
 use crate::location::Location;
+use crate::lock::lock;
 use crate::operation::{Operation, Service};
 use crate::parameter_store;
 use crate::parameter_store::parameter_id::ParameterId;
@@ -109,14 +110,18 @@ impl State {
     }
 
     fn target(&self, request: &ParsedRequest) -> CallTarget {
-        CallTarget { operation: request.operation, aliases: self.aliases(request) }
+        CallTarget {
+            operation: request.operation,
+            aliases: self.aliases(request),
+            region: request.region.clone(),
+        }
     }
 
     /// Returns the names and the ARNs of all secrets and parameters that a request contains.
     fn aliases(&self, request: &ParsedRequest) -> Vec<Resource> {
         let home = self.home_of(request);
-        let of_secret =
-            |id: &str| self.secrets.store().seen_from(home.clone(), |secrets| secrets.aliases(id));
+        let region = request.region.as_deref();
+        let of_secret = |id: &str| self.with_secrets(region, &home, |secrets| secrets.aliases(id));
         if request.service != Service::ParameterStore {
             return request.ids.iter().flat_map(|id| of_secret(id)).collect();
         }
@@ -166,7 +171,8 @@ impl State {
         let now = (self.now)();
         let result = match request.input {
             Input::Json(body) => {
-                self.execute_json(operation, body, &policy, &home, now)?.to_string()
+                let region = request.region.as_deref();
+                self.execute_json(operation, region, body, &policy, &home, now)?.to_string()
             }
             Input::Form(form) => {
                 policy.check_operation(operation, &home)?;
@@ -181,12 +187,13 @@ impl State {
     fn execute_json(
         &self,
         operation: Operation,
+        region: Option<&str>,
         body: Value,
         policy: &Policy,
         home: &Location,
         now: SystemTime,
     ) -> aws_json::Response {
-        self.secrets.store().seen_from(home.clone(), |store| {
+        self.with_secrets(region, home, |store| {
             let mut secrets = secrets_manager::context::Context { store, policy, now };
             if operation.service() != Service::ParameterStore {
                 return secrets_manager::execute(&mut secrets, operation, body);
@@ -196,6 +203,20 @@ impl State {
                 parameter_store::execute(&mut context, operation, body)
             })
         })
+    }
+
+    /// Runs `work` with the secrets that a call to `region` finds. Names mean secrets of the account
+    /// in `home`.
+    fn with_secrets<R>(
+        &self,
+        region: Option<&str>,
+        home: &Location,
+        work: impl FnOnce(&mut secrets_manager::store::Store) -> R,
+    ) -> R {
+        let secrets = self.secrets.store_of(region);
+        let mut store = lock(&secrets);
+        let region = store.home().region.clone();
+        store.seen_from(Location { region, ..home.clone() }, work)
     }
 }
 

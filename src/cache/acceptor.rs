@@ -1,9 +1,11 @@
 //! Checks the versions of secrets that AWS returns, and stores them in the cache.
 
 use super::entry::Entry;
-use super::fetched::Sent;
+use super::failover::{self, Cached, explained};
+use super::failure::Failure;
+use super::fetched::{Replica, Sent};
 use super::flight::Outcome;
-use super::freshness::Policy;
+use super::freshness::{BACK_OFF_MAX, Policy};
 use super::logged_versions::LoggedVersions;
 use super::malformed::Malformed;
 use super::publisher::Publisher;
@@ -62,6 +64,64 @@ impl Acceptor {
             return self.accept_path(key, path, sent, parameters);
         }
         let entry = self.judged(key, sent, version)?;
+        if entry.policy.ttl.is_zero() {
+            self.publisher.remove(&entry);
+            return Ok(entry);
+        }
+        Ok(self.publisher.publish(key, entry))
+    }
+
+    /// Caches the version that a replica returned for the request `key`, unless the secret's TTL is 0.
+    ///
+    /// Returns the error of the home region if the cache may not use the replica's version, for
+    /// example because a newer version is cached.
+    pub(super) fn accept_replica(&self, key: &Key, sent: Sent, replica: Replica) -> Outcome {
+        let state = &self.state;
+        let Replica { version, region, home } = replica;
+        let region_name = String::from_utf8_lossy(&region).into_owned();
+        let arn = match self.checked(key, &version) {
+            Ok(arn) => arn,
+            Err(error) => return Err(explained(home, &region_name, &error)),
+        };
+        let snapshot = state.snapshot.load();
+        let now = state.clock.now();
+        state.detect_restore(now);
+        // The cache may not know yet that the name in `key` belongs to this ARN, or may know the name
+        // under another ARN, because the secret was created again.
+        let by_arn = KeyRef { id: &version.arn, ..KeyRef::from(key) };
+        let cached = snapshot.exact(by_arn).or_else(|| snapshot.exact(key));
+        let judged = cached.map(|entry| Cached {
+            version: &entry.version,
+            freshness: entry.freshness(now, state.epoch()),
+            is_refused: entry.marks.is_refused(),
+        });
+        let verdict = failover::judge(judged.as_ref(), &version);
+        if verdict != failover::Verdict::Accept {
+            if let Some(cached) = cached {
+                self.publisher.publish(key, cached.clone());
+            }
+            let older = FetchError::new(FetchErrorKind::Lagging, "StaleAnswer", "");
+            return Err(match verdict {
+                failover::Verdict::Older => explained(home, &region_name, &older),
+                failover::Verdict::Accept | failover::Verdict::Unneeded => home,
+            });
+        }
+        tracing::warn!(
+            secret = %LogExcerpt(&version.name),
+            kind = home.kind.label(),
+            code = &*home.code,
+            region = region_name,
+            "the region of a secret failed, so Sidekey read the replica of the secret in another region"
+        );
+        let policy = state.config.policies.of_answer(&arn, &version.name, &state.home.load());
+        state.learn_policy(key, policy);
+        let previous = match cached {
+            Some(cached) => cached.marks.failure(),
+            None => state.failure(key),
+        };
+        let failure = Failure::after(previous.as_deref(), home, now, BACK_OFF_MAX, sent.draw);
+        let entry = self.entry(key, sent, version, policy, &snapshot);
+        let entry = Arc::new(entry.with_replica(region, failure));
         if entry.policy.ttl.is_zero() {
             self.publisher.remove(&entry);
             return Ok(entry);

@@ -129,10 +129,13 @@ impl CachedSecret {
     /// label or version id. Returns the number of versions that were removed to make room.
     ///
     /// Keeps the existing version if Sidekey requested it from AWS later than `entry`, so that a
-    /// slow call does not bring an old value back.
+    /// slow call does not bring an old value back. A version from the secret's own region always
+    /// replaces a version from a replica.
     pub(super) fn replace(&mut self, entry: Arc<Entry>, listed: &Listed) -> usize {
         if let Some(own) = self.entries.iter_mut().find(|own| own.selector == entry.selector) {
-            if own.asked_at() <= entry.asked_at() && !Arc::ptr_eq(own, &entry) {
+            let is_home_again = own.replica_region.is_some() && entry.replica_region.is_none();
+            let is_newer = is_home_again || own.asked_at() <= entry.asked_at();
+            if is_newer && !Arc::ptr_eq(own, &entry) {
                 entry.take_over(own);
                 *own = entry;
             }

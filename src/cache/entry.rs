@@ -1,5 +1,6 @@
 //! A cache entry: one version of a secret, with its refresh policy and the time of its fetch.
 
+use super::failure::Failure;
 use super::freshness::{self, Freshness, Policy, Standing, Trouble};
 use super::malformed::Malformed;
 use super::marks::Marks;
@@ -38,6 +39,9 @@ pub struct Entry {
     pub(crate) policy: Policy,
     pub(crate) etag: Bytes,
     pub(crate) malformed: Option<Arc<Malformed>>,
+    /// The AWS region of the replica that returned this version, such as `eu-west-1`. `None` if the
+    /// region of the secret itself returned it.
+    pub(crate) replica_region: Option<Bytes>,
     pub(crate) marks: Marks,
     /// What this entry keeps from the entry that it replaced. Empty if it replaced no entry.
     predecessor: OnceLock<Predecessor>,
@@ -67,6 +71,7 @@ impl Entry {
             epoch,
             policy,
             malformed: None,
+            replica_region: None,
             rendered: Rendered::default(),
             marks: Marks::new(sent),
             predecessor: OnceLock::new(),
@@ -90,11 +95,26 @@ impl Entry {
         Self { malformed, ..self }
     }
 
+    /// Records that a replica in the AWS region `region` returned this version, because the region of
+    /// the secret itself had just failed. Until that region answers, `failure` decides when Sidekey
+    /// calls it again.
+    #[must_use]
+    pub(crate) fn with_replica(self, region: Bytes, failure: Failure) -> Self {
+        self.marks.set_failure(failure.for_at_most(self.policy.ttl));
+        Self { replica_region: Some(region), ..self }
+    }
+
     /// Sets `grown`, which the entry notifies whenever it takes more memory, so that the cache
     /// checks its memory limit.
     #[must_use]
     pub(crate) fn with_grown(self, grown: Arc<Notify>) -> Self {
         Self { rendered: Rendered::notifying(grown), ..self }
+    }
+
+    /// Returns the AWS region of the replica that returned this version. Returns `None` if the region
+    /// of the secret itself returned it.
+    pub(crate) fn replica_region(&self) -> Option<&str> {
+        self.replica_region.as_deref().and_then(|region| str::from_utf8(region).ok())
     }
 
     pub(crate) fn answer(
@@ -212,6 +232,16 @@ impl Entry {
         let refused = standing.trouble.and_then(|trouble| trouble.refused);
         standing.trouble = Some(Trouble { refused, attempted: Some(Duration::ZERO) });
         freshness::freshness(&self.policy, &standing)
+    }
+
+    /// Returns how long this version stays fresh. Returns `None` if it is not fresh.
+    pub(crate) fn fresh_for(&self, now: Moment, epoch: u64) -> Option<Duration> {
+        match self.freshness(now, epoch) {
+            Freshness::Fresh | Freshness::Due => {
+                Some(self.policy.ttl.saturating_sub(self.age(now, epoch)?))
+            }
+            Freshness::Stale(_) | Freshness::Expired => None,
+        }
     }
 
     /// Decides whether `answer`, a version that AWS returned, replaces this cached version. An

@@ -18,7 +18,7 @@ use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Details, Parameter, ParameterKind, Version};
 use crate::source::{
-    BatchResult, FetchError, FetchErrorKind, FetchFuture, Found, FoundPage, Source,
+    BatchResult, FetchError, FetchErrorKind, FetchFuture, Found, FoundPage, ReplicaCall, Source,
 };
 use crate::telemetry::metrics::Metrics;
 use std::collections::HashMap;
@@ -73,10 +73,18 @@ pub(super) struct ScriptedSource {
     pub(super) searches: Mutex<Vec<String>>,
     /// The error of each search. `None` means that searches succeed.
     pub(super) search_fails: Mutex<Option<FetchErrorKind>>,
+    /// How the replicas in the failover region answer calls. `None` if no failover region is
+    /// configured.
+    replicas: Option<Mutex<HashMap<String, Answer>>>,
+    /// The number of calls for replicas.
+    pub(super) replica_calls: Mutex<usize>,
 }
 
 /// The number of secrets on one page of a search.
 const PAGE_SIZE: usize = 2;
+
+/// The failover region of the fake of AWS.
+pub(super) const FAILOVER_REGION: &str = "eu-west-1";
 
 impl ScriptedSource {
     /// Returns one page of the scripted secrets that match `pattern`, in the order of their names.
@@ -107,33 +115,54 @@ impl ScriptedSource {
     }
 
     fn answer(&self, key: &Key) -> Result<Version, FetchError> {
-        let answers = self.answers.lock().unwrap();
-        let id = key.id.as_str();
-        if let SecretId::Path(path) = &key.id {
-            return path_answer(&answers, path, key);
-        }
-        let answer =
-            answers.iter().find(|(name, _)| id == **name || id.contains(&format!(":{name}-")));
-        let Some((name, answer)) = answer else {
-            return Err(error(FetchErrorKind::NotFound));
-        };
-        match answer {
-            Answer::Version(n) => Ok(version(name, *n, key)),
-            Answer::WellFormed(n) => {
-                let value = format!(r#"{{"ai_api_key":"value {n}"}}"#);
-                Ok(Version { content: Content::Text(value.into()), ..version(name, *n, key) })
-            }
-            Answer::Labelled(n, labels) => labelled(name, &[(*n, *labels)], key),
-            Answer::Stages(versions) => labelled(name, versions, key),
-            Answer::Fail(kind) => Err(error(*kind)),
-            Answer::Hang | Answer::TimeOut | Answer::Panic => {
-                unreachable!("the answers `Hang`, `TimeOut` and `Panic` must be handled earlier")
-            }
-        }
+        answer_of(&self.answers, key)
     }
 
-    fn scripted_for(&self, id: &str) -> Option<Answer> {
-        self.answers.lock().unwrap().get(id).copied()
+    /// Returns the answer of the fake of AWS after its latency. `answers` are the answers of one
+    /// region.
+    async fn answer_later(
+        &self,
+        answers: &Mutex<HashMap<String, Answer>>,
+        key: &Key,
+    ) -> Result<Version, FetchError> {
+        self.clock.sleep(LATENCY).await;
+        let scripted = answers.lock().unwrap().get(key.id.as_str()).copied();
+        match scripted {
+            Some(Answer::Hang) => std::future::pending().await,
+            Some(Answer::TimeOut) => {
+                self.clock.sleep(2 * SECOND).await;
+                Err(error(FetchErrorKind::Timeout))
+            }
+            Some(Answer::Panic) => {
+                panic!("this panic is intended: the test makes the source of secrets panic")
+            }
+            _ => answer_of(answers, key),
+        }
+    }
+}
+
+fn answer_of(answers: &Mutex<HashMap<String, Answer>>, key: &Key) -> Result<Version, FetchError> {
+    let answers = answers.lock().unwrap();
+    let id = key.id.as_str();
+    if let SecretId::Path(path) = &key.id {
+        return path_answer(&answers, path, key);
+    }
+    let answer = answers.iter().find(|(name, _)| id == **name || id.contains(&format!(":{name}-")));
+    let Some((name, answer)) = answer else {
+        return Err(error(FetchErrorKind::NotFound));
+    };
+    match answer {
+        Answer::Version(n) => Ok(version(name, *n, key)),
+        Answer::WellFormed(n) => {
+            let value = format!(r#"{{"ai_api_key":"value {n}"}}"#);
+            Ok(Version { content: Content::Text(value.into()), ..version(name, *n, key) })
+        }
+        Answer::Labelled(n, labels) => labelled(name, &[(*n, *labels)], key),
+        Answer::Stages(versions) => labelled(name, versions, key),
+        Answer::Fail(kind) => Err(error(*kind)),
+        Answer::Hang | Answer::TimeOut | Answer::Panic => {
+            unreachable!("the answers `Hang`, `TimeOut` and `Panic` must be handled earlier")
+        }
     }
 }
 
@@ -149,20 +178,20 @@ impl Source for ScriptedSource {
                 let mut in_flight = self.in_flight.lock().unwrap();
                 *in_flight = (in_flight.0 + 1, in_flight.1.max(in_flight.0 + 1));
             }
-            self.clock.sleep(LATENCY).await;
+            let answer = self.answer_later(&self.answers, key).await;
             self.in_flight.lock().unwrap().0 -= 1;
-            match self.scripted_for(key.id.as_str()) {
-                Some(Answer::Hang) => std::future::pending().await,
-                Some(Answer::TimeOut) => {
-                    self.clock.sleep(2 * SECOND).await;
-                    Err(error(FetchErrorKind::Timeout))
-                }
-                Some(Answer::Panic) => {
-                    panic!("this panic is intended: the test makes the source of secrets panic")
-                }
-                _ => self.answer(key),
-            }
+            answer
         })
+    }
+
+    fn fetch_replica<'a>(&'a self, key: &'a Key) -> Option<ReplicaCall<'a>> {
+        let replicas = self.replicas.as_ref()?;
+        let call = Box::pin(async move {
+            *self.replica_calls.lock().unwrap() += 1;
+            self.answer_later(replicas, key).await
+        });
+        let is_secret = key.id.service() == Service::SecretsManager;
+        is_secret.then_some(ReplicaCall { region: FAILOVER_REGION, call })
     }
 
     fn fetch_batch<'a>(&'a self, keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>> {
@@ -263,6 +292,7 @@ pub(super) struct Setup {
     pub(super) interval: Duration,
     pub(super) allow: Vec<&'static str>,
     pub(super) batch_fails: Option<FetchErrorKind>,
+    pub(super) has_failover: bool,
     pub(super) is_snapshot: bool,
     pub(super) is_strict: bool,
     pub(super) entries_max: usize,
@@ -282,6 +312,7 @@ impl Default for Setup {
             interval: Duration::ZERO,
             allow: Vec::new(),
             batch_fails: None,
+            has_failover: false,
             is_snapshot: false,
             is_strict: false,
             entries_max: 100,
@@ -305,6 +336,8 @@ impl Setup {
             batch_fails: self.batch_fails,
             searches: Mutex::default(),
             search_fails: Mutex::default(),
+            replicas: self.has_failover.then(Mutex::default),
+            replica_calls: Mutex::default(),
         });
         let metrics = Arc::new(Metrics::new());
         let config = Config {
@@ -349,6 +382,16 @@ impl Fixture {
     /// Sets how the fake of AWS answers later calls for the secret `name`.
     pub(super) fn script(&self, name: &str, answer: Answer) {
         self.source.answers.lock().unwrap().insert(name.to_owned(), answer);
+    }
+
+    /// Sets how the replica of the secret `name` in the failover region answers later calls.
+    pub(super) fn script_replica(&self, name: &str, answer: Answer) {
+        let replicas = self.source.replicas.as_ref().unwrap();
+        replicas.lock().unwrap().insert(name.to_owned(), answer);
+    }
+
+    pub(super) fn replica_calls(&self) -> usize {
+        *self.source.replica_calls.lock().unwrap()
     }
 
     pub(super) fn calls(&self) -> usize {

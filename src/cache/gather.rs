@@ -11,7 +11,6 @@ use super::fetched::Fetched;
 use super::slots::Rank;
 use crate::clock::Moment;
 use crate::secret::key::Key;
-use crate::secret::version::Version;
 use crate::source::{FetchError, FetchErrorKind, PARAMETERS_BATCH_MAX};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -73,7 +72,7 @@ pub(super) enum Permission {
 }
 
 impl Permission {
-    pub(super) fn of(answer: &Result<Version, FetchError>) -> Self {
+    pub(super) fn of<T>(answer: &Result<T, FetchError>) -> Self {
         match answer.as_ref().map_err(|error| error.kind) {
             // AWS checks the permission before it looks for the parameter.
             Ok(_) | Err(FetchErrorKind::NotFound) => Self::Allowed,

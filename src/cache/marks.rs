@@ -2,11 +2,10 @@
 //! versions that AWS returned.
 
 use super::failure::Failure;
-use super::freshness::{BACK_OFF_MAX, Trouble};
+use super::freshness::Trouble;
 use super::rollback::{self, Verdict};
 use crate::clock::Moment;
 use crate::secret::version::Version;
-use crate::source::FetchError;
 use arc_swap::ArcSwapOption;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -77,9 +76,7 @@ impl Marks {
 
     /// Records that a refresh of the cached secret has failed. Takes no lock, so only one task at a
     /// time may call this function for a secret.
-    pub(crate) fn fail(&self, error: FetchError, now: Moment, draw: f64) {
-        let previous = self.failure.load();
-        let failure = Failure::after(previous.as_deref(), error, now, BACK_OFF_MAX, draw);
+    pub(crate) fn set_failure(&self, failure: Failure) {
         self.failure.store(Some(Arc::new(failure)));
     }
 

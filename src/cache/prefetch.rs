@@ -173,13 +173,21 @@ async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
     for mut remaining in batches.into_values() {
         while !remaining.is_empty() {
             let chunk: Vec<Landing> = remaining.drain(..remaining.len().min(BATCH_MAX)).collect();
-            if is_batching {
+            let is_batching_now = is_batching && !knows_outage(&writer, &chunk);
+            if is_batching_now {
                 is_batching = mode.goes_on_with_batches(run_batch(&writer, chunk).await);
             } else {
                 run_alone(&writer, chunk);
             }
         }
     }
+}
+
+/// Returns whether the home region of the secrets in `chunk` did not respond a moment ago, and
+/// another region may have their replicas. A replica needs no batch call.
+fn knows_outage(writer: &Writer, chunk: &[Landing]) -> bool {
+    let first = chunk.first();
+    first.is_some_and(|landing| writer.upstream().replicas().known_outage(landing.key()).is_some())
 }
 
 /// Fetches all secrets of `chunk` by one batch call, and returns whether AWS answered. If the batch

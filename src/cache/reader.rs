@@ -60,8 +60,9 @@ impl Cache {
         let epoch = self.state.epoch();
         let standing = entry.standing(now, epoch);
         let how = match freshness(&entry.policy, &standing) {
-            Freshness::Fresh => How::Hit,
-            Freshness::Due => {
+            // A replica's version is replaced as soon as the secret's own region answers.
+            Freshness::Fresh if entry.replica_region.is_none() => How::Hit,
+            Freshness::Fresh | Freshness::Due => {
                 self.refresh_in_background(secret, entry, now);
                 How::Hit
             }

@@ -3,7 +3,7 @@
 
 use super::discovery::{Ended, Subject, pages_max};
 use super::entry::Entry;
-use super::fetched::Sent;
+use super::fetched::{Answer, Sent};
 use super::slots::Rank;
 use super::writer::Writer;
 use crate::printable::LogExcerpt;
@@ -167,8 +167,11 @@ async fn fetch(writer: &Writer, keys: &[Key], progress: &mut Progress) -> Result
         Some((_, Err(_))) | None => {
             for key in keys {
                 let slot = writer.state().flights.slot(Rank::FirstTime).await;
-                let (sent, answer) = writer.upstream().fetch_one(key).await;
+                let started = writer.state().clock.now();
+                let (sent, answer) = writer.upstream().fetch_one(key, started).await;
                 drop(slot);
+                // A search caches only what the secret's own region returns.
+                let answer = answer.and_then(Answer::into_home);
                 accept(writer, sent, [(key.clone(), answer)], progress)?;
             }
             Ok(())

@@ -189,6 +189,10 @@ impl Simulation {
                     "the current version of the secret {id} is {current}, but a read got {served:?}"
                 )
             });
+            let is_home = served.is_ok_and(|served| served.entry.replica_region.is_none());
+            self.world.require(is_home, || {
+                format!("the cache serves the replica of {id}, although the home region works")
+            });
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::discovery::{self, Discovery};
 use super::epoch::Epoch;
+use super::failure::Failure;
 use super::flight::Flights;
 use super::freshness::Policy;
 use super::limits::Limits;
@@ -199,6 +200,15 @@ impl State {
             }
         }
         missing
+    }
+
+    /// Returns the last failed call for the secret `key`, if the calls have failed since the secret
+    /// was last fetched.
+    pub(super) fn failure(&self, key: &Key) -> Option<Arc<Failure>> {
+        match self.snapshot.load().exact(key) {
+            Some(entry) => entry.marks.failure(),
+            None => self.negative.failure(key).map(Arc::new),
+        }
     }
 
     /// Returns whether the agent is ready only after it has fetched the secret `key`.

@@ -9,8 +9,9 @@ use super::rotation::{self, Previous};
 use super::schedule::next_refresh;
 use super::state::{Missing, State};
 use crate::clock::Moment;
-use crate::convention::Conventions;
 use crate::convention::problem;
+use crate::secret::arn::Arn;
+use crate::secret::scope::Home;
 use crate::source::FetchError;
 use serde::Serialize;
 use std::time::SystemTime;
@@ -48,6 +49,9 @@ pub struct EntryStatus {
     /// The version that this version replaced in the cache. `None` if the cache contained no other
     /// version before.
     pub(crate) previous_version: Option<PreviousStatus>,
+    /// The AWS region that returned this version: the region of the secret itself, or that of a
+    /// replica.
+    pub(crate) region: Box<str>,
     /// When AWS created this version of the secret, in the format of RFC 3339. `None` if AWS did
     /// not report the time.
     pub(crate) created: Option<String>,
@@ -165,10 +169,7 @@ impl Status {
         let snapshot = state.snapshot.load();
         let mut entries: Vec<EntryStatus> = snapshot
             .entries()
-            .map(|(secret, entry)| {
-                let next = next_refresh(state, secret, entry, now);
-                EntryStatus::of(secret, entry, &state.config.conventions, next, now, epoch)
-            })
+            .map(|(secret, entry)| EntryStatus::of(secret, entry, state, now, epoch))
             .collect();
         entries.sort_by(|a, b| {
             (&a.arn, &a.role, &a.version_id).cmp(&(&b.arn, &b.role, &b.version_id))
@@ -194,16 +195,9 @@ fn patterns(state: &State, now: Moment) -> Vec<PatternStatus> {
 }
 
 impl EntryStatus {
-    fn of(
-        secret: &CachedSecret,
-        entry: &Entry,
-        conventions: &Conventions,
-        next: Next,
-        now: Moment,
-        epoch: u64,
-    ) -> Self {
+    fn of(secret: &CachedSecret, entry: &Entry, state: &State, now: Moment, epoch: u64) -> Self {
         let Entry { version, selector, policy, malformed, marks, .. } = entry;
-        let convention = conventions.of_name(&version.name);
+        let convention = state.config.conventions.of_name(&version.name);
         let problems = malformed.iter().flat_map(|malformed| malformed.problems());
         Self {
             name: version.name.clone(),
@@ -212,12 +206,13 @@ impl EntryStatus {
             stage: selector.stage().map(Into::into),
             version_id: version.id.clone(),
             version_stages: version.labels().to_vec(),
+            region: region(entry, &state.home.load()),
             previous_version: rotation::previous(secret, entry, now, epoch).map(Into::into),
             created: version.created.and_then(rfc3339),
             age_seconds: entry.age(now, epoch).map(|age| age.as_secs()),
             freshness: label(entry.freshness(now, epoch)),
             ttl_seconds: policy.ttl.as_secs_f64(),
-            next_refresh_seconds: seconds_until(next),
+            next_refresh_seconds: seconds_until(next_refresh(state, secret, entry, now)),
             reads: marks.reads(),
             refresh: policy.refresh.label(),
             problem: marks
@@ -272,6 +267,16 @@ fn seconds_until(next: Next) -> Option<u64> {
         Next::Now => Some(0),
         Next::In(wait) => Some(wait.as_secs()),
         Next::WhenRead => None,
+    }
+}
+
+/// Returns the AWS region that returned the version in `entry`.
+fn region(entry: &Entry, home: &Home) -> Box<str> {
+    let own = || Arn::parse(&entry.version.arn).map(|arn| arn.region().into());
+    match entry.replica_region() {
+        Some(region) => region.into(),
+        // A path of parameters has no ARN.
+        None => own().unwrap_or_else(|_| home.region.clone()),
     }
 }
 

@@ -172,17 +172,18 @@ fn compute(
         );
         return Err(problems);
     }
+    let location = location(args, config);
     let divided = roles::divided(&targets, args.role.as_ref(), &config.role_rules);
     let least = match args.write {
         Which::Role => {
             let (role, targets) =
                 divided.only_role().map_err(|problem| vec![problem.to_owned()])?;
             let account = Some(role.account().to_owned());
-            let needed = needed(targets, &Location { account, ..location(args, config) })?;
+            let needed = needed_with_replicas(targets, &Location { account, ..location }, config)?;
             statements(&args.name, needed, &args.keys, args.batch)
         }
         Which::Own | Which::Trust => {
-            let mut needed = needed(&divided.own, &location(args, config))?;
+            let mut needed = needed_with_replicas(&divided.own, &location, config)?;
             needed.is_search |= args.search || !patterns.is_empty();
             let mut least = statements(&args.name, needed, &args.keys, args.batch);
             let roles = divided.by_role.iter().map(|(role, _)| role.as_str().to_owned());
@@ -356,6 +357,19 @@ fn needed(targets: &[String], location: &Location) -> Result<Needed, Vec<String>
         }
     }
     if problems.is_empty() { Ok(needed) } else { Err(problems) }
+}
+
+/// Returns what is needed to read `targets`, and their replicas if a failover region is configured.
+fn needed_with_replicas(
+    targets: &[String],
+    location: &Location,
+    config: &Config,
+) -> Result<Needed, Vec<String>> {
+    let mut needed = needed(targets, location)?;
+    if let (Some(home), Some(failover)) = (&location.region, &config.source.failover_region) {
+        needed.add_replicas(home, failover);
+    }
+    Ok(needed)
 }
 
 fn as_text(verdict: &Verdict) -> String {

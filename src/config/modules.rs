@@ -3,6 +3,7 @@
 
 use super::aws_extension;
 use super::emf;
+use super::failover;
 use super::host::Host;
 use super::settings::{Resolved, exposed_endpoints};
 use super::values::{DialectSetting, OnInitFailure};
@@ -99,6 +100,7 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             )
         }));
     }
+    warnings.extend(failover::warnings(&settings));
     Config {
         emf: emf::configure(&mut settings, &environment, host, is_snapshot),
         cache: cache::Config {
@@ -140,6 +142,7 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             parameter_store_endpoint: settings.parameter_store_endpoint,
             sts_endpoint: settings.sts_endpoint,
             roles,
+            failover_region: settings.failover_region,
             region_only: settings.region_only,
             attempt_timeout: settings.upstream_timeout.secrets.duration,
             parameter_store_timeout: settings.upstream_timeout.parameters,

@@ -10,7 +10,7 @@ use super::role::{self, RoleTable};
 use super::table_list::NamedTable;
 use super::values;
 use super::variables::Settings;
-use super::{conventions, resolve};
+use super::{conventions, failover, resolve};
 use crate::cache::freshness::Policy;
 use crate::cache::policies::{Policies, Rule};
 use crate::convention::Conventions;
@@ -207,6 +207,8 @@ fn check_aws_variables(
     let region = ["AWS_REGION", "AWS_DEFAULT_REGION"]
         .into_iter()
         .find_map(|name| Some((name, environment.get(name)?)));
+    let home = settings.region.as_ref().or_else(|| region.map(|(_, text)| text));
+    failover::check(settings, home.map(String::as_str), mistakes);
     if let Some((name, text)) = region.filter(|_| settings.region.is_none()) {
         mistakes.noted(name, values::region(text));
     }

@@ -294,6 +294,12 @@ settings! {
         help: "Whether to refuse secrets outside the agent's own region.",
         parse: boolean,
     }
+    failover_region: Option<String> {
+        name: "SIDEKEY_FAILOVER_REGION",
+        default: "",
+        help: "Another AWS region, to which your secrets are replicated. Sidekey reads a replica if the agent's own region fails and no fresh value is cached. Parameters have no replicas.",
+        parse: |text| region(text).map(Some),
+    }
     token: Option<String> {
         name: "SIDEKEY_TOKEN",
         default: "",
@@ -449,6 +455,7 @@ mod tests {
             ("SIDEKEY_ALLOW_HTTP_ENDPOINT", "yes", "true, false, 1 or 0"),
             ("SIDEKEY_REGION", "evil.example", "the value must be a region"),
             ("SIDEKEY_REGION_ONLY", "TRUE", "true, false, 1 or 0"),
+            ("SIDEKEY_FAILOVER_REGION", "Ireland", "the value must be a region"),
             ("SIDEKEY_RESOLVE_PATHS", " , ", "must not be empty"),
             ("SIDEKEY_RESOLVE_PATHS", "a.b, c..d", "'c..d': expected a key or '*' at character 3"),
             ("SIDEKEY_LOG", "loud", "off, error"),

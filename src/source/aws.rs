@@ -3,6 +3,7 @@
 //! ```text
 //!  secrets_manager  the calls of Secrets Manager
 //!  parameter_store  the calls of Parameter Store
+//!  failover         the region whose replicas are read while the own region fails
 //!  account          what all calls with the same credentials share, and how they are signed
 //!  session          caches AWS credentials
 //!  sts              assumes roles
@@ -23,6 +24,7 @@ mod reach;
 mod sts;
 mod secrets_manager;
 mod parameter_store;
+mod failover;
 mod account;
 mod session;
 mod sdk_config;
@@ -35,11 +37,13 @@ mod timestamp;
 mod advice;
 
 pub(crate) use endpoint::Endpoint;
+pub use failover::BadFailover;
+pub(crate) use failover::check_failover;
 pub(crate) use http::Trust;
 pub(crate) use secrets_manager::Rotation;
 pub(crate) use sts::{AssumableRole, DURATION, SESSION_NAME};
 
-use super::{BatchResult, FetchError, FetchFuture, FoundPage, OwnCredentials, Source};
+use super::{BatchResult, FetchError, FetchFuture, FoundPage, OwnCredentials, ReplicaCall, Source};
 use crate::clock::Clock;
 use crate::secret::arn::is_region;
 use crate::secret::key::Key;
@@ -51,6 +55,7 @@ use account::Account;
 use aws_sdk_secretsmanager::config::SharedCredentialsProvider;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use failover::Failover;
 use http::{IdlePolicy, Timeouts};
 use reach::{Means, Reach};
 use roles::Roles;
@@ -82,6 +87,9 @@ pub struct Config {
     pub(crate) sts_endpoint: Option<Endpoint>,
     /// The roles in the tables `[[role]]` of the configuration file.
     pub(crate) roles: Vec<AssumableRole>,
+    /// The AWS region whose replicas of secrets the agent reads while its own region fails, from
+    /// `SIDEKEY_FAILOVER_REGION`.
+    pub(crate) failover_region: Option<String>,
     /// Whether the agent refuses to read secrets of other AWS regions than its own region.
     pub(crate) region_only: bool,
     /// The maximum time for one attempt to call AWS, including the time to open a connection.
@@ -104,6 +112,7 @@ impl fmt::Debug for Config {
             .field("parameter_store_endpoint", &self.parameter_store_endpoint)
             .field("sts_endpoint", &self.sts_endpoint)
             .field("roles", &self.roles)
+            .field("failover_region", &self.failover_region)
             .field("region_only", &self.region_only)
             .field("attempt_timeout", &self.attempt_timeout)
             .field("parameter_store_timeout", &self.parameter_store_timeout)
@@ -137,12 +146,16 @@ pub enum RegionError {
          profile, or set SIDEKEY_REGION"
     )]
     Malformed(Box<str>),
+    /// Error: the configured failover region has no replicas of secrets in the agent's own region.
+    #[error("SIDEKEY_FAILOVER_REGION: {0}")]
+    Failover(#[from] BadFailover),
 }
 
 /// A client that reads secrets from AWS, in any AWS region. The `Debug` output omits the objects of
 /// the AWS SDK, which would print environment variables.
 pub struct Aws {
     has_custom_endpoint: bool,
+    failover: Option<Failover>,
     own: Reach,
     roles: Roles,
 }
@@ -165,7 +178,8 @@ impl Aws {
     ///
     /// # Errors
     ///
-    /// Returns an error if no AWS region is configured and the AWS SDK finds no valid region.
+    /// Returns an error if no AWS region is configured and the AWS SDK finds no valid region, or if
+    /// secrets cannot be replicated from this region to the failover region.
     pub async fn prepare(
         config: Config,
         own_ports: Vec<u16>,
@@ -195,6 +209,8 @@ impl Aws {
         if !is_region(&region) {
             return Err(RegionError::Malformed(region));
         }
+        let failover = config.failover_region.map(|failover| Failover::new(&failover, &region));
+        let failover = failover.transpose()?;
         // The region is stored, so that the SDK does not determine the region again when
         // credentials are loaded later.
         settings.region = Some(region.to_string());
@@ -230,6 +246,7 @@ impl Aws {
         };
         Ok(Self {
             has_custom_endpoint,
+            failover,
             own: Reach::new(account.clone(), &means),
             roles: Roles::new(account, sts, means, attempt_timeout, config.roles),
         })
@@ -285,6 +302,20 @@ impl Source for Aws {
                 Box::pin(async move { reach.fetch(key).await })
             }
         }
+    }
+
+    fn fetch_replica<'a>(&'a self, key: &'a Key) -> Option<ReplicaCall<'a>> {
+        let failover = self.failover.as_ref()?;
+        let replica = failover.replica_of(key)?;
+        let call = Box::pin(async move {
+            let region = failover.region();
+            let answer = match &key.role {
+                None => self.own.fetch_in(region, &replica).await?,
+                Some(role) => self.roles.reach(role).fetch_in(region, &replica).await?,
+            };
+            Ok(failover.with_home_arn(answer))
+        });
+        Some(ReplicaCall { region: failover.region(), call })
     }
 
     fn fetch_batch<'a>(&'a self, keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>> {

@@ -72,6 +72,7 @@ pub struct Metrics {
     stale_reads: IntCounterVec,
     upstream_requests: IntCounterVec,
     upstream_duration: HistogramVec,
+    failover_requests: IntCounterVec,
     refreshes: IntCounterVec,
     searches: IntCounterVec,
     /// The number of secrets that match the patterns of `SIDEKEY_SECRETS`.
@@ -148,6 +149,12 @@ impl Metrics {
                     .buckets(UPSTREAM_BUCKETS.to_vec()),
                     &["operation"],
                 ),
+            ),
+            failover_requests: counters(
+                &registry,
+                "sidekey_failover_requests_total",
+                "Reads of replicas in the failover region, by outcome.",
+                &["outcome"],
             ),
             refreshes: counters(
                 &registry,
@@ -276,6 +283,11 @@ impl Metrics {
         }
     }
 
+    /// Counts a call for the replica of a secret in the failover region.
+    pub(crate) fn replica_answered(&self, ended: Ended) {
+        self.failover_requests.with_label_values(&[ended.label()]).inc();
+    }
+
     /// Counts a refresh of a cached secret. `failed` is the kind of error, or `None` if the refresh
     /// succeeded.
     pub(crate) fn refreshed(&self, failed: Option<FetchErrorKind>) {
@@ -367,6 +379,7 @@ impl Metrics {
         }
         let calls = FetchErrorKind::ALL.into_iter().filter(|kind| kind.is_call_result());
         for ended in calls.map(Ended::Failed).chain([Ended::Answered, Ended::Interrupted]) {
+            self.failover_requests.with_label_values(&[ended.label()]);
             for operation in Operation::ALL {
                 self.upstream_requests.with_label_values(&[operation.label(), ended.label()]);
             }
@@ -430,6 +443,7 @@ mod tests {
             "sidekey_upstream_requests_total{operation=\"GetSecretValue\",outcome=\"ok\"} 0",
             "sidekey_upstream_requests_total{operation=\"BatchGetSecretValue\",outcome=\"throttled\"} 0",
             "sidekey_gate_refusals_total{reason=\"token\"} 0",
+            "sidekey_failover_requests_total{outcome=\"ok\"} 0",
             "sidekey_refreshes_total{outcome=\"ok\"} 0",
             "sidekey_stale_reads_total{reason=\"failing\"} 0",
         ] {

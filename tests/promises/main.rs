@@ -31,6 +31,7 @@ mod dns;
 mod environment;
 mod refusals;
 mod extension_dialect;
+mod failover;
 mod failures;
 mod forged_references;
 mod get;

@@ -8,9 +8,9 @@ use crate::repository::{File, begins_word, sources};
 #[rustfmt::skip]
 const PURE: &[&str] = &[
     "src/secret.rs", "src/secret/", "src/convention.rs", "src/convention/", "src/message.rs", "src/message/",
-    "src/cache/discovery.rs", "src/cache/freshness.rs", "src/cache/malformed.rs", "src/cache/plan.rs",
-    "src/cache/policies.rs", "src/cache/snapshot.rs", "src/cache/predecessor.rs", "src/cache/rotation.rs",
-    "src/telemetry/emf/",
+    "src/cache/discovery.rs", "src/cache/failover.rs", "src/cache/freshness.rs", "src/cache/malformed.rs",
+    "src/cache/plan.rs", "src/cache/policies.rs", "src/cache/snapshot.rs", "src/cache/predecessor.rs",
+    "src/cache/rotation.rs", "src/telemetry/emf/",
     "src/server/gate.rs", "src/server/head.rs", "src/server/operation.rs", "src/server/operation/",
     "src/server/parameter_name.rs", "src/server/plain_request.rs",
     "src/server/problem.rs", "src/server/request.rs", "src/server/resolving/", "src/server/route.rs",

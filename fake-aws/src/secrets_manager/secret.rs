@@ -19,7 +19,7 @@ pub(crate) const PREVIOUS: &str = "AWSPREVIOUS";
 /// Source: quotas of Secrets Manager, "Versions per secret".
 const VERSIONS_MAX: usize = 100;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Secret {
     /// The full ARN of the secret, including the hyphen and the six random characters that AWS adds
     /// after the name.
@@ -39,7 +39,7 @@ pub(crate) struct Secret {
     versions: Vec<Version>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Version {
     pub(crate) id: String,
     pub(crate) plaintext: Plaintext,
@@ -68,6 +68,11 @@ impl Secret {
             is_seeded: false,
             versions: Vec::new(),
         }
+    }
+
+    /// Returns a copy of this secret with another ARN, for a replica in another region.
+    pub(crate) fn with_arn(&self, arn: String) -> Self {
+        Self { arn, ..self.clone() }
     }
 
     /// Returns the versions that have a staging label, oldest first. AWS lists only versions with a

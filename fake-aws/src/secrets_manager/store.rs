@@ -84,6 +84,16 @@ impl Store {
         Ok(self.secrets.entry(key).or_insert_with(|| Secret::new(name, arn, now)))
     }
 
+    /// Stores a replica of `secret`, which belongs to another region. Replaces an earlier replica.
+    /// Returns the ARN of the replica.
+    pub(crate) fn replace_by_replica(&mut self, secret: &Secret) -> String {
+        let suffix = secret.arn.rsplit('-').next().unwrap_or_default();
+        let arn = arn(&self.home, &secret.name, suffix);
+        let key = (self.home.clone(), secret.name.clone());
+        self.secrets.insert(key, secret.with_arn(arn.clone()));
+        arn
+    }
+
     /// Removes a secret at once. A later secret with the same name gets a different ARN.
     pub(crate) fn remove(&mut self, id: &str) -> Result<Secret, AwsError> {
         let key = self.key(id)?;

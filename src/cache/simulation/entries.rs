@@ -31,6 +31,7 @@ impl World {
                 problem = problem
                     .or_else(|| self.went_back(&state, older?, entry))
                     .or_else(|| self.was_neglected(&state, entry));
+                problem = problem.or_else(|| self.outlived_home(&state, entry));
             }
             let now = self.now().steady;
             let lost = seen.values().filter(|entry| {
@@ -62,6 +63,12 @@ impl World {
         if !self.is_ordered(&entry.version.arn) || number(to) >= number(from) {
             return None;
         }
+        if entry.replica_region.is_some() {
+            return Some(format!(
+                "the cache replaced version {from} of {} by version {to} of a replica, which is older",
+                entry.version.arn
+            ));
+        }
         let answer = state.fetched(entry).and_then(Call::version);
         let is_right = answer.is_some_and(|(_, id, at)| {
             let is_needed = self.may_be_served(state, older, true, at) != Some(true);
@@ -72,6 +79,25 @@ impl World {
                 "the cache replaced version {from} of {} by the older version {to}",
                 entry.version.arn
             )
+        })
+    }
+
+    /// Returns an error text if `entry` comes from a replica, although the home region has returned
+    /// the secret since.
+    fn outlived_home(&self, state: &State, entry: &Entry) -> Option<String> {
+        entry.replica_region.as_ref()?;
+        let now = self.now().steady;
+        let is_newer = |call: &Call| {
+            !call.is_replica
+                && !call.is_held_back
+                && call.version().is_some_and(|(arn, _, at)| {
+                    let is_since = at.steady > entry.sent.steady && at.steady < now;
+                    *arn == *entry.version.arn && is_since
+                })
+        };
+        state.calls.iter().rev().any(is_newer).then(|| {
+            let arn = &entry.version.arn;
+            format!("the cache has kept the replica's version of {arn}, although home has answered")
         })
     }
 
@@ -89,7 +115,7 @@ impl World {
 
     /// Returns an error text if only a search can have removed `entry`, although AWS has the secret.
     fn was_pushed_out(&self, state: &State, entry: &Entry) -> Option<String> {
-        let number = secret(&entry.version.name);
+        let number = secret(&entry.version.arn);
         let (truth, policy) = (&state.truths[number], &self.setup.policies[number]);
         if policy.ttl.is_zero() || truth.generation > 0 || truth.is_deleted {
             return None;
@@ -114,8 +140,9 @@ impl World {
             return None;
         }
         let due = entry.sent.steady + policy.ttl.mul_f64(1.0 - JITTER.start);
+        let is_only_found = entry.role.is_none() && self.setup.is_only_found(&entry.version.name);
         let since = match policy.refresh {
-            Refresh::Always if !self.setup.is_only_found(&entry.version.name) => due,
+            Refresh::Always if !is_only_found => due,
             Refresh::Always | Refresh::WhenRead => due.max(state.first_read(entry)?),
         };
         // Allow half a second, because timers are imprecise.

@@ -42,7 +42,14 @@ impl Simulation {
             }
             72..75 => self.roll_back(n),
             75..78 => {
-                self.world.state().truths[n].lag = self.rng.u32(0..4) * 3 * SECOND;
+                let mut state = self.world.state();
+                state.truths[n].lag = self.rng.u32(0..4) * 3 * SECOND;
+                state.truths[n].replica_lag = self.rng.u32(0..4) * 30 * SECOND;
+                state.truths[n].replica_fault = match self.rng.u8(0..5) {
+                    0 => Fault::Fail(REFUSALS[self.rng.usize(0..REFUSALS.len())]),
+                    1 => Fault::Flaky(TRANSIENT[self.rng.usize(0..TRANSIENT.len())]),
+                    _ => Fault::None,
+                };
                 "a replica of the simulated AWS began or stopped lagging behind"
             }
             78..89 => self.trouble(n),

@@ -3,6 +3,7 @@
 use super::SECOND;
 use super::truth::Truth;
 use crate::cache::entry::Entry;
+use crate::cache::failover::{is_failure_of_region, is_outage};
 use crate::cache::freshness::FAILING_MAX;
 use crate::cache::rollback::AGREE_AFTER;
 use crate::clock::Moment;
@@ -29,6 +30,8 @@ pub(super) enum Answered {
 pub(super) struct Call {
     pub(super) id: String,
     pub(super) secret: usize,
+    /// Whether this is a call for the replica of the secret in the failover region.
+    pub(super) is_replica: bool,
     /// The number of the batch call to which this call belongs, if any.
     pub(super) batch: Option<usize>,
     /// Whether the call was a search for a pattern. The cache records no failure of such a call for
@@ -148,12 +151,14 @@ impl Call {
 
 impl State {
     /// Returns the kind and the time of each failed refresh of `entry`, in the order in which the
-    /// calls were sent.
+    /// calls were sent. If a replica returned `entry`, the home region had failed just before.
     pub(super) fn failures<'a>(
         &'a self,
         entry: &'a Entry,
     ) -> impl DoubleEndedIterator<Item = (FetchErrorKind, Moment)> + 'a {
-        self.calls.iter().filter(|call| call.is_about(entry)).filter_map(Call::failure)
+        let of_home = entry.replica_region.as_ref().map(|_| (FetchErrorKind::Service, entry.sent));
+        let refreshes = self.calls.iter().filter(|call| call.is_about(entry));
+        of_home.into_iter().chain(refreshes.filter_map(Call::failure))
     }
 
     /// Returns whether a refresh of `entry` failed so recently that readers get an old value
@@ -176,6 +181,45 @@ impl State {
         // The calls are in the order in which they were sent, but may end in another order.
         let refusals = self.failures(entry).filter(|(kind, _)| !kind.is_transient());
         refusals.map(|(_, at)| at).min_by_key(|at| at.steady)
+    }
+
+    /// Returns whether the home region has just failed for `id`, or has not responded to the last call
+    /// for any secret with a replica, not long ago.
+    pub(super) fn home_has_failed(&self, id: &str, now: Moment) -> bool {
+        let of_home = self.calls.iter().filter(|call| !call.is_replica && !call.is_discarded);
+        let ended: Vec<(&str, Moment, &Answered)> = of_home
+            .filter(|call| !call.id.contains("ssm"))
+            .filter_map(|call| call.ended.as_ref().map(|(at, answer)| (&*call.id, *at, answer)))
+            .collect();
+        let last = ended.iter().map(|(_, at, _)| at.steady).max();
+        ended.iter().any(|(other, at, answer)| {
+            let Answered::Failed(kind) = answer else { return false };
+            let is_recent = since(now, *at) < FAILING_MAX;
+            let is_last = Some(at.steady) == last && is_outage(*kind) && is_recent;
+            let is_own = *other == id && at.steady == now.steady && is_failure_of_region(*kind);
+            is_last || is_own
+        })
+    }
+
+    /// Returns whether the last answer of the home region to a call for `id` was a refusal, such as
+    /// denied access, and the home region has not returned the secret since, under any id.
+    pub(super) fn is_refused(&self, id: &str, secret: usize, now: Moment) -> bool {
+        let mut answers: Vec<&Call> = self
+            .calls
+            .iter()
+            .filter(|call| !call.is_replica && !call.is_discarded && call.secret == secret)
+            .filter(|call| call.epoch == self.epoch)
+            .filter(|call| match &call.ended {
+                Some((_, Answered::Version { .. })) => true,
+                Some((at, Answered::Failed(kind))) => {
+                    call.id == id && !kind.is_transient() && at.steady < now.steady
+                }
+                None => false,
+            })
+            .collect();
+        answers.sort_by_key(|call| call.ended.as_ref().map(|(at, _)| at.steady));
+        let last = answers.last().and_then(|call| call.ended.as_ref());
+        matches!(last, Some((_, Answered::Failed(_))))
     }
 
     pub(super) fn fetched(&self, entry: &Entry) -> Option<&Call> {

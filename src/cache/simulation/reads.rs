@@ -9,6 +9,7 @@ use super::identity::secret;
 use super::log::{Answered, Call, Reader, State, number, since};
 use super::world::{DEADLINE, World};
 use crate::cache::entry::Entry;
+use crate::cache::failover::is_outage;
 use crate::cache::freshness::{BACK_OFF_MAX, Reason};
 use crate::cache::plan::REFRESH_NOW_INTERVAL;
 use crate::cache::{How, ReadError, Served};
@@ -217,7 +218,17 @@ impl World {
                         // A request with `refreshNow=true` gets no answer from before the request.
                         && (!reader.is_now || call.sent.steady >= reader.started.steady)
                 };
-                if !state.calls.iter().any(|call| is_cause(&call)) {
+                // While the home region does not respond, a reader gets the error of a call for
+                // another secret if the replica fails too.
+                let is_outage = is_outage(error.kind)
+                    && state.calls.iter().any(|call| {
+                        let is_of_replica = call.is_replica && call.secret == reader.secret;
+                        is_of_replica
+                            && call.failure().is_some_and(|(_, at)| {
+                                at.steady >= reader.started.steady || since(now, at) <= BACK_OFF_MAX
+                            })
+                    });
+                if !is_outage && !state.calls.iter().any(|call| is_cause(&call)) {
                     return Some("the reader got an error that no call to AWS returned".to_owned());
                 }
             }

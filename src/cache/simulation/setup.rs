@@ -26,6 +26,8 @@ pub(super) struct Setup {
     pub(super) is_snapshot: bool,
     /// Whether the answers of the simulated AWS contain the creation dates of versions.
     pub(super) is_dated: bool,
+    /// Whether the simulated secrets have replicas in another region.
+    pub(super) has_failover: bool,
     pub(super) latency_max_ms: u64,
 }
 
@@ -58,6 +60,7 @@ impl Setup {
             interval: any(rng, &[0, 10, 60, 300]),
             is_snapshot: rng.bool(),
             is_dated: rng.u8(0..5) > 0,
+            has_failover: rng.bool(),
             latency_max_ms,
         }
     }

@@ -30,6 +30,10 @@ pub(super) struct Truth {
     /// How far some replicas of the simulated AWS lag behind. Such a replica returns the version
     /// that was current this long ago.
     pub(super) lag: Duration,
+    /// How the replica in the failover region answers all calls.
+    pub(super) replica_fault: Fault,
+    /// How far the replica in the failover region lags behind.
+    pub(super) replica_lag: Duration,
 }
 
 impl Truth {

@@ -2,17 +2,18 @@
 
 use super::SECOND;
 use super::identity::{plain, secret, text};
-use super::log::{Answered, State};
+use super::log::{Answered, Call, State};
 use super::setup::Setup;
 use super::truth::{Fault, Truth};
 use crate::cache::Cache;
 use crate::clock::{Clock, Moment, VirtualClock};
 use crate::secret::key::Key;
 use crate::secret::secret_pattern::{Search, SecretPattern};
+use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{AWSCURRENT, Content, Details, Parameter, ParameterKind, Version};
 use crate::source::{
-    BatchResult, FetchError, FetchErrorKind, FetchFuture, Found, FoundPage, Source,
+    BatchResult, FetchError, FetchErrorKind, FetchFuture, Found, FoundPage, ReplicaCall, Source,
 };
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -54,6 +55,8 @@ impl World {
                 is_deleted: false,
                 fault: Fault::None,
                 lag: Duration::ZERO,
+                replica_fault: Fault::None,
+                replica_lag: Duration::ZERO,
             };
             world.state().truths.push(truth);
             world.rotate(n);
@@ -165,6 +168,8 @@ impl World {
         for (n, truth) in self.state().truths.iter_mut().enumerate() {
             truth.fault = Fault::None;
             truth.lag = Duration::ZERO;
+            truth.replica_fault = Fault::None;
+            truth.replica_lag = Duration::ZERO;
             gone.extend(truth.is_deleted.then_some(n));
         }
         for n in gone {
@@ -185,8 +190,6 @@ impl World {
         let now = self.now().steady;
         let state = self.state();
         let truth = &state.truths[secret(id)];
-        let failed =
-            |kind: FetchErrorKind| (Err(FetchError::new(kind, kind.label(), "simulated")), false);
         match truth.fault {
             Fault::Fail(kind) => return failed(kind),
             Fault::Flaky(kind) if rng.bool() => return failed(kind),
@@ -202,9 +205,33 @@ impl World {
         }
         let lag = if rng.bool() { truth.lag } else { Duration::ZERO };
         let number = truth.current(now.saturating_sub(lag));
+        (Ok(self.version(truth, number)), number != truth.current(now))
+    }
+
+    /// Returns the answer of the replica of `id`, and whether the answer is an outdated version. A
+    /// replica still has a secret that was deleted in the home region.
+    fn replica_answer(
+        &self,
+        id: &str,
+        rng: &mut fastrand::Rng,
+    ) -> (Result<Version, FetchError>, bool) {
+        let now = self.now().steady;
+        let state = self.state();
+        let truth = &state.truths[secret(id)];
+        match truth.replica_fault {
+            Fault::Fail(kind) => return failed(kind),
+            Fault::Flaky(kind) if rng.bool() => return failed(kind),
+            _ if id != truth.name && id != truth.arn() => return failed(FetchErrorKind::NotFound),
+            _ => {}
+        }
+        let number = truth.current(now.saturating_sub(truth.replica_lag));
+        (Ok(self.version(truth, number)), number != truth.current(now))
+    }
+
+    fn version(&self, truth: &Truth, number: u32) -> Version {
         let created = SystemTime::UNIX_EPOCH + number * SECOND;
-        let version = Version {
-            arn: arn.into(),
+        Version {
+            arn: truth.arn().into(),
             name: plain(&truth.name).trim_start_matches("ssm:").into(),
             id: truth.version_id(number).into(),
             details: match truth.is_parameter() {
@@ -217,8 +244,7 @@ impl World {
             },
             created: self.setup.is_dated.then_some(created),
             content: Content::Text(SecretValue::from(format!("value {number}"))),
-        };
-        (Ok(version), number != truth.current(now))
+        }
     }
 
     fn is_hanging(&self, id: &str) -> bool {
@@ -246,6 +272,23 @@ impl Source for World {
             self.clock.sleep(back).await;
             self.end(call, answered(&answer, is_lagging), false);
             answer
+        })
+    }
+
+    /// The replica answers at once, so that no freeze interrupts its call.
+    fn fetch_replica<'a>(&'a self, key: &'a Key) -> Option<ReplicaCall<'a>> {
+        let has_replica = self.setup.has_failover && key.id.service() == Service::SecretsManager;
+        has_replica.then(|| ReplicaCall {
+            region: "eu-west-1",
+            call: Box::pin(async move {
+                let id = &*text(key);
+                let mut rng = self.draws(id);
+                let call = self.begin_replica(id);
+                tokio::task::yield_now().await;
+                let (answer, is_lagging) = self.replica_answer(id, &mut rng);
+                self.end(call, answered(&answer, is_lagging), false);
+                answer
+            }),
         })
     }
 
@@ -338,7 +381,8 @@ impl World {
         let (mut found, mut calls) = (Vec::new(), Vec::new());
         for name in names {
             let (answer, is_lagging) = self.answer(&name, rng);
-            calls.push((self.record(&name, None, true), answered(&answer, is_lagging)));
+            let call = self.record(Call { is_search: true, ..self.call(&name) });
+            calls.push((call, answered(&answer, is_lagging)));
             found.push(match answer {
                 Ok(version) => Found::Version(version),
                 Err(error) => Found::Unreadable { name: name.into(), error },
@@ -348,6 +392,10 @@ impl World {
         let is_last = next >= self.setup.names.len();
         (FoundPage { found, next: (!is_last).then(|| next.to_string().into()) }, calls)
     }
+}
+
+fn failed(kind: FetchErrorKind) -> (Result<Version, FetchError>, bool) {
+    (Err(FetchError::new(kind, kind.label(), "simulated")), false)
 }
 
 fn answered(answer: &Result<Version, FetchError>, is_lagging: bool) -> Answered {

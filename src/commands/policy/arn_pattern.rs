@@ -138,6 +138,16 @@ impl Needed {
         self.is_search = true;
         Ok(())
     }
+
+    /// Adds the replicas of all secrets in the region `home`, which Sidekey reads in the region
+    /// `failover` while `home` fails.
+    pub(super) fn add_replicas(&mut self, home: &str, failover: &str) {
+        let [of_home, of_failover] =
+            [home, failover].map(|region| format!(":secretsmanager:{region}:"));
+        let secrets = self.secrets.iter().filter(|arn| arn.contains(&of_home));
+        let replicas = secrets.map(|arn| arn.replacen(&of_home, &of_failover, 1));
+        self.secrets.extend(replicas.collect::<Vec<_>>());
+    }
 }
 
 fn of_reference(id: &SecretId, location: &Location) -> Result<String, BadTarget> {
@@ -321,6 +331,25 @@ mod tests {
     fn needed_for(text: &str, location: &Location) -> Result<Needed, BadTarget> {
         let mut needed = Needed::default();
         needed.add(text, location).map(|()| needed)
+    }
+
+    #[test]
+    fn replicas_of_the_own_region_are_added() {
+        let mut needed = Needed::default();
+        let third = "arn:aws:secretsmanager:us-east-1:123456789012:secret:x-AbC123";
+        for text in ["app/db", "app/*/twilio", third, "ssm:/app/url"] {
+            needed.add(text, &location()).expect("the name or ARN in the test must be valid");
+        }
+        needed.add_replicas("eu-north-1", "eu-west-1");
+        let there = HERE.replace("eu-north-1", "eu-west-1");
+        let expected = [
+            format!("{HERE}app/db{SUFFIX}"),
+            format!("{HERE}app/*/twilio{SUFFIX}"),
+            third.to_owned(),
+            format!("{there}app/db{SUFFIX}"),
+            format!("{there}app/*/twilio{SUFFIX}"),
+        ];
+        assert_eq!((needed.secrets, needed.parameters.len()), (expected.into(), 1));
     }
 
     #[test]

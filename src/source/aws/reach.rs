@@ -79,6 +79,11 @@ impl Reach {
         }
     }
 
+    /// Fetches a secret in `region`, which is not the agent's own region.
+    pub(super) async fn fetch_in(&self, region: &str, key: &Key) -> Result<Version, FetchError> {
+        self.secrets_manager.get_in(region, key).await
+    }
+
     pub(super) async fn fetch_batch(&self, keys: &[Key]) -> Result<Vec<BatchResult>, FetchError> {
         match keys.first().map(|key| key.id.service()) {
             Some(Service::ParameterStore) => self.parameter_store.fetch_batch(keys).await,

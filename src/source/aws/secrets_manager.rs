@@ -13,6 +13,7 @@ use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::version::Version;
 use crate::source::{BatchResult, FetchError};
+use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -41,14 +42,27 @@ impl SecretsManager {
     }
 
     pub(super) async fn get(&self, key: &Key) -> Result<Version, FetchError> {
-        let request = self
-            .clients
-            .for_secret(&key.id)?
+        self.get_with(&self.clients.for_secret(&key.id)?, key.id.region(), key).await
+    }
+
+    /// Fetches a secret by its name or ARN in `region`, which is not the agent's own region. Unlike
+    /// [`get`](Self::get), this function looks for a name in `region`.
+    pub(super) async fn get_in(&self, region: &str, key: &Key) -> Result<Version, FetchError> {
+        self.get_with(&self.clients.for_other_region(region), Some(region), key).await
+    }
+
+    async fn get_with(
+        &self,
+        client: &Client,
+        region: Option<&str>,
+        key: &Key,
+    ) -> Result<Version, FetchError> {
+        let request = client
             .get_secret_value()
             .secret_id(key.id.as_str())
             .set_version_stage(requested_stage(key))
             .set_version_id(key.selector.version().map(str::to_owned));
-        response::single_version(self.signed(key.id.region(), request.send()).await?)
+        response::single_version(self.signed(region, request.send()).await?)
     }
 
     pub(super) async fn batch(&self, keys: &[Key]) -> Result<Vec<BatchResult>, FetchError> {

@@ -42,6 +42,7 @@ fn config(endpoint: Option<&str>) -> Config {
         endpoint: None,
         parameter_store_endpoint: endpoint
             .map(|url| Endpoint::parse(url).expect("the endpoint is valid")),
+        failover_region: None,
         region_only: false,
         attempt_timeout: Duration::from_secs(60),
         parameter_store_timeout: CallTimeout {
