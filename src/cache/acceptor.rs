@@ -113,8 +113,7 @@ impl Acceptor {
             region = region_name,
             "the region of a secret failed, so Sidekey read the replica of the secret in another region"
         );
-        let policy = state.config.policies.of_answer(&arn, &version.name, &state.home.load());
-        state.learn_policy(key, policy);
+        let policy = self.policy(key, &arn, &version);
         let previous = match cached {
             Some(cached) => cached.marks.failure(),
             None => state.failure(key),
@@ -266,11 +265,18 @@ impl Acceptor {
             let message = "AWS returned an older version of the secret than the cached version";
             return Err(FetchError::new(FetchErrorKind::Lagging, "StaleAnswer", message));
         }
+        let policy = self.policy(key, &arn, &version);
+        Ok(Arc::new(self.entry(key, sent, version, policy, &snapshot)))
+    }
+
+    /// Returns the refresh policy of `version`, whose full ARN is `arn`, and stores it for `key`.
+    fn policy(&self, key: &Key, arn: &Arn, version: &Version) -> Policy {
+        let state = &self.state;
         let home = state.home.load();
         let home = home.of_role(key.role.as_ref());
-        let policy = state.config.policies.of_answer(&arn, &version.name, &home);
+        let policy = state.config.policies.of_answer(arn, &version.name, &home);
         state.learn_policy(key, policy);
-        Ok(Arc::new(self.entry(key, sent, version, policy, &snapshot)))
+        policy
     }
 
     fn entry(

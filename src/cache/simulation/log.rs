@@ -1,6 +1,7 @@
 //! Records all calls and reads of a simulation. The test checks the cache against this record.
 
 use super::SECOND;
+use super::identity::role;
 use super::truth::Truth;
 use crate::cache::entry::Entry;
 use crate::cache::failover::{is_failure_of_region, is_outage};
@@ -186,16 +187,22 @@ impl State {
     /// Returns whether the home region has just failed for `id`, or has not responded to the last call
     /// for any secret with a replica, not long ago.
     pub(super) fn home_has_failed(&self, id: &str, now: Moment) -> bool {
-        let of_home = self.calls.iter().filter(|call| !call.is_replica && !call.is_discarded);
+        let of_home = self
+            .calls
+            .iter()
+            .filter(|call| !call.is_replica && !call.is_discarded && !call.is_search);
         let ended: Vec<(&str, Moment, &Answered)> = of_home
             .filter(|call| !call.id.contains("ssm"))
             .filter_map(|call| call.ended.as_ref().map(|(at, answer)| (&*call.id, *at, answer)))
             .collect();
-        let last = ended.iter().map(|(_, at, _)| at.steady).max();
+        // Calls with a role say nothing about calls for other secrets.
+        let without_role = ended.iter().filter(|(id, _, _)| role(id) == 0);
+        let last = without_role.map(|(_, at, _)| at.steady).max();
         ended.iter().any(|(other, at, answer)| {
             let Answered::Failed(kind) = answer else { return false };
             let is_recent = since(now, *at) < FAILING_MAX;
-            let is_last = Some(at.steady) == last && is_outage(*kind) && is_recent;
+            let is_last =
+                Some(at.steady) == last && role(other) == 0 && is_outage(*kind) && is_recent;
             let is_own = *other == id && at.steady == now.steady && is_failure_of_region(*kind);
             is_last || is_own
         })

@@ -219,13 +219,17 @@ impl World {
                         && (!reader.is_now || call.sent.steady >= reader.started.steady)
                 };
                 // While the home region does not respond, a reader gets the error of a call for
-                // another secret if the replica fails too.
+                // another secret if the replica fails too, or if a restore has made the replica's
+                // value unusable.
                 let is_outage = is_outage(error.kind)
                     && state.calls.iter().any(|call| {
                         let is_of_replica = call.is_replica && call.secret == reader.secret;
                         is_of_replica
-                            && call.failure().is_some_and(|(_, at)| {
-                                at.steady >= reader.started.steady || since(now, at) <= BACK_OFF_MAX
+                            && call.ended.as_ref().is_some_and(|(at, answer)| {
+                                let is_new = at.steady >= reader.started.steady;
+                                let is_useless = matches!(answer, Answered::Failed(_))
+                                    || call.epoch != state.epoch;
+                                is_useless && (is_new || since(now, *at) <= BACK_OFF_MAX)
                             })
                     });
                 if !is_outage && !state.calls.iter().any(|call| is_cause(&call)) {
