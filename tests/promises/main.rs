@@ -42,6 +42,7 @@ mod same_names;
 mod never_calls_itself;
 mod one_call_for_many;
 mod outage;
+mod page;
 mod parameters;
 mod parameters_in_commands;
 mod parameters_in_fake;
