@@ -1,13 +1,12 @@
 //! Tests of the page of `sidekey dev`, over HTTP and in a real browser.
 
-use crate::clients::{MissingTool, install_into_folder, path, run};
+use crate::clients::{MissingTool, install_into_folder, killed_with_test, path, pause, run};
 use crate::support::TempFolder;
 use crate::support::client::{Answer, Connection};
 use crate::support::program::Program;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Command;
 
 /// The secrets that `sidekey dev` serves in these tests.
@@ -64,8 +63,8 @@ impl Running {
     }
 }
 
-/// Installs Playwright, and returns a command that runs the browser script with `arguments`.
-fn browser(home: &Path, arguments: &[&str]) -> Result<Command, MissingTool> {
+/// Installs Playwright, and runs the browser script with `arguments`.
+fn browser(home: &TempFolder, arguments: &[&str]) -> Result<Program, MissingTool> {
     let missing = |missing: MissingTool| missing.context("the page in a real browser");
     run(Command::new("/usr/bin/chromium").arg("--version")).map_err(missing)?;
     let files = [
@@ -75,21 +74,20 @@ fn browser(home: &Path, arguments: &[&str]) -> Result<Command, MissingTool> {
     ];
     let install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
     let folder = install_into_folder("page", &files, &[&install]).map_err(missing)?;
-    let mut node = crate::clients::killed_with_test("node");
+    let mut node = killed_with_test("node");
     node.arg("browser.mjs").args(arguments).current_dir(folder);
-    node.env("PATH", path()).env("HOME", home);
-    Ok(node)
+    let vars = [("HOME", home.path().as_os_str().to_owned()), ("PATH", path())];
+    let vars = vars.map(|(name, value)| (name.to_owned(), value.to_string_lossy().into_owned()));
+    Ok(Program::run(node, &BTreeMap::from(vars)))
 }
 
 #[tokio::test]
 async fn page_works_in_a_real_browser() {
     let running = Running::with_secrets().await;
-    let command = match browser(running.home.path(), &["check", &running.url, "hunter2"]) {
-        Ok(command) => command,
+    let program = match browser(&running.home, &["check", &running.url, "hunter2"]) {
+        Ok(program) => program,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let home = running.home.path().display().to_string();
-    let program = Program::run(command, &BTreeMap::from([("HOME".to_owned(), home)]));
     for step in ["loads", "updates", "rotates", "fails", "keyboard", "dark", "quiet", "protected"] {
         let line = program.line(&format!("{step}: ")).await;
         assert_eq!(line, format!("{step}: ok"));
@@ -107,12 +105,10 @@ async fn page_works_in_a_real_browser() {
 async fn screenshot_of_the_page() {
     let running = Running::start(TempFolder::new(), &[], &[("SIDEKEY_LOG", "error")]).await;
     let large = running.home.path().join("page.png").display().to_string();
-    let command = match browser(running.home.path(), &["screenshot", &running.url, &large]) {
-        Ok(command) => command,
+    let program = match browser(&running.home, &["screenshot", &running.url, &large]) {
+        Ok(program) => program,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let home = running.home.path().display().to_string();
-    let program = Program::run(command, &BTreeMap::from([("HOME".to_owned(), home)]));
     let (code, output) = program.ended().await;
     assert_eq!(code, Some(0), "{output}");
     let target = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/dev_page.png");
@@ -173,7 +169,7 @@ async fn buttons_change_secrets_and_calls() {
             assert_eq!(state["changes"]["total"], 3, "{state}");
             return;
         }
-        crate::clients::pause().await;
+        pause().await;
     }
 }
 

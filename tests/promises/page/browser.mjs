@@ -89,7 +89,7 @@ const steps = {
   },
 
   async fails() {
-    for (const [name, error] of [["Throttle", "ThrottlingException"], ["Deny", "AccessDeniedException"], ["Slow", "2 s"], ["Fail", "InternalServiceError"]]) {
+    for (const [name, error] of [["Throttle", "ThrottlingException"], ["Deny", "AccessDeniedException"], ["Slow", "calls take 2 s"], ["Fail", "InternalServiceError"]]) {
       await button(name).click();
       await pressed(name);
       await happens(error);
