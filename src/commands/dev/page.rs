@@ -61,7 +61,6 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
 ];
 
 /// The server of the page, which listens on a free port of 127.0.0.1.
-#[derive(Debug)]
 pub(super) struct Page {
     listener: TcpListener,
     address: SocketAddr,
