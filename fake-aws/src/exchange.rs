@@ -85,7 +85,7 @@ impl State {
                 .send(ResponseBody::complete);
         };
         let request = ParsedRequest::parse(&head, &body.to_bytes());
-        let call = request.to_call(connection.number);
+        let mut call = request.to_call(connection.number, (self.now)());
         let outcome = self.faults.next_outcome(&self.target(&request));
         let error = outcome.fault.error(request.service);
         let reply = match (&outcome.fault, error) {
@@ -93,6 +93,8 @@ impl State {
             (_, Some(error)) => Some(Reply::error(request.service, &error)),
             (_, None) => Some(self.reply(request)),
         };
+        call.latency = outcome.latency;
+        call.error = reply.as_ref().and_then(Reply::error_type);
         // The fake records the call after it has computed the response. A test that waits for the
         // call can then change secrets without changing this response.
         tracing::debug!(?call, "the fake AWS server received a call");

@@ -195,18 +195,23 @@ async fn calls_are_recorded() {
     let ids = json!({ "SecretIdList": ["db", "absent"] });
     client.ask(Operation::BatchGetSecretValue, ids).await;
     get(&fake, "db").await;
+    fake.faults().set_latency(Duration::from_millis(1));
+    get(&fake, "absent").await;
 
     let calls = fake.calls();
     assert_eq!(calls.count_for(Operation::GetSecretValue, "db"), 2);
     assert_eq!(calls.count_for(Operation::BatchGetSecretValue, "absent"), 1);
     let list = calls.list();
-    assert_eq!(list.iter().map(|call| call.connection).collect::<Vec<_>>(), [1, 1, 2]);
+    assert_eq!(list.iter().map(|call| call.connection).collect::<Vec<_>>(), [1, 1, 2, 3]);
+    assert_eq!((list[0].latency, &list[0].error), (Duration::ZERO, &None));
+    let error = Some("ResourceNotFoundException".to_owned());
+    assert_eq!((list[3].latency, &list[3].error), (Duration::from_millis(1), &error));
     assert_eq!(list[1].ids, ["db", "absent"]);
     assert_eq!(list[0].host.as_deref(), Some("fake"));
     assert_eq!(list[0].user_agent.as_deref(), Some("test/1.0"));
     assert_eq!(list[0].security_token.as_deref(), Some("session-token"));
     assert!(list[0].authorization.as_deref().is_some_and(|it| it.ends_with("Signature=0")));
-    assert_eq!(fake.connections(), 2);
+    assert_eq!(fake.connections(), 3);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! fake's role gets exactly the policies that these commands write.
 
 use crate::clients::killed_with_test;
-use crate::page::{Block, blocks, check_output, script};
+use crate::page_commands::{Block, blocks, check_output, script};
 use crate::port::Port;
 use crate::support::agent::REGION;
 use crate::support::clock::ManualClock;

@@ -46,6 +46,7 @@ mod never_calls_itself;
 mod one_call_for_many;
 mod outage;
 mod page;
+mod page_commands;
 mod parameters;
 mod parameters_in_commands;
 mod parameters_in_fake;

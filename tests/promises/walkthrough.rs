@@ -3,7 +3,7 @@
 
 use crate::clients::{Clients, killed_with_test};
 use crate::moto::Moto;
-use crate::page::{blocks, check_output, script};
+use crate::page_commands::{blocks, check_output, script};
 use crate::port::Port;
 use crate::support::agent::REGION;
 use crate::support::clock::ManualClock;

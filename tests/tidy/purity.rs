@@ -18,8 +18,9 @@ const PURE: &[&str] = &[
     "src/exec/variable.rs", "src/commands/check/dynamo.rs", "src/commands/check/candidates.rs",
     "src/commands/check/gateway_key.rs", "src/commands/check/lenient.rs", "src/commands/check/report.rs",
     "src/commands/check/search.rs", "src/commands/check/search/", "src/commands/policy/",
-    "src/commands/status/", "src/commands/age.rs",
-    "src/commands/scaffold/plan.rs", "src/commands/table.rs", "src/config/toml_place.rs",
+    "src/commands/status/", "src/commands/age.rs", "src/commands/dev/page/history.rs",
+    "src/commands/dev/page/request.rs", "src/commands/scaffold/plan.rs", "src/commands/table.rs",
+    "src/config/toml_place.rs",
 ];
 
 /// Words that a file of pure functions must not contain.
@@ -39,7 +40,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
      "only `source::aws` may use AWS's SDK: use the trait `Source`"),
     (&["hyper", "http_body_util"],
      &["src/http1.rs", "src/server.rs", "src/server/", "src/source/aws/", "src/client.rs",
-       "src/commands/dev/watch.rs", "extension/src/api.rs", "fake-aws/"],
+       "src/commands/dev/watch.rs", "src/commands/dev/page.rs", "src/commands/dev/page/", "extension/src/api.rs", "fake-aws/"],
      "only the server and the HTTP clients may use hyper: call their functions"),
     (&["snapshot.store("], &["src/cache/publisher.rs"],
      "only one file may replace the cache's snapshot: call `Writer::settle`"),

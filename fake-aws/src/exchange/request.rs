@@ -9,6 +9,7 @@ use hyper::Method;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, USER_AGENT};
 use hyper::http::request::Parts;
 use serde_json::{Map, Value};
+use std::time::{Duration, SystemTime};
 
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
@@ -79,8 +80,8 @@ impl ParsedRequest {
     }
 
     /// Converts the request to a [`Call`], which tests can inspect. `connection` is the number of
-    /// the TCP connection that carried the request.
-    pub(crate) fn to_call(&self, connection: u64) -> Call {
+    /// the TCP connection that carried the request, and `received` the time of its arrival.
+    pub(crate) fn to_call(&self, connection: u64, received: SystemTime) -> Call {
         Call {
             operation: self.operation,
             ids: self.ids.clone(),
@@ -90,6 +91,9 @@ impl ParsedRequest {
             authorization: self.authorization.clone(),
             security_token: self.security_token.clone(),
             connection,
+            received,
+            latency: Duration::ZERO,
+            error: None,
         }
     }
 }

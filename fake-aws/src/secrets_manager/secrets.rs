@@ -87,6 +87,13 @@ impl Secrets {
         self.put_with_labels(id, value, &[CURRENT])
     }
 
+    /// Rotates a secret: adds a version with the same value, and makes this version the current
+    /// version. Returns the version id.
+    pub fn rotate(&self, id: &str) -> Result<String, AwsError> {
+        let value = self.store().find(id)?.select(None, Some(CURRENT))?.plaintext.clone();
+        self.put(id, value)
+    }
+
     /// Adds a version with the staging labels `labels` (such as AWSPENDING) to a secret. Returns
     /// the version id.
     pub fn put_with_labels(
@@ -207,6 +214,17 @@ mod tests {
         assert_eq!(secrets.version_id("db", "AWSPREVIOUS"), Ok(second));
         let rejected = secrets.move_label("db", CURRENT, "none");
         assert_eq!(rejected, Err(error::version_not_found("none")));
+    }
+
+    #[test]
+    fn rotation_keeps_the_value() {
+        let secrets = secrets();
+        secrets.create("db", "one").expect("the name must be new");
+        let rotated = secrets.rotate("db").expect("the secret must exist");
+        let store = secrets.store();
+        let secret = store.find("db").expect("the secret must exist");
+        let current = secret.select(None, None).expect("the secret must have a current version");
+        assert_eq!((&current.id, &current.plaintext), (&rotated, &"one".into()));
     }
 
     #[test]
