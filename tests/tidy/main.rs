@@ -9,3 +9,5 @@ mod imports;
 mod purity;
 mod docs;
 mod peers;
+mod snippets;
+mod versions;
