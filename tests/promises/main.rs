@@ -60,6 +60,7 @@ mod rotation;
 mod scaffold;
 mod sdk_parameters;
 mod sdks;
+mod shell;
 mod small_machine;
 mod unread_log;
 mod upstream_connections;

@@ -8,6 +8,7 @@ mod repository;
 mod imports;
 mod purity;
 mod docs;
+mod messages;
 mod peers;
 mod snippets;
 mod versions;
