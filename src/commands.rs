@@ -5,9 +5,11 @@ mod age;
 mod agent_file;
 mod beside_dev;
 mod check;
+mod completions;
 pub(crate) mod dev;
 mod exec;
 mod get;
+mod manual;
 pub(crate) mod ping;
 mod policy;
 mod scaffold;
@@ -20,7 +22,7 @@ mod terminal;
 
 use crate::config::policy::KEYS;
 use crate::config::variables::VARIABLES;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// The maximum length of a line in help texts, in characters. Longer lines are hard to read.
@@ -70,6 +72,10 @@ enum Command {
     Policy(policy::Args),
     /// Create the secrets of a project, and update their values.
     Scaffold(scaffold::Args),
+    /// Write a script that completes commands and options in a shell.
+    Completions(completions::Args),
+    /// Write a manual page for each command to a folder.
+    Manual(manual::Args),
 }
 
 /// Runs the chosen command, such as `sidekey get`, and returns the exit code of the process.
@@ -84,6 +90,13 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Get(args) => get::run(args).await,
         Command::Policy(args) => policy::run(args),
         Command::Scaffold(args) => scaffold::run(args).await,
+        Command::Completions(args) => {
+            completions::run(&args, Cli::command());
+            ExitCode::SUCCESS
+        }
+        Command::Manual(args) => {
+            exit_code(manual::run(&args, Cli::command()).map(|()| ExitCode::SUCCESS))
+        }
     }
 }
 
@@ -125,7 +138,6 @@ fn help(name: &str, default: &str, help: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn help_of_each_command_has_examples_and_fits_the_terminal() {

@@ -68,6 +68,7 @@ mod rotation_queries;
 mod scaffold;
 mod sdk_parameters;
 mod sdks;
+mod shell;
 mod small_machine;
 mod status;
 mod unread_log;

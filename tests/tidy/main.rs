@@ -9,4 +9,7 @@ mod imports;
 mod purity;
 mod docs;
 mod emf;
+mod messages;
 mod peers;
+mod snippets;
+mod versions;
