@@ -13,6 +13,8 @@
 //!  sdk_error        converts errors of the SDK to Sidekey's errors
 //!  http             the HTTP client for all calls
 //!  signing          signs requests that the SDK does not send
+//!  json_request     requests in the JSON protocol that the SDK does not send
+//!  json_response    the responses to these requests
 //!  endpoint         the custom endpoint of SIDEKEY_ENDPOINT
 //!  public_endpoint  the URLs of AWS's own endpoints
 //!  timestamp        converts times in responses
@@ -31,6 +33,8 @@ mod sdk_config;
 mod sdk_error;
 mod http;
 mod signing;
+mod json_request;
+mod json_response;
 mod endpoint;
 mod public_endpoint;
 mod timestamp;

@@ -417,13 +417,14 @@ fn register<C: Collector + Clone + 'static>(
     valid
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "host"))]
 fn process_metrics() -> Vec<MetricFamily> {
     prometheus::process_collector::ProcessCollector::for_self().collect()
 }
 
-/// Returns an empty list, because the Prometheus library has metrics of the process only on Linux.
-#[cfg(not(target_os = "linux"))]
+/// Returns an empty list. The Prometheus library has metrics of the process only on Linux, and the
+/// Lambda layer is smaller without them, because Lambda reports the memory of an environment itself.
+#[cfg(not(all(target_os = "linux", feature = "host")))]
 fn process_metrics() -> Vec<MetricFamily> {
     Vec::new()
 }

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!  parameter  the parameters that Parameter Store returns
-//!  request    builds and signs HTTP requests
-//!  response   parses HTTP responses
+//!  request    the operations, and the bodies of requests
+//!  response   parses the bodies of responses
 //!  advice     what the user can do after a failed call
 //!  keys       fetches the parameters of the cache's keys
 //! ```
@@ -24,6 +24,8 @@ pub(crate) use parameter::{Parameter, Parameters};
 use super::account::{Account, Target};
 use super::endpoint::Endpoint;
 use super::http::{self, Timeouts};
+use super::json_request::Request;
+use super::json_response::{self, Body};
 use super::public_endpoint::{PARAMETER_STORE, public_url};
 use super::sdk_error;
 use super::session::CachedCredentials;
@@ -31,8 +33,9 @@ use crate::clock::Clock;
 use crate::clock::freeze::{INTERRUPTIONS_MAX, was_interrupted};
 use crate::secret::service::Service;
 use crate::source::FetchError;
-use request::{ByPath, Get, GetMany, Operation, Request};
-use response::{Body, Page};
+use request::{ByPath, Get, GetMany, Operation, SIGNING_NAME};
+use response::Page;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use std::fmt;
 use std::sync::Arc;
@@ -45,6 +48,11 @@ const PARAMETERS_BY_PATH_MAX: usize = 1000;
 /// The maximum number of responses that Sidekey reads for one path. AWS may return many pages with
 /// few or no parameters if the call has filters.
 const PAGES_MAX: usize = 200;
+
+/// The maximum size of a response in bytes, about twice the size of the values in the largest possible
+/// response. That response contains 10 parameters of 8 KB, and JSON escapes make each byte up to six
+/// times as long.
+const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Calls Parameter Store, in any AWS region. Creating this client costs almost nothing, because it
 /// opens connections only when it is first called.
@@ -103,8 +111,8 @@ impl ParameterStore {
         with_decryption: bool,
         region: Option<&str>,
     ) -> Result<Parameter, FetchError> {
-        let request = Request::new(Operation::Get, &Get { name, with_decryption });
-        self.call(request, region, response::single).await
+        let body = Get { name, with_decryption };
+        self.call(Operation::Get, &body, region, response::single).await
     }
 
     /// Calls `GetParameters` for at most ten names or ARNs, which may each end in `:VERSION` or
@@ -115,8 +123,8 @@ impl ParameterStore {
         with_decryption: bool,
         region: Option<&str>,
     ) -> Result<Parameters, FetchError> {
-        let request = Request::new(Operation::GetMany, &GetMany { names, with_decryption });
-        self.call(request, region, response::many).await
+        let body = GetMany { names, with_decryption };
+        self.call(Operation::GetMany, &body, region, response::many).await
     }
 
     /// Calls `GetParametersByPath` until AWS has returned all parameters under `path`. Returns an
@@ -165,8 +173,7 @@ impl ParameterStore {
         let mut repetitions = 0;
         loop {
             let sent = self.clock.now();
-            let request = Request::new(Operation::ByPath, body);
-            let page = self.call(request, region, response::page).await;
+            let page = self.call(Operation::ByPath, body, region, response::page).await;
             let took = self.clock.now().since(sent);
             let is_interrupted = page.is_err() && was_interrupted(took, self.deadline());
             if !is_interrupted || repetitions == INTERRUPTIONS_MAX {
@@ -179,12 +186,13 @@ impl ParameterStore {
     /// Makes one call to Parameter Store. `parse` parses the body of a successful response.
     async fn call<T>(
         &self,
-        request: Request,
+        operation: Operation,
+        body: &impl Serialize,
         region: Option<&str>,
         parse: fn(&Body) -> Result<T, FetchError>,
     ) -> Result<T, FetchError> {
         let region = region.unwrap_or(&self.account.region);
-        let operation = request.operation;
+        let request = Request::new(operation.target(), body);
         let result = self.body(request, region).await.and_then(|body| parse(&body));
         result.map_err(|error| advice::advised(error, operation, region))
     }
@@ -206,12 +214,13 @@ impl ParameterStore {
     ) -> Result<Body, FetchError> {
         let now = self.clock.now().wall;
         let signed = request
-            .signed(&self.url(region), region, credentials.credentials(), now)
+            .signed(&self.url(region), SIGNING_NAME, region, credentials.credentials(), now)
             .ok_or_else(|| sdk_error::unsendable(Service::ParameterStore.into()))?;
         let response = self.http.send(signed, self.timeouts).await;
-        response::body(response.map_err(|error| {
+        let response = response.map_err(|error| {
             sdk_error::from_connector_error(Service::ParameterStore.into(), &error)
-        })?)
+        })?;
+        json_response::body(response, Service::ParameterStore, RESPONSE_BYTES_MAX)
     }
 
     fn url(&self, region: &str) -> String {

@@ -45,8 +45,8 @@ impl Reach {
         let means = means.clone();
         let parameter_store = ParameterStore::new(
             account.clone(),
-            means.http,
-            means.clock,
+            means.http.clone(),
+            means.clock.clone(),
             means.parameter_store_endpoint.or_else(|| means.endpoint.clone()),
             means.parameter_store_timeouts,
             means.parameter_store_timeout_setting,
@@ -54,7 +54,13 @@ impl Reach {
         Self {
             parameter_store,
             attempt_timeout: means.attempt_timeout,
-            secrets_manager: SecretsManager::new(account.clone(), means.endpoint),
+            secrets_manager: SecretsManager::new(
+                account.clone(),
+                means.http,
+                means.clock,
+                means.endpoint,
+                Timeouts::for_attempt(means.attempt_timeout),
+            ),
             account,
         }
     }

@@ -1,14 +1,17 @@
-//! Calls AWS Secrets Manager through the AWS SDK.
+//! Calls AWS Secrets Manager: through the AWS SDK, except for `ListSecrets`.
 
 mod clients;
 mod response;
+mod list;
 mod search;
 
 pub(crate) use response::Rotation;
 
 use super::account::{Account, Target};
 use super::endpoint::Endpoint;
+use super::http::{self, Timeouts};
 use super::sdk_error;
+use crate::clock::Clock;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::version::Version;
@@ -27,12 +30,21 @@ use std::sync::Arc;
 pub(super) struct SecretsManager {
     account: Arc<Account>,
     clients: Clients,
+    http: http::Client,
+    clock: Arc<dyn Clock>,
+    timeouts: Timeouts,
 }
 
 impl SecretsManager {
-    pub(super) fn new(account: Arc<Account>, endpoint: Option<Endpoint>) -> Self {
+    pub(super) fn new(
+        account: Arc<Account>,
+        http: http::Client,
+        clock: Arc<dyn Clock>,
+        endpoint: Option<Endpoint>,
+        timeouts: Timeouts,
+    ) -> Self {
         let clients = Clients::new(account.clone(), endpoint);
-        Self { account, clients }
+        Self { account, clients, http, clock, timeouts }
     }
 
     /// Calls `DescribeSecret` to find out whether and when AWS rotates a secret automatically.

@@ -1,19 +1,13 @@
 //! Finds secrets by a pattern of names or by a tag.
 
-use super::{SecretsManager, response};
+use super::{SecretsManager, list, response};
 use crate::secret::arn::Arn;
 use crate::secret::secret_pattern::{Search, SecretPattern};
 use crate::source::aws::sdk_error;
 use crate::source::{BATCH_MAX, FetchError, FetchErrorKind, Found, FoundPage};
 use aws_sdk_secretsmanager::operation::batch_get_secret_value::BatchGetSecretValueOutput;
-use aws_sdk_secretsmanager::operation::list_secrets::ListSecretsOutput;
-use aws_sdk_secretsmanager::types::{ApiErrorType, Filter, FilterNameStringType, SecretListEntry};
+use aws_sdk_secretsmanager::types::{ApiErrorType, Filter, FilterNameStringType};
 use std::iter;
-
-/// The maximum number of secrets on one page of `ListSecrets`.
-///
-/// Source: `MaxResults` of `ListSecrets` in AWS's API reference.
-const LIST_MAX: i32 = 100;
 
 /// The maximum length of a value of a filter, in characters.
 ///
@@ -37,9 +31,9 @@ impl SecretsManager {
             Search::ValuesByName(prefix) => self.values_by_name(prefix, page).await,
             Search::All => self.list(Vec::new(), page).await,
             Search::Tags { key, value } => {
-                let key = (FilterNameStringType::TagKey, key);
-                let value = value.map(|value| (FilterNameStringType::TagValue, value));
-                self.list(iter::once(key).chain(value).map(filter).collect(), page).await
+                let value = value.map(|value| list::Filter::new("tag-value", shortened(value)));
+                let key = list::Filter::new("tag-key", shortened(key));
+                self.list(iter::once(key).chain(value).collect(), page).await
             }
         };
         let mut page = found.map_err(advised)?;
@@ -60,7 +54,9 @@ impl SecretsManager {
             .clients
             .home()
             .batch_get_secret_value()
-            .filters(filter((FilterNameStringType::Name, prefix)))
+            .filters(
+                Filter::builder().key(FilterNameStringType::Name).values(shortened(prefix)).build(),
+            )
             .max_results(i32::try_from(BATCH_MAX).unwrap_or(i32::MAX))
             .set_next_token(page.map(str::to_owned));
         Ok(Candidates::from(self.signed(None, request.send()).await?))
@@ -68,17 +64,19 @@ impl SecretsManager {
 
     async fn list(
         &self,
-        filters: Vec<Filter>,
+        filters: Vec<list::Filter<'_>>,
         page: Option<&str>,
     ) -> Result<Candidates, FetchError> {
-        let request = self
-            .clients
-            .home()
-            .list_secrets()
-            .set_filters(Some(filters).filter(|filters| !filters.is_empty()))
-            .max_results(LIST_MAX)
-            .set_next_token(page.map(str::to_owned));
-        Ok(Candidates::from(self.signed(None, request.send()).await?))
+        let listed = self.list_secrets(&list::Request::new(filters, page)).await?;
+        let candidate = |secret: list::Secret| {
+            let tags = secret.tags.unwrap_or_default().into_iter();
+            let tags = tags.map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default()));
+            Some((Found::Name(secret.name?), tags.collect()))
+        };
+        Ok(Candidates {
+            found: listed.secret_list.into_iter().filter_map(candidate).collect(),
+            next: listed.next_token.filter(|token| !token.is_empty()),
+        })
     }
 }
 
@@ -103,24 +101,10 @@ impl From<BatchGetSecretValueOutput> for Candidates {
     }
 }
 
-impl From<ListSecretsOutput> for Candidates {
-    fn from(response: ListSecretsOutput) -> Self {
-        let secrets = response.secret_list.unwrap_or_default().into_iter();
-        let candidate = |secret: SecretListEntry| {
-            let tags = secret.tags.unwrap_or_default().into_iter();
-            let tags = tags.map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default()));
-            Some((Found::Name(secret.name?.into()), tags.collect()))
-        };
-        Self {
-            found: secrets.filter_map(candidate).collect(),
-            next: response.next_token.map(Into::into),
-        }
-    }
-}
-
-fn filter((key, value): (FilterNameStringType, &str)) -> Filter {
+/// Returns as much of the value of a filter as AWS accepts.
+fn shortened(value: &str) -> &str {
     let end = value.char_indices().nth(FILTER_CHARS_MAX).map_or(value.len(), |(end, _)| end);
-    Filter::builder().key(key).values(&value[..end]).build()
+    &value[..end]
 }
 
 /// Returns the secret about which AWS reported `error`. AWS may report its name or its ARN.
