@@ -14,6 +14,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The longest sleep between two checks whether a record is due. While Lambda freezes the process, a
+/// sleep does not progress.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
 /// Writes records with the agent's metrics for CloudWatch. Each record reports what has happened
 /// since the previous record.
 #[derive(Debug)]
@@ -78,8 +82,8 @@ impl Reports {
 
     /// Writes a record once a minute, and additional records if something turns bad. Never returns.
     ///
-    /// The caller may drop the future at any time. While Lambda freezes the process, no time of this
-    /// function passes. After the freeze, a record is due at once if a minute has passed.
+    /// The caller may drop the future at any time. If a minute has passed during a freeze of the
+    /// process, a record is written within [`SLEEP_MAX`] after the freeze.
     pub async fn run(&mut self) -> Infallible {
         let cache = self.cache.clone();
         loop {
@@ -90,7 +94,7 @@ impl Reports {
                 biased;
                 () = self.metrics.trouble() => self.is_trouble = true,
                 () = changed => {}
-                () = self.clock.sleep(wait) => {}
+                () = self.clock.sleep(wait.min(SLEEP_MAX)) => {}
             }
         }
     }

@@ -95,7 +95,17 @@ impl Acceptor {
             freshness: entry.freshness(now, state.epoch()),
             is_refused: entry.marks.is_refused(),
         });
-        let verdict = failover::judge(judged.as_ref(), &version);
+        // A newer version may have been fetched by its id or by another label.
+        let versions = snapshot.secret(by_arn).map_or(&[][..], |secret| secret.entries());
+        let is_outdated = versions.iter().any(|own| {
+            key.selector.selects(&own.selector, &own.version)
+                && version.id != own.version.id
+                && version.is_older_than(&own.version)
+        });
+        let verdict = match failover::judge(judged.as_ref(), &version) {
+            failover::Verdict::Accept if is_outdated => failover::Verdict::Older,
+            verdict => verdict,
+        };
         if verdict != failover::Verdict::Accept {
             if let Some(cached) = cached {
                 self.publisher.publish(key, cached.clone());

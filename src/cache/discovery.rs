@@ -83,6 +83,10 @@ pub(super) enum Ended {
     Failed(HashSet<Key>, FetchError),
 }
 
+/// The maximum number of names that a search keeps from earlier searches. Without this limit, the names
+/// would become ever more if each search stops before its last page, and secrets are created and deleted.
+const FOUND_MAX: usize = 10_000;
+
 /// All searches of the agent. Only one of them runs at a time.
 #[derive(Debug)]
 pub(super) struct Discovery {
@@ -97,6 +101,8 @@ struct Search {
     last: Option<Last>,
     /// When a search last found all secrets.
     completed: Option<Moment>,
+    /// Whether a search has ended without an error.
+    has_succeeded: bool,
     /// How many searches have failed in a row.
     failures: u32,
     problem: Option<FetchError>,
@@ -187,6 +193,9 @@ impl Discovery {
                 (after_success(interval, draw), gone.collect())
             }
             Ended::Unfinished(found) => {
+                if search.found.len() + found.len() > FOUND_MAX {
+                    search.found.clear();
+                }
                 search.found.extend(found);
                 search.succeed(None);
                 (after_success(interval, draw), Vec::new())
@@ -248,8 +257,8 @@ impl Discovery {
     }
 
     /// Returns whether a search for the pattern with the index `index` has ended before.
-    pub(super) fn has_ended_before(&self, index: usize) -> bool {
-        self.searches[index].last.is_some()
+    pub(super) fn has_succeeded_before(&self, index: usize) -> bool {
+        self.searches[index].has_succeeded
     }
 
     /// Records whether the size limit of the cache left no room for a secret of the last search.
@@ -271,6 +280,7 @@ impl Search {
             found: HashSet::new(),
             last,
             completed: None,
+            has_succeeded: false,
             failures: 0,
             problem: None,
             is_limited: false,
@@ -279,6 +289,7 @@ impl Search {
 
     fn succeed(&mut self, completed: Option<Moment>) {
         self.completed = completed;
+        self.has_succeeded = true;
         self.failures = 0;
         self.problem = None;
     }

@@ -11,7 +11,9 @@ use super::fetched::Fetched;
 use super::slots::Rank;
 use crate::clock::Moment;
 use crate::secret::key::Key;
+use crate::secret::role::RoleArn;
 use crate::source::{FetchError, FetchErrorKind, PARAMETERS_BATCH_MAX};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -28,8 +30,8 @@ const REFUSAL_MEMORY: Duration = Duration::from_secs(15 * 60);
 pub(super) struct Gatherer {
     open: Arc<Mutex<Vec<Batch>>>,
     /// When AWS last refused a call for several parameters, but allowed calls for single
-    /// parameters. `None` if AWS has not.
-    refused: Mutex<Option<Moment>>,
+    /// parameters, for each role that Sidekey assumes and for its own credentials (`None`).
+    refused: Mutex<HashMap<Option<RoleArn>, Moment>>,
 }
 
 /// The parameters that one call to AWS will fetch.
@@ -104,7 +106,7 @@ impl Gatherer {
     /// Adds the parameter `key` to a batch, or opens a batch. Returns `None` if the IAM role may
     /// not fetch several parameters by one call.
     pub(super) fn join(&self, key: &Key, rank: Rank, now: Moment) -> Option<Place> {
-        let refused = *self.refused.lock().expect(POISONED);
+        let refused = self.refused.lock().expect(POISONED).get(&key.role).copied();
         let since_refusal = refused.map(|refused| now.since(refused).unwrap_or_default());
         if since_refusal.is_some_and(|since| since < REFUSAL_MEMORY) {
             return None;
@@ -124,9 +126,17 @@ impl Gatherer {
     /// Records what a call for a single parameter says about the permissions of the IAM role, after
     /// AWS refused the call for the batch. If AWS allows only single calls, Sidekey makes no batch
     /// calls for the time [`REFUSAL_MEMORY`].
-    pub(super) fn report(&self, judgement: &Judgement, permission: Permission, now: Moment) {
+    pub(super) fn report(
+        &self,
+        role: Option<&RoleArn>,
+        judgement: &Judgement,
+        permission: Permission,
+        now: Moment,
+    ) {
         if judgement.lacks_permission(permission) {
-            *self.refused.lock().expect(POISONED) = Some(now);
+            let mut refused = self.refused.lock().expect(POISONED);
+            refused.retain(|_, at| now.since(*at).unwrap_or_default() < REFUSAL_MEMORY);
+            refused.insert(role.cloned(), now);
             tracing::info!(
                 "IAM denied ssm:GetParameters, so Sidekey fetches each parameter by its own call"
             );

@@ -161,7 +161,6 @@ fn is_batchable(mode: Mode, secrets: usize, key: &Key, home: &str) -> bool {
 /// Fetches secrets by batch calls of up to 20 secrets. After a failed batch call, `mode` decides
 /// whether each remaining secret is fetched by its own call.
 async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
-    let mut is_batching = true;
     // A batch call has one role. It identifies its answers by the names of secrets. An ARN may
     // belong to a secret with the same name in another account, so names and ARNs go into separate
     // batches.
@@ -171,6 +170,8 @@ async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
         batches.entry((role.clone(), id.is_arn())).or_default().push(landing);
     }
     for mut remaining in batches.into_values() {
+        // One role may lack the permission for batch calls that another has.
+        let mut is_batching = true;
         while !remaining.is_empty() {
             let chunk: Vec<Landing> = remaining.drain(..remaining.len().min(BATCH_MAX)).collect();
             let is_batching_now = is_batching && !knows_outage(&writer, &chunk);

@@ -68,8 +68,11 @@ impl Replicas {
             Outage::Known => Some(error.clone()),
             Outage::Doubtful => {
                 // This caller finds out whether the home region works again. Other callers need not
-                // wait for its call.
-                self.outage.store(Some(Arc::new(Unanswered { tried: now, ..(*outage).clone() })));
+                // wait for its call, unless it has a role, because its failure proves nothing.
+                if key.role.is_none() {
+                    let tried = Arc::new(Unanswered { tried: now, ..(*outage).clone() });
+                    self.outage.compare_and_swap(&Some(outage), Some(tried));
+                }
                 None
             }
             Outage::Over => None,
@@ -79,11 +82,11 @@ impl Replicas {
     /// Records whether the home region responded to a call for `key`. `failed` is the error of the
     /// call, or `None` if the call succeeded.
     ///
-    /// Calls with an assumed role do not count, because the failure of STS for one role says nothing
-    /// about Secrets Manager.
+    /// The failure of a call with an assumed role does not count, because it may be a failure of STS
+    /// for this role.
     pub(super) fn note(&self, key: &Key, failed: Option<&FetchError>) {
-        if key.role.is_none() && self.may_exist(key) {
-            let outage = failed.filter(|error| is_outage(error.kind));
+        let outage = failed.filter(|error| is_outage(error.kind));
+        if self.may_exist(key) && (key.role.is_none() || outage.is_none()) {
             let now = self.state.clock.now();
             let outage =
                 outage.map(|error| Unanswered { error: error.clone(), failed: now, tried: now });

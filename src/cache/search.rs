@@ -17,8 +17,9 @@ use crate::telemetry::metrics::SearchResult;
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// The longest sleep of the loop. It limits how late a search starts after a clock jumps.
-const SLEEP_MAX: Duration = Duration::from_secs(60);
+/// The longest sleep of the loop. It limits how late a search starts after a clock jumps: while Lambda
+/// freezes the process, a sleep does not progress.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// Returns whether `SIDEKEY_SECRETS` contains patterns or paths that Sidekey must search for.
 pub(crate) fn is_needed(writer: &Writer) -> bool {
@@ -229,7 +230,7 @@ fn record(
         let discovery = state.discovery();
         let failure = outcome.as_ref().err();
         let is_repeated = failure.is_some_and(|error| discovery.has_failed_before(index, error));
-        (!discovery.has_ended_before(index), is_repeated)
+        (!discovery.has_succeeded_before(index), is_repeated)
     };
     let pattern = LogExcerpt(pattern.as_str());
     let result = match &outcome {

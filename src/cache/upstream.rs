@@ -72,7 +72,8 @@ impl Upstream {
                 let fetched = self.fetch_alone(landing, started).await;
                 if let Some(judgement) = judgement {
                     let now = self.state.clock.now();
-                    self.gatherer.report(&judgement, Permission::of(&fetched.1), now);
+                    let permission = Permission::of(&fetched.1);
+                    self.gatherer.report(key.role.as_ref(), &judgement, permission, now);
                 }
                 fetched
             }

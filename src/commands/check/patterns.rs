@@ -31,10 +31,16 @@ pub(super) async fn find(
     for pattern in patterns {
         let text = pattern.as_str();
         match names(source, pattern).await {
-            Ok(names) if names.is_empty() => all.problems.push(format!(
+            Ok((names, _)) if names.is_empty() => all.problems.push(format!(
                 "{text}: no secret matches this pattern; check the pattern, the region and the account"
             )),
-            Ok(names) => {
+            Ok((names, has_more)) => {
+                if has_more {
+                    all.problems.push(format!(
+                        "{text}: the search has more than {PAGES_MAX} pages, so `check` covers only \
+                         some secrets; use a narrower pattern"
+                    ));
+                }
                 let is_allowed =
                     |name: &str| SecretId::parse(name).is_ok_and(|id| scope.admits(&id, home));
                 let allowed = names.into_iter().filter(|name| is_allowed(name));
@@ -58,7 +64,11 @@ pub(super) async fn find(
     all
 }
 
-async fn names(source: &dyn Source, pattern: &SecretPattern) -> Result<Vec<Box<str>>, FetchError> {
+/// Returns the names of all secrets that match `pattern`, and whether there may be more.
+async fn names(
+    source: &dyn Source,
+    pattern: &SecretPattern,
+) -> Result<(Vec<Box<str>>, bool), FetchError> {
     let mut names = Vec::new();
     let mut page: Option<Box<str>> = None;
     for _ in 0..PAGES_MAX {
@@ -69,5 +79,5 @@ async fn names(source: &dyn Source, pattern: &SecretPattern) -> Result<Vec<Box<s
             break;
         }
     }
-    Ok(names)
+    Ok((names, page.is_some()))
 }

@@ -48,8 +48,10 @@ impl Roles {
         };
         if used.len() >= ROLES_MAX {
             // Requests can name invented roles, which never get credentials. Such roles must not
-            // displace roles that work.
-            let failed = used.iter().position(|reach| !reach.account.session.has_credentials());
+            // displace roles that work. A role with a running call is about to get credentials.
+            let failed = used.iter().position(|reach| {
+                !reach.account.session.has_credentials() && Arc::strong_count(reach) == 1
+            });
             used.remove(failed.unwrap_or(0));
         }
         used.push(reach.clone());

@@ -8,13 +8,15 @@ use std::time::Duration;
 const SLOW: Duration = Duration::from_secs(2);
 
 /// The operations that [`Upstream::Deny`] denies: all operations with which an agent reads.
-const READS: [Operation; 6] = [
+const READS: [Operation; 8] = [
     Operation::GetSecretValue,
     Operation::BatchGetSecretValue,
     Operation::DescribeSecret,
+    Operation::ListSecrets,
     Operation::GetParameter,
     Operation::GetParameters,
     Operation::GetParametersByPath,
+    Operation::AssumeRole,
 ];
 
 /// How the fake of AWS answers calls.

@@ -90,10 +90,15 @@ struct Candidates {
 impl From<BatchGetSecretValueOutput> for Candidates {
     fn from(response: BatchGetSecretValueOutput) -> Self {
         let values = response.secret_values.unwrap_or_default().into_iter();
-        let values = values.filter_map(|entry| response::batch_version(entry).ok());
+        let values = values.filter_map(|entry| {
+            let name = entry.name().map(Into::into);
+            match response::batch_version(entry) {
+                Ok(version) => Some(Found::Version(version)),
+                Err(error) => Some(Found::Unreadable { name: name?, error }),
+            }
+        });
         let errors = response.errors.unwrap_or_default();
-        let errors = errors.iter().filter_map(unreadable);
-        let found = values.map(Found::Version).chain(errors);
+        let found = values.chain(errors.iter().filter_map(unreadable));
         Self {
             found: found.map(|found| (found, Vec::new())).collect(),
             next: response.next_token.map(Into::into),
