@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::freshness::{self, Freshness, Policy, Standing, Trouble};
 use super::malformed::Malformed;
 use super::marks::Marks;
-use super::predecessor::{Former, LastServed, Predecessor, wall_time};
+use super::predecessor::{Former, LastServed, Predecessor};
 use super::rendered::{Form, Rendered};
 use super::rollback::Verdict;
 use crate::clock::Moment;
@@ -169,7 +169,7 @@ impl Entry {
         };
         let taken = Predecessor {
             same_version_read: last_read.filter(|_| is_same),
-            last_served: older.last_served(sent, epoch),
+            last_served: older.last_served(epoch),
             former,
         };
         // Fails if this entry has already replaced an entry, and then keeps the first.
@@ -187,24 +187,18 @@ impl Entry {
     /// If SnapStart has restored the process since Sidekey fetched the version, the time is unknown.
     /// Then the result is the time `now`, which is too late rather than too early.
     pub(super) fn last_read(&self, now: Moment, epoch: u64) -> Option<SystemTime> {
-        if !self.marks.was_read() {
-            return self.predecessor.get()?.same_version_read;
+        match self.marks.last_read() {
+            None => self.predecessor.get()?.same_version_read,
+            Some(_) if self.epoch != epoch => Some(now.wall),
+            read => read,
         }
-        Some(match self.epoch == epoch {
-            true => wall_time(self.marks.read_at_ms(), now),
-            false => now.wall,
-        })
     }
 
     /// Returns the last read of this entry, with the age of the value at that time. Returns `None`
     /// if no reader was given this entry, or if SnapStart has restored the process since then.
-    pub(super) fn last_served(&self, now: Moment, epoch: u64) -> Option<LastServed> {
-        let is_known = self.marks.was_read() && self.epoch == epoch;
-        is_known.then(|| {
-            let read_at = Duration::from_millis(self.marks.read_at_ms());
-            let at = wall_time(self.marks.read_at_ms(), now);
-            LastServed { at, age: read_at.saturating_sub(self.sent.steady) }
-        })
+    pub(super) fn last_served(&self, epoch: u64) -> Option<LastServed> {
+        let at = self.marks.last_read().filter(|_| self.epoch == epoch)?;
+        Some(LastServed { at, age: at.duration_since(self.sent.wall).unwrap_or_default() })
     }
 
     /// Returns the last read of the entry that this entry replaced.

@@ -9,7 +9,7 @@ use crate::secret::version::Version;
 use arc_swap::ArcSwapOption;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What has happened to a cached secret since its last fetch, such as reads and failed refreshes. A
 /// read takes no lock to record itself.
@@ -27,6 +27,9 @@ pub(crate) struct Marks {
     earlier_reads: AtomicU64,
     /// When a request last read the cached secret, in milliseconds on the steady (monotonic) clock.
     read_at_ms: AtomicU64,
+    /// The same time in milliseconds since 1970. The steady clock cannot tell it, because this clock
+    /// may stop while Lambda freezes the process.
+    read_at_unix_ms: AtomicU64,
 }
 
 /// A version that AWS returned although a newer version of the secret is cached. Sidekey uses this
@@ -50,6 +53,7 @@ impl Marks {
             // No request has read the new entry yet. The time of its fetch counts as its last read,
             // so that new entries are not evicted first.
             read_at_ms: AtomicU64::new(millis(sent)),
+            read_at_unix_ms: AtomicU64::new(0),
         }
     }
 
@@ -119,6 +123,7 @@ impl Marks {
 
     pub(crate) fn touch(&self, now: Moment) {
         self.read_at_ms.store(millis(now), Ordering::Relaxed);
+        self.read_at_unix_ms.store(unix_millis(now.wall), Ordering::Relaxed);
         self.reads.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -135,6 +140,12 @@ impl Marks {
     /// (monotonic) clock. For an unread secret, returns the time of its fetch.
     pub(crate) fn read_at_ms(&self) -> u64 {
         self.read_at_ms.load(Ordering::Relaxed)
+    }
+
+    /// Returns when a request last read this entry. Returns `None` if no request has read it.
+    pub(crate) fn last_read(&self) -> Option<SystemTime> {
+        let millis = Duration::from_millis(self.read_at_unix_ms.load(Ordering::Relaxed));
+        self.was_read().then(|| UNIX_EPOCH + millis)
     }
 
     /// Copies the time of the last read and the number of reads from `older`, which belongs to the
@@ -155,6 +166,12 @@ impl Marks {
     }
 }
 
+/// Converts a time of the wall clock to milliseconds since 1970.
+pub(super) fn unix_millis(time: SystemTime) -> u64 {
+    let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since_1970.as_secs().saturating_mul(1000) + u64::from(since_1970.subsec_millis())
+}
+
 fn millis(moment: Moment) -> u64 {
     u64::try_from(moment.steady.as_millis()).unwrap_or(u64::MAX)
 }
@@ -162,7 +179,6 @@ fn millis(moment: Moment) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::SystemTime;
 
     #[test]
     fn refresh_keeps_the_number_of_reads() {

@@ -3,7 +3,7 @@
 //!
 //! The times are computed when one entry replaces another, so a cached read does no extra work.
 
-use crate::clock::Moment;
+use super::marks::unix_millis;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -43,7 +43,7 @@ impl Former {
         replaced: SystemTime,
         last_read: Option<SystemTime>,
     ) -> Self {
-        Self { version, replaced, read_at_ms: AtomicU64::new(last_read.map_or(0, unix_ms)) }
+        Self { version, replaced, read_at_ms: AtomicU64::new(last_read.map_or(0, unix_millis)) }
     }
 
     pub(super) fn last_read(&self) -> Option<SystemTime> {
@@ -54,23 +54,8 @@ impl Former {
     /// Records that a reader was given this version although a newer version is cached. This
     /// happens if the reader waited for a call to AWS, and a later call returned the newer version.
     pub(super) fn note_read(&self, now: SystemTime) {
-        self.read_at_ms.fetch_max(unix_ms(now), Ordering::Relaxed);
+        self.read_at_ms.fetch_max(unix_millis(now), Ordering::Relaxed);
     }
-}
-
-/// Converts a time of the steady (monotonic) clock to a time of the wall clock. `steady_ms` is in
-/// milliseconds, and `reference` has the readings of both clocks at another time.
-pub(super) fn wall_time(steady_ms: u64, reference: Moment) -> SystemTime {
-    let steady = Duration::from_millis(steady_ms);
-    match steady.checked_sub(reference.steady) {
-        Some(later) => reference.wall + later,
-        None => reference.wall - (reference.steady - steady),
-    }
-}
-
-fn unix_ms(time: SystemTime) -> u64 {
-    let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -79,14 +64,6 @@ mod tests {
 
     fn at(seconds: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn steady_times_before_and_after_the_reference_become_wall_times() {
-        let reference = Moment { wall: at(1000), steady: Duration::from_secs(60) };
-        for (steady_ms, expected) in [(60_000, at(1000)), (70_000, at(1010)), (0, at(940))] {
-            assert_eq!(wall_time(steady_ms, reference), expected, "{steady_ms} ms");
-        }
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub(super) fn served_since(
     let mut versions: BTreeMap<(&str, &str), SystemTime> = BTreeMap::new();
     let mut oldest: Option<Duration> = None;
     for (_, entry) in snapshot.entries() {
-        let reads = [entry.last_served(now, epoch), entry.last_served_before()];
+        let reads = [entry.last_served(epoch), entry.last_served_before()];
         let ages = reads.into_iter().flatten().filter(|read| read.at >= since).map(|read| read.age);
         oldest = oldest.max(ages.max());
         let own = entry.last_read(now, epoch).map(|at| (&*entry.version.id, at));

@@ -59,6 +59,23 @@ async fn last_read_of_the_replaced_version_is_known() {
     assert_eq!(u64::try_from(ago.as_millis()), Ok(since));
 }
 
+/// The steady clock stops while Lambda freezes the process, but the time of a read is known.
+#[tokio::test(start_paused = true)]
+async fn last_read_before_a_freeze_is_known() {
+    let fixture = Setup::default().build();
+    refresh(&fixture, "app", 1).await;
+    fixture.pass(10 * SECOND).await;
+    assert_eq!(fixture.read("app").await, ok("v1", How::Hit));
+    refresh(&fixture, "app", 2).await;
+    let before = previous(&fixture, "app").expect("version 2 replaced version 1").1;
+    fixture.clock.step_forward(Duration::from_secs(3600));
+    fixture.pass(SECOND).await;
+    assert_eq!(previous(&fixture, "app"), found("v1", before.map(|before| before + 3_601_000)));
+    let both = vec![("v1".to_owned(), 3601), ("v2".to_owned(), 3601)];
+    assert_eq!(served(&fixture, Duration::from_secs(3700)).0, both);
+    assert_eq!(served(&fixture, 60 * SECOND), (vec![], None), "nobody read in the last minute");
+}
+
 #[tokio::test(start_paused = true)]
 async fn refresh_with_the_same_version_keeps_the_last_reads() {
     let fixture = Setup::default().build();

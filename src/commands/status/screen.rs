@@ -1,11 +1,14 @@
 //! Draws text over the last text on a terminal, for `sidekey status --watch`.
 
-const TO_TOP: &str = "\x1b[H";
+/// Moves the cursor to the top. The terminal then cuts lines at its right edge, because a long line that
+/// continues in the next row would push other lines out.
+const TO_TOP: &str = "\x1b[?7l\x1b[H";
 const CLEAR_LINE_END: &str = "\x1b[K";
-const CLEAR_BELOW: &str = "\x1b[J";
+/// Clears the rows below the text. The terminal then continues long lines in the next row again.
+const CLEAR_BELOW: &str = "\x1b[J\x1b[?7h";
 
 /// Returns the bytes that draw `text` at the top of a terminal with `height` lines. Lines that do not
-/// fit are omitted, and the last line says how many.
+/// fit are omitted, and the last line says how many. The terminal cuts lines that are too long.
 pub(super) fn frame(text: &str, height: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     // The cursor stays in the line below the text.

@@ -270,7 +270,8 @@ impl Inputs {
         )
     }
 
-    /// Returns a random request without a body, which is usually a read of a cached secret.
+    /// Returns a random request without a body, which is usually a read of a cached secret. It never
+    /// asks for `/metrics`, whose answer contains the number of threads, which other tests change.
     fn get(&mut self) -> String {
         let target = match self.0.u8(..4) {
             0 => self.one_of(&[
@@ -281,7 +282,6 @@ impl Inputs {
                 "/v1/",
                 "/ping",
                 "/ready",
-                "/metrics/x",
                 "/",
                 "/v1/x#f",
                 "/v1/%78",
