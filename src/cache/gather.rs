@@ -13,7 +13,6 @@ use crate::clock::Moment;
 use crate::secret::key::Key;
 use crate::secret::role::RoleArn;
 use crate::source::{FetchError, FetchErrorKind, PARAMETERS_BATCH_MAX};
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -31,7 +30,7 @@ pub(super) struct Gatherer {
     open: Arc<Mutex<Vec<Batch>>>,
     /// When AWS last refused a call for several parameters, but allowed calls for single
     /// parameters, for each role that Sidekey assumes and for its own credentials (`None`).
-    refused: Mutex<HashMap<Option<RoleArn>, Moment>>,
+    refused: Mutex<Vec<(Option<RoleArn>, Moment)>>,
 }
 
 /// The parameters that one call to AWS will fetch.
@@ -106,7 +105,10 @@ impl Gatherer {
     /// Adds the parameter `key` to a batch, or opens a batch. Returns `None` if the IAM role may
     /// not fetch several parameters by one call.
     pub(super) fn join(&self, key: &Key, rank: Rank, now: Moment) -> Option<Place> {
-        let refused = self.refused.lock().expect(POISONED).get(&key.role).copied();
+        let refused = {
+            let refused = self.refused.lock().expect(POISONED);
+            refused.iter().find(|(role, _)| *role == key.role).map(|(_, at)| *at)
+        };
         let since_refusal = refused.map(|refused| now.since(refused).unwrap_or_default());
         if since_refusal.is_some_and(|since| since < REFUSAL_MEMORY) {
             return None;
@@ -135,8 +137,11 @@ impl Gatherer {
     ) {
         if judgement.lacks_permission(permission) {
             let mut refused = self.refused.lock().expect(POISONED);
-            refused.retain(|_, at| now.since(*at).unwrap_or_default() < REFUSAL_MEMORY);
-            refused.insert(role.cloned(), now);
+            refused.retain(|(own, at)| {
+                let is_recent = now.since(*at).unwrap_or_default() < REFUSAL_MEMORY;
+                is_recent && own.as_ref() != role
+            });
+            refused.push((role.cloned(), now));
             tracing::info!(
                 "IAM denied ssm:GetParameters, so Sidekey fetches each parameter by its own call"
             );

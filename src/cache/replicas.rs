@@ -70,8 +70,8 @@ impl Replicas {
                 // This caller finds out whether the home region works again. Other callers need not
                 // wait for its call, unless it has a role, because its failure proves nothing.
                 if key.role.is_none() {
-                    let tried = Arc::new(Unanswered { tried: now, ..(*outage).clone() });
-                    self.outage.compare_and_swap(&Some(outage), Some(tried));
+                    let tried = Unanswered { tried: now, ..(*outage).clone() };
+                    self.outage.store(Some(Arc::new(tried)));
                 }
                 None
             }
