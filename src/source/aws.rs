@@ -13,8 +13,9 @@
 //!  sdk_error        converts errors of the SDK to Sidekey's errors
 //!  http             the HTTP client for all calls
 //!  signing          signs requests that the SDK does not send
-//!  json_request     requests in the JSON protocol that the SDK does not send
-//!  json_response    the responses to these requests
+//!  json_client      calls in the JSON protocol that the SDK does not make
+//!  json_request     the requests of these calls
+//!  json_response    their responses
 //!  endpoint         the custom endpoint of SIDEKEY_ENDPOINT
 //!  public_endpoint  the URLs of AWS's own endpoints
 //!  timestamp        converts times in responses
@@ -33,6 +34,7 @@ mod sdk_config;
 mod sdk_error;
 mod http;
 mod signing;
+mod json_client;
 mod json_request;
 mod json_response;
 mod endpoint;

@@ -84,7 +84,7 @@ async fn refresh_with_the_same_version_keeps_the_last_reads() {
     let before = previous(&fixture, "app").expect("version 2 replaced version 1").1;
     let read_at = fixture.clock.now();
     for _ in 0..3 {
-        // Nobody reads these entries, but a reader was given version 2 by the first of them.
+        // No reader gets these entries, but a reader got version 2 from an earlier entry.
         fixture.pass(2 * SECOND).await;
         let key = key("app");
         let sent = fixture.writer.upstream().sending();

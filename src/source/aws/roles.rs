@@ -47,8 +47,8 @@ impl Roles {
             None => Arc::new(self.open(role)),
         };
         if used.len() >= ROLES_MAX {
-            // Requests can name invented roles, which never get credentials. Such roles must not
-            // displace roles that work. A role with a running call is about to get credentials.
+            // Requests can name invented roles, which never get credentials. Such a role goes before
+            // roles that work. A role with a running call may be about to get credentials.
             let failed = used.iter().position(|reach| {
                 !reach.account.session.has_credentials() && Arc::strong_count(reach) == 1
             });

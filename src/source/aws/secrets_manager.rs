@@ -10,10 +10,12 @@ pub(crate) use response::Rotation;
 use super::account::{Account, Target};
 use super::endpoint::Endpoint;
 use super::http::{self, Timeouts};
+use super::json_client::JsonClient;
 use super::sdk_error;
 use crate::clock::Clock;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
+use crate::secret::service::Service;
 use crate::secret::version::Version;
 use crate::source::{BatchResult, FetchError};
 use aws_sdk_secretsmanager::Client;
@@ -27,12 +29,13 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 
+/// The variable that sets the maximum time for one call, for error messages.
+const TIMEOUT_SETTING: &str = "SIDEKEY_UPSTREAM_TIMEOUT";
+
 pub(super) struct SecretsManager {
     account: Arc<Account>,
     clients: Clients,
-    http: http::Client,
-    clock: Arc<dyn Clock>,
-    timeouts: Timeouts,
+    json: JsonClient,
 }
 
 impl SecretsManager {
@@ -44,7 +47,15 @@ impl SecretsManager {
         timeouts: Timeouts,
     ) -> Self {
         let clients = Clients::new(account.clone(), endpoint);
-        Self { account, clients, http, clock, timeouts }
+        let json = JsonClient {
+            service: Service::SecretsManager,
+            account: account.clone(),
+            http,
+            clock,
+            timeouts,
+            timeout_setting: TIMEOUT_SETTING,
+        };
+        Self { account, clients, json }
     }
 
     /// Calls `DescribeSecret` to find out whether and when AWS rotates a secret automatically.
@@ -96,11 +107,8 @@ impl SecretsManager {
         E: ProvideErrorMetadata + RequestId + Error + 'static,
     {
         let region = region.unwrap_or(&self.account.region);
-        let target = Target {
-            region,
-            url: || self.clients.url(region),
-            timeout_setting: "SIDEKEY_UPSTREAM_TIMEOUT",
-        };
+        let target =
+            Target { region, url: || self.clients.url(region), timeout_setting: TIMEOUT_SETTING };
         let call = pin!(async { call.await.map_err(|error| sdk_error::from_sdk_error(&error)) });
         self.account.signed(target, |_| call).await
     }

@@ -3,9 +3,6 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// The name of Parameter Store in the AWS signature of a request.
-pub(super) const SIGNING_NAME: &str = "ssm";
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     Get,
@@ -105,7 +102,7 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_668_586_960);
         let get = Get { name: "/app/url", with_decryption: true };
         let request = Request::new(Operation::Get.target(), &get)
-            .signed(url, SIGNING_NAME, "eu-north-1", &credentials, now)
+            .signed(url, "ssm", "eu-north-1", &credentials, now)
             .expect("the URL is valid");
         let header = |name: &str| {
             let value = request.headers().get(name).expect("the header is set");
@@ -155,9 +152,7 @@ mod tests {
         let get = Get { name: "/app/url", with_decryption: true };
         let request = Request::new(Operation::Get.target(), &get);
         assert!(
-            request
-                .signed("http://[", SIGNING_NAME, "x", &credentials, SystemTime::UNIX_EPOCH)
-                .is_none()
+            request.signed("http://[", "ssm", "x", &credentials, SystemTime::UNIX_EPOCH).is_none()
         );
     }
 }

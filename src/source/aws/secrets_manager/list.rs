@@ -4,17 +4,12 @@
 use super::SecretsManager;
 use crate::secret::service::Service;
 use crate::source::FetchError;
-use crate::source::aws::account::Target;
-use crate::source::aws::session::CachedCredentials;
-use crate::source::aws::{json_request, json_response, sdk_error};
+use crate::source::aws::json_client::Destination;
+use crate::source::aws::{json_request, json_response};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 /// The value of the HTTP header `X-Amz-Target`, which names the operation.
 const TARGET: &str = "secretsmanager.ListSecrets";
-
-/// The name of Secrets Manager in the AWS signature of a request.
-const SIGNING_NAME: &str = "secretsmanager";
 
 /// The maximum number of secrets on one page.
 ///
@@ -81,33 +76,11 @@ impl<'a> Filter<'a> {
 impl SecretsManager {
     /// Calls `ListSecrets` in the agent's own region.
     pub(super) async fn list_secrets(&self, request: &Request<'_>) -> Result<Response, FetchError> {
-        let region = &self.account.region;
-        let target = Target {
-            region,
-            url: || self.clients.url(region),
-            timeout_setting: "SIDEKEY_UPSTREAM_TIMEOUT",
-        };
-        let request = json_request::Request::new(TARGET, request);
-        // A box, so that the futures of the callers are small.
-        let send = |credentials| Box::pin(self.send(request, credentials));
-        let body = self.account.signed(target, send).await?;
+        let region = &*self.account.region;
+        let url = self.clients.url(region);
+        let destination = Destination { region, url: &url, bytes_max: RESPONSE_BYTES_MAX };
+        let body = self.json.call(json_request::Request::new(TARGET, request), destination).await?;
         json_response::parsed(&body, Service::SecretsManager)
-    }
-
-    async fn send(
-        &self,
-        request: json_request::Request,
-        credentials: Arc<CachedCredentials>,
-    ) -> Result<json_response::Body, FetchError> {
-        let (region, now) = (&*self.account.region, self.clock.now().wall);
-        let signed = request
-            .signed(&self.clients.url(region), SIGNING_NAME, region, credentials.credentials(), now)
-            .ok_or_else(|| sdk_error::unsendable(Service::SecretsManager.into()))?;
-        let response = self.http.send(signed, self.timeouts).await;
-        let response = response.map_err(|error| {
-            sdk_error::from_connector_error(Service::SecretsManager.into(), &error)
-        })?;
-        json_response::body(response, Service::SecretsManager, RESPONSE_BYTES_MAX)
     }
 }
 
