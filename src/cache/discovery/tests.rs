@@ -116,6 +116,27 @@ fn only_a_complete_search_shows_which_secrets_are_gone() {
 }
 
 #[test]
+fn unfinished_searches_keep_a_bounded_number_of_names() {
+    let mut discovery = discovery(&["a/*"], INTERVAL);
+    for round in 0..5 {
+        let names: Vec<String> = (0..4_000).map(|n| format!("a/{round}-{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let unfinished = Ended::Unfinished(self::names(&names));
+        assert_eq!(end(&mut discovery, 0, unfinished, 300 * round), [""; 0]);
+        assert!(discovery.count() <= FOUND_MAX, "{}", discovery.count());
+    }
+}
+
+#[test]
+fn failed_search_is_no_success() {
+    let mut discovery = discovery(&["a/*"], INTERVAL);
+    end(&mut discovery, 0, Ended::Failed(names(&[]), error(FetchErrorKind::Throttled)), 0);
+    assert!(!discovery.has_succeeded_before(0));
+    end(&mut discovery, 0, Ended::Complete(names(&[])), 300);
+    assert!(discovery.has_succeeded_before(0));
+}
+
+#[test]
 fn paths_are_listed_again_after_the_interval() {
     let path = SecretId::Path(ParameterPath::new("/app", false, None));
     let key = Key::own(path, Selector::parameter(None, None, false));

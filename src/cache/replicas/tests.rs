@@ -7,6 +7,10 @@ use crate::cache::fixture::{
 use crate::cache::freshness::{BACK_OFF_MAX, Policy, Reason};
 use crate::cache::prefetch::Mode;
 use crate::cache::{How, refresh};
+use crate::secret::key::Key;
+use crate::secret::role::RoleArn;
+use crate::secret::selector::Selector;
+use crate::secret::version::{Details, Version};
 use crate::source::FetchErrorKind;
 use std::time::Duration;
 
@@ -140,6 +144,25 @@ async fn older_version_of_a_replica_never_replaces_a_newer_one() {
     fixture.pass(20 * SECOND).await;
     assert_eq!(fixture.read("app").await, ok("v2", How::Miss));
     assert_eq!(region(&fixture), FAILOVER_REGION);
+}
+
+/// The newer version was fetched by its id, and has the label `AWSCURRENT`.
+#[tokio::test(start_paused = true)]
+async fn older_version_of_a_replica_never_replaces_a_newer_one_that_is_held_by_its_id() {
+    let policy = Policy { ttl: 100 * SECOND, stale_if_error: 10 * SECOND, ..Policy::default() };
+    let fixture = Setup { policy, ..setup() }.build();
+    fixture.script("app", Answer::Version(1));
+    fixture.script_replica("app", Answer::Version(1));
+    assert_eq!(fixture.read("app").await, ok("v1", How::Miss));
+    let by_id = Key { selector: Selector::new(None, Some("v2")), ..key("app") };
+    let current = Details::Secret { labels: vec!["AWSCURRENT".into()] };
+    let newer = Version { details: current, ..version("app", 2, &by_id) };
+    let sent = fixture.writer.upstream().sending();
+    fixture.writer.settle(&by_id, sent, Ok(newer)).unwrap();
+    fixture.script("app", DOWN);
+    fixture.pass(200 * SECOND).await;
+    assert_eq!(fixture.read("app").await, failed("service"));
+    assert!(fixture.replica_calls() > 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,4 +301,32 @@ async fn one_call_finds_out_whether_home_works_again() {
     fixture.script("e", Answer::Version(1));
     fixture.read("e").await.unwrap();
     assert_eq!((fixture.calls(), fixture.replica_calls()), (3, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn success_with_a_role_shows_that_home_works_again() {
+    let fixture = setup().build();
+    fixture.script("a", Answer::TimeOut);
+    fixture.script_replica("a", Answer::Version(1));
+    fixture.script("b", Answer::Version(1));
+    fixture.script("c", Answer::Version(1));
+    fixture.read("a").await.unwrap();
+    assert_eq!((fixture.calls(), fixture.replica_calls()), (1, 1));
+    fixture.pass(6 * SECOND).await;
+    let role = RoleArn::parse("arn:aws:iam::123456789012:role/reader").ok();
+    fixture.cache.read(Key { role, ..key("b") }).await.expect("home answers");
+    assert_eq!(fixture.read("c").await, ok("v1", How::Miss));
+    assert_eq!((fixture.calls(), fixture.replica_calls()), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn failure_with_a_role_is_no_outage_of_home() {
+    let fixture = setup().build();
+    fixture.script("a", Answer::TimeOut);
+    fixture.script("b", Answer::Version(1));
+    let role = RoleArn::parse("arn:aws:iam::123456789012:role/reader").ok();
+    assert!(fixture.cache.read(Key { role, ..key("a") }).await.is_err());
+    let replica_calls = fixture.replica_calls();
+    assert_eq!(fixture.read("b").await, ok("v1", How::Miss));
+    assert_eq!(fixture.replica_calls(), replica_calls);
 }

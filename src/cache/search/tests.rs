@@ -277,3 +277,17 @@ async fn pages_of_later_searches_are_spread_out() {
     assert_eq!(fixture.searches(), 8);
     searching.abort();
 }
+
+/// While Lambda freezes the process, the wall clock runs on. The search is due soon after the process
+/// runs again, although its timer shows less than five minutes.
+#[tokio::test(start_paused = true)]
+async fn search_that_became_due_during_a_freeze_starts_soon() {
+    let fixture = setup(&["app/*"]).build();
+    let searching = start(&fixture);
+    fixture.pass(SECOND).await;
+    assert_eq!(fixture.searches(), 1);
+    fixture.clock.step_forward(INTERVAL);
+    fixture.pass(2 * SECOND).await;
+    assert_eq!(fixture.searches(), 2);
+    searching.abort();
+}
