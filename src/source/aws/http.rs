@@ -1,25 +1,20 @@
-//! The HTTP/1.1 client for all calls to AWS, also those of the AWS SDK. The HTTP client reuses
-//! connections for calls in quick succession, and refuses to call the agent itself.
+//! The HTTP/1.1 client for all calls to AWS, also those of the AWS SDK for credentials. The HTTP client
+//! reuses connections for calls in quick succession, and refuses to call the agent itself.
 
 mod pool;
 mod dialer;
 mod origin;
 mod trust;
 mod call_error;
+#[cfg(feature = "host")]
+mod sdk_client;
 
 pub(super) use pool::IdlePolicy;
 pub(crate) use trust::Trust;
 
 use crate::clock::{Clock, within};
 use crate::http1::{Connection, ExchangeError};
-use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
-    SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use call_error::CallError;
 use dialer::Dialer;
@@ -78,47 +73,6 @@ impl Client {
     ) -> Result<Response<Bytes>, ConnectorError> {
         let call = pin!(self.0.call(request, Some(timeouts.connect)));
         self.0.within(Some(timeouts.attempt), call).await?
-    }
-}
-
-impl From<&Client> for SharedHttpClient {
-    fn from(client: &Client) -> Self {
-        Self::new(client.clone())
-    }
-}
-
-impl HttpClient for Client {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        _: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(Connector {
-            transport: self.0.clone(),
-            connect_timeout: settings.connect_timeout(),
-            read_timeout: settings.read_timeout(),
-        })
-    }
-}
-
-/// The HTTP client that the AWS SDK uses. The AWS SDK sets the timeouts of each request.
-#[derive(Debug)]
-struct Connector {
-    transport: Arc<Transport>,
-    connect_timeout: Option<Duration>,
-    read_timeout: Option<Duration>,
-}
-
-impl HttpConnector for Connector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let transport = self.transport.clone();
-        let (connect_timeout, read_timeout) = (self.connect_timeout, self.read_timeout);
-        HttpConnectorFuture::new(async move {
-            let call = pin!(transport.call(in_memory(request)?, connect_timeout));
-            let response = transport.within(read_timeout, call).await??;
-            HttpResponse::try_from(response.map(SdkBody::from))
-                .map_err(|error| ConnectorError::other(error.into(), None))
-        })
     }
 }
 
@@ -185,16 +139,6 @@ impl Transport {
             }),
         }
     }
-}
-
-/// Converts a request of the AWS SDK to a request whose body is in memory.
-fn in_memory(request: HttpRequest) -> Result<Request<Bytes>, ConnectorError> {
-    let request = request.try_into_http1x().map_err(|error| unsendable(error.into()))?;
-    let (head, sdk_body) = request.into_parts();
-    let body = sdk_body.bytes().ok_or_else(|| {
-        unsendable("the AWS SDK must send the request body as a whole, not as a stream".into())
-    })?;
-    Ok(Request::from_parts(head, Bytes::copy_from_slice(body)))
 }
 
 /// Converts a request to the form in which HTTP/1.1 sends it: with a path instead of a full URL,
