@@ -177,6 +177,23 @@ fn each_alert_has_a_section_in_the_runbook() {
     assert_eq!(alert_names(), alerts, "the runbook must have no section without an alert");
 }
 
+/// The page has a row for each alarm of CloudWatch, with the alarm's metric.
+#[test]
+fn each_alarm_of_cloudwatch_is_explained() {
+    let value = |line: &'static str, name| line.trim().strip_prefix(name);
+    let lines = CLOUDWATCH_ALARMS.lines();
+    let alarms =
+        lines.clone().filter_map(|line| value(line, "AlarmName: !Sub \"")?.split_once('-'));
+    let metrics = lines.filter_map(|line| value(line, "MetricName: "));
+    let explained: Vec<(&str, &str)> = alarms.map(|(name, _)| name).zip(metrics).collect();
+    assert!(explained.len() > 5, "{explained:?}");
+    for (alarm, metric) in explained {
+        let mut rows = RUNBOOK.lines().filter(|row| row.starts_with(&format!("| `{alarm}` |")));
+        let row = rows.next().unwrap_or_else(|| panic!("docs/observability.md lacks {alarm}"));
+        assert!(row.contains(&format!("`{metric}`")), "{metric} in {row}");
+    }
+}
+
 /// Returns the PromQL expressions of all panels of the dashboard, each with the title of its panel.
 fn expressions(dashboard: &Value) -> Vec<(String, String)> {
     let panels = dashboard["panels"].as_array().expect("a dashboard must have panels");
