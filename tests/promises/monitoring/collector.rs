@@ -2,7 +2,7 @@
 //! exports the metrics to the test.
 //!
 //! The first build of the collector takes some minutes, 1.6 GB of memory and 5 GB of disk. So the test
-//! runs only if the variable `SIDEKEY_TEST_COLLECTOR` is `1`.
+//! runs only if the variable `TEST_COLLECTOR` is `1`.
 
 use super::{COLLECTOR_CONFIG, exposition, metric_types, start_agent};
 use crate::clients::{MissingTool, install_into_folder, killed_with_test, path};
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-const ENABLED: &str = "SIDEKEY_TEST_COLLECTOR";
+const ENABLED: &str = "TEST_COLLECTOR";
 
 /// Settings in addition to the shipped configuration: the test can read the exported metrics, and the
 /// collector opens no port for metrics of its own.
