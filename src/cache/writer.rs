@@ -246,7 +246,7 @@ impl Writer {
         if error.kind == FetchErrorKind::NotFound && self.is_missing_label(key) {
             tracing::debug!(
                 secret = %LogExcerpt(key.id.as_str()),
-                "no version of a secret has the requested staging label"
+                "no version of the secret has the requested stage"
             );
             return;
         }
