@@ -303,6 +303,49 @@ async fn one_call_finds_out_whether_home_works_again() {
     assert_eq!((fixture.calls(), fixture.replica_calls()), (3, 4));
 }
 
+/// Only one call got no response. A secret without a replica must not fail because of this call.
+#[tokio::test(start_paused = true)]
+async fn home_is_called_for_a_secret_without_a_replica_although_another_call_got_no_response() {
+    let fixture = setup().build();
+    fixture.script("replicated", Answer::TimeOut);
+    fixture.script_replica("replicated", Answer::Version(1));
+    fixture.script("single", Answer::Version(1));
+    assert_eq!(fixture.read("replicated").await, ok("v1", How::Miss));
+    assert_eq!(fixture.read("single").await, ok("v1", How::Miss));
+    assert_eq!((fixture.calls(), fixture.replica_calls()), (2, 2));
+}
+
+/// The home region gets one call for each secret, and then the failure of this call is remembered.
+#[tokio::test(start_paused = true)]
+async fn home_is_called_once_for_a_secret_without_a_replica_during_an_outage() {
+    let fixture = setup().build();
+    fixture.script("replicated", Answer::TimeOut);
+    fixture.script_replica("replicated", Answer::Version(1));
+    fixture.script("single", Answer::TimeOut);
+    assert_eq!(fixture.read("replicated").await, ok("v1", How::Miss));
+    let error = fixture.cache.read(key("single")).await.expect_err("both regions fail");
+    let crate::cache::ReadError::Upstream(error) = error else { panic!("{error:?}") };
+    assert!(error.hint().contains("eu-west-1 has no replica of this secret"), "{}", error.hint());
+    assert_eq!((fixture.calls(), fixture.replica_calls()), (2, 2));
+    fixture.pass(SECOND).await;
+    assert_eq!(fixture.read("single").await, failed("timeout"));
+    assert_eq!(fixture.calls(), 2, "the home region did not respond a moment ago");
+}
+
+/// The replica's region throttles the call, so it may have a replica. The home region is not called
+/// again.
+#[tokio::test(start_paused = true)]
+async fn transient_failure_of_a_replica_during_an_outage_is_no_reason_to_call_home() {
+    let fixture = setup().build();
+    fixture.script("a", Answer::TimeOut);
+    fixture.script_replica("a", Answer::Version(1));
+    fixture.script("b", Answer::Version(1));
+    fixture.script_replica("b", Answer::Fail(FetchErrorKind::Throttled));
+    assert_eq!(fixture.read("a").await, ok("v1", How::Miss));
+    assert_eq!(fixture.read("b").await, failed("timeout"));
+    assert_eq!((fixture.calls(), fixture.replica_calls()), (1, 2));
+}
+
 #[tokio::test(start_paused = true)]
 async fn success_with_a_role_shows_that_home_works_again() {
     let fixture = setup().build();
