@@ -163,8 +163,23 @@ impl Upstream {
     }
 
     /// Returns whether a replica may help after the home region failed with `error` for `key`.
-    fn may_fail_over(&self, key: &Key, error: &FetchError) -> bool {
+    pub(super) fn may_fail_over(&self, key: &Key, error: &FetchError) -> bool {
         is_failure_of_region(error.kind) && self.replicas.is_needed(key)
+    }
+
+    /// Reads the replica of the secret of `landing`, after the home region failed with the error
+    /// `home` for this secret of a batch call. The readers have waited since `started`.
+    pub(super) async fn fetch_replica(
+        &self,
+        landing: &Landing,
+        home: FetchError,
+        started: Moment,
+    ) -> Fetched {
+        let _slot = self.state.flights.slot(landing.rank()).await;
+        match self.replicas.fetch(landing.key(), home, started).await.ended() {
+            Some(fetched) => fetched,
+            None => self.fetch_one(landing.key(), started).await,
+        }
     }
 
     /// Reads one page of the secrets that match `pattern`. `page` is the token of the page, or `None`

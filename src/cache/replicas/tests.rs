@@ -346,6 +346,23 @@ async fn transient_failure_of_a_replica_during_an_outage_is_no_reason_to_call_ho
     assert_eq!((fixture.calls(), fixture.replica_calls()), (1, 2));
 }
 
+/// The batch call succeeds, but the home region throttles one of its secrets.
+#[tokio::test(start_paused = true)]
+async fn secret_that_fails_within_a_batch_is_read_from_its_replica_at_once() {
+    let fixture = Setup { listed: vec!["a", "b", "c"], ..setup() }.build();
+    fixture.script("a", Answer::Version(1));
+    fixture.script("b", Answer::Fail(FetchErrorKind::Throttled));
+    fixture.script_replica("b", Answer::Version(1));
+    fixture.script("c", Answer::Fail(FetchErrorKind::Denied));
+    fixture.script_replica("c", Answer::Version(1));
+    let report = fixture.prefetch(Mode::Batch, SECOND).await;
+    let missing: Vec<&str> = report.missing.iter().map(|missing| missing.key.id.as_str()).collect();
+    assert_eq!(missing, ["c"]);
+    assert_eq!(report.took, 2 * LATENCY);
+    assert_eq!(fixture.read("b").await, ok("v1", How::Hit));
+    assert_eq!((fixture.calls(), fixture.replica_calls()), (0, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn success_with_a_role_shows_that_home_works_again() {
     let fixture = setup().build();
