@@ -92,3 +92,8 @@ pub(super) fn parsed<'a, T: Deserialize<'a>>(
         aws_error::unreadable(&message)
     })
 }
+
+/// Returns the part `name` of a response, or an error if the response does not contain this part.
+pub(super) fn required<T>(part: Option<T>, name: &str) -> Result<T, FetchError> {
+    part.ok_or_else(|| aws_error::unreadable(&format!("the response of AWS contains no {name}")))
+}

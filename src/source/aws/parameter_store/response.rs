@@ -9,8 +9,7 @@ use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
 use crate::secret::version::ParameterKind;
 use crate::source::FetchError;
-use crate::source::aws::aws_error;
-use crate::source::aws::json_response::{Body, parsed};
+use crate::source::aws::json_response::{Body, parsed, required};
 use crate::source::aws::timestamp::from_seconds;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -104,10 +103,6 @@ impl TryFrom<Entry<'_>> for Parameter {
 /// string.
 fn secret(raw: &RawValue) -> Option<SecretValue> {
     json_text::decoded(raw).map(|text| SecretValue::from(text.into_owned()))
-}
-
-fn required<T>(part: Option<T>, name: &str) -> Result<T, FetchError> {
-    part.ok_or_else(|| aws_error::unreadable(&format!("the response of AWS contains no {name}")))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Details, Version};
 use crate::source::FetchError;
 use crate::source::aws::aws_error;
-use crate::source::aws::json_response::{Body, parsed};
+use crate::source::aws::json_response::{Body, parsed, required};
 use crate::source::aws::timestamp::from_seconds;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -185,10 +185,6 @@ fn content(entry: &Entry<'_>) -> Option<Content> {
     }
     let base64 = json_text::decoded(entry.secret_binary?)?;
     Some(Content::Binary(SecretValue::new(STANDARD.decode(&*base64).ok()?)))
-}
-
-fn required<T>(part: Option<T>, name: &str) -> Result<T, FetchError> {
-    part.ok_or_else(|| aws_error::unreadable(&format!("the response of AWS contains no {name}")))
 }
 
 #[cfg(test)]
