@@ -9,7 +9,7 @@ ci:
 
 # Run the same without the Lambda layer.
 quick:
-    .ci/checks format lints documentation dependencies links tests
+    .ci/checks format lints documentation dependencies publication links tests
 
 # Run single steps of `just ci`, such as `just check lints links`.
 check +steps:

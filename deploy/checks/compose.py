@@ -22,7 +22,10 @@ from common import REPOSITORY, SIDEKEY, fail, free_port
 FOLDER = REPOSITORY / "deploy"
 text = (FOLDER / "compose.yaml").read_text()
 compose = yaml.safe_load(text)
-jsonschema.validate(compose, json.loads(Path(sys.argv[1]).read_text()))
+schema = json.loads(Path(sys.argv[1]).read_text())
+jsonschema.validate(compose, schema)
+for example in (REPOSITORY / "examples/compose").glob("*.yaml"):
+    jsonschema.validate(yaml.safe_load(example.read_text()), schema)
 
 
 def local(service, mounts):

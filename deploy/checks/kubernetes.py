@@ -17,7 +17,11 @@ def deployment(file):
     config = {
         one["metadata"]["name"]: one.get("data", {}) for one in objects if one["kind"] == "ConfigMap"
     }
-    return found["spec"]["template"]["spec"], config
+    pod = found["spec"]["template"]["spec"]
+    accounts = [one["metadata"]["name"] for one in objects if one["kind"] == "ServiceAccount"]
+    if pod["serviceAccountName"] not in accounts:
+        fail(f"{file}: no object creates the ServiceAccount {pod['serviceAccountName']}")
+    return pod, config
 
 
 def sidecar(file):

@@ -1,4 +1,4 @@
-"""Lists the crates and the C libraries that are linked into the binary."""
+"""Lists the crates and the C libraries that are linked into a static binary."""
 
 import json
 import re
@@ -44,13 +44,13 @@ class Library:
         return self.name, self.version
 
 
-def crates(target: str) -> list[Crate]:
-    """Returns the crates, sorted by name, each with its direct dependencies.
+def crates(target: str, package: str) -> list[Crate]:
+    """Returns the crates of a package, sorted by name, each with its direct dependencies.
 
-    `cargo tree` resolves the features of this package alone, as its build does. `cargo metadata` would
-    add the features of the `sidekey` binary.
+    `cargo tree` resolves the features of the package alone, as its build does. `cargo metadata` would add
+    the features that other packages need.
     """
-    tree = run("cargo", "tree", "--locked", "--package", "sidekey-extension", "--target", target,
+    tree = run("cargo", "tree", "--locked", "--package", package, "--target", target,
                "--edges", "normal,no-proc-macro", "--prefix", "depth", "--format", " {p}")
     found: dict[Key, Crate] = {}
     above: list[Crate] = []

@@ -9,11 +9,6 @@ import sys
 import zipfile
 from pathlib import Path
 
-import linked
-import notices
-import sbom
-import ziglang
-
 TARGETS = {"x86_64": "x86_64-unknown-linux-musl", "arm64": "aarch64-unknown-linux-musl"}
 NO_TIME = (1980, 1, 1, 0, 0, 0)
 UNIX = 3
@@ -21,16 +16,14 @@ UNIX = 3
 
 def main(architecture: str) -> None:
     target = TARGETS[architecture]
-    binary = Path(f"target/{target}/layer/sidekey-extension").read_bytes()
-    crates = linked.crates(target)
-    libraries = linked.libraries(crates, target, Path(ziglang.__file__).parent)
+    built = Path(f"target/{target}/layer")
     files = [
         # Lambda starts every file in this folder as an extension, so it has only one file.
-        ("extensions/sidekey", 0o755, binary),
+        ("extensions/sidekey", 0o755, (built / "sidekey-extension").read_bytes()),
         ("sidekey/LICENSE", 0o644, Path("LICENSE").read_bytes()),
-        ("sidekey/NOTICES", 0o644, notices.of([*crates, *libraries]).encode()),
+        ("sidekey/NOTICES", 0o644, (built / "sidekey-extension.NOTICES").read_bytes()),
         ("sidekey/exec-wrapper", 0o755, Path("extension/layer/sidekey/exec-wrapper").read_bytes()),
-        ("sidekey/sbom.cdx.json", 0o644, sbom.of(binary, crates, libraries).encode()),
+        ("sidekey/sbom.cdx.json", 0o644, (built / "sidekey-extension.cdx.json").read_bytes()),
     ]
     path = Path(f"target/lambda/sidekey-layer-{architecture}.zip")
     with zipfile.ZipFile(path, "w") as layer:

@@ -1,5 +1,5 @@
-"""Writes the layer's bill of materials as CycloneDX 1.6, without a date and a serial number, so that the
-same binary has the same document."""
+"""Writes the bill of materials of a static binary as CycloneDX 1.6, without a date and a serial number, so
+that the same binary has the same document."""
 
 import hashlib
 import json
@@ -7,9 +7,10 @@ import json
 from linked import Crate, Library
 
 
-def of(binary: bytes, crates: list[Crate], libraries: list[Library]) -> str:
-    """Returns the document for a binary and the crates and libraries that are linked into it."""
-    root = next(crate for crate in crates if crate.name == "sidekey-extension")
+def of(binary: bytes, package: str, crates: list[Crate], libraries: list[Library]) -> str:
+    """Returns the document for the binary of a package, and the crates and libraries that are linked into
+    it."""
+    root = next(crate for crate in crates if crate.name == package)
     sha256 = {"alg": "SHA-256", "content": hashlib.sha256(binary).hexdigest()}
     needs = {crate.key: crate.needs for crate in crates}
     needs[root.key] = needs[root.key] | {library.key for library in libraries}

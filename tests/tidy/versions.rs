@@ -1,4 +1,5 @@
-//! Checks that all packages of a release have the same version.
+//! Checks that all packages of a release have the same version, and that `cargo binstall` asks for the
+//! archive that a release contains.
 
 use crate::repository::root;
 use std::fs;
@@ -32,6 +33,17 @@ fn different(places: &[(&str, &str, &str)], read: impl Fn(&str) -> String) -> Ve
     different.map(|(path, version)| format!("{path}: {version}, and not {expected}")).collect()
 }
 
+/// Returns the name of the archive that `cargo binstall` downloads. `manifest` is the text of
+/// Cargo.toml. Version and target are written as variables of a shell.
+fn archive(manifest: &str) -> Option<String> {
+    let (_, rest) = manifest.split_once("\n[package.metadata.binstall]\n")?;
+    let (_, url) = rest.split_once("pkg-url = \"")?;
+    let (url, _) = url.split_once('"')?;
+    let (_, name) = url.rsplit_once('/')?;
+    let name = name.replace("{ name }", "sidekey").replace("{ version }", "$version");
+    Some(name.replace("{ target }", "$target"))
+}
+
 mod tests {
     use super::*;
     use crate::repository::{assert_finds, assert_none};
@@ -47,5 +59,17 @@ mod tests {
             _ => "no version".to_owned(),
         };
         assert_finds(&different(&places, read), &["c: 1.0.1", "d: none"]);
+    }
+
+    #[test]
+    fn binstall_downloads_the_archive_of_a_release() {
+        let read = |path: &str| fs::read_to_string(root().join(path)).expect("the file exists");
+        let name = archive(&read("Cargo.toml")).expect("Cargo.toml has metadata for binstall");
+        let written = format!(">\"$dist/{name}\"");
+        assert!(read(".ci/dist").contains(&written), "`.ci/dist` must write {name}");
+
+        let manifest = "\n[package.metadata.binstall]\npkg-url = \"{ repo }/a/v{ version }/{ name }-{ \
+                        version }-{ target }.zip\"\n";
+        assert_eq!(archive(manifest).as_deref(), Some("sidekey-$version-$target.zip"));
     }
 }

@@ -7,6 +7,7 @@ const app = new App();
 const stack = new Stack(app, 'SidekeyExample');
 
 const fn = new lambda.Function(stack, 'Processor', {
+  functionName: 'sidekey-example',
   runtime: lambda.Runtime.PYTHON_3_13,
   architecture: lambda.Architecture.ARM_64,
   handler: 'handler.handle',

@@ -14,6 +14,7 @@ stack = Stack(app, "SidekeyExample")
 fn = lambda_.Function(
     stack,
     "Processor",
+    function_name="sidekey-example",
     runtime=lambda_.Runtime.PYTHON_3_13,
     architecture=lambda_.Architecture.ARM_64,
     handler="handler.handle",
