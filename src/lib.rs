@@ -8,6 +8,7 @@
 //!
 //! - [`printable`], [`http1`], [`clock`], [`hardening`], [`descriptors`]: small tools for the other
 //!   modules.
+//! - [`outbound`]: the HTTP client for calls to other servers.
 //! - [`tokens`]: the tokens that callers must send.
 //! - [`secret`]: names, ARNs, values and versions of secrets.
 //! - [`convention`]: rules for the names and values of secrets, for example which fields a Twilio
@@ -40,6 +41,7 @@ pub mod http1;
 pub mod clock;
 pub mod hardening;
 pub(crate) mod descriptors;
+pub(crate) mod outbound;
 pub mod tokens;
 pub mod secret;
 pub mod convention;

@@ -27,11 +27,12 @@ mod timestamp;
 mod advice;
 
 pub(crate) use endpoint::Endpoint;
-pub(crate) use http::Trust;
+pub(crate) use crate::outbound::Trust;
 pub(crate) use secrets_manager::Rotation;
 
 use super::{BatchResult, FetchError, FetchFuture, Source};
 use crate::clock::Clock;
+use crate::outbound::{IdlePolicy, Outbound};
 use crate::secret::arn::is_region;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
@@ -43,7 +44,7 @@ use account::Account;
 use aws_sdk_secretsmanager::config::SharedCredentialsProvider;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use http::{IdlePolicy, Timeouts};
+use http::Timeouts;
 use parameter_store::ParameterStore;
 #[cfg(feature = "host")]
 use sdk_config::Runner;
@@ -128,6 +129,7 @@ pub enum RegionError {
 /// the AWS SDK, which would print environment variables.
 pub struct Aws {
     account: Arc<Account>,
+    outbound: Arc<Outbound>,
     has_custom_endpoint: bool,
     attempt_timeout: Duration,
     secrets_manager: SecretsManager,
@@ -167,7 +169,9 @@ impl Aws {
             .operation_attempt_timeout(timeouts.attempt)
             .build();
         let idle_policy = if config.is_snapshot { IdlePolicy::Close } else { IdlePolicy::Reuse };
-        let http = http::Client::new(config.trust, own_ports, idle_policy, clock.clone());
+        let outbound =
+            Arc::new(Outbound::new(config.trust, own_ports, idle_policy, clock.clone()));
+        let http = http::Client::new(outbound.clone());
         let mut settings = Settings {
             environment: config.environment,
             region: config.region,
@@ -209,11 +213,17 @@ impl Aws {
             attempt_timeout,
             secrets_manager: SecretsManager::new(account.clone(), config.endpoint),
             account,
+            outbound,
         })
     }
 
     pub(crate) fn region(&self) -> &str {
         &self.account.region
+    }
+
+    /// Returns the HTTP client for calls to AWS, which other calls can share.
+    pub(crate) fn outbound(&self) -> &Arc<Outbound> {
+        &self.outbound
     }
 
     /// Returns the AWS region with the most similar name if the configured region does not exist.
