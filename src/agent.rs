@@ -6,7 +6,9 @@ use crate::cache::{Writer, refresh};
 use crate::clock::{Clock, within};
 use crate::config::{ChosenDialect, Config, Mistakes, Prefetch};
 use crate::descriptors::{self, Descriptors};
+use crate::outbound::{IdlePolicy, Outbound, Trust};
 use crate::secret::scope::Home;
+use crate::server::calls::{self, Calls};
 use crate::server::gate;
 use crate::server::listener;
 pub use crate::server::listener::{BindError, Listeners};
@@ -87,8 +89,10 @@ impl Agent {
             clock,
             home: Home { region: source.region().into(), account: config.account },
             renew: Some(source.clone()),
+            outbound: source.outbound().clone(),
             source,
             resolving: config.resolving,
+            calls: config.calls,
             is_misconfigured: false,
         };
         Ok(Self::run(parts, listeners, config.cache, config.prefetch, config.dialect))
@@ -109,11 +113,19 @@ impl Agent {
         let parts = Parts {
             tokens: Arc::new(Tokens::new(config.tokens)),
             metrics,
+            // No call is ever made, because no secret can be read.
+            outbound: Arc::new(Outbound::new(
+                Trust::default(),
+                Vec::new(),
+                IdlePolicy::Close,
+                clock.clone(),
+            )),
             clock,
             home: Home { region: "".into(), account: None },
             renew: None,
             source: Arc::new(Misconfigured::new(&mistakes.to_string())),
             resolving: config.resolving,
+            calls: config.calls,
             is_misconfigured: true,
         };
         let cache = crate::cache::Config { listed: Vec::new(), ..config.cache };
@@ -139,6 +151,7 @@ impl Agent {
             upstream.clone(),
             abort.clone(),
         );
+        let addresses = listeners.addresses();
         let server = Arc::new(Server {
             context: Context {
                 dialect,
@@ -154,8 +167,12 @@ impl Agent {
             renewal: Renewal::new(parts.renew),
             resolving: parts.resolving,
             memory: MemoryBudget::default(),
+            calls: Calls {
+                config: parts.calls,
+                outbound: parts.outbound,
+                address: addresses.first().copied(),
+            },
         });
-        let addresses = listeners.addresses();
         if listeners.is_v6_taken {
             tracing::warn!(
                 "another process listens on [::1] at the agent's port, and clients that resolve \
@@ -263,6 +280,8 @@ struct Parts {
     home: Home,
     source: Arc<dyn Source>,
     resolving: resolving::Config,
+    calls: calls::Config,
+    outbound: Arc<Outbound>,
     renew: Option<Arc<dyn Renew>>,
     is_misconfigured: bool,
 }

@@ -28,6 +28,7 @@ mod raw;
 pub mod policy;
 mod conventions;
 mod resolve;
+pub mod route;
 mod settings;
 mod modules;
 pub mod contact;

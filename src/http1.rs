@@ -19,15 +19,23 @@ use tokio::io::{AsyncRead, AsyncWrite};
 ///
 /// This is an enum with an error type of its own, because the compiler cannot prove that tasks with
 /// a body whose error is a `Box<dyn Error>` are `Send`.
-pub(crate) enum RequestBody {
+pub enum RequestBody {
+    /// The body is complete in memory.
     Complete(Full<Bytes>),
     /// The body is created piece by piece while the request is sent.
     Pieces(BoxBody<Bytes, IncompleteBody>),
 }
 
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBody").finish_non_exhaustive()
+    }
+}
+
+/// The error for a request whose body ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the body of the request is incomplete")]
-pub(crate) struct IncompleteBody;
+pub struct IncompleteBody;
 
 impl Body for RequestBody {
     type Data = Bytes;
@@ -203,8 +211,7 @@ impl Connection {
     ) -> Result<Response<Streamed>, ExchangeError> {
         let response = self.send(request).await?;
         let reuse = (!response.status().is_server_error()).then_some(reuse);
-        let mut response =
-            response.map(|body| Streamed { body, connection: Some(self), reuse });
+        let mut response = response.map(|body| Streamed { body, connection: Some(self), reuse });
         if response.body().body.is_end_stream() {
             poll_fn(|context| Poll::Ready(response.body_mut().release(context))).await;
         }
@@ -220,10 +227,9 @@ impl Connection {
         poll_fn(|context| poll_driven(driver, context, |cx| response.as_mut().poll(cx)))
             .await
             .map_err(|mut error| match error.take_message() {
-                Some(request) => ExchangeError::NotSent {
-                    request: Box::new(request),
-                    error: error.into_error(),
-                },
+                Some(request) => {
+                    ExchangeError::NotSent { request: Box::new(request), error: error.into_error() }
+                }
                 None => ExchangeError::NoResponse(error.into_error()),
             })
     }
@@ -293,8 +299,7 @@ impl Body for Streamed {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Self { body, connection, .. } = &mut *self;
         let Some(Connection { driver, .. }) = connection else { return Poll::Ready(None) };
-        let frame =
-            ready!(poll_driven(driver, context, |cx| Pin::new(&mut *body).poll_frame(cx)));
+        let frame = ready!(poll_driven(driver, context, |cx| Pin::new(&mut *body).poll_frame(cx)));
         if frame.is_none() || self.body.is_end_stream() {
             self.release(context);
         }
@@ -383,14 +388,14 @@ mod tests {
         let reuse = Box::new(|connection| drop(freed.send(connection)));
         let head = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\none";
         let sent = request().map(in_memory);
-        let (response, ()) = tokio::join!(
-            connection.stream(sent, reuse),
-            respond(&mut server, head),
-        );
+        let (response, ()) =
+            tokio::join!(connection.stream(sent, reuse), respond(&mut server, head),);
         let mut body = response.expect("the server responds").into_body();
-        let mut next = async || body.frame().await.map(|frame| {
-            frame.expect("the connection is open").into_data().expect("the frame has data")
-        });
+        let mut next = async || {
+            body.frame().await.map(|frame| {
+                frame.expect("the connection is open").into_data().expect("the frame has data")
+            })
+        };
         assert_eq!(next().await.expect("the first piece has arrived"), "one");
         server.write_all(b"two").await.expect("the connection is open");
         assert_eq!(next().await.expect("the second piece has arrived"), "two");
@@ -404,10 +409,8 @@ mod tests {
         let (connection, mut server) = connected().await;
         let head = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\none";
         let sent = request().map(in_memory);
-        let (response, ()) = tokio::join!(
-            connection.stream(sent, Box::new(drop)),
-            respond(&mut server, head),
-        );
+        let (response, ()) =
+            tokio::join!(connection.stream(sent, Box::new(drop)), respond(&mut server, head),);
         drop(response);
         assert_eq!(server.read(&mut [0]).await.expect("the connection closes cleanly"), 0);
     }

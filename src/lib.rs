@@ -15,6 +15,7 @@
 //!   secret must have.
 //! - [`message`]: finds the names and ARNs of secrets in the messages that a Lambda function
 //!   receives.
+//! - [`broker`]: the rules of calls, which the agent passes on with a credential.
 //! - [`source`]: fetches secrets from AWS.
 //! - [`telemetry`]: the log and the metrics of the agent.
 //! - [`cache`]: keeps secrets, and decides when to refresh them.
@@ -46,6 +47,7 @@ pub mod tokens;
 pub mod secret;
 pub mod convention;
 pub(crate) mod message;
+pub(crate) mod broker;
 pub mod source;
 pub mod telemetry;
 pub mod cache;

@@ -74,9 +74,9 @@ impl Outbound {
         let dial = pin!(self.dialer.dial(&origin, server));
         let dialed = match connect_timeout {
             None => dial.await,
-            Some(timeout) => within(&*self.clock, timeout, dial)
-                .await
-                .unwrap_or(Err(CallError::ConnectTimeout)),
+            Some(timeout) => {
+                within(&*self.clock, timeout, dial).await.unwrap_or(Err(CallError::ConnectTimeout))
+            }
         };
         Ok(self.exchange(dialed?, &origin, request).await?)
     }

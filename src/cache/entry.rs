@@ -5,6 +5,7 @@ use super::malformed::Malformed;
 use super::marks::Marks;
 use super::rendered::{Form, Rendered};
 use super::rollback::Verdict;
+use super::withheld::Withheld;
 use crate::clock::Moment;
 use crate::secret::field::Fields;
 use crate::secret::key::KeyRef;
@@ -37,6 +38,9 @@ pub struct Entry {
     pub(crate) policy: Policy,
     pub(crate) etag: Bytes,
     pub(crate) malformed: Option<Arc<Malformed>>,
+    /// Why the agent returns an error instead of this version's value. `None` if the agent returns
+    /// the value.
+    pub(crate) withheld: Option<Withheld>,
     pub(crate) marks: Marks,
     jitter: f64,
     rendered: Rendered,
@@ -64,6 +68,7 @@ impl Entry {
             epoch,
             policy,
             malformed: None,
+            withheld: None,
             rendered: Rendered::default(),
             marks: Marks::new(sent),
         }
@@ -84,6 +89,11 @@ impl Entry {
     #[must_use]
     pub(crate) fn with_malformed(self, malformed: Option<Arc<Malformed>>) -> Self {
         Self { malformed, ..self }
+    }
+
+    #[must_use]
+    pub(crate) fn with_withheld(self, withheld: Option<Withheld>) -> Self {
+        Self { withheld, ..self }
     }
 
     /// Sets `grown`, which the entry notifies whenever it takes more memory, so that the cache

@@ -3,12 +3,14 @@
 
 use super::aws_extension;
 use super::host::Host;
+use super::route::secrets_of;
 use super::settings::{Resolved, exposed_endpoints};
 use super::values::{DialectSetting, OnInitFailure};
+use crate::cache::withheld::UseOnly;
 use crate::cache::{self, prefetch};
 use crate::secret::arn::is_account;
 use crate::server::dialect::Dialect;
-use crate::server::{listener, resolving};
+use crate::server::{calls, listener, resolving};
 use crate::source::aws;
 use crate::telemetry::log;
 use crate::tokens::Token;
@@ -31,6 +33,8 @@ pub struct Config {
     /// The configuration of the HTTP request `POST /resolve`, which returns all secrets that a JSON
     /// message names.
     pub(crate) resolving: resolving::Config,
+    /// The servers to which the agent passes calls on.
+    pub(crate) calls: calls::Config,
     pub(crate) prefetch: Prefetch,
     /// The addresses on which the agent listens, and the maximum numbers of connections.
     pub listen: listener::Config,
@@ -70,8 +74,16 @@ pub struct Prefetch {
 }
 
 pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<String>) -> Config {
-    let Resolved { settings, policies, conventions, tenant_check, tokens, trust, environment } =
-        resolved;
+    let Resolved {
+        settings,
+        policies,
+        conventions,
+        tenant_check,
+        routes,
+        tokens,
+        trust,
+        environment,
+    } = resolved;
     let initialization = environment.get("AWS_LAMBDA_INITIALIZATION_TYPE");
     let is_snapshot = initialization.is_some_and(|kind| kind == "snap-start");
     if settings.allow_http_endpoint {
@@ -92,13 +104,17 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             calls_max: settings.calls_max,
             listed: settings.listed,
             scope: settings.scope,
-            conventions,
+            use_only: settings
+                .use_only
+                .map(|patterns| UseOnly { patterns, routes: secrets_of(&routes) }),
+            conventions: conventions.clone(),
             is_strict: settings.is_strict,
             is_snapshot,
             seed: None,
         },
         account: account(&environment, host, warnings),
         resolving: resolving::Config { paths: settings.resolve_paths, tenant_check },
+        calls: calls::Config { routes, conventions },
         prefetch: Prefetch {
             mode: settings.prefetch,
             deadline: prefetch_deadline(settings.prefetch_deadline, host, warnings),

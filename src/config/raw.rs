@@ -23,9 +23,9 @@ type Text = Result<String, &'static str>;
 /// such a variable: if it ignored `SIDEKEY_ALLOW`, callers could read every secret.
 const NOT_UTF_8: &str = "the value is not UTF-8";
 
-/// The variable whose empty value is an error. All other variables count as unset if they are
-/// empty. If `SIDEKEY_ALLOW` is unset, callers can read every secret.
-const NEVER_UNSET: &str = "SIDEKEY_ALLOW";
+/// The variables whose empty values are errors. All other variables count as unset if they are
+/// empty. If one of these variables is unset, callers can read every secret.
+const NEVER_UNSET: [&str; 2] = ["SIDEKEY_ALLOW", "SIDEKEY_USE_ONLY"];
 
 /// The settings of the environment variables and the configuration file, before the strings are
 /// parsed.
@@ -104,7 +104,7 @@ fn variables(vars: &dyn Vars) -> (BTreeMap<String, Text>, BTreeMap<String, Strin
 fn own_text(name: &str, value: Option<&str>) -> Option<Text> {
     match value {
         None => Some(Err(NOT_UTF_8)),
-        Some("") if !is_nearly(name, NEVER_UNSET) => None,
+        Some("") if !NEVER_UNSET.iter().any(|guard| is_nearly(name, guard)) => None,
         Some(value) if is_service_link(name, value) => None,
         Some(value) if unquoted(value).is_some() => Some(Err(QUOTED)),
         Some(value) => Some(Ok(value.to_owned())),

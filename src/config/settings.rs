@@ -8,7 +8,8 @@ use super::policy::{self, PolicyTable};
 use super::raw::{Raw, RawText};
 use super::values;
 use super::variables::Settings;
-use super::{conventions, resolve};
+use super::{conventions, resolve, route};
+use crate::broker::route::Routes;
 use crate::cache::freshness::Policy;
 use crate::cache::policies::Policies;
 use crate::convention::Conventions;
@@ -21,6 +22,7 @@ use crate::source::aws::{Endpoint, Trust};
 use crate::tokens::Token;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use toml::Value;
 
 /// The parsed values of all settings. A setting with an invalid value has its default value here.
 pub(super) struct Resolved {
@@ -31,6 +33,8 @@ pub(super) struct Resolved {
     pub(super) conventions: Arc<Conventions>,
     /// The check that a message to `/resolve` names only secrets of its own tenant (customer).
     pub(super) tenant_check: TenantCheck,
+    /// The servers to which the agent passes calls on.
+    pub(super) routes: Routes,
     pub(super) tokens: Vec<Token>,
     pub(super) trust: Trust,
     /// The environment variables whose names do not begin with `SIDEKEY_`.
@@ -52,11 +56,13 @@ pub(super) fn resolve(raw: Raw, host: Host, problems: &mut Problems) -> Resolved
     });
     policy::check(&tables.policies, &default_policies, &mut problems.mistakes);
     let conventions = load_conventions(&settings, &tables, problems);
+    let routes = route::read(tables.routes, &conventions, &settings.listed, problems);
     let own_token = settings.token.as_deref();
     Resolved {
         policies: policy::resolved(default_policies, tables.policies),
         tenant_check: TenantCheck::new(conventions.clone(), tables.tenant_bindings),
         conventions,
+        routes,
         tokens: credentials::tokens(own_token, &raw.environment, host, &mut problems.mistakes),
         trust: trust(&raw.environment, &mut problems.mistakes),
         environment: raw.environment,
@@ -84,6 +90,9 @@ pub(super) fn typed<'a>(
 pub(super) struct Tables {
     policies: Vec<PolicyTable>,
     tenant_bindings: Vec<TenantBinding>,
+    /// The tables `[[route]]`, which are parsed after the conventions, because they refer to
+    /// conventions.
+    routes: Option<Value>,
 }
 
 impl Tables {
@@ -102,6 +111,7 @@ impl Tables {
         Self {
             policies: policies.unwrap_or_default(),
             tenant_bindings: tenant_bindings.unwrap_or_default(),
+            routes: file.route,
         }
     }
 }

@@ -120,6 +120,12 @@ settings! {
             patterns(text, "the value must not be empty; unset the variable to allow every secret that IAM allows")
         },
     }
+    use_only: Option<Scope> {
+        name: "SIDEKEY_USE_ONLY",
+        default: "",
+        help: "Patterns of the secrets that can be used in calls to `/to/ROUTE`, and that no caller can read, in the format of SIDEKEY_ALLOW. A pattern for names applies to all accounts and regions.",
+        parse: |text| patterns(text, "the value must not be empty").map(Some),
+    }
     port: u16 {
         name: "SIDEKEY_PORT",
         default: DEFAULT_PORT,

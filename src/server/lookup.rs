@@ -3,6 +3,7 @@
 //! Concurrent readers of the same uncached secret share one call to AWS.
 
 use super::problem::Problem;
+use crate::cache::withheld::Withheld;
 use crate::cache::{Cache, How, Served};
 use crate::clock::Moment;
 use crate::secret::key::Key;
@@ -45,12 +46,14 @@ pub(super) fn key_of(wanted: &BorrowedReference<'_>) -> Result<Key, Problem> {
     Ok(Key::own(id, wanted.selector.clone()))
 }
 
-/// Returns an error if the secret's value breaks the rules that the configuration sets for the
-/// secret's name. If `SIDEKEY_STRICT` is `false`, returns no error.
+/// Returns an error if no caller may read the secret (`SIDEKEY_USE_ONLY`), or if the secret's value
+/// breaks the rules that the configuration sets for the secret's name. If `SIDEKEY_STRICT` is
+/// `false`, broken rules are no error.
 pub(super) fn refuse_withheld(served: &Served) -> Result<(), Problem> {
-    match &served.entry.malformed {
-        Some(malformed) if malformed.is_withheld => Err(Problem::Malformed(malformed.clone())),
-        _ => Ok(()),
+    match &served.entry.withheld {
+        None => Ok(()),
+        Some(Withheld::Malformed(malformed)) => Err(Problem::Malformed(malformed.clone())),
+        Some(Withheld::UseOnly(route)) => Err(Problem::UseOnly(route.clone())),
     }
 }
 

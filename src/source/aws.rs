@@ -26,8 +26,8 @@ mod public_endpoint;
 mod timestamp;
 mod advice;
 
-pub(crate) use endpoint::Endpoint;
 pub(crate) use crate::outbound::Trust;
+pub(crate) use endpoint::Endpoint;
 pub(crate) use secrets_manager::Rotation;
 
 use super::{BatchResult, FetchError, FetchFuture, Source};
@@ -169,8 +169,7 @@ impl Aws {
             .operation_attempt_timeout(timeouts.attempt)
             .build();
         let idle_policy = if config.is_snapshot { IdlePolicy::Close } else { IdlePolicy::Reuse };
-        let outbound =
-            Arc::new(Outbound::new(config.trust, own_ports, idle_policy, clock.clone()));
+        let outbound = Arc::new(Outbound::new(config.trust, own_ports, idle_policy, clock.clone()));
         let http = http::Client::new(outbound.clone());
         let mut settings = Settings {
             environment: config.environment,

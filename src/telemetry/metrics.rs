@@ -4,16 +4,22 @@
 //! caller. Otherwise, callers could create any number of time series.
 
 mod call;
+mod calls;
+mod register;
 
 pub(crate) use call::{Ended, Operation};
+pub(crate) use calls::CallMetrics;
+#[cfg(test)]
+pub(crate) use calls::REASONS;
 
 use crate::source::FetchErrorKind;
-use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use register::{counter, counters, gauge, register};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// The upper bounds of the histogram buckets for the duration of calls to AWS, in seconds. Most
@@ -86,6 +92,7 @@ pub struct Metrics {
     /// How many log lines Sidekey dropped, because there were too many of the same kind or because
     /// another process read the log too slowly.
     pub log_lines_dropped: IntCounter,
+    calls: OnceLock<CallMetrics>,
 }
 
 impl Metrics {
@@ -205,6 +212,7 @@ impl Metrics {
                 "Log lines dropped because too many of one kind came, or no process read the log.",
             ),
             registry,
+            calls: OnceLock::new(),
         }
     }
 
@@ -284,6 +292,16 @@ impl Metrics {
         }
     }
 
+    /// Returns the metrics of calls.
+    pub(crate) fn calls(&self) -> &CallMetrics {
+        self.calls.get_or_init(|| CallMetrics::new(&self.registry))
+    }
+
+    /// Creates the time series of calls with the value zero, for each of the routes with these names.
+    pub fn announce_calls<'a>(&self, routes: impl Iterator<Item = &'a str>) {
+        self.calls().announce(routes);
+    }
+
     /// Renders all metrics in Prometheus' text format, including the metrics of the process.
     pub fn render(&self) -> String {
         self.create_series();
@@ -323,29 +341,9 @@ impl Default for Metrics {
     }
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    register(registry, IntCounterVec::new(Opts::new(name, help), labels))
-}
-
-fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
-    register(registry, IntCounter::new(name, help))
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
-    register(registry, IntGauge::new(name, help))
-}
-
-fn register<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    metric: prometheus::Result<C>,
-) -> C {
-    let valid = metric.expect("the names, labels and buckets of this metric must be valid");
-    registry.register(Box::new(valid.clone())).expect("each metric must be registered only once");
-    valid
-}
-
 #[cfg(target_os = "linux")]
 fn process_metrics() -> Vec<MetricFamily> {
+    use prometheus::core::Collector;
     prometheus::process_collector::ProcessCollector::for_self().collect()
 }
 

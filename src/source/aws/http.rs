@@ -185,9 +185,9 @@ fn to_connector_error(error: CallError) -> ConnectorError {
     match error {
         CallError::OwnAddress => ConnectorError::user(error.into()),
         CallError::ConnectTimeout => timed_out(),
-        CallError::BadUrl => unsendable(
-            "the URL of the AWS endpoint is not an http or https URL with a host".into(),
-        ),
+        CallError::BadUrl => {
+            unsendable("the URL of the AWS endpoint is not an http or https URL with a host".into())
+        }
         CallError::Exchange(ExchangeError::Body(_)) => ConnectorError::other(error.into(), None),
         // The original error is dropped, because it contains the request with AWS credentials.
         CallError::Exchange(ExchangeError::NotSent { .. }) => {
