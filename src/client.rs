@@ -2,6 +2,7 @@
 //! client to read secrets.
 
 mod ready;
+pub(crate) mod route;
 pub(crate) mod secret;
 
 use crate::http1::{Connection, ExchangeError, Socket};

@@ -44,7 +44,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
      "only one file may replace the cache's snapshot: call `Writer::settle`"),
     (&[".expose("],
      &["src/secret/", "src/convention/check.rs", "src/broker/credential.rs", "src/server/dialect.rs", "src/server/dialect/",
-       "src/server/resolving/credential.rs", "src/client/ready.rs", "src/client/secret.rs", "src/exec/",
+       "src/server/resolving/credential.rs", "src/client/ready.rs", "src/client/route.rs", "src/client/secret.rs", "src/exec/",
        "src/commands/get/output.rs",
        "src/commands/check/gateway_key.rs", "src/commands/scaffold/aws_cli.rs"],
      "few files may read a secret's bytes: pass a `SecretValue` to them"),
