@@ -22,6 +22,7 @@ mod agent_dialect;
 mod boto3;
 mod calls;
 mod calls_hostile;
+mod calls_libraries;
 mod calls_streaming;
 mod boto3_parameters;
 mod check;
