@@ -213,7 +213,11 @@ impl Connection {
         let reuse = (!response.status().is_server_error()).then_some(reuse);
         let mut response = response.map(|body| Streamed { body, connection: Some(self), reuse });
         if response.body().body.is_end_stream() {
-            poll_fn(|context| Poll::Ready(response.body_mut().release(context))).await;
+            poll_fn(|context| {
+                response.body_mut().release(context);
+                Poll::Ready(())
+            })
+            .await;
         }
         Ok(response)
     }

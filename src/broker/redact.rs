@@ -2,7 +2,6 @@
 //! credential does not give the credential to the caller.
 
 use bytes::Bytes;
-use memchr::memmem;
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -30,10 +29,10 @@ impl Needles {
 
     /// Returns the position of the first text in `bytes`, and its length.
     fn find(&self, bytes: &[u8]) -> Option<(usize, usize)> {
-        let found = self
-            .0
-            .iter()
-            .filter_map(|needle| memmem::find(bytes, needle).map(|at| (at, needle.len())));
+        let found = self.0.iter().filter_map(|needle| {
+            let mut starts = memchr::memchr_iter(needle[0], bytes);
+            starts.find(|at| bytes[*at..].starts_with(needle)).map(|at| (at, needle.len()))
+        });
         found.min_by_key(|(at, length)| (*at, usize::MAX - length))
     }
 
@@ -183,7 +182,7 @@ mod tests {
             let (passed, replaced) = redacted(&["aabaabaa"], body.as_bytes(), size);
             let expected = body.replace("aabaabaa", "[redacted by sidekey]");
             prop_assert_eq!(String::from_utf8_lossy(&passed), expected);
-            prop_assert_eq!(replaced as usize, body.matches("aabaabaa").count());
+            prop_assert_eq!(usize::try_from(replaced), Ok(body.matches("aabaabaa").count()));
         }
     }
 }

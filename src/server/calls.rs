@@ -166,7 +166,7 @@ impl<'a> Call<'a> {
 
     /// Answers `GET /to/{route}`: says how programs use the route. `path` is the path of the request.
     fn describe(self, route: &Route, path: &str) -> Response {
-        let host = self.calls.address.map_or("localhost".to_owned(), |at| at.to_string());
+        let host = self.calls.address.map_or_else(|| "localhost".to_owned(), |at| at.to_string());
         let methods: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
         let paths: Vec<&str> = route.paths.iter().map(|rule| rule.as_str()).collect();
         let body = json!({
