@@ -91,10 +91,11 @@ fn compare() -> io::Result<ExitCode> {
         let ratio = added(of_agent) / added(of_loop).max(1.0);
         writeln!(
             io::stdout(),
-            "direct {:6.1}   loop +{:6.1}   agent +{:6.1}   ratio {ratio:.2}",
+            "direct {:6.1}   loop +{:6.1}   agent +{:6.1}   ratio {ratio:.2}, of whole calls {:.2}",
             micros(base),
             added(of_loop),
-            added(of_agent)
+            added(of_agent),
+            micros(of_agent) / micros(of_loop)
         )?;
         ratios.push(ratio);
     }

@@ -170,6 +170,7 @@ impl Agent {
             calls: Calls {
                 config: parts.calls,
                 outbound: parts.outbound,
+                kept: Arc::default(),
                 address: addresses.first().copied(),
             },
         });

@@ -15,7 +15,7 @@ use super::response::{self, Response, ResponseBody};
 use crate::broker::headers::{self, RETRIED};
 use crate::broker::phantom;
 use crate::broker::refusal::CallRefusal;
-use crate::broker::retry::is_refused;
+use crate::broker::retry::{KeptBytes, is_refused};
 use crate::broker::route::{Route, Routes};
 use crate::broker::target::{self, Address, BadTarget};
 use crate::clock::within;
@@ -57,6 +57,8 @@ pub(crate) struct Config {
 pub(crate) struct Calls {
     pub(crate) config: Config,
     pub(crate) outbound: Arc<Outbound>,
+    /// The number of bytes that the agent keeps of the bodies of all calls, for second calls.
+    pub(crate) kept: Arc<KeptBytes>,
     /// The address of the agent in the base URLs that callers get.
     pub(crate) address: Option<SocketAddr>,
 }
@@ -92,7 +94,7 @@ struct Answered {
 impl<'a> Call<'a> {
     pub(super) async fn answer(self, head: &Parts, body: Incoming) -> Response {
         let clock = self.context.cache.clock();
-        let body = Replayable::new(body);
+        let body = Replayable::new(body, self.calls.kept.clone());
         let failure = match self.pass_on(head, &body).await {
             Ok(response) => return response,
             Err(failure) => failure,

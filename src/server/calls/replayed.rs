@@ -1,6 +1,6 @@
 //! The body of a call, which can be sent a second time if it is small enough.
 
-use crate::broker::retry::Kept;
+use crate::broker::retry::{Kept, KeptBytes};
 use crate::http1::IncompleteBody;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -27,9 +27,10 @@ struct Source {
 }
 
 impl Replayable {
-    pub(super) fn new(body: Incoming) -> Self {
+    /// Wraps the body of a call. `kept` counts the kept bytes of all calls.
+    pub(super) fn new(body: Incoming, kept: Arc<KeptBytes>) -> Self {
         let length = body.size_hint().exact();
-        let (kept, pieces) = (Kept::default(), 0);
+        let (kept, pieces) = (Kept::new(kept), 0);
         let source = Source { body, kept, pieces, is_ended: false, is_broken: false };
         Self { source: Arc::new(Mutex::new(source)), length }
     }

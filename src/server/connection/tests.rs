@@ -134,6 +134,7 @@ impl TestServer {
                     IdlePolicy::Close,
                     clock.clone(),
                 )),
+                kept: Arc::default(),
                 address: None,
             },
         });
