@@ -1,7 +1,7 @@
 //! Compares the documentation with tables and tests in the code.
 
 use crate::repository::{File, is_of_word, page, root};
-use sidekey::config::{aws_extension, policy, route, variables};
+use sidekey::config::{aws_extension, policy, route_keys, variables};
 use sidekey::convention::file::{FIELD_KEYS, KEYS};
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ fn wrong_settings(files: &[File]) -> Vec<String> {
     let variables = variables::VARIABLES.iter().map(|one| row(one.name, one.default, one.help));
     let of_aws = aws_extension::VARIABLES.iter().map(|one| row(one.name, one.default, one.help));
     let policy = policy::KEYS.iter().map(|key| row(key.name, key.default, key.help));
-    let route = route::KEYS.iter().map(|key| row(key.name, key.default, key.help));
+    let route = route_keys::KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let convention = KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let field = FIELD_KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let page = page(files, "docs/configuration.md");

@@ -37,7 +37,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     (AWS_SDK, &["src/source/aws.rs", "src/source/aws/"],
      "only `source::aws` may use AWS's SDK: use the trait `Source`"),
     (&["hyper", "http_body_util"],
-     &["src/http1.rs", "src/outbound.rs", "src/outbound/", "src/broker/", "src/config/route.rs", "src/server.rs", "src/server/", "src/source/aws/", "src/client.rs",
+     &["src/http1.rs", "src/outbound.rs", "src/outbound/", "src/broker/", "src/config/route_keys.rs", "src/server.rs", "src/server/", "src/source/aws/", "src/client.rs",
        "src/commands/dev/watch.rs", "extension/src/api.rs", "fake-aws/"],
      "only the server and the HTTP clients may use hyper: call their functions"),
     (&["snapshot.store("], &["src/cache/publisher.rs"],
