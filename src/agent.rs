@@ -1,12 +1,15 @@
 //! Builds the agent from its configuration, and runs the agent until it is stopped.
 
+pub mod reports;
+
 use crate::cache::prefetch::{self, Report};
 use crate::cache::status::Status;
-use crate::cache::{Writer, refresh};
+use crate::cache::{Writer, refresh, search};
 use crate::clock::{Clock, within};
 use crate::config::{ChosenDialect, Config, Mistakes, Prefetch};
 use crate::descriptors::{self, Descriptors};
 use crate::outbound::{IdlePolicy, Outbound, Trust};
+use crate::secret::role_rules::RoleRules;
 use crate::secret::scope::Home;
 use crate::server::calls::{self, Calls};
 use crate::server::gate;
@@ -91,6 +94,7 @@ impl Agent {
             renew: Some(source.clone()),
             outbound: source.outbound().clone(),
             source,
+            role_rules: config.role_rules,
             resolving: config.resolving,
             calls: config.calls,
             is_misconfigured: false,
@@ -124,11 +128,13 @@ impl Agent {
             home: Home { region: "".into(), account: None },
             renew: None,
             source: Arc::new(Misconfigured::new(&mistakes.to_string())),
+            role_rules: config.role_rules,
             resolving: config.resolving,
             calls: config.calls,
             is_misconfigured: true,
         };
-        let cache = crate::cache::Config { listed: Vec::new(), ..config.cache };
+        let (listed, discovery) = Default::default();
+        let cache = crate::cache::Config { listed, discovery, ..config.cache };
         Self::run(parts, listeners, cache, config.prefetch, config.dialect)
     }
 
@@ -156,6 +162,7 @@ impl Agent {
             context: Context {
                 dialect,
                 cache,
+                role_rules: parts.role_rules,
                 metrics: parts.metrics,
                 is_settled: AtomicBool::new(false),
                 is_misconfigured: parts.is_misconfigured,
@@ -185,6 +192,11 @@ impl Agent {
         let (report, prefetched) = watch::channel(None);
         let (begun, has_begun) = oneshot::channel();
         upstream.spawn(prefetch_once(server.clone(), writer.clone(), prefetch, begun, report));
+        if search::is_needed(&writer) {
+            let writer = writer.clone();
+            let searching = move || search::run(writer.clone());
+            upstream.spawn(restarting(parts.clock.clone(), abort.clone(), searching));
+        }
         let refreshing =
             restarting(parts.clock.clone(), abort.clone(), move || refresh::run(writer.clone()));
         upstream.spawn(async {
@@ -280,6 +292,7 @@ struct Parts {
     clock: Arc<dyn Clock>,
     home: Home,
     source: Arc<dyn Source>,
+    role_rules: RoleRules,
     resolving: resolving::Config,
     calls: calls::Config,
     outbound: Arc<Outbound>,
@@ -300,6 +313,9 @@ async fn prefetch_once(
     let report = underway.settle(&writer, prefetch.deadline).await;
     server.context.metrics.prefetch_duration.set(report.took.as_secs_f64());
     server.context.is_settled.store(true, Ordering::Release);
+    if report.missing.iter().any(|missing| missing.is_required) {
+        server.context.metrics.report_trouble();
+    }
     done.send_replace(Some(report));
 }
 
@@ -347,6 +363,7 @@ pub fn log_start(agent: &Agent, report: &Report) {
         dialect_because = agent.dialect_reason,
         prefetched = report.listed - report.missing.len(),
         listed = report.listed,
+        found = report.found,
         settled = report.is_settled,
         took_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
         "sidekey serves"

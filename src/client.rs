@@ -4,6 +4,7 @@
 mod ready;
 pub(crate) mod route;
 pub(crate) mod secret;
+pub(crate) mod status;
 
 use crate::http1::{Connection, ExchangeError, Socket};
 use crate::secret::value::SecretValue;
@@ -109,13 +110,22 @@ impl Client {
     /// Returns an error if no agent listens at the address, or if the token contains a character
     /// that an HTTP header must not contain.
     pub async fn connect(address: &Address, token: Option<&Token>) -> Result<Self, ClientError> {
+        Self::connect_for(address, token, ANSWER_BYTES_MAX).await
+    }
+
+    /// Connects to an agent, for answers whose bodies have at most `body_bytes_max` bytes.
+    async fn connect_for(
+        address: &Address,
+        token: Option<&Token>,
+        body_bytes_max: usize,
+    ) -> Result<Self, ClientError> {
         let (socket, host) = match address {
             Address::Loopback(at) => (tcp(*at).await, at.to_string()),
             Address::Socket(path) => (unix(path).await, "localhost".to_owned()),
         };
         let socket = socket.map_err(|error| ClientError::NoAgent(address.clone(), error))?;
         let token = token.map(header).transpose()?;
-        let connection = Connection::new(socket, ANSWER_BYTES_MAX).await?;
+        let connection = Connection::new(socket, body_bytes_max).await?;
         Ok(Self { host, token, connection })
     }
 

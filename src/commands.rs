@@ -1,16 +1,20 @@
 //! The commands of the `sidekey` program. Each command has its own module.
 
 mod advice;
+mod age;
 mod agent_file;
 mod beside_dev;
 mod check;
+mod completions;
 pub(crate) mod dev;
 mod exec;
 mod get;
+mod manual;
 pub(crate) mod ping;
 mod policy;
 mod scaffold;
 pub(crate) mod serve;
+mod status;
 mod stop_signals;
 mod streams;
 mod table;
@@ -18,7 +22,7 @@ mod terminal;
 
 use crate::config::policy::KEYS;
 use crate::config::variables::VARIABLES;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// The maximum length of a line in help texts, in characters. Longer lines are hard to read.
@@ -58,6 +62,8 @@ enum Command {
     Exec(exec::Args),
     /// Check that the agent runs; exit code 0 means yes.
     Ping(ping::Args),
+    /// Display the cached secrets of a running agent, and its state.
+    Status(status::Args),
     /// Check that secrets are readable and complete.
     Check(check::Args),
     /// Print one secret or one of its fields.
@@ -66,6 +72,10 @@ enum Command {
     Policy(policy::Args),
     /// Create the secrets of a project, and update their values.
     Scaffold(scaffold::Args),
+    /// Write a script that completes commands and options in a shell.
+    Completions(completions::Args),
+    /// Write a manual page for each command to a folder.
+    Manual(manual::Args),
 }
 
 /// Runs the chosen command, such as `sidekey get`, and returns the exit code of the process.
@@ -75,10 +85,18 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Dev(args) => exit_code(dev::run(args).await),
         Command::Exec(args) => exec::run(args).await,
         Command::Ping(args) => exit_code(ping::run(args).await),
+        Command::Status(args) => status::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Get(args) => get::run(args).await,
         Command::Policy(args) => policy::run(args),
         Command::Scaffold(args) => scaffold::run(args).await,
+        Command::Completions(args) => {
+            completions::run(&args, Cli::command());
+            ExitCode::SUCCESS
+        }
+        Command::Manual(args) => {
+            exit_code(manual::run(&args, Cli::command()).map(|()| ExitCode::SUCCESS))
+        }
     }
 }
 
@@ -120,7 +138,6 @@ fn help(name: &str, default: &str, help: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn help_of_each_command_has_examples_and_fits_the_terminal() {

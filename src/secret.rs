@@ -21,3 +21,5 @@ pub(crate) mod field;
 pub(crate) mod glob;
 mod matchable;
 pub mod scope;
+pub mod secret_pattern;
+pub mod role_rules;

@@ -4,13 +4,13 @@
 pub mod aws;
 
 use crate::secret::key::Key;
-use crate::secret::reference::SecretId;
+use crate::secret::secret_pattern::SecretPattern;
 use crate::secret::service::Service;
 use crate::secret::version::Version;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The boxed future of a call that fetches secrets. A box costs one memory allocation, which is
 /// cheap compared with a network call.
@@ -19,13 +19,20 @@ pub type FetchFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, FetchError>>
 /// The services from which the agent fetches secrets and parameters: AWS Secrets Manager and AWS
 /// Parameter Store, or a replacement in a test.
 pub trait Source: fmt::Debug + Send + Sync + 'static {
-    /// Returns the maximum duration of one fetch of `id`. The source itself ends a fetch after this
+    /// Returns the maximum duration of one fetch of `key`. The source itself ends a fetch after this
     /// time. If a fetch took much longer, Lambda froze the process during the fetch.
-    fn deadline(&self, id: &SecretId) -> Duration;
+    fn deadline(&self, key: &Key) -> Duration;
 
     /// Fetches one version of one secret or parameter. The source does not retry failed fetches,
     /// because the cache decides about retries.
     fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version>;
+
+    /// Returns a call that fetches the replica of the secret `key` in another region, with the ARN of
+    /// the secret itself. Returns `None` if no other region is configured, or if `key` can have no
+    /// replica there.
+    fn fetch_replica<'a>(&'a self, _key: &'a Key) -> Option<ReplicaCall<'a>> {
+        None
+    }
 
     /// Fetches several secrets or several parameters with one call. The results have the same order
     /// as `keys`.
@@ -37,6 +44,82 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// A result is `None` if the answer does not say why the secret or parameter is missing. Only a
     /// call of its own finds out.
     fn fetch_batch<'a>(&'a self, keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>>;
+
+    /// Returns what is known about the agent's own AWS credentials. Returns `None` if the source has
+    /// no credentials yet, or needs none.
+    fn own_credentials(&self) -> Option<OwnCredentials> {
+        None
+    }
+
+    /// Returns the maximum duration of one call of [`find`](Self::find). The source itself ends a
+    /// call after this time.
+    fn find_deadline(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Finds secrets that match `pattern` in the agent's own account and region, with one call.
+    /// `page` is the token of the wanted page, from the page before, or `None` for the first page.
+    ///
+    /// A source without a search finds no secrets.
+    fn find<'a>(
+        &'a self,
+        _pattern: &'a SecretPattern,
+        _page: Option<&'a str>,
+    ) -> FetchFuture<'a, FoundPage> {
+        Box::pin(async { Ok(FoundPage::default()) })
+    }
+}
+
+/// The facts about the agent's own AWS credentials that users may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnCredentials {
+    /// When the AWS credentials expire. `None` if they never expire.
+    pub(crate) expires: Option<SystemTime>,
+    /// Whether AWS has rejected a call with these credentials. The agent then gets new credentials
+    /// for the next call.
+    pub(crate) is_rejected: bool,
+}
+
+/// One page of the secrets that match a pattern. A page can be empty although further pages follow.
+#[derive(Debug, Default)]
+pub struct FoundPage {
+    pub(crate) found: Vec<Found>,
+    /// The token of the next page. `None` if this page is the last.
+    pub(crate) next: Option<Box<str>>,
+}
+
+/// A secret that matches a pattern.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The search returned the current version of the secret.
+    Version(Version),
+    /// The search returned only the name of the secret.
+    Name(Box<str>),
+    /// The secret `name` exists, but the search could not read its value.
+    Unreadable { name: Box<str>, error: FetchError },
+}
+
+impl Found {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Version(version) => &version.name,
+            Self::Name(name) | Self::Unreadable { name, .. } => name,
+        }
+    }
+}
+
+/// A call that fetches the replica of a secret in another region. The call is not sent yet.
+pub struct ReplicaCall<'a> {
+    /// The AWS region of the replica, such as `eu-west-1`.
+    pub region: &'a str,
+    /// The future that makes the call.
+    pub call: FetchFuture<'a, Version>,
+}
+
+impl fmt::Debug for ReplicaCall<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplicaCall").field("region", &self.region).finish_non_exhaustive()
+    }
 }
 
 /// The result of a call for several secrets or parameters, for one of them.
@@ -92,6 +175,8 @@ pub enum FetchErrorKind {
     NotFound,
     /// Error: IAM does not allow the agent's role to read the secret.
     Denied,
+    /// Error: AWS does not allow the agent to assume the role with which the secret is read.
+    RoleDenied,
     /// Error: the secret exists, but its value cannot be read. Either its deletion is scheduled, or
     /// no value has been stored yet.
     Unavailable,
@@ -133,9 +218,10 @@ pub enum FetchErrorKind {
 
 impl FetchErrorKind {
     /// All categories of errors that can occur when the agent fetches a secret.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::NotFound,
         Self::Denied,
+        Self::RoleDenied,
         Self::Unavailable,
         Self::Decryption,
         Self::Invalid,
@@ -184,6 +270,7 @@ impl FetchErrorKind {
             | Self::Internal => true,
             Self::NotFound
             | Self::Denied
+            | Self::RoleDenied
             | Self::Unavailable
             | Self::Decryption
             | Self::Invalid
@@ -198,6 +285,7 @@ impl FetchErrorKind {
         match self {
             Self::NotFound => "not_found",
             Self::Denied => "denied",
+            Self::RoleDenied => "role_denied",
             Self::Unavailable => "unavailable",
             Self::Decryption => "decryption",
             Self::Invalid => "invalid",
@@ -226,6 +314,10 @@ impl FetchErrorKind {
             Self::Denied => {
                 "grant secretsmanager:GetSecretValue on this secret to the function's role, and \
                  kms:Decrypt if the secret has its own KMS key"
+            }
+            Self::RoleDenied => {
+                "allow sts:AssumeRole on the role in the policy of Sidekey's own role, and allow \
+                 Sidekey's own role in the trust policy of the role"
             }
             Self::Unavailable => {
                 "if the deletion of the secret is scheduled, restore the secret; otherwise store a \
@@ -304,7 +396,7 @@ impl Misconfigured {
 }
 
 impl Source for Misconfigured {
-    fn deadline(&self, _id: &SecretId) -> Duration {
+    fn deadline(&self, _key: &Key) -> Duration {
         Duration::ZERO
     }
 

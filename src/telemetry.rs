@@ -3,5 +3,6 @@
 pub(crate) mod log_limiter;
 pub(crate) mod lines;
 pub mod log;
+pub mod emf;
 pub mod metrics;
 pub mod panics;

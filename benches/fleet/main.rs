@@ -18,6 +18,7 @@ mod fetching;
 mod line_chart;
 mod page;
 mod queue;
+mod searches;
 mod study;
 mod upstream;
 mod workers;
@@ -28,8 +29,10 @@ mod chart;
 mod generated;
 
 use generated::Generated;
+use searches::Searches;
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 use study::MODES;
 use upstream::Quotas;
 
@@ -61,7 +64,10 @@ fn check_some_rows() -> io::Result<ExitCode> {
     let storms = [false, true].map(|has_own_jitter| page::storm_row(10_000, 1, has_own_jitter).0);
     let (count, (name, fetching), quotas) = (100, study::FETCHINGS[1], Quotas::DEFAULT);
     let burst = page::burst_row(count, name, fetching, quotas);
-    let rows = starts.into_iter().chain(storms).chain([burst]);
+    let interval = Duration::from_secs(300);
+    let searches = Searches { environments: 100, secrets: 500, interval };
+    let searches = page::searches_row(searches, "5m");
+    let rows = starts.into_iter().chain(storms).chain([burst, searches]);
     let stale = rows.filter(|row| !written.contains(row));
     let stale: Vec<String> = stale.collect();
     for row in &stale {

@@ -3,6 +3,7 @@
 use crate::chart;
 use crate::fetching::Fetching;
 use crate::line_chart::{self, Line, coloured};
+use crate::searches::Searches;
 use crate::study::{self, FETCHINGS, MODES, PARAMETERS, QUOTAS, SECRETS, Storm, float, percentile};
 use crate::upstream::{Count, Quotas};
 use crate::workers;
@@ -28,6 +29,7 @@ pub(crate) fn write() -> Page {
     page.storms();
     page.days();
     page.parameters();
+    page.searches();
     page
 }
 
@@ -221,6 +223,45 @@ impl Page {
         }
     }
 }
+
+impl Page {
+    fn searches(&mut self) {
+        self.line("");
+        self.line("### Searches for a pattern or a tag\n");
+        self.line(
+            "| environments | secrets that match | `SIDEKEY_DISCOVER` | calls per second, pattern | \
+             calls per day, pattern | cost, pattern | calls per day, tag | cost, tag |",
+        );
+        self.line("|---|---|---|---|---|---|---|---|");
+        for environments in [1, 100, 10_000] {
+            for secrets in [20, 500] {
+                for (label, minutes) in [("5m", 5), ("1h", 60)] {
+                    let interval = Duration::from_secs(minutes * 60);
+                    self.line(&searches_row(Searches { environments, secrets, interval }, label));
+                }
+            }
+        }
+    }
+}
+
+/// Returns the row of a table for the searches of environments that are never frozen. `label` is the
+/// value of `SIDEKEY_DISCOVER`.
+pub(crate) fn searches_row(searches: Searches, label: &str) -> String {
+    let (by_name, by_tag) = (searches.of_pattern() * DAY, searches.of_tag() * DAY);
+    format!(
+        "| {} | {} | `{label}` | {:.2} | {} | {} | {} | {} |",
+        thousands(u64::from(searches.environments)),
+        searches.secrets,
+        searches.of_pattern(),
+        thousands(rounded(by_name)),
+        dollars(by_name),
+        thousands(rounded(by_tag)),
+        dollars(by_tag),
+    )
+}
+
+/// The number of seconds in a day.
+const DAY: f64 = 24.0 * 3600.0;
 
 /// Returns the row of a table for environments that start within one second and need parameters.
 pub(crate) fn burst_row(

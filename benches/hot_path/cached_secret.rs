@@ -24,7 +24,7 @@ const NAME: &str = "bench/secret";
 struct Fixed;
 
 impl Source for Fixed {
-    fn deadline(&self, _id: &SecretId) -> Duration {
+    fn deadline(&self, _key: &Key) -> Duration {
         Duration::from_secs(2)
     }
 
@@ -60,6 +60,7 @@ pub(crate) fn cache() -> Cache {
         bytes_max: usize::MAX,
         calls_max: 32,
         listed: Vec::new(),
+        discovery: cache::discovery::Config::default(),
         scope: Scope::default(),
         conventions: Arc::default(),
         is_strict: false,

@@ -5,6 +5,7 @@
 //! 0. So this extension exits early only if `SIDEKEY_ON_INIT_FAILURE` is `fail`.
 
 use crate::api::{Api, ApiError, Event, Registered};
+use sidekey::agent::reports::Reports;
 use sidekey::agent::{ABORT_MAX, Agent, BindError, Listeners, log_start, reserve_descriptors};
 use sidekey::cache::prefetch::Report;
 use sidekey::clock::{Clock, SystemClock};
@@ -60,12 +61,13 @@ pub(crate) fn not_on_lambda() -> ExitCode {
 pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCode {
     let mut loaded = config::load(vars, Host::Lambda);
     let metrics = Arc::new(Metrics::new());
-    let _log = log::start(loaded.config.log, &metrics.log_lines_dropped);
+    let log = log::start(loaded.config.log, &metrics.log_lines_dropped);
     panics::observe(metrics.clone());
     if let Err(error) = hardening::harden() {
         tracing::warn!(%error, "could not protect the agent's memory; other processes of this user may read secrets from this memory");
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let emf = loaded.config.emf.take();
     let on_init_failure = loaded.config.on_init_failure;
     reserve_descriptors(&mut loaded.config.listen);
     // The agent listens before it registers. Lambda starts the function only after the
@@ -87,6 +89,7 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
             return without_agent(&registered, &problem, on_init_failure, &*clock).await;
         }
     };
+    let mut reports = emf.map(|emf| agent.reports(emf, log.records()));
     // The first call of `next` tells Lambda that the extension is ready. Lambda invokes the
     // function only after this call, so the extension waits here until the prefetch has ended.
     if let Some(report) = agent.prefetched().await {
@@ -94,13 +97,32 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
         if on_init_failure == OnInitFailure::Fail
             && let Some(problem) = missing_secrets(&report)
         {
+            finish(reports);
             return fail_init(&registered, "Extension.PrefetchFailed", &problem).await;
         }
     }
-    let reason = shutdown(&registered, &*clock).await;
+    let reason = match &mut reports {
+        None => shutdown(&registered, &*clock).await,
+        Some(reports) => {
+            reports.start_ended();
+            tokio::select! {
+                biased;
+                reason = shutdown(&registered, &*clock) => reason,
+                never = reports.run() => match never {},
+            }
+        }
+    };
     tracing::info!(reason, "shutting down");
     agent.drain(DRAIN_MAX).await;
+    finish(reports);
     ExitCode::SUCCESS
+}
+
+/// Writes the last metrics for CloudWatch, if `SIDEKEY_EMF` is set.
+fn finish(reports: Option<Reports>) {
+    if let Some(reports) = reports {
+        reports.finish();
+    }
 }
 
 /// Starts the agent. If the configuration has mistakes, the agent answers every read of a secret
@@ -370,8 +392,13 @@ mod tests {
             let id = SecretId::parse(id).expect("the name is valid");
             Missing { key: Key::own(id, Selector::current()), is_required, failure }
         };
-        let report =
-            |missing| Report { listed: 9, missing, took: Duration::ZERO, is_settled: true };
+        let report = |missing| Report {
+            listed: 9,
+            found: 0,
+            missing,
+            took: Duration::ZERO,
+            is_settled: true,
+        };
         assert_eq!(missing_secrets(&report(vec![])), None);
         let spare = missing("spare", false, Some(error.clone()));
         assert_eq!(missing_secrets(&report(vec![spare.clone()])), None);

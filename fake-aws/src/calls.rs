@@ -5,6 +5,7 @@ use crate::operation::Operation;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 
 /// The maximum number of calls that the fake AWS server records with all details. Of older calls,
@@ -26,6 +27,9 @@ pub struct Call {
     /// sent them. `CreateSecret` calls have the name of the new secret here, and
     /// `GetParametersByPath` calls have the path.
     pub ids: Vec<String>,
+    /// The AWS region for which the caller signed the call, such as `eu-north-1`. `None` if the call
+    /// is not signed.
+    pub region: Option<String>,
     /// The value of the request header `Host`.
     pub host: Option<String>,
     /// The value of the request header `User-Agent`.
@@ -38,6 +42,14 @@ pub struct Call {
     /// Identifies the TCP connection that carried the call. The fake AWS server numbers its
     /// connections from 1.
     pub connection: u64,
+    /// When the call arrived, by the clock of the fake AWS server.
+    pub received: SystemTime,
+    /// How long the fake AWS server waits before it responds to the call. The delay of
+    /// `Fault::Delay` is not included.
+    pub latency: Duration,
+    /// The error type in the response, such as `ThrottlingException`. `None` if the response
+    /// contains a result, or if a fault prevents a response.
+    pub error: Option<String>,
 }
 
 impl fmt::Debug for Call {
@@ -45,11 +57,15 @@ impl fmt::Debug for Call {
         f.debug_struct("Call")
             .field("operation", &self.operation)
             .field("ids", &self.ids)
+            .field("region", &self.region)
             .field("host", &self.host)
             .field("user_agent", &self.user_agent)
             .field("authorization", &redacted(self.authorization.as_ref()))
             .field("security_token", &redacted(self.security_token.as_ref()))
             .field("connection", &self.connection)
+            .field("received", &self.received)
+            .field("latency", &self.latency)
+            .field("error", &self.error)
             .finish()
     }
 }
@@ -101,6 +117,15 @@ impl Calls {
     /// the last 10,000 calls.
     pub fn list(&self) -> Vec<Call> {
         self.record().recent.iter().cloned().collect()
+    }
+
+    /// Returns the calls after the first `count` calls, oldest first. Calls that are no longer in
+    /// the record are left out.
+    pub fn after(&self, count: u64) -> Vec<Call> {
+        let record = self.record();
+        let new = usize::try_from(record.total.saturating_sub(count)).unwrap_or(usize::MAX);
+        let known = record.recent.len().saturating_sub(new);
+        record.recent.iter().skip(known).cloned().collect()
     }
 
     /// Returns the most recent call that the fake AWS server received, or `None` if there was no
@@ -164,11 +189,15 @@ mod tests {
         Call {
             operation: Some(operation),
             ids: ids.iter().map(ToString::to_string).collect(),
+            region: None,
             host: None,
             user_agent: None,
             authorization: Some("AWS4-HMAC-SHA256 Signature=hunter2".to_owned()),
             security_token: Some("hunter2".to_owned()),
             connection: 1,
+            received: SystemTime::UNIX_EPOCH,
+            latency: Duration::ZERO,
+            error: None,
         }
     }
 
@@ -196,6 +225,18 @@ mod tests {
         assert_eq!(calls.list()[0].ids, ["1"]);
         assert_eq!(calls.count_for(Operation::GetSecretValue, "9999"), 1);
         assert_eq!(calls.count_for(Operation::GetSecretValue, "10000"), 0);
+    }
+
+    #[test]
+    fn after_returns_only_new_calls() {
+        let calls = Calls::default();
+        for id in ["a", "b", "c"] {
+            calls.add(call(Operation::GetSecretValue, &[id]));
+        }
+        for (count, expected) in [(0, &["a", "b", "c"][..]), (2, &["c"]), (3, &[]), (9, &[])] {
+            let ids: Vec<String> = calls.after(count).into_iter().flat_map(|it| it.ids).collect();
+            assert_eq!(ids, expected, "{count}");
+        }
     }
 
     #[test]

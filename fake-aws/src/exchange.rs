@@ -13,12 +13,14 @@ use crate::clock::{Now, wait_precisely};
 use crate::error::AwsError;
 use crate::faults::{CallTarget, Fault, Faults};
 use crate::location::Location;
+use crate::lock::lock;
 use crate::operation::{Operation, Service};
 use crate::parameter_store;
 use crate::parameter_store::parameter_id::ParameterId;
 use crate::parameter_store::parameters::Parameters;
 use crate::policy::Policy;
 use crate::resource::Resource;
+use crate::roles::Roles;
 use crate::secrets_manager;
 use crate::secrets_manager::secrets::Secrets;
 use crate::session_tokens::SessionTokens;
@@ -30,6 +32,7 @@ use reply::Reply;
 use request::{Input, ParsedRequest};
 use serde_json::Value;
 use std::future::pending;
+use std::sync::Arc;
 use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +53,7 @@ pub(crate) struct State {
     pub(crate) faults: Faults,
     pub(crate) calls: Calls,
     pub(crate) session_tokens: SessionTokens,
+    pub(crate) roles: Roles,
     home: Location,
     now: Now,
 }
@@ -62,6 +66,7 @@ impl State {
             faults: Faults::new(Now::clone(&now)),
             calls: Calls::default(),
             session_tokens: SessionTokens::new(Now::clone(&now)),
+            roles: Roles::default(),
             home,
             now,
         }
@@ -80,7 +85,7 @@ impl State {
                 .send(ResponseBody::complete);
         };
         let request = ParsedRequest::parse(&head, &body.to_bytes());
-        let call = request.to_call(connection.number);
+        let mut call = request.to_call(connection.number, (self.now)());
         let outcome = self.faults.next_outcome(&self.target(&request));
         let error = outcome.fault.error(request.service);
         let reply = match (&outcome.fault, error) {
@@ -88,6 +93,8 @@ impl State {
             (_, Some(error)) => Some(Reply::error(request.service, &error)),
             (_, None) => Some(self.reply(request)),
         };
+        call.latency = outcome.latency;
+        call.error = reply.as_ref().and_then(Reply::error_type);
         // The fake records the call after it has computed the response. A test that waits for the
         // call can then change secrets without changing this response.
         tracing::debug!(?call, "the fake AWS server received a call");
@@ -105,25 +112,40 @@ impl State {
     }
 
     fn target(&self, request: &ParsedRequest) -> CallTarget {
-        CallTarget { operation: request.operation, aliases: self.aliases(request) }
+        CallTarget {
+            operation: request.operation,
+            aliases: self.aliases(request),
+            region: request.region.clone(),
+        }
     }
 
     /// Returns the names and the ARNs of all secrets and parameters that a request contains.
     fn aliases(&self, request: &ParsedRequest) -> Vec<Resource> {
-        let secrets = self.secrets.store();
+        let home = self.home_of(request);
+        let region = request.region.as_deref();
+        let of_secret = |id: &str| self.with_secrets(region, &home, |secrets| secrets.aliases(id));
         if request.service != Service::ParameterStore {
-            return request.ids.iter().flat_map(|id| secrets.aliases(id)).collect();
+            return request.ids.iter().flat_map(|id| of_secret(id)).collect();
         }
-        let parameters = self.parameters.store();
         let mut aliases = Vec::new();
         for name in &request.ids {
-            aliases.extend(parameters.aliases(name));
+            let mut parameters = self.parameters.store();
+            aliases.extend(parameters.seen_from(home.clone(), |store| store.aliases(name)));
             // The name of a parameter can refer to a secret.
             if let Some(secret_id) = ParameterId::parse(name).ok().and_then(|id| id.secret_id()) {
-                aliases.extend(secrets.aliases(secret_id));
+                aliases.extend(of_secret(secret_id));
             }
         }
         aliases
+    }
+
+    /// Returns the account and region in which the fake looks for the names in a request: those of
+    /// the assumed role, or else the server's default.
+    fn home_of(&self, request: &ParsedRequest) -> Location {
+        match self.roles.session(request.authorization.as_deref()) {
+            Some(session) => Location { account: session.account, ..self.home.clone() },
+            None => self.home.clone(),
+        }
     }
 
     fn reply(&self, request: ParsedRequest) -> Reply {
@@ -143,13 +165,21 @@ impl State {
             check_signed(request.authorization.as_deref())?;
             self.session_tokens.check(request.security_token.as_deref())?;
         }
-        let policy = self.faults.policy();
+        let home = self.home_of(&request);
+        let mut policy = self.faults.policy();
+        if let Some(session) = self.roles.session(request.authorization.as_deref()) {
+            policy = Arc::new(policy.for_session(&self.roles, session));
+        }
         let now = (self.now)();
         let result = match request.input {
-            Input::Json(body) => self.execute_json(operation, body, &policy, now)?.to_string(),
+            Input::Json(body) => {
+                let region = request.region.as_deref();
+                self.execute_json(operation, region, body, &policy, &home, now)?.to_string()
+            }
             Input::Form(form) => {
-                policy.check_operation(operation, &self.home)?;
-                sts::execute(operation, &form, &self.session_tokens, &self.home, now)?
+                policy.check_operation(operation, &home)?;
+                let issuer = sts::Issuer { tokens: &self.session_tokens, roles: &self.roles, now };
+                sts::execute(operation, &form, &issuer, &home)?
             }
             Input::Unreadable => return Err(AwsError::serialization()),
         };
@@ -159,18 +189,36 @@ impl State {
     fn execute_json(
         &self,
         operation: Operation,
+        region: Option<&str>,
         body: Value,
         policy: &Policy,
+        home: &Location,
         now: SystemTime,
     ) -> aws_json::Response {
-        let store = &mut *self.secrets.store();
-        let mut secrets = secrets_manager::context::Context { store, policy, now };
-        if operation.service() != Service::ParameterStore {
-            return secrets_manager::execute(&mut secrets, operation, body);
-        }
-        let store = &mut *self.parameters.store();
-        let mut context = parameter_store::context::Context { store, secrets, policy, now };
-        parameter_store::execute(&mut context, operation, body)
+        self.with_secrets(region, home, |store| {
+            let mut secrets = secrets_manager::context::Context { store, policy, now };
+            if operation.service() != Service::ParameterStore {
+                return secrets_manager::execute(&mut secrets, operation, body);
+            }
+            self.parameters.store().seen_from(home.clone(), |store| {
+                let mut context = parameter_store::context::Context { store, secrets, policy, now };
+                parameter_store::execute(&mut context, operation, body)
+            })
+        })
+    }
+
+    /// Runs `work` with the secrets that a call to `region` finds. Names mean secrets of the account
+    /// in `home`.
+    fn with_secrets<R>(
+        &self,
+        region: Option<&str>,
+        home: &Location,
+        work: impl FnOnce(&mut secrets_manager::store::Store) -> R,
+    ) -> R {
+        let secrets = self.secrets.store_of(region);
+        let mut store = lock(&secrets);
+        let region = store.home().region.clone();
+        store.seen_from(Location { region, ..home.clone() }, work)
     }
 }
 

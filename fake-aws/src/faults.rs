@@ -58,11 +58,12 @@ pub enum Fault {
 }
 
 /// A condition that selects the calls to which a fault or a latency applies: the calls of an
-/// operation, the calls for a secret or a parameter, or all calls.
+/// operation, the calls for a secret or a parameter, the calls in a region, or all calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     operation: Option<Operation>,
     resource: Option<Resource>,
+    region: Option<String>,
 }
 
 impl Match {
@@ -73,7 +74,7 @@ impl Match {
 
     /// Returns a condition that all calls of `operation` satisfy.
     pub fn operation(operation: Operation) -> Self {
-        Self { operation: Some(operation), resource: None }
+        Self { operation: Some(operation), ..Self::default() }
     }
 
     /// Returns a condition that all calls for one secret satisfy, including batch calls that
@@ -82,7 +83,7 @@ impl Match {
     /// `id` is the name or ARN of the secret. It does not matter whether a call uses the name or
     /// the ARN.
     pub fn secret(id: &str) -> Self {
-        Self { operation: None, resource: Some(Resource::secret(id)) }
+        Self { resource: Some(Resource::secret(id)), ..Self::default() }
     }
 
     /// Returns this condition, restricted to calls for one secret. `id` is the name or ARN of the
@@ -98,7 +99,7 @@ impl Match {
     /// `id` is the name or ARN of the parameter, without a version or a label. To select
     /// `GetParametersByPath` calls, `id` must be the path.
     pub fn parameter(id: &str) -> Self {
-        Self { operation: None, resource: Some(Resource::parameter(id)) }
+        Self { resource: Some(Resource::parameter(id)), ..Self::default() }
     }
 
     /// Returns this condition, restricted to calls for one parameter. `id` is the name or ARN of the
@@ -108,9 +109,22 @@ impl Match {
         Self { resource: Some(Resource::parameter(id)), ..self }
     }
 
+    /// Returns a condition that all calls in one AWS region satisfy. A call's region is the region
+    /// in its signature.
+    pub fn region(region: &str) -> Self {
+        Self { region: Some(region.to_owned()), ..Self::default() }
+    }
+
+    /// Returns this condition, restricted to calls in one AWS region.
+    #[must_use]
+    pub fn and_region(self, region: &str) -> Self {
+        Self { region: Some(region.to_owned()), ..self }
+    }
+
     fn matches(&self, target: &CallTarget) -> bool {
         self.operation.is_none_or(|operation| target.operation == Some(operation))
             && self.resource.as_ref().is_none_or(|resource| target.aliases.contains(resource))
+            && (self.region.is_none() || self.region == target.region)
     }
 }
 
@@ -121,6 +135,8 @@ pub(crate) struct CallTarget {
     pub(crate) operation: Option<Operation>,
     /// The names and the ARNs of all secrets and parameters that the call requests.
     pub(crate) aliases: Vec<Resource>,
+    /// The AWS region in the signature of the call. `None` if the call is not signed.
+    pub(crate) region: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -377,7 +393,24 @@ mod tests {
 
     fn target(operation: Operation, aliases: &[&str]) -> CallTarget {
         let aliases = aliases.iter().copied().map(Resource::secret).collect();
-        CallTarget { operation: Some(operation), aliases }
+        CallTarget { operation: Some(operation), aliases, region: Some("eu-north-1".to_owned()) }
+    }
+
+    #[test]
+    fn fault_of_a_region_spares_calls_in_other_regions() {
+        let faults = faults();
+        faults.always(Match::region("eu-north-1"), Fault::InternalError);
+        let batch = Match::operation(Operation::BatchGetSecretValue).and_region("eu-west-1");
+        faults.always(batch, Fault::Stall);
+        let check = |operation, region: Option<&str>, expected| {
+            let region = region.map(str::to_owned);
+            let call = CallTarget { region, ..target(operation, &["db"]) };
+            assert_eq!(faults.next_outcome(&call).fault, expected);
+        };
+        check(Operation::GetSecretValue, Some("eu-north-1"), Fault::InternalError);
+        check(Operation::GetSecretValue, Some("eu-west-1"), Fault::Pass);
+        check(Operation::BatchGetSecretValue, Some("eu-west-1"), Fault::Stall);
+        check(Operation::GetSecretValue, None, Fault::Pass);
     }
 
     #[test]
@@ -454,7 +487,7 @@ mod tests {
         let secret = target(Operation::GetSecretValue, &["db"]);
         assert_eq!(faults.next_outcome(&secret).fault, Fault::Pass);
         let aliases = vec![Resource::parameter("db")];
-        let parameter = CallTarget { operation: Some(Operation::GetParameter), aliases };
+        let parameter = CallTarget { aliases, ..target(Operation::GetParameter, &[]) };
         assert_eq!(faults.next_outcome(&parameter).fault, Fault::Stall);
         let put = Match::operation(Operation::PutParameter).and_parameter("db");
         faults.script(put, [Fault::Reset]);

@@ -11,6 +11,7 @@ mod secrets_manager;
 mod sts;
 mod faults;
 mod policy;
+mod roles;
 mod calls;
 mod changes;
 mod session_tokens;
@@ -37,6 +38,7 @@ pub use location::Location;
 pub use operation::Operation;
 pub use parameter_store::parameter_value::ParameterValue;
 pub use parameter_store::parameters::Parameters;
+pub use roles::Roles;
 pub use secrets_manager::plaintext::Plaintext;
 pub use secrets_manager::secrets::Secrets;
 pub use seed::{Format, Seed, SeedError};
@@ -122,6 +124,11 @@ impl Fake {
     /// accepts.
     pub fn session_tokens(&self) -> &SessionTokens {
         &self.state.session_tokens
+    }
+
+    /// Returns the handle with which a test creates the IAM roles that callers can assume.
+    pub fn roles(&self) -> &Roles {
+        &self.state.roles
     }
 
     /// Returns the number of TCP connections that the fake AWS server has accepted since it was

@@ -38,6 +38,8 @@ pub enum Operation {
     DeleteParameter,
     /// Parameter Store operation: moves labels to a version of a parameter.
     LabelParameterVersion,
+    /// STS operation: exchanges the caller's credentials for temporary credentials of a role.
+    AssumeRole,
     /// STS operation: exchanges a web identity token for temporary AWS credentials.
     AssumeRoleWithWebIdentity,
     /// STS operation: returns the identity to which the caller's credentials belong.
@@ -47,7 +49,7 @@ pub enum Operation {
 impl Operation {
     /// All operations that the fake AWS server supports, in the order in which the enum defines
     /// them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::GetSecretValue,
         Self::BatchGetSecretValue,
         Self::DescribeSecret,
@@ -64,6 +66,7 @@ impl Operation {
         Self::PutParameter,
         Self::DeleteParameter,
         Self::LabelParameterVersion,
+        Self::AssumeRole,
         Self::AssumeRoleWithWebIdentity,
         Self::GetCallerIdentity,
     ];
@@ -87,6 +90,7 @@ impl Operation {
             Self::PutParameter => "PutParameter",
             Self::DeleteParameter => "DeleteParameter",
             Self::LabelParameterVersion => "LabelParameterVersion",
+            Self::AssumeRole => "AssumeRole",
             Self::AssumeRoleWithWebIdentity => "AssumeRoleWithWebIdentity",
             Self::GetCallerIdentity => "GetCallerIdentity",
         }
@@ -100,7 +104,9 @@ impl Operation {
 
     pub(crate) fn service(self) -> Service {
         match self {
-            Self::AssumeRoleWithWebIdentity | Self::GetCallerIdentity => Service::Sts,
+            Self::AssumeRole | Self::AssumeRoleWithWebIdentity | Self::GetCallerIdentity => {
+                Service::Sts
+            }
             Self::GetParameter
             | Self::GetParameters
             | Self::GetParametersByPath

@@ -4,6 +4,7 @@ use crate::error::AwsError;
 use crate::location::Location;
 use crate::operation::Operation;
 use crate::resource::Resource;
+use crate::roles::{RoleSession, Roles};
 use std::collections::BTreeSet;
 
 /// The operations, secrets and parameters that a test has denied, and the secrets and parameters
@@ -13,10 +14,19 @@ pub(crate) struct Policy {
     denied_operations: BTreeSet<Operation>,
     denied_resources: BTreeSet<Resource>,
     broken_keys: BTreeSet<Resource>,
+    /// The session of an assumed role that makes the call. `None` if the caller uses other
+    /// credentials.
+    session: Option<(Roles, RoleSession)>,
     batch_fails_on_denied: bool,
 }
 
 impl Policy {
+    /// Returns the permissions for a call of an assumed role: what the role allows, without what a
+    /// test has denied.
+    pub(crate) fn for_session(&self, roles: &Roles, session: RoleSession) -> Self {
+        Self { session: Some((roles.clone(), session)), ..self.clone() }
+    }
+
     pub(crate) fn set_operation_denied(&mut self, operation: Operation, is_denied: bool) {
         set(&mut self.denied_operations, operation, is_denied);
     }
@@ -45,7 +55,7 @@ impl Policy {
         home: &Location,
     ) -> Result<(), AwsError> {
         if self.denied_operations.contains(&operation) {
-            return Err(denied(operation, None, home));
+            return Err(self.denied(operation, None, home));
         }
         Ok(())
     }
@@ -62,10 +72,11 @@ impl Policy {
         home: &Location,
     ) -> Result<(), AwsError> {
         let is_denied = self.denied_operations.contains(&operation)
-            || aliases.iter().any(|alias| self.denied_resources.contains(alias));
+            || aliases.iter().any(|alias| self.denied_resources.contains(alias))
+            || self.session.as_ref().is_some_and(|(roles, own)| !roles.may_read(own, aliases));
         if is_denied {
             let resource = aliases.first().map(Resource::id);
-            return Err(denied(operation, resource, home));
+            return Err(self.denied(operation, resource, home));
         }
         Ok(())
     }
@@ -75,6 +86,22 @@ impl Policy {
     pub(crate) fn is_key_broken(&self, aliases: &[Resource]) -> bool {
         aliases.iter().any(|alias| self.broken_keys.contains(alias))
     }
+
+    fn denied(&self, operation: Operation, resource: Option<&str>, home: &Location) -> AwsError {
+        let action = format!("{}:{}", operation.service().iam_prefix(), operation.name());
+        let on_resource = resource.map(|it| format!(" on resource: {it}")).unwrap_or_default();
+        let user = match &self.session {
+            Some((_, session)) => session.arn.clone(),
+            None => format!("arn:aws:sts::{}:assumed-role/fake-aws/session", home.account),
+        };
+        AwsError::new(
+            "AccessDeniedException",
+            format!(
+                "User: {user} is not authorized to perform: {action}{on_resource} because no \
+                 identity-based policy allows the {action} action"
+            ),
+        )
+    }
 }
 
 fn set<T: Ord>(set: &mut BTreeSet<T>, item: T, is_present: bool) {
@@ -83,20 +110,6 @@ fn set<T: Ord>(set: &mut BTreeSet<T>, item: T, is_present: bool) {
     } else {
         set.remove(&item);
     }
-}
-
-fn denied(operation: Operation, resource: Option<&str>, home: &Location) -> AwsError {
-    let action = format!("{}:{}", operation.service().iam_prefix(), operation.name());
-    let on_resource = resource.map(|it| format!(" on resource: {it}")).unwrap_or_default();
-    let account = &home.account;
-    AwsError::new(
-        "AccessDeniedException",
-        format!(
-            "User: arn:aws:sts::{account}:assumed-role/fake-aws/session is not authorized to \
-             perform: {action}{on_resource} because no identity-based policy allows the {action} \
-             action"
-        ),
-    )
 }
 
 #[cfg(test)]

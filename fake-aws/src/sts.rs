@@ -1,5 +1,5 @@
-//! The AWS Security Token Service (STS): issues random temporary credentials, and returns the
-//! caller's identity. Callers pass the current time as an argument.
+//! The AWS Security Token Service (STS): assumes roles, issues random temporary credentials, and
+//! returns the caller's identity. Callers pass the current time as an argument.
 
 pub(crate) mod query;
 
@@ -7,6 +7,7 @@ use crate::error::AwsError;
 use crate::location::Location;
 use crate::operation::Operation;
 use crate::random;
+use crate::roles::Roles;
 use crate::session_tokens::SessionTokens;
 use query::Content::{Text, Xml};
 use query::{Form, elements, required};
@@ -27,53 +28,86 @@ const LIFETIME_SECONDS_MAX: u64 = 43_200;
 /// The lifetime of temporary credentials in seconds if the request contains no `DurationSeconds`.
 const LIFETIME_SECONDS_DEFAULT: u64 = 3_600;
 
-/// Executes an STS operation. Returns the XML inside the result element of the response, such as
-/// the content of `<GetCallerIdentityResult>`.
+/// What STS needs to issue credentials.
+pub(crate) struct Issuer<'a> {
+    pub(crate) tokens: &'a SessionTokens,
+    pub(crate) roles: &'a Roles,
+    /// The current time.
+    pub(crate) now: SystemTime,
+}
+
+/// Executes an STS operation for a caller of the account `home`. Returns the XML inside the result
+/// element of the response, such as the content of `<GetCallerIdentityResult>`.
 pub(crate) fn execute(
     operation: Operation,
     form: &Form,
-    tokens: &SessionTokens,
+    issuer: &Issuer<'_>,
     home: &Location,
-    now: SystemTime,
 ) -> Result<String, AwsError> {
     match operation {
-        Operation::AssumeRoleWithWebIdentity => assume_role(form, tokens, now),
+        Operation::AssumeRole => issuer.assume_role(form, home),
+        Operation::AssumeRoleWithWebIdentity => issuer.assume_role_with_web_identity(form),
         _ => Ok(caller_identity(home)),
     }
 }
 
-fn assume_role(form: &Form, tokens: &SessionTokens, now: SystemTime) -> Result<String, AwsError> {
-    let role_arn = required(form, "RoleArn", "roleArn")?;
-    let session = required(form, "RoleSessionName", "roleSessionName")?;
-    // A request must contain a web identity token, but the fake does not verify the token.
-    required(form, "WebIdentityToken", "webIdentityToken")?;
-    let expiry = now + lifetime(form)?;
+impl Issuer<'_> {
+    fn assume_role(&self, form: &Form, home: &Location) -> Result<String, AwsError> {
+        let role_arn = required(form, "RoleArn", "roleArn")?;
+        let external_id = form.get("ExternalId").map(String::as_str);
+        self.roles.check_trust(role_arn, external_id, home)?;
+        let (access_key_id, session_arn, xml) = self.credentials(form)?;
+        self.roles.begin_session(&access_key_id, role_arn, &session_arn);
+        Ok(xml)
+    }
 
-    let parts: Vec<&str> = role_arn.splitn(6, ':').collect();
-    let ["arn", _, "iam", _, account, resource] = parts[..] else {
-        return Err(AwsError::validation(format!("{role_arn} is invalid")));
-    };
-    let role = resource.rsplit('/').next().unwrap_or(resource);
-    let id = format!("AROA{}:{session}", random::capitals(16));
-    let arn = format!("arn:aws:sts::{account}:assumed-role/{role}/{session}");
-    let access_key_id = format!("ASIA{}", random::capitals(16));
-    let secret_access_key = random::alphanumerics(40);
-    let session_token = random::alphanumerics(356);
-    tokens.issue(session_token.clone(), expiry);
-    Ok(elements(&[
-        ("SubjectFromWebIdentityToken", Text("fake-aws")),
-        ("Audience", Text("sts.amazonaws.com")),
-        ("AssumedRoleUser", Xml(elements(&[("Arn", Text(&arn)), ("AssumedRoleId", Text(&id))]))),
-        (
-            "Credentials",
-            Xml(elements(&[
-                ("AccessKeyId", Text(&access_key_id)),
-                ("SecretAccessKey", Text(&secret_access_key)),
-                ("SessionToken", Text(&session_token)),
-                ("Expiration", Text(&rfc3339(expiry))),
-            ])),
-        ),
-    ]))
+    fn assume_role_with_web_identity(&self, form: &Form) -> Result<String, AwsError> {
+        // A request must contain a web identity token, but the fake does not verify the token.
+        required(form, "WebIdentityToken", "webIdentityToken")?;
+        let (_, _, xml) = self.credentials(form)?;
+        let identity = [
+            ("SubjectFromWebIdentityToken", Text("fake-aws")),
+            ("Audience", Text("sts.amazonaws.com")),
+        ];
+        Ok(elements(&identity) + &xml)
+    }
+
+    /// Issues credentials for the role in a request. Returns the access key id, the ARN of the
+    /// session, and the XML of the response.
+    fn credentials(&self, form: &Form) -> Result<(String, String, String), AwsError> {
+        let (tokens, now) = (self.tokens, self.now);
+        let role_arn = required(form, "RoleArn", "roleArn")?;
+        let session = required(form, "RoleSessionName", "roleSessionName")?;
+        let expiry = now + lifetime(form)?;
+
+        let parts: Vec<&str> = role_arn.splitn(6, ':').collect();
+        let ["arn", _, "iam", _, account, resource] = parts[..] else {
+            return Err(AwsError::validation(format!("{role_arn} is invalid")));
+        };
+        let role = resource.rsplit('/').next().unwrap_or(resource);
+        let id = format!("AROA{}:{session}", random::capitals(16));
+        let arn = format!("arn:aws:sts::{account}:assumed-role/{role}/{session}");
+        let access_key_id = format!("ASIA{}", random::capitals(16));
+        let secret_access_key = random::alphanumerics(40);
+        let session_token = random::alphanumerics(356);
+        tokens.issue(session_token.clone(), expiry);
+        let xml = elements(&[
+            (
+                "AssumedRoleUser",
+                Xml(elements(&[("Arn", Text(&arn)), ("AssumedRoleId", Text(&id))])),
+            ),
+            (
+                "Credentials",
+                Xml(elements(&[
+                    ("AccessKeyId", Text(&access_key_id)),
+                    ("SecretAccessKey", Text(&secret_access_key)),
+                    ("SessionToken", Text(&session_token)),
+                    ("Expiration", Text(&rfc3339(expiry))),
+                ])),
+            ),
+        ]);
+        Ok((access_key_id, arn, xml))
+    }
 }
 
 fn caller_identity(home: &Location) -> String {
@@ -118,17 +152,18 @@ mod tests {
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
-    fn assume_role(body: &str) -> Result<String, AwsError> {
-        let tokens = SessionTokens::new(Arc::new(|| NOW));
+    fn web_identity(body: &str) -> Result<String, AwsError> {
+        let (tokens, roles) = (SessionTokens::new(Arc::new(|| NOW)), Roles::default());
+        let issuer = Issuer { tokens: &tokens, roles: &roles, now: NOW };
         let form = parse_form(body.as_bytes());
-        execute(Operation::AssumeRoleWithWebIdentity, &form, &tokens, &Location::default(), NOW)
+        execute(Operation::AssumeRoleWithWebIdentity, &form, &issuer, &Location::default())
     }
 
     const ROLE: &str = "RoleArn=arn%3Aaws%3Aiam%3A%3A111122223333%3Arole%2Fpath%2Fapp";
 
     #[test]
     fn role_is_assumed_for_one_hour_by_default() {
-        let xml = assume_role(&format!("{ROLE}&RoleSessionName=me&WebIdentityToken=jwt"))
+        let xml = web_identity(&format!("{ROLE}&RoleSessionName=me&WebIdentityToken=jwt"))
             .expect("the call of the operation must succeed");
         assert!(xml.contains("<Expiration>1970-01-01T01:00:00Z</Expiration>"), "{xml}");
         assert!(xml.contains("<Arn>arn:aws:sts::111122223333:assumed-role/app/me</Arn>"), "{xml}");
@@ -138,7 +173,7 @@ mod tests {
     #[test]
     fn invalid_requests_do_not_assume_a_role() {
         let check = |body: &str| {
-            let error = assume_role(body).expect_err("the call of the operation must fail");
+            let error = web_identity(body).expect_err("the call of the operation must fail");
             assert_eq!(error.kind, "ValidationException", "{body}");
         };
         check("RoleSessionName=me&WebIdentityToken=jwt");

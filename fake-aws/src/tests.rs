@@ -195,18 +195,23 @@ async fn calls_are_recorded() {
     let ids = json!({ "SecretIdList": ["db", "absent"] });
     client.ask(Operation::BatchGetSecretValue, ids).await;
     get(&fake, "db").await;
+    fake.faults().set_latency(Duration::from_millis(1));
+    get(&fake, "absent").await;
 
     let calls = fake.calls();
     assert_eq!(calls.count_for(Operation::GetSecretValue, "db"), 2);
     assert_eq!(calls.count_for(Operation::BatchGetSecretValue, "absent"), 1);
     let list = calls.list();
-    assert_eq!(list.iter().map(|call| call.connection).collect::<Vec<_>>(), [1, 1, 2]);
+    assert_eq!(list.iter().map(|call| call.connection).collect::<Vec<_>>(), [1, 1, 2, 3]);
+    assert_eq!((list[0].latency, &list[0].error), (Duration::ZERO, &None));
+    let error = Some("ResourceNotFoundException".to_owned());
+    assert_eq!((list[3].latency, &list[3].error), (Duration::from_millis(1), &error));
     assert_eq!(list[1].ids, ["db", "absent"]);
     assert_eq!(list[0].host.as_deref(), Some("fake"));
     assert_eq!(list[0].user_agent.as_deref(), Some("test/1.0"));
     assert_eq!(list[0].security_token.as_deref(), Some("session-token"));
     assert!(list[0].authorization.as_deref().is_some_and(|it| it.ends_with("Signature=0")));
-    assert_eq!(fake.connections(), 2);
+    assert_eq!(fake.connections(), 3);
 }
 
 #[tokio::test]
@@ -635,5 +640,51 @@ async fn debug_output_contains_no_value_and_no_credential() {
     ];
     for text in printed {
         assert!(!text.contains("hunter2") && !text.contains("session-token"), "{text}");
+    }
+}
+
+/// A role of another account reads the secrets of its own account by name, and only those that its
+/// permissions allow.
+#[tokio::test]
+async fn credentials_of_a_role_see_the_account_of_the_role() {
+    const READER: &str = "arn:aws:iam::210987654321:role/reader";
+    let fake = started().await;
+    let theirs = Location::new("210987654321", "eu-north-1");
+    for name in ["db", "other"] {
+        fake.secrets().create_in(&theirs, name, "theirs").expect("the name must be new");
+    }
+    fake.roles().require_external_id(READER, "x7");
+    fake.roles().allow_only(READER, &["db"]);
+    let mut client = Client::connect(&fake).await;
+    let form_type = ("Content-Type", "application/x-www-form-urlencoded");
+    let signed = ("Authorization", "AWS4-HMAC-SHA256 Credential=AKIA/x");
+    let form = |id: &str| {
+        format!(
+            "Action=AssumeRole&Version=2011-06-15&RoleSessionName=me&ExternalId={id}\
+             &RoleArn=arn%3Aaws%3Aiam%3A%3A210987654321%3Arole%2Freader"
+        )
+    };
+    client.send(&[form_type, signed], &form("x8")).await;
+    let refused = client.receive().await.expect("the fake AWS server must send a response");
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("<Code>AccessDenied</Code>"), "{}", refused.text());
+    client.send(&[form_type, signed], &form("x7")).await;
+    let response = client.receive().await.expect("the fake AWS server must send a response");
+    let text = response.text().to_owned();
+    let part = |name: &str| {
+        let start = text.split(&format!("<{name}>")).nth(1).expect("the element must exist");
+        start.split('<').next().unwrap_or_default().to_owned()
+    };
+    let signed = format!("AWS4-HMAC-SHA256 Credential={}/x", part("AccessKeyId"));
+    let token = part("SessionToken");
+    let target = ("X-Amz-Target", "secretsmanager.GetSecretValue");
+    for (id, status, expected) in
+        [("db", 200, "\"theirs\""), ("other", 400, "assumed-role/reader/me is not authorized")]
+    {
+        let headers = [("Authorization", &*signed), ("X-Amz-Security-Token", &token), target];
+        client.send(&headers, &format!(r#"{{"SecretId":"{id}"}}"#)).await;
+        let read = client.receive().await.expect("the fake AWS server must send a response");
+        assert_eq!(read.status, status, "{}", read.text());
+        assert!(read.text().contains(expected), "{}", read.text());
     }
 }

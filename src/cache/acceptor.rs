@@ -1,9 +1,11 @@
 //! Checks the versions of secrets that AWS returns, and stores them in the cache.
 
 use super::entry::Entry;
-use super::fetched::Sent;
+use super::failover::{self, Cached, explained};
+use super::failure::Failure;
+use super::fetched::{Replica, Sent};
 use super::flight::Outcome;
-use super::freshness::Policy;
+use super::freshness::{BACK_OFF_MAX, Policy};
 use super::logged_versions::LoggedVersions;
 use super::malformed::Malformed;
 use super::publisher::Publisher;
@@ -16,6 +18,7 @@ use crate::secret::arn::Arn;
 use crate::secret::key::{Key, KeyRef};
 use crate::secret::parameter_path::ParameterPath;
 use crate::secret::reference::{PARAMETER_PREFIX, SecretId};
+use crate::secret::role::RoleArn;
 use crate::secret::version::{Details, Version};
 use crate::source::{FetchError, FetchErrorKind};
 use std::sync::Arc;
@@ -62,6 +65,73 @@ impl Acceptor {
             return self.accept_path(key, path, sent, parameters);
         }
         let entry = self.judged(key, sent, version)?;
+        if entry.policy.ttl.is_zero() {
+            self.publisher.remove(&entry);
+            return Ok(entry);
+        }
+        Ok(self.publisher.publish(key, entry))
+    }
+
+    /// Caches the version that a replica returned for the request `key`, unless the secret's TTL is 0.
+    ///
+    /// Returns the error of the home region if the cache may not use the replica's version, for
+    /// example because a newer version is cached.
+    pub(super) fn accept_replica(&self, key: &Key, sent: Sent, replica: Replica) -> Outcome {
+        let state = &self.state;
+        let Replica { version, region, home } = replica;
+        let region_name = String::from_utf8_lossy(&region).into_owned();
+        let arn = match self.checked(key, &version) {
+            Ok(arn) => arn,
+            Err(error) => return Err(explained(home, &region_name, &error)),
+        };
+        let snapshot = state.snapshot.load();
+        let now = state.clock.now();
+        state.detect_restore(now);
+        // The cache may not know yet that the name in `key` belongs to this ARN, or may know the name
+        // under another ARN, because the secret was created again.
+        let by_arn = KeyRef { id: &version.arn, ..KeyRef::from(key) };
+        let cached = snapshot.exact(by_arn).or_else(|| snapshot.exact(key));
+        let judged = cached.map(|entry| Cached {
+            version: &entry.version,
+            freshness: entry.freshness(now, state.epoch()),
+            is_refused: entry.marks.is_refused(),
+        });
+        // A newer version may have been fetched by its id or by another label.
+        let versions = snapshot.secret(by_arn).map_or(&[][..], |secret| secret.entries());
+        let is_outdated = versions.iter().any(|own| {
+            key.selector.selects(&own.selector, &own.version)
+                && version.id != own.version.id
+                && version.is_older_than(&own.version)
+        });
+        let verdict = match failover::judge(judged.as_ref(), &version) {
+            failover::Verdict::Accept if is_outdated => failover::Verdict::Older,
+            verdict => verdict,
+        };
+        if verdict != failover::Verdict::Accept {
+            if let Some(cached) = cached {
+                self.publisher.publish(key, cached.clone());
+            }
+            let older = FetchError::new(FetchErrorKind::Lagging, "StaleAnswer", "");
+            return Err(match verdict {
+                failover::Verdict::Older => explained(home, &region_name, &older),
+                failover::Verdict::Accept | failover::Verdict::Unneeded => home,
+            });
+        }
+        tracing::warn!(
+            secret = %LogExcerpt(&version.name),
+            kind = home.kind.label(),
+            code = &*home.code,
+            region = region_name,
+            "the region of a secret failed, so Sidekey read the replica of the secret in another region"
+        );
+        let policy = self.policy(key, &arn, &version);
+        let previous = match cached {
+            Some(cached) => cached.marks.failure(),
+            None => state.failure(key),
+        };
+        let failure = Failure::after(previous.as_deref(), home, now, BACK_OFF_MAX, sent.draw);
+        let entry = self.entry(key, sent, version, policy, &snapshot);
+        let entry = Arc::new(entry.with_replica(region, failure));
         if entry.policy.ttl.is_zero() {
             self.publisher.remove(&entry);
             return Ok(entry);
@@ -127,12 +197,43 @@ impl Acceptor {
             return Err(error);
         }
         let version = Version::of_path(path, listed);
-        let policy = state.config.policies.of_reference(&key.id, &state.home.load());
+        let home = state.home.load();
+        let home = home.of_role(key.role.as_ref());
+        let policy = state.config.policies.of_reference(&key.id, &home);
         let entry = Arc::new(self.entry(key, sent, version, policy, &snapshot));
         Ok(match policy.ttl.is_zero() {
             true => entry,
             false => self.publisher.publish(key, entry),
         })
+    }
+
+    /// Caches the secrets that a search returned, as far as there is room, and evicts no other
+    /// secret. Returns the number of secrets without room.
+    ///
+    /// Omits secrets that `SIDEKEY_ALLOW` does not allow, and secrets of which a newer version is
+    /// cached.
+    pub(super) fn accept_found(&self, sent: Sent, found: Vec<(Key, Version)>) -> usize {
+        let mut entries = Vec::with_capacity(found.len());
+        for (key, version) in found {
+            let Ok(entry) = self.judged(&key, sent, version) else { continue };
+            if !entry.policy.ttl.is_zero() {
+                self.state.negative.forget(&key);
+                // No request has asked for the secret, so it is evicted before secrets that were
+                // read.
+                entry.marks.set_unread();
+                entries.push((key, entry));
+            }
+        }
+        match entries.is_empty() {
+            true => 0,
+            false => self.publisher.publish_in_free_room(&entries),
+        }
+    }
+
+    /// Removes the secrets and parameters `gone` from the cache, unless `SIDEKEY_SECRETS`
+    /// lists them by name or ARN.
+    pub(super) fn remove_gone(&self, gone: &[Key]) {
+        self.publisher.remove_gone(gone);
     }
 
     /// Returns the ARN in the answer `version` of AWS. Returns an error if `version` is not what
@@ -143,15 +244,17 @@ impl Acceptor {
             let message = "AWS returned a secret or parameter without a valid ARN";
             FetchError::new(FetchErrorKind::Unreadable, "ConnectionError", message)
         })?;
-        if !key.is_answered_by(version, &arn) {
+        if !key.is_answered_by(version, &arn) || is_of_another_account(key, &arn) {
             let message = "AWS returned another secret or version than Sidekey requested";
             return Err(FetchError::new(FetchErrorKind::Mismatched, "MismatchedAnswer", message));
         }
         // The ARN of a public parameter, which AWS itself owns, contains no account.
-        if !key.id.is_arn() && !arn.account().is_empty() {
+        if key.role.is_none() && !key.id.is_arn() && !arn.account().is_empty() {
             state.learn_account(arn.account());
         }
-        match state.config.scope.admits_answer(&arn, &version.name, &state.home.load()) {
+        let home = state.home.load();
+        let home = home.of_role(key.role.as_ref());
+        match state.config.scope.admits_answer(&arn, &version.name, &home) {
             true => Ok(arn),
             false => Err(out_of_scope()),
         }
@@ -177,9 +280,18 @@ impl Acceptor {
             let message = "AWS returned an older version of the secret than the cached version";
             return Err(FetchError::new(FetchErrorKind::Lagging, "StaleAnswer", message));
         }
-        let policy = state.config.policies.of_answer(&arn, &version.name, &state.home.load());
-        state.learn_policy(key, policy);
+        let policy = self.policy(key, &arn, &version);
         Ok(Arc::new(self.entry(key, sent, version, policy, &snapshot)))
+    }
+
+    /// Returns the refresh policy of `version`, whose full ARN is `arn`, and stores it for `key`.
+    fn policy(&self, key: &Key, arn: &Arn, version: &Version) -> Policy {
+        let state = &self.state;
+        let home = state.home.load();
+        let home = home.of_role(key.role.as_ref());
+        let policy = state.config.policies.of_answer(arn, &version.name, &home);
+        state.learn_policy(key, policy);
+        policy
     }
 
     fn entry(
@@ -251,6 +363,13 @@ impl Acceptor {
 pub(super) fn out_of_scope() -> FetchError {
     let message = "Sidekey refused this read: SIDEKEY_ALLOW does not cover the secret";
     FetchError::new(FetchErrorKind::OutOfScope, "AccessDeniedException", message)
+}
+
+/// Returns whether the answer `arn` is a secret of another account than that of the role in `key`.
+/// With a role, a plain name means a secret of the role's account.
+fn is_of_another_account(key: &Key, arn: &Arn) -> bool {
+    let is_foreign = |role: &RoleArn| arn.account() != role.account();
+    !key.id.is_arn() && !arn.account().is_empty() && key.role.as_ref().is_some_and(is_foreign)
 }
 
 #[cfg(test)]

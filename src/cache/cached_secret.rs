@@ -69,6 +69,12 @@ impl CachedSecret {
         self.keys(selector).any(|key| listed.contains(key))
     }
 
+    /// Returns whether `listed` contains one of the names or ARNs of this secret, and not only a path
+    /// that contains it, with the staging label or version id `selector`.
+    pub(super) fn is_named(&self, listed: &Listed, selector: &Selector) -> bool {
+        self.keys(selector).any(|key| listed.names(key))
+    }
+
     /// Returns the path in `listed` whose call fetches this parameter too.
     pub(super) fn path_in<'a>(
         &self,
@@ -123,11 +129,14 @@ impl CachedSecret {
     /// label or version id. Returns the number of versions that were removed to make room.
     ///
     /// Keeps the existing version if Sidekey requested it from AWS later than `entry`, so that a
-    /// slow call does not bring an old value back.
+    /// slow call does not bring an old value back. A version from the secret's own region always
+    /// replaces a version from a replica.
     pub(super) fn replace(&mut self, entry: Arc<Entry>, listed: &Listed) -> usize {
         if let Some(own) = self.entries.iter_mut().find(|own| own.selector == entry.selector) {
-            if own.asked_at() <= entry.asked_at() {
-                entry.marks.inherit_last_read(&own.marks);
+            let is_home_again = own.replica_region.is_some() && entry.replica_region.is_none();
+            let is_newer = is_home_again || own.asked_at() <= entry.asked_at();
+            if is_newer && !Arc::ptr_eq(own, &entry) {
+                entry.take_over(own);
                 *own = entry;
             }
             return 0;

@@ -1,8 +1,10 @@
 //! A cache entry: one version of a secret, with its refresh policy and the time of its fetch.
 
+use super::failure::Failure;
 use super::freshness::{self, Freshness, Policy, Standing, Trouble};
 use super::malformed::Malformed;
 use super::marks::Marks;
+use super::predecessor::{Former, LastServed, Predecessor};
 use super::rendered::{Form, Rendered};
 use super::rollback::Verdict;
 use super::withheld::Withheld;
@@ -14,8 +16,8 @@ use crate::secret::selector::Selector;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Details, Version};
 use bytes::Bytes;
-use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
 /// One cached version of a secret. Its value never changes, because each refresh of the secret
@@ -41,7 +43,12 @@ pub struct Entry {
     /// Why the agent returns an error instead of this version's value. `None` if the agent returns
     /// the value.
     pub(crate) withheld: Option<Withheld>,
+    /// The AWS region of the replica that returned this version, such as `eu-west-1`. `None` if the
+    /// region of the secret itself returned it.
+    pub(crate) replica_region: Option<Bytes>,
     pub(crate) marks: Marks,
+    /// What this entry keeps from the entry that it replaced. Empty if it replaced no entry.
+    predecessor: OnceLock<Predecessor>,
     jitter: f64,
     rendered: Rendered,
 }
@@ -69,8 +76,10 @@ impl Entry {
             policy,
             malformed: None,
             withheld: None,
+            replica_region: None,
             rendered: Rendered::default(),
             marks: Marks::new(sent),
+            predecessor: OnceLock::new(),
         }
     }
 
@@ -96,11 +105,26 @@ impl Entry {
         Self { withheld, ..self }
     }
 
+    /// Records that a replica in the AWS region `region` returned this version, because the region of
+    /// the secret itself had just failed. Until that region answers, `failure` decides when Sidekey
+    /// calls it again.
+    #[must_use]
+    pub(crate) fn with_replica(self, region: Bytes, failure: Failure) -> Self {
+        self.marks.set_failure(failure.for_at_most(self.policy.ttl));
+        Self { replica_region: Some(region), ..self }
+    }
+
     /// Sets `grown`, which the entry notifies whenever it takes more memory, so that the cache
     /// checks its memory limit.
     #[must_use]
     pub(crate) fn with_grown(self, grown: Arc<Notify>) -> Self {
         Self { rendered: Rendered::notifying(grown), ..self }
+    }
+
+    /// Returns the AWS region of the replica that returned this version. Returns `None` if the region
+    /// of the secret itself returned it.
+    pub(crate) fn replica_region(&self) -> Option<&str> {
+        self.replica_region.as_deref().and_then(|region| str::from_utf8(region).ok())
     }
 
     pub(crate) fn answer(
@@ -139,6 +163,59 @@ impl Entry {
         }
     }
 
+    /// Keeps from `older`, the entry that this entry replaces, when readers were last given its
+    /// version of the secret.
+    pub(super) fn take_over(&self, older: &Self) {
+        self.marks.inherit_last_read(&older.marks);
+        let (sent, epoch) = (self.sent, self.epoch);
+        let last_read = older.last_read(sent, epoch);
+        let is_same = self.version.is_same_as(&older.version);
+        let former = match is_same {
+            true => older.former().cloned(),
+            false => {
+                let version = older.version.id.clone();
+                Some(Arc::new(Former::new(version, sent.wall, last_read)))
+            }
+        };
+        let taken = Predecessor {
+            same_version_read: last_read.filter(|_| is_same),
+            last_served: older.last_served(epoch),
+            former,
+        };
+        // Fails if this entry has already replaced an entry, and then keeps the first.
+        let _ = self.predecessor.set(taken);
+    }
+
+    /// Returns the version of the secret that this entry's version replaced in the cache.
+    pub(super) fn former(&self) -> Option<&Arc<Former>> {
+        self.predecessor.get()?.former.as_ref()
+    }
+
+    /// Returns when a reader was last given this version of the secret, by this entry or by an
+    /// earlier entry. Returns `None` if no reader was.
+    ///
+    /// If SnapStart has restored the process since Sidekey fetched the version, the time is unknown.
+    /// Then the result is the time `now`, which is too late rather than too early.
+    pub(super) fn last_read(&self, now: Moment, epoch: u64) -> Option<SystemTime> {
+        match self.marks.last_read() {
+            None => self.predecessor.get()?.same_version_read,
+            Some(_) if self.epoch != epoch => Some(now.wall),
+            read => read,
+        }
+    }
+
+    /// Returns the last read of this entry, with the age of the value at that time. Returns `None`
+    /// if no reader was given this entry, or if SnapStart has restored the process since then.
+    pub(super) fn last_served(&self, epoch: u64) -> Option<LastServed> {
+        let at = self.marks.last_read().filter(|_| self.epoch == epoch)?;
+        Some(LastServed { at, age: at.duration_since(self.sent.wall).unwrap_or_default() })
+    }
+
+    /// Returns the last read of the entry that this entry replaced.
+    pub(super) fn last_served_before(&self) -> Option<LastServed> {
+        self.predecessor.get()?.last_served
+    }
+
     pub(crate) fn standing(&self, now: Moment, epoch: u64) -> Standing {
         Standing {
             age: self.age(now, epoch),
@@ -159,6 +236,16 @@ impl Entry {
         let refused = standing.trouble.and_then(|trouble| trouble.refused);
         standing.trouble = Some(Trouble { refused, attempted: Some(Duration::ZERO) });
         freshness::freshness(&self.policy, &standing)
+    }
+
+    /// Returns how long this version stays fresh. Returns `None` if it is not fresh.
+    pub(crate) fn fresh_for(&self, now: Moment, epoch: u64) -> Option<Duration> {
+        match self.freshness(now, epoch) {
+            Freshness::Fresh | Freshness::Due => {
+                Some(self.policy.ttl.saturating_sub(self.age(now, epoch)?))
+            }
+            Freshness::Stale(_) | Freshness::Expired => None,
+        }
     }
 
     /// Decides whether `answer`, a version that AWS returned, replaces this cached version. An

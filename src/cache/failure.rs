@@ -63,6 +63,15 @@ impl Failure {
         }
     }
 
+    /// Limits the wait and the memory of this failure to `most`. This is needed if another region was
+    /// not asked, because a cached version was fresh: when this version is no longer fresh, another
+    /// call must find out whether the other region can help.
+    #[must_use]
+    pub(crate) fn for_at_most(self, most: Duration) -> Self {
+        let most = most.max(freshness::BACK_OFF_MIN);
+        Self { wait: self.wait.min(most), memory: self.memory.min(most), ..self }
+    }
+
     pub(crate) fn is_remembered(&self, now: Moment) -> bool {
         !self.memory_left(now).is_zero()
     }

@@ -5,18 +5,21 @@ use super::flight::FLIGHTS_MAX;
 use super::freshness::Policy;
 use super::policies::{Policies, Rule};
 use super::prefetch::{self, Mode, Report};
-use super::{Cache, Config, How, ReadError, Served, Writer, open};
+use super::{Cache, Config, How, ReadError, Served, Writer, discovery, open};
 use crate::clock::{Clock, VirtualClock};
 use crate::convention::Conventions;
 use crate::secret::key::Key;
 use crate::secret::parameter_path::ParameterPath;
 use crate::secret::reference::SecretId;
 use crate::secret::scope::{Home, Scope};
+use crate::secret::secret_pattern::{Search, SecretPattern};
 use crate::secret::selector::Selector;
 use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Details, Parameter, ParameterKind, Version};
-use crate::source::{BatchResult, FetchError, FetchErrorKind, FetchFuture, Source};
+use crate::source::{
+    BatchResult, FetchError, FetchErrorKind, FetchFuture, Found, FoundPage, ReplicaCall, Source,
+};
 use crate::telemetry::metrics::Metrics;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -66,42 +69,105 @@ pub(super) struct ScriptedSource {
     pub(super) in_flight: Mutex<(usize, usize)>,
     pub(super) batches: Mutex<Vec<usize>>,
     batch_fails: Option<FetchErrorKind>,
+    /// The pattern in each call that searches for secrets, in the order of the calls.
+    pub(super) searches: Mutex<Vec<String>>,
+    /// The error of each search. `None` means that searches succeed.
+    pub(super) search_fails: Mutex<Option<FetchErrorKind>>,
+    /// How the replicas in the failover region answer calls. `None` if no failover region is
+    /// configured.
+    replicas: Option<Mutex<HashMap<String, Answer>>>,
+    /// The number of calls for replicas.
+    pub(super) replica_calls: Mutex<usize>,
 }
 
+/// The number of secrets on one page of a search.
+const PAGE_SIZE: usize = 2;
+
+/// The failover region of the fake of AWS.
+pub(super) const FAILOVER_REGION: &str = "eu-west-1";
+
 impl ScriptedSource {
-    fn answer(&self, key: &Key) -> Result<Version, FetchError> {
+    /// Returns one page of the scripted secrets that match `pattern`, in the order of their names.
+    /// All secrets have the tag `channel` with the value `sms`.
+    fn page(&self, pattern: &SecretPattern, page: Option<&str>) -> FoundPage {
         let answers = self.answers.lock().unwrap();
-        let id = key.id.as_str();
-        if let SecretId::Path(path) = &key.id {
-            return path_answer(&answers, path, key);
-        }
-        let answer =
-            answers.iter().find(|(name, _)| id == **name || id.contains(&format!(":{name}-")));
-        let Some((name, answer)) = answer else {
-            return Err(error(FetchErrorKind::NotFound));
+        let is_match = |name: &&String| {
+            let is_there = !matches!(answers[*name], Answer::Fail(FetchErrorKind::NotFound));
+            is_there && pattern.matches(name, [("channel", "sms")].into_iter())
         };
-        match answer {
-            Answer::Version(n) => Ok(version(name, *n, key)),
-            Answer::WellFormed(n) => {
-                let value = format!(r#"{{"ai_api_key":"value {n}"}}"#);
-                Ok(Version { content: Content::Text(value.into()), ..version(name, *n, key) })
+        let mut names: Vec<&String> = answers.keys().filter(is_match).collect();
+        names.sort();
+        let skipped = page.map_or(0, |page| page.parse().unwrap());
+        let next = skipped + PAGE_SIZE;
+        let found = |name: &String| match (answers[name], pattern.search()) {
+            (Answer::Version(n), Search::ValuesByName(_)) => {
+                Found::Version(version(name, n, &key(name)))
             }
-            Answer::Labelled(n, labels) => labelled(name, &[(*n, *labels)], key),
-            Answer::Stages(versions) => labelled(name, versions, key),
-            Answer::Fail(kind) => Err(error(*kind)),
-            Answer::Hang | Answer::TimeOut | Answer::Panic => {
-                unreachable!("the answers `Hang`, `TimeOut` and `Panic` must be handled earlier")
+            (Answer::Fail(kind), Search::ValuesByName(_)) => {
+                Found::Unreadable { name: name.as_str().into(), error: error(kind) }
             }
+            _ => Found::Name(name.as_str().into()),
+        };
+        FoundPage {
+            found: names.iter().skip(skipped).take(PAGE_SIZE).map(|name| found(name)).collect(),
+            next: (next < names.len()).then(|| next.to_string().into()),
         }
     }
 
-    fn scripted_for(&self, id: &str) -> Option<Answer> {
-        self.answers.lock().unwrap().get(id).copied()
+    fn answer(&self, key: &Key) -> Result<Version, FetchError> {
+        answer_of(&self.answers, key)
+    }
+
+    /// Returns the answer of the fake of AWS after its latency. `answers` are the answers of one
+    /// region.
+    async fn answer_later(
+        &self,
+        answers: &Mutex<HashMap<String, Answer>>,
+        key: &Key,
+    ) -> Result<Version, FetchError> {
+        self.clock.sleep(LATENCY).await;
+        let scripted = answers.lock().unwrap().get(key.id.as_str()).copied();
+        match scripted {
+            Some(Answer::Hang) => std::future::pending().await,
+            Some(Answer::TimeOut) => {
+                self.clock.sleep(2 * SECOND).await;
+                Err(error(FetchErrorKind::Timeout))
+            }
+            Some(Answer::Panic) => {
+                panic!("this panic is intended: the test makes the source of secrets panic")
+            }
+            _ => answer_of(answers, key),
+        }
+    }
+}
+
+fn answer_of(answers: &Mutex<HashMap<String, Answer>>, key: &Key) -> Result<Version, FetchError> {
+    let answers = answers.lock().unwrap();
+    let id = key.id.as_str();
+    if let SecretId::Path(path) = &key.id {
+        return path_answer(&answers, path, key);
+    }
+    let answer = answers.iter().find(|(name, _)| id == **name || id.contains(&format!(":{name}-")));
+    let Some((name, answer)) = answer else {
+        return Err(error(FetchErrorKind::NotFound));
+    };
+    match answer {
+        Answer::Version(n) => Ok(version(name, *n, key)),
+        Answer::WellFormed(n) => {
+            let value = format!(r#"{{"ai_api_key":"value {n}"}}"#);
+            Ok(Version { content: Content::Text(value.into()), ..version(name, *n, key) })
+        }
+        Answer::Labelled(n, labels) => labelled(name, &[(*n, *labels)], key),
+        Answer::Stages(versions) => labelled(name, versions, key),
+        Answer::Fail(kind) => Err(error(*kind)),
+        Answer::Hang | Answer::TimeOut | Answer::Panic => {
+            unreachable!("the answers `Hang`, `TimeOut` and `Panic` must be handled earlier")
+        }
     }
 }
 
 impl Source for ScriptedSource {
-    fn deadline(&self, _id: &SecretId) -> Duration {
+    fn deadline(&self, _key: &Key) -> Duration {
         4 * SECOND
     }
 
@@ -112,20 +178,20 @@ impl Source for ScriptedSource {
                 let mut in_flight = self.in_flight.lock().unwrap();
                 *in_flight = (in_flight.0 + 1, in_flight.1.max(in_flight.0 + 1));
             }
-            self.clock.sleep(LATENCY).await;
+            let answer = self.answer_later(&self.answers, key).await;
             self.in_flight.lock().unwrap().0 -= 1;
-            match self.scripted_for(key.id.as_str()) {
-                Some(Answer::Hang) => std::future::pending().await,
-                Some(Answer::TimeOut) => {
-                    self.clock.sleep(2 * SECOND).await;
-                    Err(error(FetchErrorKind::Timeout))
-                }
-                Some(Answer::Panic) => {
-                    panic!("this panic is intended: the test makes the source of secrets panic")
-                }
-                _ => self.answer(key),
-            }
+            answer
         })
+    }
+
+    fn fetch_replica<'a>(&'a self, key: &'a Key) -> Option<ReplicaCall<'a>> {
+        let replicas = self.replicas.as_ref()?;
+        let call = Box::pin(async move {
+            *self.replica_calls.lock().unwrap() += 1;
+            self.answer_later(replicas, key).await
+        });
+        let is_secret = key.id.service() == Service::SecretsManager;
+        is_secret.then_some(ReplicaCall { region: FAILOVER_REGION, call })
     }
 
     fn fetch_batch<'a>(&'a self, keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>> {
@@ -136,6 +202,19 @@ impl Source for ScriptedSource {
                 Some(kind) => Err(error(kind)),
                 None => Ok(keys.iter().map(|key| Some(self.answer(key))).collect()),
             }
+        })
+    }
+
+    fn find<'a>(
+        &'a self,
+        pattern: &'a SecretPattern,
+        page: Option<&'a str>,
+    ) -> FetchFuture<'a, FoundPage> {
+        Box::pin(async move {
+            self.searches.lock().unwrap().push(pattern.as_str().to_owned());
+            self.clock.sleep(LATENCY).await;
+            let failure = *self.search_fails.lock().unwrap();
+            failure.map_or_else(|| Ok(self.page(pattern, page)), |kind| Err(error(kind)))
         })
     }
 }
@@ -209,8 +288,11 @@ pub(super) struct Setup {
     pub(super) policy: Policy,
     pub(super) rules: Vec<Rule>,
     pub(super) listed: Vec<&'static str>,
+    pub(super) patterns: Vec<&'static str>,
+    pub(super) interval: Duration,
     pub(super) allow: Vec<&'static str>,
     pub(super) batch_fails: Option<FetchErrorKind>,
+    pub(super) has_failover: bool,
     pub(super) is_snapshot: bool,
     pub(super) is_strict: bool,
     pub(super) entries_max: usize,
@@ -226,8 +308,11 @@ impl Default for Setup {
             policy,
             rules: Vec::new(),
             listed: Vec::new(),
+            patterns: Vec::new(),
+            interval: Duration::ZERO,
             allow: Vec::new(),
             batch_fails: None,
+            has_failover: false,
             is_snapshot: false,
             is_strict: false,
             entries_max: 100,
@@ -249,6 +334,10 @@ impl Setup {
             in_flight: Mutex::default(),
             batches: Mutex::default(),
             batch_fails: self.batch_fails,
+            searches: Mutex::default(),
+            search_fails: Mutex::default(),
+            replicas: self.has_failover.then(Mutex::default),
+            replica_calls: Mutex::default(),
         });
         let metrics = Arc::new(Metrics::new());
         let config = Config {
@@ -258,6 +347,14 @@ impl Setup {
             bytes_max: self.bytes_max,
             calls_max: self.calls_max,
             listed: self.listed.into_iter().map(key).collect(),
+            discovery: discovery::Config {
+                patterns: self
+                    .patterns
+                    .into_iter()
+                    .map(|text| SecretPattern::parse(text).unwrap())
+                    .collect(),
+                interval: self.interval,
+            },
             scope: Scope::new(self.allow).unwrap(),
             conventions: Arc::new(Conventions::built_in()),
             is_strict: self.is_strict,
@@ -286,6 +383,16 @@ impl Fixture {
     /// Sets how the fake of AWS answers later calls for the secret `name`.
     pub(super) fn script(&self, name: &str, answer: Answer) {
         self.source.answers.lock().unwrap().insert(name.to_owned(), answer);
+    }
+
+    /// Sets how the replica of the secret `name` in the failover region answers later calls.
+    pub(super) fn script_replica(&self, name: &str, answer: Answer) {
+        let replicas = self.source.replicas.as_ref().unwrap();
+        replicas.lock().unwrap().insert(name.to_owned(), answer);
+    }
+
+    pub(super) fn replica_calls(&self) -> usize {
+        *self.source.replica_calls.lock().unwrap()
     }
 
     pub(super) fn calls(&self) -> usize {

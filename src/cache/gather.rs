@@ -11,7 +11,7 @@ use super::fetched::Fetched;
 use super::slots::Rank;
 use crate::clock::Moment;
 use crate::secret::key::Key;
-use crate::secret::version::Version;
+use crate::secret::role::RoleArn;
 use crate::source::{FetchError, FetchErrorKind, PARAMETERS_BATCH_MAX};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -29,8 +29,8 @@ const REFUSAL_MEMORY: Duration = Duration::from_secs(15 * 60);
 pub(super) struct Gatherer {
     open: Arc<Mutex<Vec<Batch>>>,
     /// When AWS last refused a call for several parameters, but allowed calls for single
-    /// parameters. `None` if AWS has not.
-    refused: Mutex<Option<Moment>>,
+    /// parameters, for each role that Sidekey assumes and for its own credentials (`None`).
+    refused: Mutex<Vec<(Option<RoleArn>, Moment)>>,
 }
 
 /// The parameters that one call to AWS will fetch.
@@ -73,7 +73,7 @@ pub(super) enum Permission {
 }
 
 impl Permission {
-    pub(super) fn of(answer: &Result<Version, FetchError>) -> Self {
+    pub(super) fn of<T>(answer: &Result<T, FetchError>) -> Self {
         match answer.as_ref().map_err(|error| error.kind) {
             // AWS checks the permission before it looks for the parameter.
             Ok(_) | Err(FetchErrorKind::NotFound) => Self::Allowed,
@@ -105,7 +105,10 @@ impl Gatherer {
     /// Adds the parameter `key` to a batch, or opens a batch. Returns `None` if the IAM role may
     /// not fetch several parameters by one call.
     pub(super) fn join(&self, key: &Key, rank: Rank, now: Moment) -> Option<Place> {
-        let refused = *self.refused.lock().expect(POISONED);
+        let refused = {
+            let refused = self.refused.lock().expect(POISONED);
+            refused.iter().find(|(role, _)| *role == key.role).map(|(_, at)| *at)
+        };
         let since_refusal = refused.map(|refused| now.since(refused).unwrap_or_default());
         if since_refusal.is_some_and(|since| since < REFUSAL_MEMORY) {
             return None;
@@ -125,9 +128,20 @@ impl Gatherer {
     /// Records what a call for a single parameter says about the permissions of the IAM role, after
     /// AWS refused the call for the batch. If AWS allows only single calls, Sidekey makes no batch
     /// calls for the time [`REFUSAL_MEMORY`].
-    pub(super) fn report(&self, judgement: &Judgement, permission: Permission, now: Moment) {
+    pub(super) fn report(
+        &self,
+        role: Option<&RoleArn>,
+        judgement: &Judgement,
+        permission: Permission,
+        now: Moment,
+    ) {
         if judgement.lacks_permission(permission) {
-            *self.refused.lock().expect(POISONED) = Some(now);
+            let mut refused = self.refused.lock().expect(POISONED);
+            refused.retain(|(own, at)| {
+                let is_recent = now.since(*at).unwrap_or_default() < REFUSAL_MEMORY;
+                is_recent && own.as_ref() != role
+            });
+            refused.push((role.cloned(), now));
             tracing::info!(
                 "IAM denied ssm:GetParameters, so Sidekey fetches each parameter by its own call"
             );

@@ -11,18 +11,8 @@ use super::served::{How, Served};
 use crate::clock::Moment;
 use crate::secret::key::Key;
 use crate::secret::selector::Selector;
-use crate::secret::version::AWSCURRENT;
+use crate::secret::version::{AWSCURRENT, OTHER_LABELS};
 use std::sync::Arc;
-
-/// The staging labels, in addition to `AWSCURRENT`, that AWS moves when it rotates a secret.
-///
-/// Source: `VersionStages` of `PutSecretValue` in AWS's API reference.
-const OTHER_LABELS: [&str; 2] = ["AWSPREVIOUS", "AWSPENDING"];
-
-/// Returns whether `selector` is a staging label that AWS itself moves, other than `AWSCURRENT`.
-pub(super) fn is_other_label(selector: &Selector) -> bool {
-    selector.stage().is_some_and(|label| OTHER_LABELS.contains(&label))
-}
 
 impl Cache {
     /// Returns the current version of the secret `key`, and all its versions with staging labels,

@@ -26,8 +26,14 @@ pub(crate) struct Listed {
 impl Listed {
     pub(crate) fn contains<'a>(&self, key: impl Into<KeyRef<'a>>) -> bool {
         let key = key.into();
+        self.names(key) || self.path_of(key).is_some()
+    }
+
+    /// Returns whether `SIDEKEY_SECRETS` contains exactly the name or ARN of `key`, and not only a
+    /// path or a pattern that matches it.
+    pub(super) fn names(&self, key: KeyRef<'_>) -> bool {
         let is_named = |keys: &Vec<Key>| keys.iter().any(|own| KeyRef::from(own) == key);
-        self.by_id.get(key.id).is_some_and(is_named) || self.path_of(key).is_some()
+        self.by_id.get(key.id).is_some_and(is_named)
     }
 
     /// Returns the path in `SIDEKEY_SECRETS` that contains the parameter `key`.

@@ -2,15 +2,14 @@
 //! versions that AWS returned.
 
 use super::failure::Failure;
-use super::freshness::{BACK_OFF_MAX, Trouble};
+use super::freshness::Trouble;
 use super::rollback::{self, Verdict};
 use crate::clock::Moment;
 use crate::secret::version::Version;
-use crate::source::FetchError;
 use arc_swap::ArcSwapOption;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What has happened to a cached secret since its last fetch, such as reads and failed refreshes. A
 /// read takes no lock to record itself.
@@ -22,9 +21,15 @@ pub(crate) struct Marks {
     /// AWS.
     lacking: Mutex<Vec<&'static str>>,
     is_refreshing: AtomicBool,
-    was_read: AtomicBool,
+    /// The number of reads of the cached secret since its last fetch.
+    reads: AtomicU64,
+    /// The number of reads of the cached secret before its last fetch.
+    earlier_reads: AtomicU64,
     /// When a request last read the cached secret, in milliseconds on the steady (monotonic) clock.
     read_at_ms: AtomicU64,
+    /// The same time in milliseconds since 1970. The steady clock cannot tell it, because this clock
+    /// may stop while Lambda freezes the process.
+    read_at_unix_ms: AtomicU64,
 }
 
 /// A version that AWS returned although a newer version of the secret is cached. Sidekey uses this
@@ -43,10 +48,12 @@ impl Marks {
             held_back: Mutex::new(None),
             lacking: Mutex::default(),
             is_refreshing: AtomicBool::new(false),
-            was_read: AtomicBool::new(false),
+            reads: AtomicU64::new(0),
+            earlier_reads: AtomicU64::new(0),
             // No request has read the new entry yet. The time of its fetch counts as its last read,
             // so that new entries are not evicted first.
             read_at_ms: AtomicU64::new(millis(sent)),
+            read_at_unix_ms: AtomicU64::new(0),
         }
     }
 
@@ -73,9 +80,7 @@ impl Marks {
 
     /// Records that a refresh of the cached secret has failed. Takes no lock, so only one task at a
     /// time may call this function for a secret.
-    pub(crate) fn fail(&self, error: FetchError, now: Moment, draw: f64) {
-        let previous = self.failure.load();
-        let failure = Failure::after(previous.as_deref(), error, now, BACK_OFF_MAX, draw);
+    pub(crate) fn set_failure(&self, failure: Failure) {
         self.failure.store(Some(Arc::new(failure)));
     }
 
@@ -118,11 +123,17 @@ impl Marks {
 
     pub(crate) fn touch(&self, now: Moment) {
         self.read_at_ms.store(millis(now), Ordering::Relaxed);
-        self.was_read.store(true, Ordering::Relaxed);
+        self.read_at_unix_ms.store(unix_millis(now.wall), Ordering::Relaxed);
+        self.reads.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn was_read(&self) -> bool {
-        self.was_read.load(Ordering::Relaxed)
+        self.reads.load(Ordering::Relaxed) > 0
+    }
+
+    /// Returns how many reads the cached secret has answered since the agent first cached it.
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed) + self.earlier_reads.load(Ordering::Relaxed)
     }
 
     /// Returns when a request last read the cached secret, in milliseconds on the steady
@@ -131,10 +142,17 @@ impl Marks {
         self.read_at_ms.load(Ordering::Relaxed)
     }
 
-    /// Copies the time of the last read from `older`, which belongs to the version that a refresh
-    /// has replaced. Without this copy, each refresh would count as a read.
+    /// Returns when a request last read this entry. Returns `None` if no request has read it.
+    pub(crate) fn last_read(&self) -> Option<SystemTime> {
+        let millis = Duration::from_millis(self.read_at_unix_ms.load(Ordering::Relaxed));
+        self.was_read().then(|| UNIX_EPOCH + millis)
+    }
+
+    /// Copies the time of the last read and the number of reads from `older`, which belongs to the
+    /// version that a refresh has replaced. Without this copy, each refresh would count as a read.
     pub(crate) fn inherit_last_read(&self, older: &Self) {
         self.read_at_ms.store(older.read_at_ms(), Ordering::Relaxed);
+        self.earlier_reads.store(older.reads(), Ordering::Relaxed);
     }
 
     /// Returns `true` if the caller must start a refresh of the cached secret, because no other
@@ -148,6 +166,29 @@ impl Marks {
     }
 }
 
+/// Converts a time of the wall clock to milliseconds since 1970.
+pub(super) fn unix_millis(time: SystemTime) -> u64 {
+    let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since_1970.as_secs().saturating_mul(1000) + u64::from(since_1970.subsec_millis())
+}
+
 fn millis(moment: Moment) -> u64 {
     u64::try_from(moment.steady.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refresh_keeps_the_number_of_reads() {
+        let now = Moment { wall: SystemTime::UNIX_EPOCH, steady: Duration::from_secs(9) };
+        let (older, newer) = (Marks::new(now), Marks::new(now));
+        older.touch(now);
+        older.touch(now);
+        newer.inherit_last_read(&older);
+        assert_eq!((newer.was_read(), newer.reads()), (false, 2));
+        newer.touch(now);
+        assert_eq!((newer.was_read(), newer.reads()), (true, 3));
+    }
 }

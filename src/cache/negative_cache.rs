@@ -42,6 +42,11 @@ impl NegativeCache {
         failures.get(key).map(|failure| (failure.error.clone(), failure.retry_in(now)))
     }
 
+    pub(super) fn failure(&self, key: &Key) -> Option<Failure> {
+        let failures = self.failures.lock().expect("no thread panics while it holds the lock");
+        failures.get(key).cloned()
+    }
+
     pub(super) fn failed_at(&self, key: &Key) -> Option<Moment> {
         let failures = self.failures.lock().expect("no thread panics while it holds the lock");
         failures.get(key).map(|failure| failure.at)

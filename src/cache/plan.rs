@@ -39,12 +39,24 @@ pub fn next(
         (None, Some(age)) => freshness::due(policy, standing.jitter).saturating_sub(age),
         (None, None) => Duration::ZERO,
     };
-    let is_wanted = was_read || policy.refresh == Refresh::Always;
-    match (wait.is_zero(), is_wanted) {
+    match (wait.is_zero(), is_wanted(policy, was_read)) {
         (false, _) => Next::In(wait),
         (true, true) => Next::Now,
         (true, false) => Next::WhenRead,
     }
+}
+
+/// Returns whether the agent should already have refreshed a cached secret: its age is over its time
+/// to live, although requests have read the secret since its last fetch, or its policy is `always`.
+/// A secret whose age is unknown counts as too old.
+pub(crate) fn is_overdue(policy: &Policy, age: Option<Duration>, was_read: bool) -> bool {
+    let is_old = age.is_none_or(|age| age > policy.ttl);
+    !policy.ttl.is_zero() && is_wanted(policy, was_read) && is_old
+}
+
+/// Returns whether the agent refreshes a cached secret by itself when its refresh is due.
+fn is_wanted(policy: &Policy, was_read: bool) -> bool {
+    was_read || policy.refresh == Refresh::Always
 }
 
 /// Returns whether AWS has refused a cached secret, for example denied access, for longer than the
@@ -157,6 +169,25 @@ mod tests {
         assert_eq!(next(&policy, &standing, false, None), Next::WhenRead);
         let always = Policy { refresh: Refresh::Always, ..policy };
         assert_eq!(next(&always, &standing, false, None), Next::Now);
+    }
+
+    #[test]
+    fn value_beyond_its_ttl_is_overdue_if_it_is_wanted() {
+        let when_read = Policy { ttl: Duration::from_secs(100), ..Policy::default() };
+        let always = Policy { refresh: Refresh::Always, ..when_read };
+        let uncached = Policy { ttl: Duration::ZERO, ..always };
+        for (policy, age, was_read, expected) in [
+            (when_read, Some(100), true, false),
+            (when_read, Some(101), true, true),
+            (when_read, Some(101), false, false),
+            (when_read, None, true, true),
+            (always, Some(101), false, true),
+            (always, Some(100), false, false),
+            (uncached, Some(101), true, false),
+        ] {
+            let age = age.map(Duration::from_secs);
+            assert_eq!(is_overdue(&policy, age, was_read), expected, "{policy:?} {age:?}");
+        }
     }
 
     #[test]

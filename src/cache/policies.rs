@@ -70,7 +70,8 @@ impl Policies {
     /// Returns the refresh policy of each secret in `SIDEKEY_SECRETS` before AWS has answered.
     /// Until then, the agent knows only the secret's name or only its ARN.
     pub(crate) fn of_references(&self, listed: &[Key], home: &Home) -> HashMap<Key, Policy> {
-        listed.iter().map(|key| (key.clone(), self.of_reference(&key.id, home))).collect()
+        let policy = |key: &Key| self.of_reference(&key.id, &home.of_role(key.role.as_ref()));
+        listed.iter().map(|key| (key.clone(), policy(key))).collect()
     }
 
     /// Returns the refresh policy of the secret `id` (a name or ARN) before AWS has answered. The

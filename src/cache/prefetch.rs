@@ -58,13 +58,15 @@ impl Mode {
 pub struct Report {
     /// The number of secrets in `SIDEKEY_SECRETS`.
     pub listed: usize,
+    /// The number of secrets that match the patterns in `SIDEKEY_SECRETS`.
+    pub found: usize,
     /// The secrets in `SIDEKEY_SECRETS` that are not cached after the agent has tried to fetch
     /// them.
     pub missing: Vec<Missing>,
     /// How long the agent took to fetch the secrets in `SIDEKEY_SECRETS` at start.
     pub took: Duration,
-    /// Whether the first call for every required secret ended before the deadline, with a value or
-    /// an error. The agent is ready only after it has fetched the required secrets.
+    /// Whether the first call for every required secret, and the first search for every pattern,
+    /// ended before the deadline, with a value or an error. The agent is ready only after it has fetched the required secrets.
     pub is_settled: bool,
 }
 
@@ -119,8 +121,9 @@ pub(crate) async fn begin(writer: &Writer, mode: Mode) -> Underway {
 }
 
 impl Underway {
-    /// Waits until the first call for every required secret has ended, or until `deadline` has
-    /// passed since the calls were started. Unfinished calls continue.
+    /// Waits until the first call for every required secret and the first search for every pattern
+    /// have ended, or until `deadline` has passed since the calls were started. Unfinished calls
+    /// and searches continue.
     pub(crate) async fn settle(self, writer: &Writer, deadline: Duration) -> Report {
         let state = writer.state();
         let left = deadline.saturating_sub(self.took(state.clock.now()));
@@ -129,10 +132,12 @@ impl Underway {
             for flight in awaited {
                 drop(flight.outcome().await);
             }
+            state.discovered().await;
         };
         let settled = within(&*state.clock, left, answers).await;
         Report {
             listed: state.config.listed.len(),
+            found: state.discovery().count(),
             missing: state.missing(),
             took: state.clock.now().since(started).unwrap_or_default(),
             is_settled: settled.is_some(),
@@ -156,7 +161,6 @@ fn is_batchable(mode: Mode, secrets: usize, key: &Key, home: &str) -> bool {
 /// Fetches secrets by batch calls of up to 20 secrets. After a failed batch call, `mode` decides
 /// whether each remaining secret is fetched by its own call.
 async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
-    let mut is_batching = true;
     // A batch call has one role. It identifies its answers by the names of secrets. An ARN may
     // belong to a secret with the same name in another account, so names and ARNs go into separate
     // batches.
@@ -166,15 +170,25 @@ async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
         batches.entry((role.clone(), id.is_arn())).or_default().push(landing);
     }
     for mut remaining in batches.into_values() {
+        // One role may lack the permission for batch calls that another has.
+        let mut is_batching = true;
         while !remaining.is_empty() {
             let chunk: Vec<Landing> = remaining.drain(..remaining.len().min(BATCH_MAX)).collect();
-            if is_batching {
+            let is_batching_now = is_batching && !knows_outage(&writer, &chunk);
+            if is_batching_now {
                 is_batching = mode.goes_on_with_batches(run_batch(&writer, chunk).await);
             } else {
                 run_alone(&writer, chunk);
             }
         }
     }
+}
+
+/// Returns whether the home region of the secrets in `chunk` did not respond a moment ago, and
+/// another region may have their replicas. A replica needs no batch call.
+fn knows_outage(writer: &Writer, chunk: &[Landing]) -> bool {
+    let first = chunk.first();
+    first.is_some_and(|landing| writer.upstream().replicas().known_outage(landing.key()).is_some())
 }
 
 /// Fetches all secrets of `chunk` by one batch call, and returns whether AWS answered. If the batch

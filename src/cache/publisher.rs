@@ -4,6 +4,8 @@ use super::entry::Entry;
 use super::snapshot::Snapshot;
 use super::state::State;
 use crate::secret::key::Key;
+use crate::secret::role::ROLES_MAX;
+use crate::telemetry::log_limiter::LogLimiter;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -18,11 +20,18 @@ pub(super) struct Publisher {
     /// Whether the cached secrets exceeded the memory limit after the last change. Sidekey logs a
     /// warning only when this becomes `true`.
     was_over_limit: AtomicBool,
+    /// Limits the rate of log lines about evicted roles, because requests can name any roles.
+    evictions_logged: LogLimiter,
 }
 
 impl Publisher {
     pub(super) fn new(state: Arc<State>) -> Self {
-        Self { state, replacing: Mutex::new(()), was_over_limit: AtomicBool::new(false) }
+        Self {
+            state,
+            replacing: Mutex::new(()),
+            was_over_limit: AtomicBool::new(false),
+            evictions_logged: LogLimiter::default(),
+        }
     }
 
     /// Caches `entry`, a version of the secret `key`, and returns the version that is then cached.
@@ -39,11 +48,50 @@ impl Publisher {
         let snapshot = self.state.snapshot.load();
         let (next, evicted) = snapshot.publish_all(entries, &self.state.limits);
         self.state.metrics.evictions.inc_by(evicted as u64);
+        self.log_evicted_roles(&snapshot, &next);
         let cached =
             |(_, entry): &(Key, Arc<Entry>)| next.exact(entry.key()).unwrap_or(entry).clone();
         let cached = entries.iter().map(cached).collect();
         self.replace(next);
         cached
+    }
+
+    /// Caches those of `entries` for which there is room, and evicts nothing. Returns the number of
+    /// entries without room.
+    pub(super) fn publish_in_free_room(&self, entries: &[(Key, Arc<Entry>)]) -> usize {
+        let _replacing = self.replacing.lock().expect(POISONED);
+        let snapshot = self.state.snapshot.load();
+        let (next, without_room) = snapshot.publish_in_free_room(entries, &self.state.limits);
+        self.replace(next);
+        without_room
+    }
+
+    /// Removes the secrets and parameters `gone` from the cache, unless `SIDEKEY_SECRETS`
+    /// lists them by name or ARN.
+    pub(super) fn remove_gone(&self, gone: &[Key]) {
+        let _replacing = self.replacing.lock().expect(POISONED);
+        let next = self.state.snapshot.load().without_gone(gone, &self.state.limits);
+        self.replace(next);
+    }
+
+    /// Logs a warning for each role whose secrets were all evicted because there are too many roles.
+    fn log_evicted_roles(&self, before: &Snapshot, after: &Snapshot) {
+        // With fewer roles, only the limits of entries and memory can have evicted secrets.
+        if after.roles().count() < ROLES_MAX {
+            return;
+        }
+        for role in before.roles().filter(|role| after.roles().all(|other| other != *role)) {
+            match self.evictions_logged.pass(self.state.clock.now()) {
+                Some(left_out) => tracing::warn!(
+                    role = role.as_str(),
+                    left_out,
+                    "Sidekey reads secrets with more than {ROLES_MAX} roles, so it evicted all secrets \
+                     of the role that was unused longest; read with fewer roles, or limit them with \
+                     SIDEKEY_ROLES"
+                ),
+                None => self.state.metrics.log_lines_dropped.inc(),
+            }
+        }
     }
 
     /// Evicts secrets if the cache exceeds its memory limit. Cached secrets grow when Sidekey

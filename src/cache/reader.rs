@@ -6,6 +6,8 @@ use super::entry::Entry;
 use super::flight::{Flight, Outcome};
 use super::freshness::{Freshness, Reason, freshness};
 use super::plan::REFRESH_NOW_INTERVAL;
+use super::rotation;
+use super::schedule;
 use super::served::{How, ReadError, Served};
 use super::snapshot::Snapshot;
 use super::state::{Missing, State};
@@ -17,7 +19,7 @@ use crate::convention::problem::Problem;
 use crate::secret::key::{Key, KeyRef};
 use crate::secret::reference::SecretId;
 use crate::secret::role::RoleArn;
-use crate::source::{FetchError, FetchErrorKind};
+use crate::source::{FetchError, FetchErrorKind, OwnCredentials};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -58,8 +60,9 @@ impl Cache {
         let epoch = self.state.epoch();
         let standing = entry.standing(now, epoch);
         let how = match freshness(&entry.policy, &standing) {
-            Freshness::Fresh => How::Hit,
-            Freshness::Due => {
+            // A replica's version is replaced as soon as the secret's own region answers.
+            Freshness::Fresh if entry.replica_region.is_none() => How::Hit,
+            Freshness::Fresh | Freshness::Due => {
                 self.refresh_in_background(secret, entry, now);
                 How::Hit
             }
@@ -130,6 +133,18 @@ impl Cache {
         let epoch = self.state.epoch();
         let snapshot = self.state.snapshot.load();
         snapshot.entries().filter_map(|(_, entry)| entry.age(now, epoch)).max().unwrap_or_default()
+    }
+
+    /// Returns how many cached values are older than their time to live, although the agent should
+    /// have refreshed them.
+    pub(crate) fn overdue(&self) -> usize {
+        schedule::overdue(&self.state, self.state.clock.now())
+    }
+
+    /// Returns what is known about the agent's own AWS credentials. Returns `None` if the agent has
+    /// no credentials yet.
+    pub(crate) fn own_credentials(&self) -> Option<OwnCredentials> {
+        self.writer.upstream().own_credentials()
     }
 
     pub(crate) fn problems(&self) -> [(&'static str, usize); Problem::CODES.len()] {
@@ -293,6 +308,7 @@ impl Cache {
             // this is the first read of the secret.
             self.state.changed.notify_waiters();
         }
+        rotation::note_late_read(&self.state.snapshot.load(), &entry, now);
         let age = entry.age(now, self.state.epoch()).unwrap_or_default();
         Served { entry, how, age }
     }

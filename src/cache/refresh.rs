@@ -3,9 +3,8 @@
 
 use super::cached_secret::CachedSecret;
 use super::entry::Entry;
-use super::freshness::{Policy, Refresh};
-use super::labels::is_other_label;
-use super::plan::{self, Next};
+use super::plan::Next;
+use super::schedule::next_refresh;
 use super::snapshot::Snapshot;
 use super::state::{Missing, State};
 use super::writer::Writer;
@@ -45,21 +44,7 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
     let mut wake_in = None;
     let snapshot = state.snapshot.load();
     for (secret, entry) in snapshot.entries_by_arn() {
-        let retry_in = entry.marks.failure().map(|failure| failure.retry_in(now));
-        let standing = entry.standing(now, state.epoch());
-        // After the grace period, the agent stops refreshing a secret that AWS refuses, unless the
-        // secret is in `SIDEKEY_SECRETS`.
-        let is_listed = secret.is_listed(&state.limits.listed, &entry.selector);
-        if plan::is_given_up(&entry.policy, &standing) && !is_listed {
-            continue;
-        }
-        // The policy `always` does not apply to a version that was perhaps fetched only to answer
-        // the operation `DescribeSecret`.
-        let policy = match is_other_label(&entry.selector) && !is_listed {
-            true => Policy { refresh: Refresh::WhenRead, ..entry.policy },
-            false => entry.policy,
-        };
-        let next = plan::next(&policy, &standing, entry.marks.was_read(), retry_in);
+        let next = next_refresh(state, secret, entry, now);
         // The path is searched only if the refresh is due, because this loop runs often.
         let path = match next {
             Next::Now => path_of(state, &snapshot, secret, entry),

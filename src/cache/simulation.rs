@@ -9,6 +9,7 @@
 
 mod calls;
 mod events;
+mod identity;
 mod entries;
 mod log;
 mod reads;
@@ -17,7 +18,7 @@ mod truth;
 mod world;
 
 use super::prefetch::{self, Mode};
-use super::{Cache, Config, open, refresh};
+use super::{Cache, Config, open, refresh, search};
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::freshness::BACK_OFF_MAX;
 use crate::clock::{Clock, VirtualClock};
@@ -100,7 +101,8 @@ async fn simulate(seed: u64) -> Vec<String> {
         entries_max: setup.entries_max,
         bytes_max: usize::MAX,
         calls_max: FLIGHTS_MAX,
-        listed: setup.listed.iter().map(|id| world::key(id)).collect(),
+        listed: setup.listed.iter().map(|id| identity::key(id)).collect(),
+        discovery: setup.discovery(),
         scope: Scope::new([]).expect("an empty list of patterns must be valid"),
         conventions: Arc::new(Conventions::default()),
         is_strict: false,
@@ -122,7 +124,7 @@ async fn simulate(seed: u64) -> Vec<String> {
     let mode = [Mode::Get, Mode::Batch, Mode::Auto][rng.usize(0..3)];
     let refreshing = tasks.spawn(async move {
         drop(prefetch::begin(&writer, mode).await);
-        refresh::run(writer).await;
+        tokio::join!(search::run(writer.clone()), refresh::run(writer));
     });
     let readers = TaskTracker::new();
     let mut simulation = Simulation { world, clock, cache, rng, readers, reads: 0 };
@@ -187,6 +189,10 @@ impl Simulation {
                 format!(
                     "the current version of the secret {id} is {current}, but a read got {served:?}"
                 )
+            });
+            let is_home = served.is_ok_and(|served| served.entry.replica_region.is_none());
+            self.world.require(is_home, || {
+                format!("the cache serves the replica of {id}, although the home region works")
             });
         }
     }

@@ -2,11 +2,11 @@
 //!
 //! All functions are pure: a change returns a new map and leaves the old map unchanged.
 
-use super::cached_secret::CachedSecret;
+use super::cached_secret::{CachedSecret, VERSIONS_MAX};
 use super::entry::Entry;
 use super::limits::Limits;
 use crate::secret::key::{Key, KeyRef};
-use crate::secret::role::RoleArn;
+use crate::secret::role::{ROLES_MAX, RoleArn};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -65,13 +65,11 @@ impl Snapshot {
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&Arc<CachedSecret>, &Arc<Entry>)> {
-        let all = [&self.own].into_iter().chain(self.by_role.values()).flatten();
-        let secrets = all.filter(|(id, secret)| **id == secret.arn);
-        secrets.flat_map(|(_, secret)| secret.entries().iter().map(move |entry| (secret, entry)))
+        [&self.own].into_iter().chain(self.by_role.values()).flat_map(entries_of)
     }
 
-    /// Returns every cached version with its secret, sorted by ARN and role, so that the result does not
-    /// depend on the random order of a hash map.
+    /// Returns every cached version with its secret, sorted by ARN and role, so that the result does
+    /// not depend on the random order of a hash map.
     pub(crate) fn entries_by_arn(&self) -> impl Iterator<Item = (&Arc<CachedSecret>, &Arc<Entry>)> {
         let mut entries: Vec<_> = self.entries().collect();
         entries
@@ -95,8 +93,75 @@ impl Snapshot {
         let dropped: usize =
             entries.iter().map(|(asked, entry)| next.add(asked, entry.clone(), limits)).sum();
         let newest = entries.last().map(|(_, entry)| entry);
+        let of_roles = next.evict_roles(newest, limits);
         let evicted = next.evict(newest, limits);
-        (next, dropped + evicted)
+        (next, dropped + of_roles + evicted)
+    }
+
+    /// Returns the roles with cached secrets.
+    pub(crate) fn roles(&self) -> impl Iterator<Item = &RoleArn> {
+        self.by_role.keys()
+    }
+
+    /// Evicts all secrets of the least recently used role until at most [`ROLES_MAX`] roles remain.
+    /// Returns the number of evicted versions.
+    ///
+    /// Evicts the role of `newest`, which was just added, last, and never evicts roles with secrets
+    /// of `SIDEKEY_SECRETS`.
+    fn evict_roles(&mut self, newest: Option<&Arc<Entry>>, limits: &Limits) -> usize {
+        let mut evicted = 0;
+        while self.by_role.len() > ROLES_MAX {
+            let is_newest = |role| newest.is_some_and(|newest| newest.key().role == Some(role));
+            let evictable = self.by_role.iter().filter(|(_, by_id)| !has_listed(by_id, limits));
+            let oldest = evictable
+                .min_by_key(|(role, by_id)| (is_newest(role), last_read(by_id), (*role).clone()));
+            let Some(role) = oldest.map(|(role, _)| role.clone()) else { break };
+            let removed = self.by_role.remove(&role).unwrap_or_default();
+            evicted += entries_of(&removed).count();
+        }
+        evicted
+    }
+
+    /// Returns a new map that also contains each of `entries` for which there is room, and the number
+    /// of entries without room. Never evicts another secret.
+    #[must_use]
+    pub(crate) fn publish_in_free_room(
+        &self,
+        entries: &[(Key, Arc<Entry>)],
+        limits: &Limits,
+    ) -> (Self, usize) {
+        let mut next = self.clone();
+        let (mut count, mut bytes) = (self.entries().count(), self.bytes());
+        let mut without_room = 0;
+        for (asked, entry) in entries {
+            let cached = KeyRef { id: &entry.version.arn, ..KeyRef::from(asked) };
+            let (more, freed) = next.exact(cached).map_or((1, 0), |old| (0, old.bytes()));
+            let needed = (bytes + entry.bytes()).saturating_sub(freed);
+            // A secret with the maximum number of versions would lose one of them.
+            let versions = next.secret(cached).map_or(0, |own| own.entries().len());
+            if limits.are_met(count + more, needed) && versions + more <= VERSIONS_MAX {
+                next.add(asked, entry.clone(), limits);
+                (count, bytes) = (count + more, needed);
+            } else {
+                without_room += 1;
+            }
+        }
+        (next, without_room)
+    }
+
+    /// Returns a new map without the secrets and parameters `gone`. Keeps the versions that
+    /// `SIDEKEY_SECRETS` lists by name or ARN.
+    #[must_use]
+    pub(crate) fn without_gone(&self, gone: &[Key], limits: &Limits) -> Self {
+        let mut next = self.clone();
+        for secret in gone.iter().filter_map(|key| self.secret(key)) {
+            for entry in secret.entries() {
+                if !secret.is_named(&limits.listed, &entry.selector) {
+                    next.remove(secret, entry);
+                }
+            }
+        }
+        next
     }
 
     /// Adds `entry` to this map. Returns the number of other versions of the secret that made room.
@@ -210,9 +275,24 @@ impl Snapshot {
     }
 }
 
+/// Returns every cached version in `by_id` once, although a secret has several names and ARNs.
+fn entries_of(by_id: &ById) -> impl Iterator<Item = (&Arc<CachedSecret>, &Arc<Entry>)> {
+    let secrets = by_id.iter().filter(|(id, secret)| **id == secret.arn);
+    secrets.flat_map(|(_, secret)| secret.entries().iter().map(move |entry| (secret, entry)))
+}
+
+/// Returns when a request last read one of the secrets, in milliseconds on the steady clock.
+fn last_read(by_id: &ById) -> u64 {
+    entries_of(by_id).map(|(_, entry)| entry.marks.read_at_ms()).max().unwrap_or_default()
+}
+
+/// Returns whether `SIDEKEY_SECRETS` contains one of the secrets.
+fn has_listed(by_id: &ById, limits: &Limits) -> bool {
+    entries_of(by_id).any(|(secret, entry)| secret.is_listed(&limits.listed, &entry.selector))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::cached_secret::VERSIONS_MAX;
     use super::super::freshness::Policy;
     use super::*;
     use crate::cache::rendered::Form;
@@ -517,5 +597,50 @@ mod tests {
         let snapshot = publish_for(&snapshot, &key_of_role("other"), "v", &limits);
         assert!(snapshot.entry(&key_of_role("one")).is_some());
         assert!(snapshot.entry(&key_of_role("other")).is_none());
+    }
+    #[test]
+    fn least_recently_used_role_goes_with_all_its_secrets() {
+        let listed = key_of_role("listed");
+        let limits = limits_for(std::slice::from_ref(&listed));
+        let mut snapshot = publish_for(&Snapshot::default(), &listed, "v", &limits);
+        let read_at = |snapshot: &Snapshot, key: &Key, seconds| {
+            let entry = snapshot.entry(key).expect("the secret must be cached");
+            entry.marks.touch(moment(seconds));
+        };
+        read_at(&snapshot, &listed, 1);
+        let key = |number: usize| key_of_role(&format!("role-{number:02}"));
+        for number in 1..ROLES_MAX {
+            snapshot = publish_for(&snapshot, &key(number), "v", &limits);
+            read_at(&snapshot, &key(number), 100 + number as u64);
+        }
+        read_at(&snapshot, &key(1), 500);
+        let asked = key(ROLES_MAX);
+        let arn = format!("{HERE}app/db-AbC123");
+        let newest = entry(&arn, "v", &["AWSCURRENT"], Selector::current());
+        let newest = Arc::into_inner(newest).expect("the entry has one owner");
+        let newest = Arc::new(newest.with_role(asked.role.clone()));
+        let (next, evicted) = snapshot.publish(&asked, newest, &limits);
+        assert_eq!(evicted, 1);
+        assert_eq!(next.roles().count(), ROLES_MAX);
+        assert!(next.entry(&key(2)).is_none(), "the role that was unused longest must go");
+        for stays in [&listed, &key(1), &key(3), &asked] {
+            assert!(next.entry(stays).is_some(), "{stays:?}");
+        }
+    }
+
+    #[test]
+    fn newest_role_goes_if_all_others_have_listed_secrets() {
+        let listed: Vec<Key> =
+            (0..ROLES_MAX).map(|number| key_of_role(&format!("role-{number}"))).collect();
+        let limits = limits_for(&listed);
+        let publish = |snapshot: Snapshot, key: &Key| publish_for(&snapshot, key, "v", &limits);
+        let snapshot = listed.iter().fold(Snapshot::default(), publish);
+        let snapshot = publish(snapshot, &key_of_role("other"));
+        assert!(snapshot.entry(&key_of_role("other")).is_none());
+        assert!(listed.iter().all(|key| snapshot.entry(key).is_some()));
+    }
+
+    fn limits_for(listed: &[Key]) -> Limits {
+        Limits { entries_max: 100, bytes_max: usize::MAX, listed: listed.iter().collect() }
     }
 }

@@ -1,7 +1,9 @@
 //! The state of the cache, which is shared by [`Cache`](super::Cache), the handle that reads
 //! secrets, and [`Writer`](super::Writer), the handle that calls AWS.
 
+use super::discovery::{self, Discovery};
 use super::epoch::Epoch;
+use super::failure::Failure;
 use super::flight::Flights;
 use super::freshness::Policy;
 use super::limits::Limits;
@@ -19,7 +21,7 @@ use crate::source::FetchError;
 use crate::telemetry::metrics::Metrics;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -43,6 +45,8 @@ pub struct Config {
     pub calls_max: usize,
     /// The secrets in `SIDEKEY_SECRETS`. The agent fetches them at start, and never evicts them.
     pub listed: Vec<Key>,
+    /// The patterns in `SIDEKEY_SECRETS`, and how often the agent searches for them.
+    pub discovery: discovery::Config,
     /// The secrets that clients may read, from `SIDEKEY_ALLOW`.
     pub scope: Scope,
     /// The secrets that can be used in calls, and that no client can read. `None` if
@@ -91,6 +95,7 @@ pub(super) struct State {
     /// the policy, because the answer contains both the secret's name and its ARN.
     listed: Mutex<HashMap<Key, Policy>>,
     draws: Mutex<fastrand::Rng>,
+    discovery: Mutex<Discovery>,
 }
 
 impl State {
@@ -108,6 +113,7 @@ impl State {
         Self {
             limits,
             snapshot: ArcSwap::default(),
+            discovery: Mutex::new(Discovery::new(&config.discovery, &config.listed, clock.now())),
             negative: NegativeCache::new(config.listed.iter().cloned().collect()),
             flights: Flights::new(config.calls_max),
             epoch: Epoch::new(config.is_snapshot, clock.now()),
@@ -156,13 +162,29 @@ impl State {
         self.draws.lock().expect(POISONED).f64()
     }
 
-    /// Returns whether `SIDEKEY_ALLOW` allows the secret `id`, read with `role`. A cached secret is allowed, because
-    /// the agent checked it before.
+    /// Returns the searches for the patterns in `SIDEKEY_SECRETS`. No cached read takes this lock.
+    pub(super) fn discovery(&self) -> MutexGuard<'_, Discovery> {
+        self.discovery.lock().expect(POISONED)
+    }
+
+    /// Waits until the first search for each pattern in `SIDEKEY_SECRETS` has ended.
+    pub(super) async fn discovered(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.discovery().is_attempted() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Returns whether `SIDEKEY_ALLOW` allows the secret `id`, read with `role`. A cached secret is
+    /// allowed, because the agent checked it before.
     pub(super) fn is_allowed(&self, role: Option<&RoleArn>, id: &SecretId) -> bool {
         // For a cached secret, `SIDEKEY_ALLOW` was checked against the name and ARN in the answer
         // of AWS.
         let is_cached = self.snapshot.load().contains(role, id.as_str());
-        is_cached || self.config.scope.admits(id, &self.home.load())
+        is_cached || self.config.scope.admits(id, &self.home.load().of_role(role))
     }
 
     /// Returns the secrets in `SIDEKEY_SECRETS` that are not cached. A secret with a TTL of 0 is
@@ -182,6 +204,15 @@ impl State {
             }
         }
         missing
+    }
+
+    /// Returns the last failed call for the secret `key`, if the calls have failed since the secret
+    /// was last fetched.
+    pub(super) fn failure(&self, key: &Key) -> Option<Arc<Failure>> {
+        match self.snapshot.load().exact(key) {
+            Some(entry) => entry.marks.failure(),
+            None => self.negative.failure(key).map(Arc::new),
+        }
     }
 
     /// Returns whether the agent is ready only after it has fetched the secret `key`.

@@ -1,14 +1,19 @@
 //! Calls AWS and counts the calls. Repeats calls that a freeze of the process interrupted.
 
-use super::fetched::{BatchAnswer, Fetched, Sent};
+use super::failover::is_failure_of_region;
+use super::fetched::{Answer, BatchAnswer, Fetched, Sent};
 use super::flight::Landing;
 use super::gather::{Gathered, Gatherer, Judgement, Leader, Permission, Place};
+use super::replicas::Replicas;
+use super::slots::Rank;
 use super::state::State;
+use crate::clock::Moment;
 use crate::clock::freeze::{INTERRUPTIONS_MAX, was_interrupted};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
+use crate::secret::secret_pattern::{Search, SecretPattern};
 use crate::secret::service::Service;
-use crate::source::{BatchResult, FetchError, FetchErrorKind, Source};
+use crate::source::{BatchResult, FetchError, FetchErrorKind, FoundPage, OwnCredentials, Source};
 use crate::telemetry::metrics::{Ended, Operation};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,25 +23,34 @@ pub(super) struct Upstream {
     state: Arc<State>,
     source: Arc<dyn Source>,
     gatherer: Gatherer,
+    replicas: Replicas,
 }
 
 impl Upstream {
     pub(super) fn new(state: Arc<State>, source: Arc<dyn Source>) -> Self {
-        Self { state, source, gatherer: Gatherer::default() }
+        let replicas = Replicas::new(state.clone(), source.clone());
+        Self { state, source, gatherer: Gatherer::default(), replicas }
+    }
+
+    pub(super) fn own_credentials(&self) -> Option<OwnCredentials> {
+        self.source.own_credentials()
     }
 
     /// Returns the current time and the number of SnapStart restores, for a call to AWS that is
     /// sent now.
     pub(super) fn sending(&self) -> Sent {
-        let moment = self.state.clock.now();
-        self.state.detect_restore(moment);
-        Sent { moment, epoch: self.state.epoch(), draw: self.state.draw() }
+        Sent::now(&self.state)
+    }
+
+    pub(super) fn replicas(&self) -> &Replicas {
+        &self.replicas
     }
 
     /// Fetches the secret or parameter of `landing` from AWS. Waits until the number of running
     /// calls permits one more call. Parameters that requests need at the same moment share one call.
     pub(super) async fn fetch(&self, landing: &Landing) -> Fetched {
         let key = landing.key();
+        let started = self.state.clock.now();
         let place = match (&key.id, key.id.service()) {
             (SecretId::Path(_), _) | (_, Service::SecretsManager) => None,
             (_, Service::ParameterStore) => {
@@ -55,14 +69,15 @@ impl Upstream {
         match gathered {
             Some(Gathered::Fetched(fetched)) => fetched,
             Some(Gathered::Alone(judgement)) => {
-                let fetched = self.fetch_alone(landing).await;
+                let fetched = self.fetch_alone(landing, started).await;
                 if let Some(judgement) = judgement {
                     let now = self.state.clock.now();
-                    self.gatherer.report(&judgement, Permission::of(&fetched.1), now);
+                    let permission = Permission::of(&fetched.1);
+                    self.gatherer.report(key.role.as_ref(), &judgement, permission, now);
                 }
                 fetched
             }
-            None => self.fetch_alone(landing).await,
+            None => self.fetch_alone(landing, started).await,
         }
     }
 
@@ -89,7 +104,7 @@ impl Upstream {
 
     /// Makes a batch call, and repeats it if a freeze of the process interrupted it. Returns `None`
     /// if a freeze interrupted each attempt.
-    async fn fetch_batch_again(&self, keys: &[Key]) -> Option<(Sent, BatchAnswer)> {
+    pub(super) async fn fetch_batch_again(&self, keys: &[Key]) -> Option<(Sent, BatchAnswer)> {
         for _ in 0..=INTERRUPTIONS_MAX {
             let answers = self.fetch_batch(keys).await;
             if answers.is_some() {
@@ -99,32 +114,77 @@ impl Upstream {
         None
     }
 
-    /// Fetches one secret or parameter by a call of its own. Repeats the call if a freeze of the
-    /// process interrupted it.
-    async fn fetch_alone(&self, landing: &Landing) -> Fetched {
-        let key = landing.key();
+    /// Fetches one secret or parameter by a call of its own, for readers that have waited since
+    /// `started`.
+    async fn fetch_alone(&self, landing: &Landing, started: Moment) -> Fetched {
         let _slot = self.state.flights.slot(landing.rank()).await;
         landing.mark_sent();
-        let call = (single_operation(&key.id), self.source.deadline(&key.id));
+        self.fetch_one(landing.key(), started).await
+    }
+
+    /// Fetches one secret or parameter, although the number of running calls may have reached its
+    /// limit, for readers that have waited since `started`. Repeats the call if a freeze of the
+    /// process interrupted it. If the call fails, may read a replica in another region.
+    pub(super) async fn fetch_one(&self, key: &Key, started: Moment) -> Fetched {
+        let call = (single_operation(&key.id), self.source.deadline(key));
+        for _ in 0..=INTERRUPTIONS_MAX {
+            let failed = match self.replicas.known_outage(key) {
+                Some(error) => error,
+                None => {
+                    let sent = self.sending();
+                    let answer = self.source.fetch(key).await;
+                    if self.count(call, sent, answer.as_ref().err()) {
+                        continue;
+                    }
+                    self.replicas.note(key, answer.as_ref().err());
+                    match answer {
+                        Err(error)
+                            if is_failure_of_region(error.kind) && self.replicas.is_needed(key) =>
+                        {
+                            error
+                        }
+                        answer => return (sent, answer.map(Answer::Home)),
+                    }
+                }
+            };
+            if let Some(fetched) = self.replicas.fetch(key, failed, started).await {
+                return fetched;
+            }
+        }
+        (self.sending(), Err(always_interrupted()))
+    }
+
+    /// Reads one page of the secrets that match `pattern`. `page` is the token of the page, or `None`
+    /// for the first page. Waits until the number of running calls permits one more call, and
+    /// repeats the call if a freeze of the process interrupted it.
+    pub(super) async fn find(
+        &self,
+        pattern: &SecretPattern,
+        page: Option<&str>,
+    ) -> (Sent, Result<FoundPage, FetchError>) {
+        let _slot = self.state.flights.slot(Rank::FirstTime).await;
+        let call = (search_operation(pattern), self.source.find_deadline());
         for _ in 0..=INTERRUPTIONS_MAX {
             let sent = self.sending();
-            let answer = self.source.fetch(key).await;
+            let answer = self.source.find(pattern, page).await;
             if !self.count(call, sent, answer.as_ref().err()) {
                 return (sent, answer);
             }
         }
-        let message = "Lambda froze the process of Sidekey during each attempt to call AWS";
-        (self.sending(), Err(FetchError::new(FetchErrorKind::Timeout, "TimeoutError", message)))
+        (self.sending(), Err(always_interrupted()))
     }
 
     /// Fetches several secrets or parameters by one call. Returns the answer of AWS, and when the
     /// call was sent. Returns `None` if a freeze of the process interrupted the call.
     pub(super) async fn fetch_batch(&self, keys: &[Key]) -> Option<(Sent, BatchAnswer)> {
-        let first = &keys.first()?.id;
-        let call = (batch_operation(first.service()), self.source.deadline(first));
+        let first = keys.first()?;
+        let call = (batch_operation(first.id.service()), self.source.deadline(first));
         let sent = self.sending();
         let answer = self.source.fetch_batch(keys).await;
         let is_interrupted = self.count(call, sent, answer.as_ref().err());
+        if !is_interrupted && let Some(key) = keys.first() {
+            self.replicas.note(key, answer.as_ref().err());
+        }
         (!is_interrupted).then_some((sent, answer))
     }
 
@@ -167,7 +227,7 @@ fn gathered(answers: Option<(Sent, BatchAnswer)>, readers: usize) -> Vec<Gathere
     match answers {
         Ok(answers) => {
             let result = |answer: BatchResult| match answer {
-                Some(answer) => Gathered::Fetched((sent, answer)),
+                Some(answer) => Gathered::Fetched((sent, answer.map(Answer::Home))),
                 None => Gathered::Alone(None),
             };
             answers.into_iter().map(result).collect()
@@ -180,6 +240,19 @@ fn gathered(answers: Option<(Sent, BatchAnswer)>, readers: usize) -> Vec<Gathere
             let is_denied = error.kind == FetchErrorKind::Denied;
             all_alone(is_denied.then(|| Judgement::of(readers)))
         }
+    }
+}
+
+fn always_interrupted() -> FetchError {
+    let message = "Lambda froze the process of Sidekey during each attempt to call AWS";
+    FetchError::new(FetchErrorKind::Timeout, "TimeoutError", message)
+}
+
+/// Returns the operation that searches for the secrets that match `pattern`.
+fn search_operation(pattern: &SecretPattern) -> Operation {
+    match pattern.search() {
+        Search::ValuesByName(_) => Operation::BatchGetSecretValue,
+        Search::All | Search::Tags { .. } => Operation::ListSecrets,
     }
 }
 

@@ -2,14 +2,18 @@
 
 use super::acceptor::{Acceptor, out_of_scope};
 use super::entry::Entry;
-use super::fetched::Sent;
+use super::failover::is_failure_of_region;
+use super::failure::Failure;
+use super::fetched::{Answer, Sent};
 use super::flight::{Flight, Landing, Next, Outcome};
+use super::freshness::BACK_OFF_MAX;
 use super::plan;
 use super::slots::Rank;
 use super::state::State;
 use super::upstream::Upstream;
 use crate::printable::LogExcerpt;
 use crate::secret::key::{Key, KeyRef};
+use crate::secret::role::RoleArn;
 use crate::secret::selector::Selector;
 use crate::secret::version::Version;
 use crate::source::{FetchError, FetchErrorKind, Source};
@@ -71,6 +75,10 @@ impl Writer {
 
     pub(super) fn stopped(&self) -> impl Future<Output = ()> {
         self.0.stop.cancelled()
+    }
+
+    pub(super) fn acceptor(&self) -> &Acceptor {
+        &self.0.acceptor
     }
 
     pub(super) fn trim(&self) {
@@ -166,11 +174,11 @@ impl Writer {
         } else {
             (upstream.sending(), Err(out_of_scope()))
         };
-        let outcome = self.settle(key, sent, answer);
+        let outcome = self.settle_answer(key, sent, answer);
         landing.land(outcome);
     }
 
-    /// Caches the secret that a call to AWS has returned, or records that the call failed. Returns
+    /// Caches the secret that its own region has returned, or records that the call failed. Returns
     /// the result for the requests that share the call.
     pub(super) fn settle(
         &self,
@@ -178,9 +186,16 @@ impl Writer {
         sent: Sent,
         answer: Result<Version, FetchError>,
     ) -> Outcome {
+        self.settle_answer(key, sent, answer.map(Answer::Home))
+    }
+
+    fn settle_answer(&self, key: &Key, sent: Sent, answer: Result<Answer, FetchError>) -> Outcome {
         let state = &self.0.state;
         let before = state.snapshot.load_full();
-        let outcome = answer.and_then(|version| self.0.acceptor.accept(key, sent, version));
+        let outcome = answer.and_then(|answer| match answer {
+            Answer::Home(version) => self.0.acceptor.accept(key, sent, version),
+            Answer::Replica(replica) => self.0.acceptor.accept_replica(key, sent, *replica),
+        });
         // Even if the answer was rejected as older than a cached version, the cache may now know
         // that the name in `key` belongs to that version.
         let after = state.snapshot.load_full();
@@ -213,7 +228,19 @@ impl Writer {
         let state = &self.0.state;
         let (now, draw) = (state.clock.now(), sent.draw);
         match older {
-            Some(older) => older.marks.fail(error.clone(), now, draw),
+            Some(older) => {
+                let previous = older.marks.failure();
+                let failure =
+                    Failure::after(previous.as_deref(), error.clone(), now, BACK_OFF_MAX, draw);
+                // Another region was not asked if the cached version is still fresh.
+                let has_replica =
+                    is_failure_of_region(error.kind) && self.0.upstream.replicas().may_exist(key);
+                let fresh_for = older.fresh_for(now, state.epoch()).filter(|_| has_replica);
+                older.marks.set_failure(match fresh_for {
+                    Some(left) => failure.for_at_most(left),
+                    None => failure,
+                });
+            }
             None => state.negative.record(key, error.clone(), now, draw),
         }
         if error.kind == FetchErrorKind::NotFound && self.is_missing_label(key) {
@@ -233,6 +260,7 @@ impl Writer {
         };
         tracing::warn!(
             secret = %LogExcerpt(key.id.as_str()),
+            role = key.role.as_ref().map(RoleArn::as_str),
             kind = error.kind.label(),
             code = &*error.code,
             request_id = error.request_id.as_deref(),

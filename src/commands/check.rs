@@ -6,6 +6,7 @@ mod gateway_key;
 mod input;
 mod lenient;
 mod output;
+mod patterns;
 mod reads;
 mod report;
 mod search;
@@ -19,6 +20,10 @@ use crate::convention::Conventions;
 use crate::hardening;
 use crate::secret::key::Key;
 use crate::secret::reference::{BadReferenceOrPath, Reference, SecretId};
+use crate::secret::role::RoleArn;
+use crate::secret::role_rules::RoleRules;
+use crate::secret::scope::Home;
+use crate::secret::secret_pattern::SecretPattern;
 use crate::secret::service::Service;
 use crate::source::aws::Aws;
 use crate::tokens::Tokens;
@@ -46,10 +51,13 @@ const INTERRUPTED: u8 = 130;
 
 const MANY: usize = 20;
 
+const ASSUME_ROLE: &str = "sts:AssumeRole";
+
 const EXAMPLES: &str = "\
 Examples:
   sidekey check whatsapp-credentials/acme/support/twilio openai-api-key/whatsapp
   sidekey check ssm:/app/url 'ssm:/app/db/*'
+  sidekey check 'whatsapp-credentials/*/*/twilio' tag:channel=whatsapp
   sidekey check --config sidekey.toml
   aws dynamodb scan --table-name company-data-dev | sidekey check --from-json -
   sidekey check --from-json export/AWSDynamoDB --json | jq '.results[] | select(.ok | not)'
@@ -68,13 +76,14 @@ valueFrom in task definitions of ECS. JSON inside a string, such as the body of 
 
 docs/check.schema.json describes the output of --json.
 
-Exit codes: 0 no problems were found; 1 problems were found; 2 an argument or setting is wrong, or a \
-file cannot be searched.";
+Exit codes: 0 no problems were found; 1 problems were found; 2 an argument or setting is wrong, a file \
+cannot be searched, or the search for a pattern failed or found no secret.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Check these secrets and parameters, optionally with #FIELD [default: SIDEKEY_SECRETS]
+    /// Check these secrets, parameters, patterns and tags, optionally with #FIELD [default:
+    /// SIDEKEY_SECRETS]
     #[arg(value_name = "REFERENCE")]
     references: Vec<String>,
     /// Check the secrets that this configuration file lists
@@ -138,8 +147,9 @@ pub(super) async fn run(args: Args) -> ExitCode {
 async fn check(args: &Args) -> Result<Checked, CannotCheck> {
     let (config, fake) = configuration(args)?;
     let conventions = config.cache.conventions.clone();
-    let (candidates, unsearched) = candidates(args, &config, &conventions)?;
-    if candidates.is_empty() {
+    let (mut candidates, mut unsearched) = candidates(args, &config, &conventions)?;
+    let patterns = secret_patterns(args, &config)?;
+    if candidates.is_empty() && patterns.is_empty() {
         if !unsearched.is_empty() {
             return Err(CannotCheck::Problems(unsearched));
         }
@@ -154,27 +164,47 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let configured_account = config.account.map(String::from);
+    let role_rules = config.role_rules;
     let own_ports = vec![config.listen.port];
     let tokens = Arc::new(Tokens::new(Vec::new()));
     let source = Aws::prepare(config.source, own_ports, tokens, clock.clone())
         .await
         .map_err(|no_region| CannotCheck::because(&no_region))?;
     let source = Arc::new(source);
+    let home = Home {
+        region: source.region().into(),
+        account: configured_account.as_deref().map(Into::into),
+    };
+    let found = tokio::select! {
+        found = patterns::find(&*source, &patterns, &config.cache.scope, &home) => found,
+        Ok(()) = tokio::signal::ctrl_c() => return Err(CannotCheck::Interrupted),
+    };
+    unsearched.extend(found.problems);
+    for name in found.names {
+        candidates.add(&name)?;
+    }
+    if candidates.is_empty() {
+        return Err(CannotCheck::Problems(unsearched));
+    }
+    let candidates = candidates.into_all();
     let references: Vec<Result<Reference, BadReferenceOrPath>> =
         candidates.iter().map(Candidate::reference).collect();
+    let key = |reference: &Reference| key(reference, &role_rules);
+    let keys = references.iter().flatten().map(key);
     let reads = tokio::select! {
-        reads = read(&source, &references) => reads,
+        reads = read(&source, keys) => reads,
         // The command ends normally, so that it also ends a running `credential_process`.
         Ok(()) = tokio::signal::ctrl_c() => return Err(CannotCheck::Interrupted),
     };
-    let account =
-        configured_account.or_else(|| account(reads.iter().map(|(key, read)| (&key.id, read))));
+    let own = reads.iter().filter(|(key, _)| key.role.is_none());
+    let account = configured_account.or_else(|| account(own.map(|(key, read)| (&key.id, read))));
     let criteria = Criteria {
         conventions: &conventions,
         is_strict: args.strict,
         now: clock.now().wall,
         region: source.region(),
         account: account.as_deref(),
+        role_rules: &role_rules,
     };
     let mut reports = Vec::new();
     for (candidate, reference) in candidates.into_iter().zip(&references) {
@@ -185,18 +215,24 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
     Ok(Checked { reports, missing_policy, fake, unsearched })
 }
 
-/// Returns an IAM policy, as JSON, that allows reading every secret to which AWS denied access.
-/// Returns `None` if AWS denied no read.
+/// Returns an IAM policy, as JSON, for the command's own role. The policy allows reading every
+/// secret to which AWS denied access, and assuming every role that AWS refused. Returns `None` if
+/// AWS denied nothing.
 fn missing_policy(reports: &[Report], criteria: &Criteria<'_>) -> Option<String> {
-    let denied: Vec<&str> = reports
-        .iter()
-        .filter(|report| report.findings.iter().any(|finding| finding.grant.is_some()))
-        .map(|report| &*report.reference)
-        .collect();
-    if denied.is_empty() {
+    let permissions = |report: &Report| {
+        let granted = report.findings.iter().filter(|finding| finding.grant.is_some());
+        granted.filter_map(|finding| finding.permission).collect::<Vec<_>>()
+    };
+    let own = reports.iter().filter(|report| report.role.is_none());
+    let denied = own.filter(|report| !permissions(report).is_empty());
+    let denied: Vec<&str> = denied.map(|report| &*report.reference).collect();
+    let refused = reports.iter().filter(|report| permissions(report).contains(&ASSUME_ROLE));
+    let refused = refused.filter_map(|report| RoleArn::parse(report.role.as_deref()?).ok());
+    let roles: Vec<RoleArn> = refused.collect();
+    if denied.is_empty() && roles.is_empty() {
         return None;
     }
-    let policy = policy::least(denied, criteria.region, criteria.account).ok()?;
+    let policy = policy::least(denied, criteria.region, criteria.account, &roles).ok()?;
     Some(policy.json())
 }
 
@@ -241,9 +277,9 @@ fn candidates(
     args: &Args,
     config: &Config,
     conventions: &Conventions,
-) -> Result<(Vec<Candidate>, Vec<String>), CannotCheck> {
+) -> Result<(Candidates, Vec<String>), CannotCheck> {
     let mut candidates = Candidates::default();
-    for text in &args.references {
+    for text in args.references.iter().filter(|text| !SecretPattern::is_pattern(text)) {
         candidates.add(text)?;
     }
     let wanted = Wanted { paths: &config.resolving.paths, conventions };
@@ -265,12 +301,33 @@ fn candidates(
             }
         }
     }
-    if args.config.is_some() || (args.references.is_empty() && args.from_json.is_empty()) {
+    if checks_listed(args) {
         for key in &config.cache.listed {
             candidates.add(&reference_text(key))?;
         }
     }
-    Ok((candidates.into_all(), unsearched))
+    Ok((candidates, unsearched))
+}
+
+/// Returns whether the command checks the secrets in `SIDEKEY_SECRETS`.
+fn checks_listed(args: &Args) -> bool {
+    args.config.is_some() || (args.references.is_empty() && args.from_json.is_empty())
+}
+
+/// Returns the patterns and tags of secrets in the arguments and, if the command checks it, in
+/// `SIDEKEY_SECRETS`.
+fn secret_patterns(args: &Args, config: &Config) -> Result<Vec<SecretPattern>, CannotCheck> {
+    let given = args.references.iter().filter(|text| SecretPattern::is_pattern(text));
+    let mut patterns = Vec::new();
+    for text in given {
+        let pattern = SecretPattern::parse(text)
+            .map_err(|bad| CannotCheck::because(&format!("{text}: {bad}")))?;
+        patterns.push(pattern);
+    }
+    if checks_listed(args) {
+        patterns.extend(config.cache.discovery.patterns.iter().cloned());
+    }
+    Ok(patterns)
 }
 
 fn search_file(
@@ -302,19 +359,16 @@ fn reference_text(key: &Key) -> String {
     }
 }
 
-fn key(reference: &Reference) -> Key {
-    Key::own(reference.id.clone(), reference.selector.clone())
+fn key(reference: &Reference, role_rules: &RoleRules) -> Key {
+    let Reference { id, selector, .. } = reference.clone();
+    Key { role: role_rules.role_of_id(&id).cloned(), id, selector }
 }
 
-/// Reads every secret once, even if `references` contains a secret twice. Shows a progress bar on a
+/// Reads every secret once, even if `keys` contains a secret twice. Shows a progress bar on a
 /// terminal if there are many secrets.
-async fn read(
-    source: &Arc<Aws>,
-    references: &[Result<Reference, BadReferenceOrPath>],
-) -> HashMap<Key, Read> {
+async fn read(source: &Arc<Aws>, keys: impl Iterator<Item = Key>) -> HashMap<Key, Read> {
     let mut seen = HashSet::new();
-    let keys: Vec<Key> =
-        references.iter().flatten().map(key).filter(|key| seen.insert(key.clone())).collect();
+    let keys: Vec<Key> = keys.filter(|key| seen.insert(key.clone())).collect();
     // indicatif draws no progress bar if standard error is not a terminal.
     let target = match keys.len() < MANY {
         true => ProgressDrawTarget::hidden(),
@@ -346,7 +400,7 @@ mod tests {
         ] {
             let reference =
                 Reference::parse(text).expect("the text must be a valid name or ARN of a secret");
-            assert_eq!(reference_text(&key(&reference)), text);
+            assert_eq!(reference_text(&key(&reference, &RoleRules::default())), text);
         }
         let path = SecretId::Path(ParameterPath::new("/app", false, None));
         let selector = Selector::parameter(None, None, false);

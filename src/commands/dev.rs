@@ -1,6 +1,7 @@
 //! The command `sidekey dev`: runs the agent together with a fake of AWS, so that users can try
 //! Sidekey without an AWS account.
 
+mod page;
 mod secrets;
 mod watch;
 
@@ -25,8 +26,11 @@ use crate::telemetry::{log, panics};
 use crate::tokens::{Token, Tokens};
 use anyhow::Context;
 use fake_aws::Fake;
+use page::{Page, PageState, Stage};
 use secrets::{Secrets, path_of};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -66,6 +70,9 @@ pub(super) struct Args {
     /// Listen on this localhost port; 0 picks a free port [default: SIDEKEY_PORT, else 2773]
     #[arg(long)]
     port: Option<u16>,
+    /// Do not serve the page that shows the cache in a browser
+    #[arg(long)]
+    no_page: bool,
 }
 
 /// Parses the value of `--latency`, such as `20ms`. Refuses a number without a unit, because users
@@ -110,6 +117,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let metrics = Arc::new(Metrics::new());
     let _log = log::start(config.log, &metrics.log_lines_dropped);
+    let page = if args.no_page { None } else { Some(Page::bind().await?) };
     let listeners = listen(&mut config, metrics.clone()).await?;
     let address = *listeners
         .addresses()
@@ -117,7 +125,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         .context("the agent of `sidekey dev` listens on no address")?;
     // The files are removed when the variable is dropped, after the agent has stopped.
     let files = agent_files(address.port(), &fake.url(), generated.as_deref());
-    let agent = Agent::start(listeners, config, metrics, clock.clone()).await?;
+    let agent = Agent::start(listeners, config, metrics.clone(), clock.clone()).await?;
     let report = agent
         .prefetched()
         .await
@@ -131,6 +139,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     out(&summary(&fake.url(), &args, &report, &secrets));
     out(&read_example(address, generated.as_deref(), &files, &secrets));
     out(&comparison(&*clock, &direct, &mut client, &secrets).await?);
+    if let Some(page) = &page {
+        out(&format!(
+            "To watch the cache, rotate secrets and make AWS fail, open {}\n",
+            page.url()
+        ));
+    }
     out(&match &args.secrets {
         Some(path) => {
             format!(
@@ -142,9 +156,20 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             "Use `--secrets FILE` to serve your own secrets. Press Ctrl-C to stop.\n".to_owned()
         }
     });
+    let stage = Stage {
+        agent: &agent,
+        fake: &fake,
+        metrics: &metrics,
+        clock: &*clock,
+        address: Address::Loopback(address),
+        token,
+        latency: args.latency,
+        own: PageState::default(),
+    };
     tokio::select! {
         () = signals.next() => {}
         result = watch::run(&*clock, &fake, secrets, &mut client, out) => result?,
+        result = serve(page, stage) => match result? {},
     }
     drop(client);
     let stop = async {
@@ -154,6 +179,14 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let is_complete = signals.complete(stop).await;
     drop(files);
     Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Serves the page until the caller drops the future. Does nothing if there is no page.
+async fn serve(page: Option<Page>, stage: Stage<'_>) -> anyhow::Result<Infallible> {
+    match page {
+        Some(page) => page.serve(stage).await,
+        None => pending().await,
+    }
 }
 
 /// Returns the environment variables for the agent that `sidekey dev` runs.

@@ -203,7 +203,8 @@ async fn read_from_aws(args: &Args, key: &Key) -> Result<(Version, ReadFrom), Fa
     let source = Aws::prepare(config.source, own_ports, tokens, clock)
         .await
         .map_err(|no_region| Failure::usage(no_region.to_string()))?;
-    let version = source.fetch(key).await.map_err(|error| {
+    let key = Key { role: config.role_rules.role_of_id(&key.id).cloned(), ..key.clone() };
+    let version = source.fetch(&key).await.map_err(|error| {
         Failure::unread(format!("{}: {error}{}", args.reference, advice::of(&error)))
     })?;
     Ok((version, ReadFrom::Aws))

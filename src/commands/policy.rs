@@ -1,11 +1,13 @@
 //! `sidekey policy`: writes the least-privilege policy, an IAM policy that allows only reading the
 //! given secrets. Also compares an existing policy with the least-privilege policy.
 
+mod arguments;
 mod arn_pattern;
 mod document;
 mod iam_glob;
 mod key_arn;
 mod parse;
+mod roles;
 mod verify;
 
 use super::streams::{err, out, print_messages};
@@ -13,13 +15,17 @@ use super::table::table;
 use super::terminal::fitted;
 use crate::config::vars::Environment;
 use crate::config::{self, Config, Host, Loaded, Mistakes};
-use crate::secret::arn::{is_region, partition_of};
+use crate::secret::arn::partition_of;
 use crate::secret::reference::SecretId;
+use crate::secret::role::RoleArn;
+pub(super) use arguments::region;
+use arguments::{account, role, sid};
 use arn_pattern::{BadTarget, Location, Needed, suffix_warning};
 pub(super) use document::Document;
 use document::{SAM_LOCATION, Statement, statements};
 use key_arn::KeyArn;
 use parse::named;
+use roles::Which;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -37,15 +43,14 @@ const USAGE: u8 = 2;
 /// that IAM accepts are far smaller.
 const POLICY_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The maximum length of the argument of `sidekey policy --name`, in characters.
-const NAME_CHARS_MAX: usize = 64;
-
 const EXAMPLES: &str = "\
 Examples:
   sidekey policy 'whatsapp-credentials/*/*/twilio' openai-api-key/whatsapp \\
       --account 123456789012 --region eu-north-1
   aws iam put-role-policy --role-name R --policy-name sidekey \\
       --policy-document \"$(sidekey policy app/db --account 123456789012 --region eu-north-1)\"
+  sidekey policy 'shared/*' --role arn:aws:iam::210987654321:role/reader --write role \
+      --region eu-north-1
   sidekey policy --terraform app/db ssm:/app/url 'ssm:/app/db/*'
   aws iam get-role-policy --role-name R --policy-name P |
       sidekey policy --verify - app/db --account 123456789012 --region eu-north-1
@@ -53,7 +58,12 @@ Examples:
 For a secret's name, the ARN in the policy ends in -??????, which matches exactly the suffix that \
 Secrets Manager appends. In Sidekey, * matches within one path segment; in IAM, * also matches /. So a \
 policy made from patterns may grant more than SIDEKEY_ALLOW permits. For a path of parameters such as \
-ssm:/app/*, the policy also allows GetParametersByPath.
+ssm:/app/*, the policy also allows GetParametersByPath. For a tag, and for the patterns in \
+SIDEKEY_SECRETS, it also allows ListSecrets and BatchGetSecretValue.
+
+If secrets are read with a role, the policy allows sts:AssumeRole on the role instead of reading the \
+secrets. --write role writes the policy of the assumed role, and --write trust its trust policy, with \
+the external id as a condition.
 
 --verify lists missing and unneeded permissions, and considers only the given policy. A permission also \
 counts as missing if the policy grants it only under a condition, by NotAction or by NotResource, or if \
@@ -66,8 +76,9 @@ missing or unneeded; 2 an argument is wrong.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Allow reading these secrets and parameters: names, ARNs or patterns [default: SIDEKEY_SECRETS]
-    #[arg(value_name = "REFERENCE|PATTERN")]
+    /// Allow reading these secrets and parameters: names, ARNs, patterns or tags [default:
+    /// SIDEKEY_SECRETS]
+    #[arg(value_name = "REFERENCE|PATTERN|TAG")]
     targets: Vec<String>,
     /// Set the account of secrets that you give by name [default: AWS_ACCOUNT_ID]
     #[arg(long, value_name = "ID", value_parser = account)]
@@ -81,12 +92,27 @@ pub(super) struct Args {
     /// Allow BatchGetSecretValue, for SIDEKEY_PREFETCH=batch or SIDEKEY_PREFETCH=auto
     #[arg(long)]
     batch: bool,
+    /// Allow the searches for patterns and tags of SIDEKEY_SECRETS
+    #[arg(long)]
+    search: bool,
     /// Write the policy as a Terraform data source
     #[arg(long, conflicts_with = "sam")]
     terraform: bool,
     /// Write the policy as the property `Policies` of a SAM function
     #[arg(long)]
     sam: bool,
+    /// The role with which the secrets are read [default: the role in the configuration file]
+    #[arg(long, value_name = "ARN", value_parser = role)]
+    role: Option<RoleArn>,
+    /// Write the policy of Sidekey's own role, of the assumed role, or its trust policy
+    #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
+    write: Which,
+    /// Trust this role of Sidekey, in the trust policy
+    #[arg(long, value_name = "ARN", value_parser = role, required_if_eq("write", "trust"))]
+    principal: Option<RoleArn>,
+    /// Require this external id in the trust policy [default: external_id in the configuration file]
+    #[arg(long, value_name = "ID")]
+    external_id: Option<String>,
     /// Begin statement ids with SID; also used as Terraform label
     #[arg(long, value_name = "SID", default_value = "Sidekey", value_parser = sid)]
     name: String,
@@ -100,6 +126,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> ExitCode {
     let Loaded { config, mistakes, .. } = config::load(&Environment, Host::Standalone);
+    if args.write == Which::Trust {
+        return write_trust(&args, &config);
+    }
     match compute(&args, &config, &mistakes) {
         Ok(least) => match &args.verify {
             Some(path) => verify_file(path, &least, args.json),
@@ -122,8 +151,15 @@ fn compute(
     config: &Config,
     mistakes: &Mistakes,
 ) -> Result<Vec<Statement>, Vec<String>> {
+    let patterns = match args.targets.is_empty() {
+        true => &config.cache.discovery.patterns[..],
+        false => &[],
+    };
     let targets: Vec<String> = match args.targets.is_empty() {
-        true => config.cache.listed.iter().map(|key| target_of(&key.id)).collect(),
+        true => {
+            let listed = config.cache.listed.iter().map(|key| target_of(&key.id));
+            listed.chain(patterns.iter().map(|pattern| pattern.as_str().to_owned())).collect()
+        }
         false => args.targets.clone(),
     };
     if targets.is_empty() {
@@ -136,11 +172,52 @@ fn compute(
         );
         return Err(problems);
     }
-    let needed = needed(&targets, &location(args, config))?;
+    let location = location(args, config);
+    let divided = roles::divided(&targets, args.role.as_ref(), &config.role_rules);
+    let least = match args.write {
+        Which::Role => {
+            let (role, targets) =
+                divided.only_role().map_err(|problem| vec![problem.to_owned()])?;
+            let account = Some(role.account().to_owned());
+            let needed = needed_with_replicas(targets, &Location { account, ..location }, config)?;
+            statements(&args.name, needed, &args.keys, args.batch)
+        }
+        Which::Own | Which::Trust => {
+            let mut needed = needed_with_replicas(&divided.own, &location, config)?;
+            needed.is_search |= args.search || !patterns.is_empty();
+            let mut least = statements(&args.name, needed, &args.keys, args.batch);
+            let roles = divided.by_role.iter().map(|(role, _)| role.as_str().to_owned());
+            least.extend(document::assume_role(&args.name, roles));
+            least
+        }
+    };
     for warning in targets.iter().filter_map(|target| suffix_warning(target)) {
         err(&format!("sidekey: {warning}\n"));
     }
-    Ok(statements(&args.name, needed, &args.keys, args.batch))
+    Ok(least)
+}
+
+/// Writes the trust policy of the role that the user gave, or of the only role in the configuration.
+fn write_trust(args: &Args, config: &Config) -> ExitCode {
+    if args.terraform || args.sam || args.verify.is_some() {
+        let problem = "--write trust writes only JSON; omit --terraform, --sam and --verify";
+        print_messages(&[problem.to_owned()]);
+        return ExitCode::from(USAGE);
+    }
+    let configured = config.source.roles.iter();
+    let configured: Vec<_> = configured.map(|own| (&own.arn, own.external_id.as_deref())).collect();
+    let external_id = match roles::external_id(args.role.as_ref(), &configured) {
+        Ok(external_id) => external_id,
+        Err(problem) => {
+            print_messages(&[problem.to_owned()]);
+            return ExitCode::from(USAGE);
+        }
+    };
+    let external_id = args.external_id.as_deref().or(external_id);
+    if let Some(principal) = &args.principal {
+        out(&roles::trust(&args.name, principal, external_id));
+    }
+    ExitCode::SUCCESS
 }
 
 /// Returns the name, ARN or pattern that an entry of `SIDEKEY_SECRETS` contains, as a user would
@@ -153,12 +230,13 @@ fn target_of(id: &SecretId) -> String {
 }
 
 /// Returns the least-privilege policy: an IAM policy that allows only reading the secrets
-/// `targets`. If `account` is `None`, the policy allows secrets of these names in every AWS
-/// account.
+/// `targets`, and assuming the roles `roles`. If `account` is `None`, the policy allows secrets of
+/// these names in every AWS account.
 pub(super) fn least<'a>(
     targets: impl IntoIterator<Item = &'a str>,
     region: &str,
     account: Option<&str>,
+    roles: impl IntoIterator<Item = &'a RoleArn>,
 ) -> Result<Document, BadTarget> {
     // An unknown account may be a wildcard: AWS lets a role read a secret of another account only if
     // that account allows the read too.
@@ -171,7 +249,10 @@ pub(super) fn least<'a>(
     for target in targets {
         needed.add(target, &location)?;
     }
-    Ok(Document::of(&statements("Sidekey", needed, &[], false)))
+    let mut least = statements("Sidekey", needed, &[], false);
+    let roles = roles.into_iter().map(|role| role.as_str().to_owned());
+    least.extend(document::assume_role("Sidekey", roles));
+    Ok(Document::of(&least))
 }
 
 /// Prints the least-privilege policy. Warns the user if the policy is longer than IAM allows.
@@ -278,6 +359,19 @@ fn needed(targets: &[String], location: &Location) -> Result<Needed, Vec<String>
     if problems.is_empty() { Ok(needed) } else { Err(problems) }
 }
 
+/// Returns what is needed to read `targets`, and their replicas if a failover region is configured.
+fn needed_with_replicas(
+    targets: &[String],
+    location: &Location,
+    config: &Config,
+) -> Result<Needed, Vec<String>> {
+    let mut needed = needed(targets, location)?;
+    if let (Some(home), Some(failover)) = (&location.region, &config.source.failover_region) {
+        needed.add_replicas(home, failover);
+    }
+    Ok(needed)
+}
+
 fn as_text(verdict: &Verdict) -> String {
     let mut rows = Vec::new();
     for lack in &verdict.lacks {
@@ -321,37 +415,4 @@ fn read(path: &Path) -> io::Result<String> {
         return Err(io::Error::other(problem));
     }
     Ok(text)
-}
-
-fn account(text: &str) -> Result<String, &'static str> {
-    let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if is_account {
-        Ok(text.to_owned())
-    } else {
-        Err("the id of an AWS account must have 12 digits")
-    }
-}
-
-pub(super) fn region(text: &str) -> Result<String, &'static str> {
-    if is_region(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("the value is not the name of an AWS region, such as eu-north-1")
-    }
-}
-
-/// Parses the argument of `sidekey policy --name`. The argument must consist of letters and digits,
-/// and begin with a letter, because it is used in each statement's `Sid` and as a name in
-/// Terraform.
-///
-/// Source: `Sid` in AWS's IAM user guide.
-fn sid(text: &str) -> Result<String, &'static str> {
-    let is_sid = text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.len() <= NAME_CHARS_MAX
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if is_sid {
-        Ok(text.to_owned())
-    } else {
-        Err("the name must be a letter, followed by up to 63 letters and digits")
-    }
 }

@@ -12,20 +12,37 @@ const INDENT: usize = 4;
 /// Wraps the lines of a table between words if standard output is a terminal. The first line of
 /// `table` contains the column heads.
 pub(super) fn fitted(table: &str) -> String {
-    match terminal_size::terminal_size_of(io::stdout()) {
-        Some((width, _)) => wrapped(table, width.0.into()),
+    match size() {
+        Some((width, _)) => wrapped(table, width),
         None => table.to_owned(),
     }
 }
 
+/// Returns the width and the height of the terminal, in characters. Returns `None` if standard
+/// output is not a terminal.
+pub(super) fn size() -> Option<(usize, usize)> {
+    let (width, height) = terminal_size::terminal_size_of(io::stdout())?;
+    Some((width.0.into(), height.0.into()))
+}
+
 /// Wraps the lines of a table that are longer than `width` characters. A wrapped line continues
 /// below the last column. Words are never divided, so that users can copy them.
-fn wrapped(table: &str, width: usize) -> String {
+pub(super) fn wrapped(table: &str, width: usize) -> String {
     let heads = table.lines().next().unwrap_or_default();
     let last = heads.rfind(' ').map_or(0, |blank| heads[..=blank].chars().count());
-    let indent = if last + COLUMN_CHARS_MIN <= width { last } else { INDENT };
+    let indent = if last.saturating_add(COLUMN_CHARS_MIN) <= width { last } else { INDENT };
+    with_indent(table, width, indent)
+}
+
+/// Wraps the lines of a text that are longer than `width` characters.
+pub(super) fn wrapped_lines(text: &str, width: usize) -> String {
+    with_indent(text, width, INDENT)
+}
+
+/// Wraps long lines. A wrapped line continues after `indent` spaces.
+fn with_indent(lines: &str, width: usize, indent: usize) -> String {
     let mut text = String::new();
-    for line in table.lines() {
+    for line in lines.lines() {
         let (mut rest, mut room) = (line, width);
         while let Some(blank) = blank_to_break_at(rest, room) {
             text.push_str(rest[..blank].trim_end());

@@ -1,5 +1,5 @@
 //! The configuration file in TOML. The file can contain every setting of the environment variables,
-//! and also the tables `[[policy]]`, `[[route]]` and `[resolve.tenant]`.
+//! and also the tables `[[policy]]`, `[[role]]`, `[[route]]` and `[resolve.tenant]`.
 
 use super::host::Host;
 use super::misspelt::{is_guard, is_nearly, nearest};
@@ -13,6 +13,8 @@ use std::path::Path;
 use toml::{Table, Value};
 
 pub(super) const POLICY: &str = "policy";
+
+pub(super) const ROLE: &str = "role";
 
 pub(super) const RESOLVE: &str = "resolve";
 
@@ -30,6 +32,7 @@ pub(super) struct File {
     /// environment variables, such as `SIDEKEY_TTL` for the setting `ttl`.
     pub(super) settings: BTreeMap<String, String>,
     pub(super) policy: Option<Value>,
+    pub(super) role: Option<Value>,
     pub(super) resolve: Option<Value>,
     pub(super) route: Option<Value>,
     pub(super) problems: Problems,
@@ -66,6 +69,7 @@ fn parse(path: &str, text: &str) -> Result<File, Mistake> {
     for (key, value) in table {
         match key.as_str() {
             POLICY => file.policy = Some(value),
+            ROLE => file.role = Some(value),
             RESOLVE => file.resolve = Some(value),
             ROUTE => file.route = Some(value),
             known if is_key(known) => file.add(&key, &value),
@@ -104,7 +108,7 @@ impl File {
 }
 
 fn unknown(key: &str) -> Unknown {
-    let names = keys().chain([POLICY, RESOLVE, ROUTE].map(str::to_owned));
+    let names = keys().chain([POLICY, ROLE, RESOLVE, ROUTE].map(str::to_owned));
     let nearest = nearest(names, &key.to_ascii_lowercase()).unwrap_or_default();
     Unknown {
         name: format!("{CONFIG_FILE}: {key}"),

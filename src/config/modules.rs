@@ -2,16 +2,20 @@
 //! reading the configuration.
 
 use super::aws_extension;
+use super::emf;
+use super::failover;
 use super::host::Host;
 use super::route::secrets_of;
 use super::settings::{Resolved, exposed_endpoints};
 use super::values::{DialectSetting, OnInitFailure};
 use crate::cache::withheld::UseOnly;
-use crate::cache::{self, prefetch};
+use crate::cache::{self, discovery, prefetch};
 use crate::secret::arn::is_account;
+use crate::secret::role_rules::RoleRules;
 use crate::server::dialect::Dialect;
 use crate::server::{calls, listener, resolving};
 use crate::source::aws;
+use crate::telemetry;
 use crate::telemetry::log;
 use crate::tokens::Token;
 use std::collections::BTreeMap;
@@ -36,6 +40,8 @@ pub struct Config {
     /// The servers to which the agent passes calls on.
     pub(crate) calls: calls::Config,
     pub(crate) prefetch: Prefetch,
+    /// The rules that choose the role with which the agent reads a secret.
+    pub(crate) role_rules: RoleRules,
     /// The addresses on which the agent listens, and the maximum numbers of connections.
     pub listen: listener::Config,
     pub(crate) dialect: ChosenDialect,
@@ -46,6 +52,8 @@ pub struct Config {
     pub source: aws::Config,
     /// The level, the format and the destination of the log lines.
     pub log: log::Config,
+    /// How Sidekey writes metrics for CloudWatch. `None` if it does not.
+    pub emf: Option<telemetry::emf::Config>,
     /// How long `sidekey serve` still serves requests after a stop signal, before it refuses new
     /// connections.
     pub(crate) drain_delay: Duration,
@@ -75,9 +83,11 @@ pub struct Prefetch {
 
 pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<String>) -> Config {
     let Resolved {
-        settings,
+        mut settings,
         policies,
         conventions,
+        roles,
+        role_rules,
         tenant_check,
         routes,
         tokens,
@@ -95,14 +105,20 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             )
         }));
     }
+    warnings.extend(failover::warnings(&settings));
     Config {
+        emf: emf::configure(&mut settings, &environment, host, is_snapshot),
         cache: cache::Config {
             policies,
             reader_wait: settings.reader_wait,
             entries_max: settings.cache_size,
             bytes_max: settings.cache_bytes,
             calls_max: settings.calls_max,
-            listed: settings.listed,
+            listed: settings.listed.keys,
+            discovery: discovery::Config {
+                patterns: settings.listed.patterns,
+                interval: settings.discover,
+            },
             scope: settings.scope,
             use_only: settings
                 .use_only
@@ -119,6 +135,7 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             mode: settings.prefetch,
             deadline: prefetch_deadline(settings.prefetch_deadline, host, warnings),
         },
+        role_rules,
         listen: listener::Config {
             port: settings.port,
             socket: settings.socket,
@@ -132,6 +149,9 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             region: settings.region,
             endpoint: settings.endpoint,
             parameter_store_endpoint: settings.parameter_store_endpoint,
+            sts_endpoint: settings.sts_endpoint,
+            roles,
+            failover_region: settings.failover_region,
             region_only: settings.region_only,
             attempt_timeout: settings.upstream_timeout.secrets.duration,
             parameter_store_timeout: settings.upstream_timeout.parameters,

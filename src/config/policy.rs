@@ -3,16 +3,14 @@
 
 use super::file::POLICY;
 use super::key::Key;
-use super::misspelt::{is_guard, nearest};
-use super::mistakes::{Mistakes, Problems, Unknown};
-use super::toml_setting::{is_key, text_of, variable_name};
+use super::mistakes::{Mistakes, Problems};
+use super::table_list::{NamedTable, TableList};
 use super::values::{boolean, choice, patterns, span};
-use super::variables::CONFIG_FILE;
 use crate::cache::freshness::{Policy, Refresh};
 use crate::cache::policies::{Policies, Rule};
 use crate::secret::service::{PerService, Service};
 use std::time::Duration;
-use toml::{Table, Value};
+use toml::Value;
 
 /// The maximum number of `[[policy]]` tables in the configuration file. Sidekey compares the name
 /// of each fetched secret with the patterns of all tables, which takes time.
@@ -80,106 +78,38 @@ fn set<T>(field: &mut Option<T>, parsed: Result<T, String>) -> Result<(), String
     Ok(())
 }
 
-/// A valid `[[policy]]` table of the configuration file. The table changes settings, such as the
-/// TTL, for the secrets that match its patterns.
-#[derive(Debug)]
-pub(super) struct PolicyTable {
-    /// The name of the `[[policy]]` table in error messages, such as `SIDEKEY_CONFIG: policy[1]`.
-    /// The first table has the number 1.
-    name: String,
-    pub(super) rule: Rule,
-}
+const LIST: TableList<Rule> = TableList { heading: POLICY, tables_max: TABLES_MAX, keys: KEYS };
 
 /// Parses the `[[policy]]` tables of the configuration file. Omits each table with a mistake, and
 /// adds the mistake to `problems`.
-pub(super) fn read(value: Value, problems: &mut Problems) -> Vec<PolicyTable> {
-    let Some(tables) = tables_of(value) else {
-        problems.mistakes.add(
-            tables_name(),
-            "the value must be a list of tables, each with the heading [[policy]]",
-        );
-        return Vec::new();
-    };
-    if tables.len() > TABLES_MAX {
-        problems
-            .mistakes
-            .add(tables_name(), format!("at most {TABLES_MAX} [[policy]] tables are allowed"));
-        return Vec::new();
-    }
-    let numbered = tables.into_iter().zip(1..);
-    numbered
-        .filter_map(|(table, number)| {
-            read_table(format!("{}[{number}]", tables_name()), &table, problems)
-        })
-        .collect()
-}
-
-fn tables_of(value: Value) -> Option<Vec<Table>> {
-    let Value::Array(items) = value else { return None };
-    items
-        .into_iter()
-        .map(|item| match item {
-            Value::Table(table) => Some(table),
-            _ => None,
-        })
-        .collect()
-}
-
-fn tables_name() -> String {
-    format!("{CONFIG_FILE}: {POLICY}")
-}
-
-fn read_table(name: String, table: &Table, problems: &mut Problems) -> Option<PolicyTable> {
-    let mistakes_before = problems.mistakes.0.len();
-    let mut rule = Rule::default();
-    for (key, value) in table {
-        let key_name = format!("{name}.{key}");
-        let Some(known) = KEYS.iter().find(|known| known.name == key) else {
-            problems.unknown.push(unknown(key_name, key));
-            continue;
-        };
-        let set = text_of(value)
-            .map_err(str::to_owned)
-            .and_then(|text| (known.parse)(&mut rule, text.trim()));
-        problems.mistakes.noted(&key_name, set);
-    }
-    if !table.contains_key("secrets") {
-        let problem = "the key 'secrets' is missing: add this key with patterns of the secrets that the table applies to";
-        problems.mistakes.add(&*name, problem);
-    } else if table.len() == 1 {
-        problems.mistakes.add(
-            &*name,
-            "the table has only the key 'secrets': add a setting such as ttl, or delete the table",
-        );
-    }
-    (problems.mistakes.0.len() == mistakes_before).then_some(PolicyTable { name, rule })
-}
-
-fn unknown(key_name: String, key: &str) -> Unknown {
-    let hint = if is_key(key) {
-        // In TOML, every key below the header of a table belongs to this table.
-        "a [[policy]] table has no such key; to set the key for all secrets, move its line above the first [[policy]]"
-            .to_owned()
-    } else {
-        let known = KEYS.iter().map(|known| known.name);
-        let nearest = nearest(known, &key.to_ascii_lowercase()).unwrap_or_default();
-        format!("a [[policy]] table has no such key; did you mean {nearest}?")
-    };
-    // A security setting inside a `[[policy]]` table has no effect, just like a misspelt security
-    // setting.
-    Unknown { name: key_name, hint, is_guard: is_guard(&variable_name(key)) }
+pub(super) fn read(value: Value, problems: &mut Problems) -> Vec<NamedTable<Rule>> {
+    LIST.read(value, problems, Rule::default, |table, _| {
+        if !table.contains_key("secrets") {
+            return Err("the key 'secrets' is missing: add this key with patterns of the secrets \
+                        that the table applies to"
+                .to_owned());
+        }
+        if table.len() == 1 {
+            return Err(
+                "the table has only the key 'secrets': add a setting such as ttl, or delete \
+                        the table"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    })
 }
 
 /// Records a mistake for each `[[policy]]` table with `refresh = "always"` and a TTL below
 /// [`ALWAYS_TTL_MIN`]. If a table has no TTL, the TTL in `defaults` applies.
 pub(super) fn check(
-    tables: &[PolicyTable],
+    tables: &[NamedTable<Rule>],
     defaults: &PerService<Policy>,
     mistakes: &mut Mistakes,
 ) {
     let is_too_short =
         |policy: Policy| policy.refresh == Refresh::Always && policy.ttl < ALWAYS_TTL_MIN;
-    for PolicyTable { name, rule } in tables {
+    for NamedTable { name, parsed: rule } in tables {
         let mut services =
             Service::ALL.into_iter().filter(|service| rule.secrets.may_contain(*service));
         if services.any(|service| is_too_short(rule.policy(defaults.of(service)))) {
@@ -194,9 +124,9 @@ pub(super) fn check(
 /// and related settings. The default policies apply to secrets that no table matches.
 pub(super) fn resolved(
     defaults: impl Into<PerService<Policy>>,
-    tables: Vec<PolicyTable>,
+    tables: Vec<NamedTable<Rule>>,
 ) -> Policies {
-    Policies::new(defaults, tables.into_iter().map(|table| table.rule).collect())
+    Policies::new(defaults, tables.into_iter().map(|table| table.parsed).collect())
 }
 
 #[cfg(test)]
@@ -208,10 +138,11 @@ mod tests {
     use crate::secret::reference::SecretId;
     use crate::secret::scope::Home;
     use proptest::prelude::*;
+    use toml::Table;
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn load(text: &str) -> (Vec<PolicyTable>, Vec<String>) {
+    fn load(text: &str) -> (Vec<NamedTable<Rule>>, Vec<String>) {
         let mut file: Table =
             text.parse().expect("the configuration of the test must be valid TOML");
         let value = file.remove(POLICY).expect("the TOML text must contain the key `policy`");
@@ -397,7 +328,7 @@ mod tests {
         ) {
             let Ok(mut file) = text.parse::<Table>() else { return Ok(()) };
             let Some(value) = file.remove(POLICY) else { return Ok(()) };
-            for PolicyTable { name, rule } in read(value, &mut Problems::default()) {
+            for NamedTable { name, parsed: rule } in read(value, &mut Problems::default()) {
                 prop_assert!(!rule.secrets.is_open(), "{name}");
                 let spans = [rule.ttl, rule.stale_if_error];
                 prop_assert!(spans.into_iter().flatten().all(|span| span <= SPAN_MAX));

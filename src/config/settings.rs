@@ -4,21 +4,24 @@ use super::credentials;
 use super::file::File;
 use super::host::Host;
 use super::mistakes::{Mistake, Mistakes, Problems};
-use super::policy::{self, PolicyTable};
+use super::policy;
 use super::raw::{Raw, RawText};
+use super::role::{self, RoleTable};
+use super::table_list::NamedTable;
 use super::values;
 use super::variables::Settings;
-use super::{conventions, resolve, route};
+use super::{conventions, failover, resolve, route};
 use crate::broker::route::Routes;
 use crate::cache::freshness::Policy;
-use crate::cache::policies::Policies;
+use crate::cache::policies::{Policies, Rule};
 use crate::convention::Conventions;
 use crate::message::tenant::{TenantBinding, TenantCheck};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
+use crate::secret::role_rules::RoleRules;
 use crate::secret::scope::Home;
 use crate::secret::service::PerService;
-use crate::source::aws::{Endpoint, Trust};
+use crate::source::aws::{AssumableRole, Endpoint, Trust};
 use crate::tokens::Token;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,6 +34,9 @@ pub(super) struct Resolved {
     /// has ended.
     pub(super) policies: Policies,
     pub(super) conventions: Arc<Conventions>,
+    /// The roles in the tables `[[role]]`.
+    pub(super) roles: Vec<AssumableRole>,
+    pub(super) role_rules: RoleRules,
     /// The check that a message to `/resolve` names only secrets of its own tenant (customer).
     pub(super) tenant_check: TenantCheck,
     /// The servers to which the agent passes calls on.
@@ -43,9 +49,16 @@ pub(super) struct Resolved {
 
 pub(super) fn resolve(raw: Raw, host: Host, problems: &mut Problems) -> Resolved {
     problems.unknown.extend(raw.unknown);
-    let tables = Tables::read(raw.file, problems);
-    let settings = typed(raw.texts.iter(), &mut problems.mistakes);
+    let mut tables = Tables::read(raw.file, problems);
+    let mut settings = typed(raw.texts.iter(), &mut problems.mistakes);
+    let allowed_roles = settings.allowed_roles.take();
+    let (roles, role_rules) =
+        role::resolved(std::mem::take(&mut tables.roles), allowed_roles, &mut problems.mistakes);
+    for key in &mut settings.listed.keys {
+        key.role = role_rules.role_of_id(&key.id).cloned();
+    }
     check_relations(&settings, &mut problems.mistakes);
+    problems.warnings.extend(settings.listed.warnings(&settings.scope));
     check_aws_variables(&settings, &raw.environment, &mut problems.mistakes);
     let default_policies = settings.ttl.map(|ttl| Policy {
         ttl: *ttl,
@@ -56,12 +69,14 @@ pub(super) fn resolve(raw: Raw, host: Host, problems: &mut Problems) -> Resolved
     });
     policy::check(&tables.policies, &default_policies, &mut problems.mistakes);
     let conventions = load_conventions(&settings, &tables, problems);
-    let routes = route::read(tables.routes, &conventions, &settings.listed, problems);
+    let routes = route::read(tables.routes, &conventions, &settings.listed.keys, problems);
     let own_token = settings.token.as_deref();
     Resolved {
         policies: policy::resolved(default_policies, tables.policies),
         tenant_check: TenantCheck::new(conventions.clone(), tables.tenant_bindings),
         conventions,
+        roles,
+        role_rules,
         routes,
         tokens: credentials::tokens(own_token, &raw.environment, host, &mut problems.mistakes),
         trust: trust(&raw.environment, &mut problems.mistakes),
@@ -88,7 +103,8 @@ pub(super) fn typed<'a>(
 }
 
 pub(super) struct Tables {
-    policies: Vec<PolicyTable>,
+    policies: Vec<NamedTable<Rule>>,
+    roles: Vec<NamedTable<RoleTable>>,
     tenant_bindings: Vec<TenantBinding>,
     /// The tables `[[route]]`, which are parsed after the conventions, because they refer to
     /// conventions.
@@ -96,7 +112,7 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Parses the tables `[[policy]]` and `[resolve.tenant]` of the configuration file. Records all
+    /// Parses the tables `[[policy]]`, `[[role]]` and `[resolve.tenant]` of the configuration file. Records all
     /// mistakes in the file.
     pub(super) fn read(file: Result<File, Mistake>, problems: &mut Problems) -> Self {
         let file = file.unwrap_or_else(|mistake| {
@@ -105,11 +121,13 @@ impl Tables {
         });
         problems.extend(file.problems);
         let policies = file.policy.map(|value| policy::read(value, problems));
+        let roles = file.role.map(|value| role::read(value, problems));
         let tenant_bindings = file
             .resolve
             .map(|value| resolve::read(value, &mut problems.unknown, &mut problems.mistakes));
         Self {
             policies: policies.unwrap_or_default(),
+            roles: roles.unwrap_or_default(),
             tenant_bindings: tenant_bindings.unwrap_or_default(),
             routes: file.route,
         }
@@ -159,6 +177,7 @@ pub(super) fn exposed_endpoints(settings: &Settings) -> impl Iterator<Item = &'s
     let endpoints = [
         ("SIDEKEY_ENDPOINT", &settings.endpoint),
         ("SIDEKEY_SSM_ENDPOINT", &settings.parameter_store_endpoint),
+        ("SIDEKEY_STS_ENDPOINT", &settings.sts_endpoint),
     ];
     endpoints
         .into_iter()
@@ -169,7 +188,7 @@ pub(super) fn exposed_endpoints(settings: &Settings) -> impl Iterator<Item = &'s
 /// Checks that callers may read all secrets and paths in `SIDEKEY_SECRETS`.
 fn check_listed(settings: &Settings, mistakes: &mut Mistakes) {
     let unknown_home = Home { region: "".into(), account: None };
-    for Key { id, .. } in &settings.listed {
+    for Key { id, .. } in &settings.listed.keys {
         let problem = match id {
             // ARNs cannot be checked yet, because the agent's own account may be unknown.
             SecretId::Arn(_) => continue,
@@ -198,6 +217,8 @@ fn check_aws_variables(
     let region = ["AWS_REGION", "AWS_DEFAULT_REGION"]
         .into_iter()
         .find_map(|name| Some((name, environment.get(name)?)));
+    let home = settings.region.as_ref().or_else(|| region.map(|(_, text)| text));
+    failover::check(settings, home.map(String::as_str), mistakes);
     if let Some((name, text)) = region.filter(|_| settings.region.is_none()) {
         mistakes.noted(name, values::region(text));
     }

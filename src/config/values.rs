@@ -2,8 +2,7 @@
 
 use super::{size, span};
 use crate::secret::arn::is_region;
-use crate::secret::key::Key;
-use crate::secret::reference::Reference;
+use crate::secret::role::RolePattern;
 use crate::secret::scope::Scope;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -15,7 +14,13 @@ use std::time::Duration;
 /// file.
 pub(super) const FILE_PREFIX: &str = "file://";
 
-pub(super) const SECRETS_MAX: usize = 1000;
+/// The shortest time between two searches for the patterns in `SIDEKEY_SECRETS`. It protects the
+/// quotas of AWS, which all agents of an account share.
+const INTERVAL_MIN: Duration = Duration::from_secs(10);
+
+/// The maximum number of patterns in `SIDEKEY_ROLES`. The number is limited because Sidekey compares
+/// the role of each request with each pattern.
+const ROLE_PATTERNS_MAX: usize = 100;
 
 /// What the Lambda extension does if its start fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,30 +54,37 @@ pub(super) fn is_separator(c: char) -> bool {
     c == ',' || c.is_whitespace()
 }
 
-/// Parses a list of secrets and parameters, each given by its name or ARN, and of paths of
-/// parameters. The error message contains every invalid item.
-pub(super) fn listed(text: &str) -> Result<Vec<Key>, String> {
-    let (mut keys, mut problems) = (Vec::new(), Vec::new());
-    for item in list(text) {
-        match Reference::parse_or_path(item) {
-            Ok(Reference { id, selector, .. }) => keys.push(Key::own(id, selector)),
-            Err(problem) => problems.push(format!("'{item}': {problem}")),
-        }
-    }
-    if !problems.is_empty() {
-        return Err(problems.join("; "));
-    }
-    if keys.len() > SECRETS_MAX {
-        return Err(format!("at most {SECRETS_MAX} secrets are allowed"));
-    }
-    Ok(keys)
-}
-
 /// Parses a list of patterns for the names and ARNs of secrets. Refuses an empty list with the
 /// message `if_empty`, because an empty [`Scope`] would allow every secret.
 pub(super) fn patterns(text: &str, if_empty: &str) -> Result<Scope, String> {
     let scope = Scope::new(list(text)).map_err(|bad| bad.to_string())?;
     if scope.is_open() { Err(if_empty.to_owned()) } else { Ok(scope) }
+}
+
+/// Parses a list of patterns of the ARNs of roles. The error message contains every invalid
+/// pattern.
+pub(super) fn role_patterns(text: &str) -> Result<Vec<RolePattern>, String> {
+    let (mut patterns, mut problems) = (Vec::new(), Vec::new());
+    for item in list(text) {
+        match RolePattern::parse(item) {
+            Ok(pattern) => patterns.push(pattern),
+            Err(problem) => problems.push(format!("pattern '{item}': {problem}")),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems.join("; "));
+    }
+    if patterns.is_empty() {
+        return Err(
+            "the value must not be empty; unset the variable to allow every role that IAM \
+                    allows"
+                .to_owned(),
+        );
+    }
+    if patterns.len() > ROLE_PATTERNS_MAX {
+        return Err(format!("at most {ROLE_PATTERNS_MAX} patterns are allowed"));
+    }
+    Ok(patterns)
 }
 
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
@@ -100,6 +112,17 @@ pub(super) fn positive_span(text: &str) -> Result<Duration, String> {
     match span(text)? {
         Duration::ZERO => Err("the duration must be longer than zero".to_owned()),
         span => Ok(span),
+    }
+}
+
+/// Parses the time between two searches for the patterns in `SIDEKEY_SECRETS`.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    match span(text)? {
+        Duration::ZERO => Ok(Duration::ZERO),
+        interval if interval < INTERVAL_MIN => {
+            Err(format!("the value must be 0, or at least {}s", INTERVAL_MIN.as_secs()))
+        }
+        interval => Ok(interval),
     }
 }
 

@@ -1,17 +1,20 @@
 //! The table of Sidekey's own environment variables, and the struct with their parsed values.
 
 use super::key::Key;
+use super::listed::Listed;
 use super::values::{
-    DialectSetting, OnInitFailure, boolean, choice, list, listed, number, path, patterns,
-    positive_span, region, size, span,
+    DialectSetting, OnInitFailure, boolean, choice, interval, list, number, path, patterns,
+    positive_span, region, role_patterns, size, span,
 };
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::prefetch::Mode;
 use crate::message::paths::{BUILT_IN_PATHS, Paths};
-use crate::secret;
+use crate::secret::role::RolePattern;
 use crate::secret::scope::Scope;
 use crate::secret::service::PerService;
 use crate::source::aws::{CallTimeout, Endpoint};
+use crate::telemetry::emf::dimension::{Dimension, dimensions, namespace};
+use crate::telemetry::emf::group::Groups;
 use crate::telemetry::log::Level;
 use std::fmt;
 use std::net::SocketAddr;
@@ -106,11 +109,11 @@ settings! {
         // this value.
         calls_max: usize = FLIGHTS_MAX,
     }
-    listed: Vec<secret::key::Key> {
+    listed: Listed {
         name: "SIDEKEY_SECRETS",
         default: "",
-        help: "Secrets to prefetch and never evict: names or ARNs, separated by commas or white space. `ssm:NAME` is a parameter, and `ssm:/app/*` means all parameters directly under `/app`.",
-        parse: listed,
+        help: "Secrets to prefetch and never evict: names or ARNs, separated by commas or white space. `ssm:NAME` is a parameter, and `ssm:/app/*` means all parameters directly under `/app`. Patterns of names, such as `app/*/db`, and tags, such as `tag:channel=sms` or `tag:channel`, mean all secrets that match; these can be evicted.",
+        parse: Listed::parse,
     }
     scope: Scope {
         name: "SIDEKEY_ALLOW",
@@ -125,6 +128,12 @@ settings! {
         default: "",
         help: "Patterns of the secrets that can be used in calls to `/to/ROUTE`, and that no caller can read, in the format of SIDEKEY_ALLOW. A pattern for names applies to all accounts and regions.",
         parse: |text| patterns(text, "the value must not be empty").map(Some),
+    }
+    allowed_roles: Option<Vec<RolePattern>> {
+        name: "SIDEKEY_ROLES",
+        default: "",
+        help: "Patterns of the ARNs of roles that the agent may assume; `*` matches any characters. If unset, the agent may assume the roles of `[[role]]` tables, and every role that a request names and IAM allows.",
+        parse: |text| role_patterns(text).map(Some),
     }
     port: u16 {
         name: "SIDEKEY_PORT",
@@ -224,6 +233,12 @@ settings! {
         help: "How long the start of the agent waits for the secrets in SIDEKEY_SECRETS.",
         parse: span,
     }
+    discover: Duration {
+        name: "SIDEKEY_DISCOVER",
+        default: "5m",
+        help: "How often the patterns, tags and paths in SIDEKEY_SECRETS are searched again; 0 means only at start.",
+        parse: interval,
+    }
     drain_delay: Duration {
         name: "SIDEKEY_DRAIN_DELAY",
         default: "0s",
@@ -261,10 +276,16 @@ settings! {
         help: "The URL that the agent calls for Parameter Store, in the format of SIDEKEY_ENDPOINT. If unset, SIDEKEY_ENDPOINT is used.",
         parse: |text| Endpoint::parse(text).map(Some).map_err(|bad| bad.to_string()),
     }
+    sts_endpoint: Option<Endpoint> {
+        name: "SIDEKEY_STS_ENDPOINT",
+        default: "",
+        help: "The URL at which the agent assumes roles, in the format of SIDEKEY_ENDPOINT. If unset, SIDEKEY_ENDPOINT is used.",
+        parse: |text| Endpoint::parse(text).map(Some).map_err(|bad| bad.to_string()),
+    }
     allow_http_endpoint: bool {
         name: "SIDEKEY_ALLOW_HTTP_ENDPOINT",
         default: "false",
-        help: "Whether SIDEKEY_ENDPOINT and SIDEKEY_SSM_ENDPOINT may use http with any host, such as an emulator of AWS. Secrets then cross the network unencrypted.",
+        help: "Whether SIDEKEY_ENDPOINT, SIDEKEY_SSM_ENDPOINT and SIDEKEY_STS_ENDPOINT may use http with any host, such as an emulator of AWS. Secrets then cross the network unencrypted.",
         parse: boolean,
     }
     region: Option<String> {
@@ -278,6 +299,12 @@ settings! {
         default: "false",
         help: "Whether to refuse secrets outside the agent's own region.",
         parse: boolean,
+    }
+    failover_region: Option<String> {
+        name: "SIDEKEY_FAILOVER_REGION",
+        default: "",
+        help: "Another AWS region, to which your secrets are replicated. Sidekey reads a replica if the agent's own region fails and no fresh value is cached. Parameters have no replicas.",
+        parse: |text| region(text).map(Some),
     }
     token: Option<String> {
         name: "SIDEKEY_TOKEN",
@@ -300,6 +327,24 @@ settings! {
             Err(_) => Err("the value must be off, error, warn, info, debug or trace".to_owned()),
         },
     }
+    emf: Groups {
+        name: "SIDEKEY_EMF",
+        default: "off",
+        help: "Which metrics the Lambda extension writes to the log for CloudWatch: `on` means all, `off` means none, and a list selects groups: `reads`, `latency`, `upstream`, `refusals`, `cache`, `versions`. CloudWatch charges for each metric.",
+        parse: |text| Groups::parse(list(text)),
+    }
+    emf_namespace: String {
+        name: "SIDEKEY_EMF_NAMESPACE",
+        default: "Sidekey",
+        help: "The namespace of these metrics in CloudWatch.",
+        parse: namespace,
+    }
+    emf_dimensions: Vec<Dimension> {
+        name: "SIDEKEY_EMF_DIMENSIONS",
+        default: "function",
+        help: "The dimensions of these metrics: a list of `function` (the name of the function) and NAME=VALUE, such as `team=payments`; or `none`. CloudWatch charges for each combination of values.",
+        parse: |text| dimensions(list(text)),
+    }
     conventions: Option<PathBuf> {
         name: CONVENTIONS_FILE,
         default: "",
@@ -318,8 +363,8 @@ settings! {
 mod tests {
     use super::*;
     use crate::cache::freshness::Policy;
+    use crate::config::listed::{PATTERNS_MAX, SECRETS_MAX};
     use crate::config::span::SPAN_MAX;
-    use crate::config::values::SECRETS_MAX;
     use crate::hostile::text_of;
     use crate::secret::arn::is_region;
     use proptest::prelude::*;
@@ -370,7 +415,7 @@ mod tests {
     #[test]
     fn lists_are_split_at_commas_and_white_space() {
         let settings = set("SIDEKEY_SECRETS", "a, b\n\tc#d,").expect("the list must be valid");
-        let ids: Vec<&str> = settings.listed.iter().map(|key| key.id.as_str()).collect();
+        let ids: Vec<&str> = settings.listed.keys.iter().map(|key| key.id.as_str()).collect();
         assert_eq!(ids, ["a", "b", "c"]);
     }
 
@@ -378,7 +423,7 @@ mod tests {
     fn secrets_parameters_and_paths_can_be_listed() {
         let arn = "arn:aws:ssm:eu-north-1:123456789012:parameter/app/url";
         let text = format!("app/db ssm:/app/url:3 {arn} ssm:/app/* ssm:/app/db/* ssm:url#host");
-        let listed = set("SIDEKEY_SECRETS", &text).expect("the list must be valid").listed;
+        let listed = set("SIDEKEY_SECRETS", &text).expect("the list must be valid").listed.keys;
         let ids: Vec<&str> = listed.iter().map(|key| key.id.as_str()).collect();
         let expected =
             ["app/db", "ssm:/app/url", arn, "ssm:/app/*#path", "ssm:/app/db/*#path", "ssm:url"];
@@ -393,6 +438,9 @@ mod tests {
             ("SIDEKEY_SECRETS", "ssm:/a/**", "'ssm:/a/**': '**' is not supported; write a path"),
             ("SIDEKEY_SECRETS", "ssm:/a/*/b", "'ssm:/a/*/b': a path of parameters must begin"),
             ("SIDEKEY_SECRETS", "ssm:/a+b", "'ssm:/a+b': character 7 is not allowed"),
+            ("SIDEKEY_SECRETS", "app/**", "'app/**': '**' is not supported"),
+            ("SIDEKEY_SECRETS", "tag:", "'tag:': the key of the tag is missing"),
+            ("SIDEKEY_DISCOVER", "9s", "0, or at least 10s"),
             ("SIDEKEY_ALLOW", "ssm:/a/**", "'ssm:/a/**'"),
             ("SIDEKEY_ALLOW", "ssm:/a+b", "'ssm:/a+b'"),
             ("SIDEKEY_ALLOW", "a/**", "'a/**'"),
@@ -413,6 +461,7 @@ mod tests {
             ("SIDEKEY_ALLOW_HTTP_ENDPOINT", "yes", "true, false, 1 or 0"),
             ("SIDEKEY_REGION", "evil.example", "the value must be a region"),
             ("SIDEKEY_REGION_ONLY", "TRUE", "true, false, 1 or 0"),
+            ("SIDEKEY_FAILOVER_REGION", "Ireland", "the value must be a region"),
             ("SIDEKEY_RESOLVE_PATHS", " , ", "must not be empty"),
             ("SIDEKEY_RESOLVE_PATHS", "a.b, c..d", "'c..d': expected a key or '*' at character 3"),
             ("SIDEKEY_LOG", "loud", "off, error"),
@@ -450,6 +499,7 @@ mod tests {
         "{region}",
         ":",
         "eu-north-1",
+        "tag:",
     ];
 
     proptest! {
@@ -466,7 +516,8 @@ mod tests {
                         prop_assert!((1..=10_000).contains(&settings.max_connections));
                         prop_assert!(!settings.reader_wait.is_zero());
                         prop_assert!(!settings.upstream_timeout.parameters.duration.is_zero());
-                        prop_assert!(settings.listed.len() <= SECRETS_MAX);
+                        prop_assert!(settings.listed.keys.len() <= SECRETS_MAX);
+                        prop_assert!(settings.listed.patterns.len() <= PATTERNS_MAX);
                         prop_assert!(settings.region.is_none_or(|region| is_region(&region)));
                         if *name == "SIDEKEY_ALLOW" {
                             prop_assert!(!settings.scope.is_open());

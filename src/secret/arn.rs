@@ -80,6 +80,14 @@ impl Arn {
         self.part(2)
     }
 
+    /// Returns the ARN of the same secret or parameter in another AWS region. Returns `None` if
+    /// `region` does not look like a region.
+    pub(crate) fn in_region(&self, region: &str) -> Option<Self> {
+        let start = self.starts[1];
+        let (before, after) = (&self.text[..start], &self.text[start + self.region().len()..]);
+        Self::parse(&format!("{before}{region}{after}")).ok()
+    }
+
     /// Returns the end of the ARN after `secret:` or `parameter`, such as `app/db-AbC123` for a
     /// secret or `/app/url` for a parameter.
     pub(crate) fn resource(&self) -> &str {
@@ -248,6 +256,14 @@ mod tests {
     use proptest::prelude::*;
 
     const FULL: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
+
+    #[test]
+    fn arn_moves_to_another_region() {
+        let arn = Arn::parse(FULL).expect("the ARN is valid");
+        let moved = arn.in_region("us-east-1").map(|arn| arn.as_str().to_owned());
+        assert_eq!(moved, Some(FULL.replace("eu-north-1", "us-east-1")));
+        assert_eq!(arn.in_region("evil.example"), None);
+    }
 
     #[test]
     fn parts_of_an_arn_are_found() {

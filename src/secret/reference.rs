@@ -8,7 +8,6 @@ pub use super::secret_id::SecretId;
 pub(crate) use super::name::PARAMETER_PREFIX;
 pub(crate) use super::secret_id::ID_CHARS_MAX;
 
-use super::key::KeyRef;
 use super::name::{
     NAME_CHARS_MAX, PARAMETER_LEVELS_MAX, PARAMETER_NAME_CHARS_MAX, is_name_char, is_parameter_char,
 };
@@ -133,11 +132,6 @@ impl Reference {
 }
 
 impl<'a> BorrowedReference<'a> {
-    /// Returns the key for a look-up in the cache.
-    pub(crate) fn key(&self) -> KeyRef<'_> {
-        KeyRef { role: None, id: self.id, selector: &self.selector }
-    }
-
     /// Splits a reference to a secret into the name or ARN, the field and the version. Adds the
     /// field and the version that the caller sent separately.
     ///

@@ -7,7 +7,9 @@ use super::matchable;
 use super::name::{is_name_char, is_parameter_char};
 use super::parameter_path::ParameterPath;
 use super::reference::{PARAMETER_PREFIX, SecretId};
+use super::role::RoleArn;
 use super::service::Service;
+use std::borrow::Cow;
 use std::iter;
 
 /// The maximum number of patterns in `SIDEKEY_ALLOW` or in one cache policy. The number is limited
@@ -36,6 +38,20 @@ pub struct Home {
     pub region: Box<str>,
     /// The id of the agent's AWS account. `None` while the agent does not know this id.
     pub account: Option<Box<str>>,
+}
+
+impl Home {
+    /// Returns the region and account in which Sidekey reads secrets by name with the role `role`,
+    /// or with its own credentials. With a role, this is the account of the role.
+    pub(crate) fn of_role(&self, role: Option<&RoleArn>) -> Cow<'_, Self> {
+        match role {
+            None => Cow::Borrowed(self),
+            Some(role) => {
+                let account = Some(role.account().into());
+                Cow::Owned(Self { region: self.region.clone(), account })
+            }
+        }
+    }
 }
 
 /// The error for a list of patterns for secrets. The error message describes every invalid pattern.
@@ -136,6 +152,15 @@ impl Scope {
         self.is_open() || self.admits_arn(arn, name, home, "") || self.arns.iter().any(is_partial)
     }
 
+    /// Returns whether one pattern of the set matches every name of a secret that `pattern` matches.
+    /// The answer can be wrong for patterns that differ only in `?` and brackets, so use this
+    /// function only for warnings.
+    pub(super) fn covers(&self, pattern: &Glob) -> bool {
+        // Only a wildcard of the set matches this character, which no name contains.
+        let any = pattern.as_str().replace('*', "\u{1}\u{1}");
+        self.is_open() || self.names.iter().any(|own| own.matches(&any))
+    }
+
     /// Returns, for each secret that `id` can mean, whether the patterns allow this secret.
     ///
     /// An ARN that ends in a hyphen and six characters can mean two secrets, because the end can be
@@ -185,7 +210,9 @@ impl Scope {
         self.parameters.iter().any(admits)
     }
 
-    fn admits_name(&self, service: Service, name: &str) -> bool {
+    /// Returns whether a pattern for names matches `name`, the name of a secret or, without `ssm:`,
+    /// of a parameter.
+    pub(super) fn admits_name(&self, service: Service, name: &str) -> bool {
         let is_valid = is_valid_name(service, name);
         let patterns = match service {
             Service::SecretsManager => &self.names,
@@ -222,7 +249,7 @@ fn is_literal(pattern: &Glob, text: &str) -> bool {
 /// Wildcards match only names that a secret or parameter can have. They do not match a name with
 /// `.` or `..` between slashes, because a program that uses such a name as a file path would leave
 /// its folder.
-fn is_valid_name(service: Service, name: &str) -> bool {
+pub(super) fn is_valid_name(service: Service, name: &str) -> bool {
     let is_valid_char = match service {
         Service::SecretsManager => is_name_char,
         Service::ParameterStore => is_parameter_char,

@@ -11,6 +11,11 @@ use std::time::SystemTime;
 /// Source: `VersionStage` of `GetSecretValue` in AWS's API reference.
 pub const AWSCURRENT: &str = "AWSCURRENT";
 
+/// The staging labels, in addition to [`AWSCURRENT`], that AWS moves when it rotates a secret.
+///
+/// Source: `VersionStages` of `PutSecretValue` in AWS's API reference.
+pub(crate) const OTHER_LABELS: [&str; 2] = ["AWSPREVIOUS", "AWSPENDING"];
+
 /// One version of a secret or parameter, as AWS returned it: the value and the metadata.
 #[derive(Clone, Debug)]
 pub struct Version {

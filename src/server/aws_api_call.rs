@@ -5,7 +5,7 @@ use super::body::{self, BODY_BYTES_MAX, RequestBody};
 use super::concurrent_reads::read_all;
 use super::context::Context;
 use super::dialect::aws_api::{Batch, description, value};
-use super::lookup::{find, find_since, key_of, read_result, refuse_withheld, worst_result};
+use super::lookup::{Wanted, find, find_since, read_result, refuse_withheld, worst_result};
 use super::operation::{Call, Operation, RequestedSecret, check_is_secret};
 use super::parameter_calls::ParameterCalls;
 use super::problem::Problem;
@@ -54,7 +54,7 @@ impl AwsApiCall<'_> {
         }
         match self.operation.parse(body).ok()? {
             Call::Get(secret) => {
-                let wanted = secret.parse_reference().ok()?;
+                let wanted = self.wanted(secret.parse_reference().ok()?).ok()?;
                 let served = self.context.cache.lookup_at(wanted.key(), now)?;
                 self.answer_with(&wanted, served).ok()
             }
@@ -66,19 +66,26 @@ impl AwsApiCall<'_> {
     }
 
     async fn get(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {
-        let wanted = parse(secret)?;
+        let wanted = self.wanted(parse(secret)?)?;
         let served = find(&self.context.cache, &wanted, false).await?;
         let (answer, result) = self.answer_with(&wanted, served)?;
         Ok((answer.into_response(), result))
     }
 
+    fn wanted<'w>(self, reference: BorrowedReference<'w>) -> Result<Wanted<'w>, Problem>
+    where
+        Self: 'w,
+    {
+        Wanted::new(self.context, None, reference)
+    }
+
     fn answer_with(
         self,
-        wanted: &BorrowedReference<'_>,
+        wanted: &Wanted<'_>,
         served: Served,
     ) -> Result<(SecretAnswer, ReadResult), Problem> {
         refuse_withheld(&served)?;
-        let body = value(&served.entry, wanted.field)?;
+        let body = value(&served.entry, wanted.reference.field)?;
         let result = read_result(&served, &self.context.metrics);
         Ok((SecretAnswer::with_body(served, AWS_JSON, body), result))
     }
@@ -88,9 +95,10 @@ impl AwsApiCall<'_> {
     async fn describe(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {
         let cache = &self.context.cache;
         let started = cache.clock().now();
-        let wanted = BorrowedReference { selector: Selector::current(), ..parse(secret)? };
+        let reference = BorrowedReference { selector: Selector::current(), ..parse(secret)? };
+        let wanted = self.wanted(reference)?;
         let current = find_since(cache, &wanted, started).await?;
-        let key = key_of(&wanted)?;
+        let key = wanted.owned_key()?;
         let (served, versions) = cache.labelled_versions(&key, current, started).await;
         let body = description(&served.entry, &versions);
         let mut response = response::with_body(StatusCode::OK, AWS_JSON, body);
@@ -125,12 +133,14 @@ impl AwsApiCall<'_> {
 
     async fn read_one<'a>(self, id: &'a str, started: Moment) -> Result<BatchRead<'a>, Problem> {
         check_is_secret(id)?;
-        let wanted = BorrowedReference::parse(id, SeparateParts::default())
+        let reference = BorrowedReference::parse(id, SeparateParts::default())
             .map_err(|bad| Problem::reference(id, bad))?;
+        let field = reference.field;
+        let wanted = self.wanted(reference)?;
         let served = find_since(&self.context.cache, &wanted, started).await?;
         refuse_withheld(&served)?;
-        let body = value(&served.entry, wanted.field)?;
-        Ok((wanted.field, served, body))
+        let body = value(&served.entry, field)?;
+        Ok((field, served, body))
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::dialect::Dialect;
 use crate::cache::Cache;
+use crate::secret::role_rules::RoleRules;
 use crate::telemetry::log_limiter::LogLimiter;
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Context {
     pub(crate) dialect: Dialect,
     pub(crate) cache: Cache,
+    /// The rules that choose the role with which Sidekey reads a secret.
+    pub(crate) role_rules: RoleRules,
     pub(crate) metrics: Arc<Metrics>,
     /// Whether the agent has tried to fetch each required secret of `SIDEKEY_SECRETS` after its
     /// start, or has exceeded the time limit for this.

@@ -221,6 +221,7 @@ impl Server {
         if !problem.is_refusal() {
             return;
         }
+        metrics.report_trouble();
         match refusals_logged.pass(cache.clock().now()) {
             Some(left_out) => tracing::warn!(
                 method = %LogExcerpt(head.method.as_str()),

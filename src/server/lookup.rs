@@ -2,13 +2,59 @@
 //!
 //! Concurrent readers of the same uncached secret share one call to AWS.
 
+use super::context::Context;
 use super::problem::Problem;
 use crate::cache::withheld::Withheld;
 use crate::cache::{Cache, How, Served};
 use crate::clock::Moment;
-use crate::secret::key::Key;
+use crate::secret::key::{Key, KeyRef};
 use crate::secret::reference::{BorrowedReference, SecretId};
+use crate::secret::role::RoleArn;
 use crate::telemetry::metrics::{Metrics, ReadResult};
+
+/// A secret that a request asks for, and the role with which Sidekey reads it. `None` means
+/// Sidekey's own credentials.
+///
+/// Code can read the cache only with this type, so no handler forgets to choose the role.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) reference: BorrowedReference<'a>,
+    role: Option<&'a RoleArn>,
+}
+
+impl<'a> Wanted<'a> {
+    /// Chooses the role for the secret `reference`: the role that the request names, or else the
+    /// role in the configuration.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `SIDEKEY_ROLES` does not allow the role that the request names.
+    pub(super) fn new(
+        context: &'a Context,
+        requested: Option<&'a RoleArn>,
+        reference: BorrowedReference<'a>,
+    ) -> Result<Self, Problem> {
+        let role = context.role_rules.role_of(requested, reference.id)?;
+        Ok(Self { reference, role })
+    }
+
+    /// Returns the key for a look-up in the cache.
+    pub(super) fn key(&self) -> KeyRef<'_> {
+        let BorrowedReference { id, selector, .. } = &self.reference;
+        KeyRef { role: self.role, id, selector }
+    }
+
+    /// Returns the key for a call to AWS.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the reference is not a valid name or ARN.
+    pub(super) fn owned_key(&self) -> Result<Key, Problem> {
+        let BorrowedReference { id, selector, .. } = &self.reference;
+        let id = SecretId::parse(id).map_err(|bad| Problem::reference(id, bad))?;
+        Ok(Key { role: self.role.cloned(), id, selector: selector.clone() })
+    }
+}
 
 /// Returns a secret from the cache. If the secret is not cached, or if `refresh_now` is `true`,
 /// fetches the secret from AWS.
@@ -17,13 +63,13 @@ use crate::telemetry::metrics::{Metrics, ReadResult};
 /// it.
 pub(super) async fn find(
     cache: &Cache,
-    wanted: &BorrowedReference<'_>,
+    wanted: &Wanted<'_>,
     refresh_now: bool,
 ) -> Result<Served, Problem> {
     if !refresh_now && let Some(served) = cache.lookup(wanted.key()) {
         return Ok(served);
     }
-    let key = key_of(wanted)?;
+    let key = wanted.owned_key()?;
     Ok(if refresh_now { cache.read_now(key).await? } else { cache.read(key).await? })
 }
 
@@ -32,18 +78,13 @@ pub(super) async fn find(
 /// All reads of the request together have one time limit, which began at the time `started`.
 pub(super) async fn find_since(
     cache: &Cache,
-    wanted: &BorrowedReference<'_>,
+    wanted: &Wanted<'_>,
     started: Moment,
 ) -> Result<Served, Problem> {
     if let Some(served) = cache.lookup(wanted.key()) {
         return Ok(served);
     }
-    Ok(cache.read_since(key_of(wanted)?, started).await?)
-}
-
-pub(super) fn key_of(wanted: &BorrowedReference<'_>) -> Result<Key, Problem> {
-    let id = SecretId::parse(wanted.id).map_err(|bad| Problem::reference(wanted.id, bad))?;
-    Ok(Key::own(id, wanted.selector.clone()))
+    Ok(cache.read_since(wanted.owned_key()?, started).await?)
 }
 
 /// Returns an error if no caller may read the secret (`SIDEKEY_USE_ONLY`), or if the secret's value

@@ -4,13 +4,14 @@
 use super::concurrent_reads::read_all;
 use super::context::Context;
 use super::dialect::aws_api::{many_parameters, one_parameter, page, secret_as_parameter, value};
-use super::lookup::{find_since, read_result, refuse_withheld, worst_result};
+use super::lookup::{Wanted, find_since, read_result, refuse_withheld, worst_result};
 use super::operation::{BadCall, RequestedParameter, RequestedParameters, RequestedPath};
 use super::parameter_name::BadParameterName;
 use super::problem::Problem;
 use super::response::{self, AWS_JSON, Response, SecretAnswer};
 use crate::cache::{ReadError, Served};
 use crate::clock::Moment;
+use crate::secret::key::Key;
 use crate::secret::secret_parameter::SecretParameter;
 use crate::secret::value::SecretValue;
 use crate::source::FetchErrorKind;
@@ -39,10 +40,10 @@ impl ParameterCalls<'_> {
         parameter: &RequestedParameter,
         now: Moment,
     ) -> Option<(SecretAnswer, ReadResult)> {
-        let wanted = parameter.parse_reference().ok()?;
+        let wanted = Wanted::new(self.context, None, parameter.parse_reference().ok()?).ok()?;
         let served = self.context.cache.lookup_at(wanted.key(), now)?;
         let secret = parameter.secret_parameter();
-        let body = body(&served, secret.as_ref(), wanted.field).ok()?;
+        let body = body(&served, secret.as_ref(), wanted.reference.field).ok()?;
         Some(self.answer_with(served, &body))
     }
 
@@ -81,8 +82,10 @@ impl ParameterCalls<'_> {
         self,
         requested: &RequestedPath,
     ) -> Result<(Response, ReadResult), Problem> {
-        let Context { cache, metrics, .. } = self.context;
-        let served = cache.read(requested.key()).await?;
+        let Context { cache, metrics, role_rules, .. } = self.context;
+        let own = requested.key();
+        let key = Key { role: role_rules.role_of_id(&own.id).cloned(), ..own };
+        let served = cache.read(key).await?;
         let mut response = response::secret(AWS_JSON, &page(requested, &served.entry)?);
         response::set_entry_headers(response.headers_mut(), &served);
         Ok((response, read_result(&served, metrics)))
@@ -121,10 +124,11 @@ impl ParameterCalls<'_> {
         secret: Option<&SecretParameter<'_>>,
         started: Moment,
     ) -> Result<(Served, SecretValue), Problem> {
-        let wanted = parameter.parse_reference();
-        let wanted = wanted.map_err(|bad| Problem::reference(parameter.reference(), bad))?;
+        let reference = parameter.parse_reference();
+        let reference = reference.map_err(|bad| Problem::reference(parameter.reference(), bad))?;
+        let wanted = Wanted::new(self.context, None, reference)?;
         let served = find_since(&self.context.cache, &wanted, started).await?;
-        let body = body(&served, secret, wanted.field)?;
+        let body = body(&served, secret, wanted.reference.field)?;
         Ok((served, body))
     }
 }

@@ -4,9 +4,13 @@
 use super::context::Context;
 use super::response::{self, PLAIN_TEXT, Response, json, without_body};
 use crate::cache::status::Status;
+use crate::source::OwnCredentials;
 use hyper::StatusCode;
 use serde::Serialize;
 use std::sync::atomic::Ordering;
+use std::time::UNIX_EPOCH;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -29,8 +33,28 @@ struct StatusPage {
     version: &'static str,
     dialect: &'static str,
     ready: bool,
+    /// The agent's own AWS credentials. `None` if the agent has no credentials yet.
+    credentials: Option<CredentialsStatus>,
     #[serde(flatten)]
     cache: Status,
+}
+
+#[derive(Serialize)]
+struct CredentialsStatus {
+    /// When the AWS credentials expire, in the format of RFC 3339. `None` if they never expire.
+    expires: Option<String>,
+    /// Whether AWS has rejected a call with these credentials.
+    rejected: bool,
+}
+
+impl CredentialsStatus {
+    fn of(OwnCredentials { expires, is_rejected }: OwnCredentials) -> Self {
+        let expires = expires.map(OffsetDateTime::from);
+        Self {
+            expires: expires.and_then(|expires| expires.format(&Rfc3339).ok()),
+            rejected: is_rejected,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +87,10 @@ impl Probes<'_> {
     pub(super) fn metrics(self) -> Response {
         let Context { cache, metrics, .. } = self.0;
         metrics.oldest_entry_age.set(cache.oldest_age().as_secs_f64());
+        let replaced_read = cache.last_replaced_read().unwrap_or(UNIX_EPOCH);
+        let since_1970 = replaced_read.duration_since(UNIX_EPOCH).unwrap_or_default();
+        metrics.replaced_version_read.set(since_1970.as_secs_f64());
+        metrics.overdue_entries.set(i64::try_from(cache.overdue()).unwrap_or(i64::MAX));
         metrics.cache_bytes.set(i64::try_from(cache.snapshot().bytes()).unwrap_or(i64::MAX));
         metrics.show_problems(&cache.problems());
         let missing = i64::try_from(cache.missing_required().len()).unwrap_or(i64::MAX);
@@ -86,6 +114,7 @@ impl Probes<'_> {
             version: env!("CARGO_PKG_VERSION"),
             dialect: self.0.dialect.label(),
             ready: self.is_ready(cache.missing_required().len()),
+            credentials: cache.own_credentials().map(CredentialsStatus::of),
             cache: cache.status(),
         };
         json(StatusCode::OK, &page)

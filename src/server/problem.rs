@@ -11,6 +11,7 @@ use crate::cache::malformed::Malformed;
 use crate::message::body::BadBody;
 use crate::secret::field::FieldError;
 use crate::secret::reference::{BadReference, PARAMETER_PREFIX, is_parameter};
+use crate::secret::role_rules::ForbiddenRole;
 use crate::source::{FetchError, FetchErrorKind};
 use std::sync::Arc;
 
@@ -64,9 +65,9 @@ pub(crate) enum Problem {
     HeadTooSlow(std::time::Duration),
     #[error("the request line or a header is not valid HTTP/1.1")]
     HeadUnreadable,
-    /// Error: the request needs a feature of AWS's agents that Sidekey does not have yet.
-    #[error("{0}")]
-    NotServed(NotServed),
+    /// Error: `SIDEKEY_ROLES` does not allow the role that the request names.
+    #[error("Sidekey refused this read: {0}")]
+    Role(#[from] ForbiddenRole),
     /// Error: neither the cache nor AWS could provide the secret.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -79,12 +80,6 @@ pub(crate) enum Problem {
     UseOnly(Arc<str>),
     #[error(transparent)]
     Field(#[from] FieldError),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotServed {
-    #[error("reading with an assumed role (roleArn) is not supported yet")]
-    RoleArn,
 }
 
 impl Problem {
@@ -144,8 +139,7 @@ impl Problem {
             | Self::TooManyHeaders(_)
             | Self::HeadUnreadable => "BadRequestException",
             Self::Overloaded => "OverloadedException",
-            Self::NotServed(_) => "UnsupportedOperationException",
-            Self::Read(ReadError::OutOfScope) => "AccessDeniedException",
+            Self::Role(_) | Self::Read(ReadError::OutOfScope) => "AccessDeniedException",
             Self::Read(ReadError::WaitOver(_)) => "TimeoutError",
             Self::Read(ReadError::Upstream(error)) => &error.code,
             Self::Malformed(_) => "MalformedSecretException",
@@ -201,7 +195,7 @@ impl Problem {
             Self::Query(_) => {
                 "the supported parameters are secretId, versionId and versionStage for a secret; name, \
                  version, label and withDecryption for a parameter of Parameter Store; and field, \
-                 refreshNow and wait for both"
+                 refreshNow, wait and roleArn for both"
             }
             Self::Reference { .. } => {
                 "use the name or ARN of the secret or parameter, percent-encoded"
@@ -240,10 +234,7 @@ impl Problem {
             Self::HeadTooSlow(_) | Self::HeadUnreadable => {
                 "send the complete request line and headers without pauses"
             }
-            Self::NotServed(NotServed::RoleArn) => {
-                "allow the function's own role to read the secret; a secret in another account \
-                 also needs a resource policy"
-            }
+            Self::Role(_) => "add a pattern for this role to SIDEKEY_ROLES",
             Self::Read(ReadError::OutOfScope) => "add the secret to SIDEKEY_ALLOW",
             Self::Read(ReadError::WaitOver(_)) => {
                 "check the network to AWS, or raise SIDEKEY_READER_WAIT; the call to AWS continues, \

@@ -10,6 +10,7 @@ use super::parameter_name::{BadParameterName, reference_to};
 use crate::secret::reference::{
     BadReference, BorrowedReference, ID_CHARS_MAX, SeparateParts, secret_parameter,
 };
+use crate::secret::role::{BadRoleArn, RoleArn};
 use crate::secret::secret_parameter::SecretParameter;
 use crate::secret::selector::Selector;
 use crate::secret::service::Service;
@@ -128,9 +129,8 @@ pub(crate) struct Query<'a> {
     /// The maximum time that the request waits until the secret has another version than the caller
     /// has. `None` means that the request does not wait.
     pub(crate) wait: Option<Duration>,
-    /// Whether the query has the parameter `roleArn` with a valid ARN of an IAM role. With this
-    /// parameter, the caller asks Sidekey to read the secret with this role.
-    pub(crate) role_arn: bool,
+    /// The role in the parameter `roleArn`, with which the caller asks Sidekey to read the secret.
+    pub(crate) role: Option<RoleArn>,
 }
 
 /// Why the query of a request is not valid. If AWS's agent has a text for an error, Sidekey sends
@@ -152,8 +152,8 @@ pub(crate) enum BadQuery {
     WithDecryption,
     #[error("invalid refreshNow value")]
     RefreshNow,
-    #[error("invalid roleArn format, expected arn:<partition>:iam::<account>:role/<name>")]
-    RoleArn,
+    #[error(transparent)]
+    Role(#[from] BadRoleArn),
     #[error("invalid wait value: expected a number of seconds from 0 to {WAIT_SECONDS_MAX}")]
     Wait,
     #[error("unknown parameter: {0}")]
@@ -314,8 +314,7 @@ impl<'a> Query<'a> {
                     parsed.wait = Some(seconds(&decode_value(name, raw)?).ok_or(BadQuery::Wait)?)
                 }
                 Some("roleArn") => {
-                    let is_valid = is_role_arn(&decode_value(name, raw)?);
-                    parsed.role_arn = is_valid.then_some(true).ok_or(BadQuery::RoleArn)?;
+                    parsed.role = Some(RoleArn::parse(&decode_value(name, raw)?)?);
                 }
                 _ if unknown == UnknownParameter::Ignore => {}
                 Some(name) => return Err(BadQuery::Unknown(name.to_owned())),
@@ -351,26 +350,6 @@ fn boolean(value: &str) -> Option<bool> {
         "false" | "0" => Some(false),
         _ => None,
     }
-}
-
-/// Returns whether a text is the ARN of an IAM role, by the pattern of AWS's agent:
-/// `^arn:[\w-]+:iam::\d{12}:role/[\w+=,.@/-]+$`.
-fn is_role_arn(text: &str) -> bool {
-    let is_of = |text: &str, others: &str| {
-        let is_allowed = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
-        !text.is_empty() && text.chars().all(is_allowed)
-    };
-    let parts = text.strip_prefix("arn:").and_then(|rest| {
-        let (partition, rest) = rest.split_once(":iam::")?;
-        let (account, name) = rest.split_once(":role/")?;
-        Some((partition, account, name))
-    });
-    parts.is_some_and(|(partition, account, name)| {
-        is_of(partition, "_-")
-            && account.len() == 12
-            && account.bytes().all(|byte| byte.is_ascii_digit())
-            && is_of(name, "_+=,.@/-")
-    })
 }
 
 fn seconds(value: &str) -> Option<Duration> {
@@ -510,9 +489,9 @@ mod tests {
         ] {
             let query = format!("secretId=x&roleArn={role}");
             let read = Query::of_get(&query, UnknownParameter::Ignore);
-            assert!(read.expect("the query is valid").role_arn, "{role}");
+            assert!(read.expect("the query is valid").role.is_some(), "{role}");
         }
-        assert_eq!(of_get("secretId=x&roleArn=y"), Err(BadQuery::RoleArn));
+        assert_eq!(of_get("secretId=x&roleArn=y"), Err(BadQuery::Role(BadRoleArn)));
         refused(of_get("a=1"), "missing parameter secretId");
         refused(
             of_get("secretId=x&wait=soon"),
@@ -602,7 +581,7 @@ mod tests {
         assert!(of(&format!("name={}", "x".repeat(2048))).is_ok());
         refused(of("name=x&withDecryption=yes"), "invalid withDecryption value");
         refused(of("name=x&refreshNow=yes"), "invalid refreshNow value");
-        refused(of("name=x&roleArn=y"), &BadQuery::RoleArn.to_string());
+        refused(of("name=x&roleArn=y"), &BadRoleArn.to_string());
         for unknown in ["secretId", "versionId", "versionStage"] {
             refused(of(&format!("name=x&{unknown}=a")), &format!("unknown parameter: {unknown}"));
         }

@@ -21,7 +21,7 @@ pub(crate) use config::Config;
 use super::body::{self, MESSAGES_BYTES_MAX, RequestBody};
 use super::concurrent_reads::ConcurrentReads;
 use super::context::Context;
-use super::lookup::{find_since, read_result};
+use super::lookup::{Wanted, find_since, read_result};
 use super::memory_budget::MemoryBudget;
 use super::problem::Problem;
 use super::response::{self, Response};
@@ -99,7 +99,8 @@ impl Resolve<'_> {
     /// body before any secret is read.
     async fn parse(self, body: &[u8]) -> Result<ParsedRequest, Problem> {
         let search = Search::new(&self.config.paths, self.config.tenant_check.paths());
-        let is_allowed = |id: &SecretId| self.context.cache.is_allowed(None, id);
+        let Context { cache, role_rules, .. } = self.context;
+        let is_allowed = |id: &SecretId| cache.is_allowed(role_rules.role_of_id(id), id);
         let checker = ReferenceChecker { config: self.config, is_allowed: &is_allowed };
         let answer_max = ANSWER_BYTES_MAX.max(body.len());
         let (messages, is_list) = match Body::recognise(body)? {
@@ -138,10 +139,12 @@ impl Resolve<'_> {
     }
 
     async fn read_one<'r>(self, reference: &'r str, started: Moment) -> Finding<'r> {
-        let wanted = BorrowedReference::parse(reference, SeparateParts::default())
+        let parsed = BorrowedReference::parse(reference, SeparateParts::default())
             .map_err(|bad| Problem::reference(reference, bad))?;
+        let field = parsed.field;
+        let wanted = Wanted::new(self.context, None, parsed)?;
         let served = find_since(&self.context.cache, &wanted, started).await?;
-        Ok((wanted.field, served))
+        Ok((field, served))
     }
 
     /// Refuses each secret that belongs to another tenant (a customer, for example) than the
@@ -187,6 +190,7 @@ impl Resolve<'_> {
             .filter_map(|(reference, outcome)| Some((reference, outcome.err()?)))
             .filter(|(_, why)| why.result() == ReadResult::Refused);
         let Some((reference, why)) = refused.next() else { return };
+        metrics.report_trouble();
         match refusals_logged.pass(cache.clock().now()) {
             Some(left_out) => tracing::warn!(
                 reference = %LogExcerpt(&reference.text),

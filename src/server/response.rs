@@ -40,6 +40,10 @@ const NO_STORE: &str = "no-store";
 /// The header that says how Sidekey's cache answered: `hit`, `miss`, `stale` or `refreshed`.
 const CACHE: HeaderName = HeaderName::from_static("x-sidekey-cache");
 
+/// The header with the AWS region of the replica that the answer comes from. Sidekey sends the header
+/// only if the region of the secret itself failed.
+const REGION: HeaderName = HeaderName::from_static("x-sidekey-region");
+
 /// The header with problem codes. Sidekey sends it if the secret's value breaks the rules that the
 /// configuration sets for the secret's name.
 const PROBLEM: HeaderName = HeaderName::from_static("x-sidekey-problem");
@@ -113,6 +117,7 @@ struct Named {
 static ETAG_LINE: Named = Named { name: ETAG, line: "\r\netag: " };
 static AGE_LINE: Named = Named { name: AGE, line: "\r\nage: " };
 static CACHE_LINE: Named = Named { name: CACHE, line: "\r\nx-sidekey-cache: " };
+static REGION_LINE: Named = Named { name: REGION, line: "\r\nx-sidekey-region: " };
 static PROBLEM_LINE: Named = Named { name: PROBLEM, line: "\r\nx-sidekey-problem: " };
 
 /// The value of a header that describes a secret.
@@ -201,6 +206,7 @@ pub(super) fn set_entry_headers(headers: &mut HeaderMap, served: &Served) {
 /// - the entity tag of the secret's version
 /// - the secret's age in the cache
 /// - how the cache answered (such as `hit`)
+/// - the AWS region of the replica that the secret comes from, if it comes from a replica
 /// - problem codes, if the secret's value breaks the rules for the secret's name
 /// - whether the query parameter `refreshNow` had no effect
 fn visit_entry_headers(served: &Served, mut visit: impl FnMut(&Named, EntryHeader<'_>)) {
@@ -210,6 +216,9 @@ fn visit_entry_headers(served: &Served, mut visit: impl FnMut(&Named, EntryHeade
     }
     visit(&AGE_LINE, EntryHeader::Number(age.as_secs()));
     visit(&CACHE_LINE, EntryHeader::Fixed(cache_label(*how)));
+    if let Some(region) = &entry.replica_region {
+        visit(&REGION_LINE, EntryHeader::Shared(region));
+    }
     if let Some(malformed) = &entry.malformed {
         visit(&PROBLEM_LINE, EntryHeader::Shared(malformed.header()));
     }

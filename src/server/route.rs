@@ -6,7 +6,7 @@
 use super::gate::{Admitted, ListenerKind};
 use super::head::{Head, Headers};
 use super::operation::Operation;
-use super::problem::{NotServed, Problem};
+use super::problem::Problem;
 use super::request::{Query, Target, UnknownParameter};
 use hyper::Method;
 
@@ -79,20 +79,13 @@ pub(crate) fn route<'a>(
         Target::Metrics => Ok(Route::Metrics),
         _ if is_metrics_port => Err(Problem::UnknownPath),
         Target::Status => Ok(Route::Status),
-        Target::Get => secret(Query::of_get(query, unknown)?),
-        Target::V1(id) => secret(Query::of_v1(id, query, unknown)?),
-        Target::Parameters => secret(Query::of_parameter(query, unknown)?),
+        Target::Get => Ok(Route::Secret(Query::of_get(query, unknown)?)),
+        Target::V1(id) => Ok(Route::Secret(Query::of_v1(id, query, unknown)?)),
+        Target::Parameters => Ok(Route::Secret(Query::of_parameter(query, unknown)?)),
         Target::AwsApi(_) | Target::Restore | Target::Resolve | Target::Unknown => {
             Err(Problem::UnknownPath)
         }
     }
-}
-
-fn secret(query: Query<'_>) -> Result<Route<'_>, Problem> {
-    if query.role_arn {
-        return Err(Problem::NotServed(NotServed::RoleArn));
-    }
-    Ok(Route::Secret(query))
 }
 
 /// Returns the length of a request's body in bytes, from its `Content-Length` header, or 0 if the
@@ -156,14 +149,14 @@ mod tests {
         get("/secretsmanager/get?secretId=x&roleArn=y", Err("ValidationException"));
         get(
             "/secretsmanager/get?secretId=x&roleArn=arn:aws:iam::123456789012:role/x",
-            Err("UnsupportedOperationException"),
+            Ok("Secret"),
         );
         get("/systemsmanager/parameters/get?name=x", Ok("Secret"));
         get("/systemsmanager/parameters/get/?name=x&label=y", Ok("Secret"));
         get("/systemsmanager/parameters/get", Err("ValidationException"));
         get(
             "/systemsmanager/parameters/get?name=x&roleArn=arn:aws:iam::123456789012:role/x",
-            Err("UnsupportedOperationException"),
+            Ok("Secret"),
         );
     }
 

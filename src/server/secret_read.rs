@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::dialect::parameter::Answer;
 use super::head::Headers;
-use super::lookup::{find, read_result, refuse_withheld};
+use super::lookup::{Wanted, find, read_result, refuse_withheld};
 use super::problem::Problem;
 use super::request::Query;
 use super::response::{JSON, PLAIN_TEXT, SecretAnswer};
@@ -26,8 +26,9 @@ impl<H: Headers> SecretRead<'_, H> {
     /// Reads the secret or parameter, and answers in the format of the AWS agent that Sidekey
     /// imitates.
     pub(super) async fn answer(&self) -> Result<(SecretAnswer, ReadResult), Problem> {
-        let wanted = self.query.parse_reference();
-        let wanted = wanted.map_err(|bad| Problem::reference(&self.query.reference, bad))?;
+        let reference = self.query.parse_reference();
+        let reference = reference.map_err(|bad| Problem::reference(&self.query.reference, bad))?;
+        let wanted = self.wanted(reference)?;
         let served = self.find(&wanted).await;
         let served = served.map_err(|problem| match self.query.secret_parameter() {
             Some(_) => problem.of_secret_parameter(),
@@ -38,7 +39,7 @@ impl<H: Headers> SecretRead<'_, H> {
 
     /// Returns the secret that the request asks for. Waits for AWS if the secret is not cached, and
     /// for another version if the request asks to wait.
-    async fn find(&self, wanted: &BorrowedReference<'_>) -> Result<Served, Problem> {
+    async fn find(&self, wanted: &Wanted<'_>) -> Result<Served, Problem> {
         let served = find(&self.context.cache, wanted, self.query.refresh_now).await?;
         match self.query.wait.filter(|_| self.has_version(&served)) {
             Some(wait) => self.wait_for_change(wanted, served, wait).await,
@@ -52,19 +53,23 @@ impl<H: Headers> SecretRead<'_, H> {
         if self.query.refresh_now || self.query.wait.is_some() {
             return None;
         }
-        let wanted = self.query.parse_reference().ok()?;
+        let wanted = self.wanted(self.query.parse_reference().ok()?).ok()?;
         let served = self.context.cache.lookup_at(wanted.key(), now)?;
         self.answer_with(&wanted, served).ok()
     }
 
+    fn wanted<'w>(&'w self, reference: BorrowedReference<'w>) -> Result<Wanted<'w>, Problem> {
+        Wanted::new(self.context, self.query.role.as_ref(), reference)
+    }
+
     fn answer_with(
         &self,
-        wanted: &BorrowedReference<'_>,
+        wanted: &Wanted<'_>,
         served: Served,
     ) -> Result<(SecretAnswer, ReadResult), Problem> {
         let Context { dialect, metrics, .. } = self.context;
         refuse_withheld(&served)?;
-        let (content_type, body) = match (wanted.field, self.query.secret_parameter()) {
+        let (content_type, body) = match (wanted.reference.field, self.query.secret_parameter()) {
             (Some(field), _) => (PLAIN_TEXT, served.entry.fields().field(field)?.clone()),
             (None, Some(asked)) => (JSON, Answer::of_secret(&served.entry.version, &asked).body()),
             (None, None) => (JSON, dialect.body(&served.entry).clone()),
@@ -84,7 +89,7 @@ impl<H: Headers> SecretRead<'_, H> {
     /// The wait counts as a read of the secret, so the cache continues to refresh the secret.
     async fn wait_for_change(
         &self,
-        wanted: &BorrowedReference<'_>,
+        wanted: &Wanted<'_>,
         unchanged: Served,
         wait: Duration,
     ) -> Result<Served, Problem> {
@@ -100,7 +105,7 @@ impl<H: Headers> SecretRead<'_, H> {
 
     /// Waits, without a time limit, until the secret has another version than the caller has.
     /// Returns this version.
-    async fn changed(&self, wanted: &BorrowedReference<'_>) -> Result<Served, Problem> {
+    async fn changed(&self, wanted: &Wanted<'_>) -> Result<Served, Problem> {
         let cache = &self.context.cache;
         loop {
             // The waiter is registered before the cache is read, so that no change between the two

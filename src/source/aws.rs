@@ -3,24 +3,40 @@
 //! ```text
 //!  secrets_manager  the calls of Secrets Manager
 //!  parameter_store  the calls of Parameter Store
-//!  account          what all calls share, and how they are signed
-//!  session          caches the agent's own AWS credentials
+//!  failover         the region whose replicas are read while the own region fails
+//!  account          what all calls with the same credentials share, and how they are signed
+//!  session          caches AWS credentials
+//!  sts              assumes roles
+//!  reach            reads secrets with the credentials of one account
+//!  roles            the assumed roles
 //!  sdk_config       loads the region and the credential providers of the SDK
 //!  sdk_error        converts errors of the SDK to Sidekey's errors
 //!  http             the HTTP client for all calls
+//!  signing          signs requests that the SDK does not send
+//!  json_client      calls in the JSON protocol that the SDK does not make
+//!  json_request     the requests of these calls
+//!  json_response    their responses
 //!  endpoint         the custom endpoint of SIDEKEY_ENDPOINT
 //!  public_endpoint  the URLs of AWS's own endpoints
 //!  timestamp        converts times in responses
 //!  advice           what the user can do after a failed call
 //! ```
 
+mod roles;
+mod reach;
+mod sts;
 mod secrets_manager;
 mod parameter_store;
+mod failover;
 mod account;
 mod session;
 mod sdk_config;
 mod sdk_error;
 mod http;
+mod signing;
+mod json_client;
+mod json_request;
+mod json_response;
 mod endpoint;
 mod public_endpoint;
 mod timestamp;
@@ -28,28 +44,31 @@ mod advice;
 
 pub(crate) use crate::outbound::Trust;
 pub(crate) use endpoint::Endpoint;
+pub use failover::BadFailover;
+pub(crate) use failover::check_failover;
 pub(crate) use secrets_manager::Rotation;
+pub(crate) use sts::{AssumableRole, DURATION, SESSION_NAME};
 
-use super::{BatchResult, FetchError, FetchFuture, Source};
+use super::{BatchResult, FetchError, FetchFuture, FoundPage, OwnCredentials, ReplicaCall, Source};
 use crate::clock::Clock;
 use crate::outbound::{IdlePolicy, Outbound};
 use crate::secret::arn::is_region;
 use crate::secret::key::Key;
-use crate::secret::reference::SecretId;
 use crate::secret::region::nearest_if_unknown;
-use crate::secret::service::Service;
+use crate::secret::secret_pattern::SecretPattern;
 use crate::secret::version::Version;
 use crate::tokens::{Renew, Tokens};
 use account::Account;
 use aws_sdk_secretsmanager::config::SharedCredentialsProvider;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use failover::Failover;
 use http::Timeouts;
-use parameter_store::ParameterStore;
+use reach::{Means, Reach};
+use roles::Roles;
 #[cfg(feature = "host")]
 use sdk_config::Runner;
 use sdk_config::Settings;
-use secrets_manager::SecretsManager;
 use session::{CachedProvider, Session};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -57,6 +76,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use sts::Sts;
 
 /// The configuration of the calls to AWS.
 ///
@@ -70,6 +90,13 @@ pub struct Config {
     /// The URL that the agent calls instead of AWS's own endpoints of Parameter Store. If `None`,
     /// the agent uses `endpoint`.
     pub(crate) parameter_store_endpoint: Option<Endpoint>,
+    /// The URL at which the agent assumes roles. If `None`, the agent uses `endpoint`.
+    pub(crate) sts_endpoint: Option<Endpoint>,
+    /// The roles in the tables `[[role]]` of the configuration file.
+    pub(crate) roles: Vec<AssumableRole>,
+    /// The AWS region whose replicas of secrets the agent reads while its own region fails, from
+    /// `SIDEKEY_FAILOVER_REGION`.
+    pub(crate) failover_region: Option<String>,
     /// Whether the agent refuses to read secrets of other AWS regions than its own region.
     pub(crate) region_only: bool,
     /// The maximum time for one attempt to call AWS, including the time to open a connection.
@@ -90,6 +117,9 @@ impl fmt::Debug for Config {
             .field("region", &self.region)
             .field("endpoint", &self.endpoint)
             .field("parameter_store_endpoint", &self.parameter_store_endpoint)
+            .field("sts_endpoint", &self.sts_endpoint)
+            .field("roles", &self.roles)
+            .field("failover_region", &self.failover_region)
             .field("region_only", &self.region_only)
             .field("attempt_timeout", &self.attempt_timeout)
             .field("parameter_store_timeout", &self.parameter_store_timeout)
@@ -123,17 +153,19 @@ pub enum RegionError {
          profile, or set SIDEKEY_REGION"
     )]
     Malformed(Box<str>),
+    /// Error: the configured failover region has no replicas of secrets in the agent's own region.
+    #[error("SIDEKEY_FAILOVER_REGION: {0}")]
+    Failover(#[from] BadFailover),
 }
 
 /// A client that reads secrets from AWS, in any AWS region. The `Debug` output omits the objects of
 /// the AWS SDK, which would print environment variables.
 pub struct Aws {
-    account: Arc<Account>,
     outbound: Arc<Outbound>,
     has_custom_endpoint: bool,
-    attempt_timeout: Duration,
-    secrets_manager: SecretsManager,
-    parameter_store: ParameterStore,
+    failover: Option<Failover>,
+    own: Reach,
+    roles: Roles,
 }
 
 impl fmt::Debug for Aws {
@@ -154,7 +186,8 @@ impl Aws {
     ///
     /// # Errors
     ///
-    /// Returns an error if no AWS region is configured and the AWS SDK finds no valid region.
+    /// Returns an error if no AWS region is configured and the AWS SDK finds no valid region, or if
+    /// secrets cannot be replicated from this region to the failover region.
     pub async fn prepare(
         config: Config,
         own_ports: Vec<u16>,
@@ -185,6 +218,8 @@ impl Aws {
         if !is_region(&region) {
             return Err(RegionError::Malformed(region));
         }
+        let failover = config.failover_region.map(|failover| Failover::new(&failover, &region));
+        let failover = failover.transpose()?;
         // The region is stored, so that the SDK does not determine the region again when
         // credentials are loaded later.
         settings.region = Some(region.to_string());
@@ -192,32 +227,43 @@ impl Aws {
             Arc::new(Session::new(settings, chain, config.is_snapshot, clock.clone(), tokens));
         let provider = SharedCredentialsProvider::new(CachedProvider(session.clone()));
         let account = Arc::new(Account {
+            role: None,
             region,
             is_home_region_only: config.region_only,
             sdk_config: sdk.into_builder().credentials_provider(provider).build(),
             session,
             credentials_source,
         });
-        let parameter_store = ParameterStore::new(
+        let sts = Sts::new(
             account.clone(),
+            http.clone(),
+            clock.clone(),
+            config.sts_endpoint.or_else(|| config.endpoint.clone()),
+            Timeouts::for_attempt(attempt_timeout),
+        );
+        let has_custom_endpoint = config.endpoint.is_some();
+        let means = Means {
             http,
             clock,
-            config.parameter_store_endpoint.or_else(|| config.endpoint.clone()),
-            Timeouts::for_attempt(config.parameter_store_timeout.duration),
-            config.parameter_store_timeout.variable,
-        );
-        Ok(Self {
-            parameter_store,
-            has_custom_endpoint: config.endpoint.is_some(),
+            endpoint: config.endpoint,
+            parameter_store_endpoint: config.parameter_store_endpoint,
             attempt_timeout,
-            secrets_manager: SecretsManager::new(account.clone(), config.endpoint),
-            account,
+            parameter_store_timeouts: Timeouts::for_attempt(
+                config.parameter_store_timeout.duration,
+            ),
+            parameter_store_timeout_setting: config.parameter_store_timeout.variable,
+        };
+        Ok(Self {
             outbound,
+            has_custom_endpoint,
+            failover,
+            own: Reach::new(account.clone(), &means),
+            roles: Roles::new(account, sts, means, attempt_timeout, config.roles),
         })
     }
 
     pub(crate) fn region(&self) -> &str {
-        &self.account.region
+        &self.own.account.region
     }
 
     /// Returns the HTTP client for calls to AWS, which other calls can share.
@@ -236,42 +282,80 @@ impl Aws {
     ///
     /// Only commands such as `sidekey check` call this function. The agent never calls it, so the
     /// agent's IAM role does not need the permission for `DescribeSecret`.
-    pub(crate) async fn rotation(&self, id: &SecretId) -> Result<Rotation, FetchError> {
-        self.secrets_manager.rotation(id).await
+    pub(crate) async fn rotation(&self, key: &Key) -> Result<Rotation, FetchError> {
+        match &key.role {
+            None => self.own.rotation(&key.id).await,
+            Some(role) => self.roles.reach(role).rotation(&key.id).await,
+        }
     }
 
     #[cfg(test)]
-    pub(crate) fn parameter_store(&self) -> &ParameterStore {
-        &self.parameter_store
+    pub(crate) fn parameter_store(&self) -> &parameter_store::ParameterStore {
+        self.own.parameter_store()
     }
 }
 
 impl Renew for Aws {
     fn renew(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(self.account.session.renew())
+        Box::pin(self.own.account.session.renew())
     }
 }
 
 impl Source for Aws {
-    fn deadline(&self, id: &SecretId) -> Duration {
-        match (id, id.service()) {
-            (SecretId::Path(_), _) => self.parameter_store.deadline_by_path(),
-            (_, Service::ParameterStore) => self.parameter_store.deadline(),
-            (_, Service::SecretsManager) => self.account.session.timeout() + self.attempt_timeout,
+    fn deadline(&self, key: &Key) -> Duration {
+        match &key.role {
+            None => self.own.deadline(&key.id),
+            Some(role) => self.roles.reach(role).deadline(&key.id),
         }
     }
 
     fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version> {
-        match key.id.service() {
-            Service::SecretsManager => Box::pin(self.secrets_manager.get(key)),
-            Service::ParameterStore => Box::pin(self.parameter_store.fetch(key)),
+        match &key.role {
+            None => Box::pin(self.own.fetch(key)),
+            Some(role) => {
+                let reach = self.roles.reach(role);
+                Box::pin(async move { reach.fetch(key).await })
+            }
         }
     }
 
+    fn fetch_replica<'a>(&'a self, key: &'a Key) -> Option<ReplicaCall<'a>> {
+        let failover = self.failover.as_ref()?;
+        let replica = failover.replica_of(key)?;
+        let call = Box::pin(async move {
+            let region = failover.region();
+            let answer = match &key.role {
+                None => self.own.fetch_in(region, &replica).await?,
+                Some(role) => self.roles.reach(role).fetch_in(region, &replica).await?,
+            };
+            Ok(failover.with_home_arn(answer))
+        });
+        Some(ReplicaCall { region: failover.region(), call })
+    }
+
     fn fetch_batch<'a>(&'a self, keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>> {
-        match keys.first().map(|key| key.id.service()) {
-            Some(Service::ParameterStore) => Box::pin(self.parameter_store.fetch_batch(keys)),
-            _ => Box::pin(self.secrets_manager.batch(keys)),
+        match keys.first().and_then(|key| key.role.as_ref()) {
+            None => Box::pin(self.own.fetch_batch(keys)),
+            Some(role) => {
+                let reach = self.roles.reach(role);
+                Box::pin(async move { reach.fetch_batch(keys).await })
+            }
         }
+    }
+
+    fn own_credentials(&self) -> Option<OwnCredentials> {
+        self.own.account.session.own_credentials()
+    }
+
+    fn find_deadline(&self) -> Duration {
+        self.own.secrets_manager_deadline()
+    }
+
+    fn find<'a>(
+        &'a self,
+        pattern: &'a SecretPattern,
+        page: Option<&'a str>,
+    ) -> FetchFuture<'a, FoundPage> {
+        Box::pin(self.own.find(pattern, page))
     }
 }

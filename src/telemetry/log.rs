@@ -3,7 +3,7 @@
 
 use super::lines::Lines;
 use prometheus::IntCounter;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -52,6 +52,36 @@ pub(crate) enum Stream {
 #[must_use = "keep this handle until the process ends: dropping it writes the last log lines"]
 #[derive(Debug)]
 pub struct Log(Option<Lines>);
+
+impl Log {
+    /// Returns a handle that writes lines of another format than the log's, in between the log
+    /// lines.
+    pub fn records(&self) -> Records {
+        Records(self.0.clone())
+    }
+}
+
+/// Writes lines of another format than the log's to the stream of the log. The thread that writes
+/// the log lines also writes these lines, so no line interrupts another line.
+#[derive(Clone, Debug)]
+pub struct Records(Option<Lines>);
+
+impl Records {
+    #[cfg(test)]
+    pub(crate) fn of(lines: Lines) -> Self {
+        Self(Some(lines))
+    }
+
+    /// Writes `record` and a line break. `record` must not contain a line break.
+    pub(crate) fn write(&self, record: &str) {
+        let line = format!("{record}\n");
+        // An error means that the stream is closed. Then the log is lost, too.
+        let _ = match &self.0 {
+            Some(lines) => (&mut &*lines).write_all(line.as_bytes()),
+            None => io::stdout().write_all(line.as_bytes()),
+        };
+    }
+}
 
 impl Drop for Log {
     fn drop(&mut self) {

@@ -6,8 +6,9 @@
 mod call;
 mod calls;
 mod register;
+mod totals;
 
-pub(crate) use call::{Ended, Operation};
+pub(crate) use call::{Ended, Operation, SearchResult};
 pub(crate) use calls::CallMetrics;
 #[cfg(test)]
 pub(crate) use calls::REASONS;
@@ -21,6 +22,7 @@ use prometheus::{
 use register::{counter, counters, gauge, register};
 use std::sync::OnceLock;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// The upper bounds of the histogram buckets for the duration of calls to AWS, in seconds. Most
 /// calls take 10 to 300 ms, so most buckets are in this range.
@@ -76,7 +78,11 @@ pub struct Metrics {
     stale_reads: IntCounterVec,
     upstream_requests: IntCounterVec,
     upstream_duration: HistogramVec,
+    failover_requests: IntCounterVec,
     refreshes: IntCounterVec,
+    searches: IntCounterVec,
+    /// The number of secrets that match the patterns of `SIDEKEY_SECRETS`.
+    pub(crate) found_secrets: IntGauge,
     gate_refusals: IntCounterVec,
     /// How many reads waited for a call to AWS that an earlier read had started.
     pub(crate) flights_joined: IntCounter,
@@ -84,6 +90,8 @@ pub struct Metrics {
     pub(crate) entries: IntGauge,
     pub(crate) cache_bytes: IntGauge,
     pub(crate) oldest_entry_age: Gauge,
+    pub(crate) replaced_version_read: Gauge,
+    pub(crate) overdue_entries: IntGauge,
     secret_problems: IntGaugeVec,
     pub(crate) prefetch_duration: Gauge,
     pub(crate) listed_missing: IntGauge,
@@ -93,6 +101,9 @@ pub struct Metrics {
     /// another process read the log too slowly.
     pub log_lines_dropped: IntCounter,
     calls: OnceLock<CallMetrics>,
+    /// Notified when something has turned bad: a stale or refused read, a throttled call to AWS, or
+    /// a failed prefetch.
+    trouble: Notify,
 }
 
 impl Metrics {
@@ -146,11 +157,28 @@ impl Metrics {
                     &["operation"],
                 ),
             ),
+            failover_requests: counters(
+                &registry,
+                "sidekey_failover_requests_total",
+                "Reads of replicas in the failover region, by outcome.",
+                &["outcome"],
+            ),
             refreshes: counters(
                 &registry,
                 "sidekey_refreshes_total",
                 "Refreshes of cached secrets, by outcome.",
                 &["outcome"],
+            ),
+            searches: counters(
+                &registry,
+                "sidekey_searches_total",
+                "Searches for the patterns and tags of SIDEKEY_SECRETS, by result.",
+                &["result"],
+            ),
+            found_secrets: gauge(
+                &registry,
+                "sidekey_found_secrets",
+                "Secrets that match the patterns and tags of SIDEKEY_SECRETS, cached or not.",
             ),
             gate_refusals: counters(
                 &registry,
@@ -174,12 +202,26 @@ impl Metrics {
                 "sidekey_cache_bytes",
                 "Bytes of cached values and of the HTTP answers prepared from them.",
             ),
+            replaced_version_read: register(
+                &registry,
+                Gauge::new(
+                    "sidekey_replaced_version_last_read_timestamp_seconds",
+                    "When a reader last got a version of a secret that was replaced since, in \
+                     seconds since 1970; 0 if no reader got one.",
+                ),
+            ),
             oldest_entry_age: register(
                 &registry,
                 Gauge::new(
                     "sidekey_oldest_entry_age_seconds",
                     "Age of the oldest cached value, counted from the call that fetched it.",
                 ),
+            ),
+            overdue_entries: gauge(
+                &registry,
+                "sidekey_overdue_entries",
+                "Cached values older than their time to live, although the agent should have \
+                 refreshed them.",
             ),
             secret_problems: register(
                 &registry,
@@ -211,6 +253,7 @@ impl Metrics {
                 "sidekey_log_lines_dropped_total",
                 "Log lines dropped because too many of one kind came, or no process read the log.",
             ),
+            trouble: Notify::new(),
             registry,
             calls: OnceLock::new(),
         }
@@ -231,17 +274,26 @@ impl Metrics {
     /// [`announce_stale_reasons`](Self::announce_stale_reasons).
     pub(crate) fn stale_read(&self, reason: &'static str) {
         self.stale_reads.with_label_values(&[reason]).inc();
+        self.report_trouble();
     }
 
     /// Counts a call to AWS for secrets or parameters, and records how long the call took. The duration is not
     /// recorded if Lambda froze the process during the call.
     pub(crate) fn upstream(&self, operation: Operation, ended: Ended, took: Duration) {
         self.upstream_requests.with_label_values(&[operation.label(), ended.label()]).inc();
+        if ended == Ended::Failed(FetchErrorKind::Throttled) {
+            self.report_trouble();
+        }
         // The duration would contain the time for which the process was frozen.
         if ended != Ended::Interrupted {
             let duration = self.upstream_duration.with_label_values(&[operation.label()]);
             duration.observe(took.as_secs_f64());
         }
+    }
+
+    /// Counts a call for the replica of a secret in the failover region.
+    pub(crate) fn replica_answered(&self, ended: Ended) {
+        self.failover_requests.with_label_values(&[ended.label()]).inc();
     }
 
     /// Counts a refresh of a cached secret. `failed` is the kind of error, or `None` if the refresh
@@ -251,6 +303,11 @@ impl Metrics {
         self.refreshes.with_label_values(&[ended.label()]).inc();
     }
 
+    /// Counts a search for a pattern or tag of `SIDEKEY_SECRETS`.
+    pub(crate) fn searched(&self, result: SearchResult) {
+        self.searches.with_label_values(&[result.label()]).inc();
+    }
+
     /// Counts a request that Sidekey refused before it looked for the secret, for example because
     /// of a wrong token.
     ///
@@ -258,6 +315,18 @@ impl Metrics {
     /// [`announce_gate_refusals`](Self::announce_gate_refusals).
     pub(crate) fn gate_refused(&self, reason: &'static str) {
         self.gate_refusals.with_label_values(&[reason]).inc();
+    }
+
+    /// Reports that something has turned bad, so that the agent writes its metrics for CloudWatch at
+    /// once. Has no effect if `SIDEKEY_EMF` is `off`.
+    pub(crate) fn report_trouble(&self) {
+        self.trouble.notify_one();
+    }
+
+    /// Waits until something has turned bad. Returns at once if this has happened since the last
+    /// call of this function.
+    pub(crate) async fn trouble(&self) {
+        self.trouble.notified().await;
     }
 
     /// Updates the metric `sidekey_secret_problems`. Each item of `counts` is the name of a
@@ -323,8 +392,12 @@ impl Metrics {
         for ended in FetchErrorKind::ALL.map(Ended::Failed).into_iter().chain([Ended::Answered]) {
             self.refreshes.with_label_values(&[ended.label()]);
         }
+        for result in SearchResult::ALL {
+            self.searches.with_label_values(&[result.label()]);
+        }
         let calls = FetchErrorKind::ALL.into_iter().filter(|kind| kind.is_call_result());
         for ended in calls.map(Ended::Failed).chain([Ended::Answered, Ended::Interrupted]) {
+            self.failover_requests.with_label_values(&[ended.label()]);
             for operation in Operation::ALL {
                 self.upstream_requests.with_label_values(&[operation.label(), ended.label()]);
             }
@@ -341,14 +414,15 @@ impl Default for Metrics {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "host"))]
 fn process_metrics() -> Vec<MetricFamily> {
     use prometheus::core::Collector;
     prometheus::process_collector::ProcessCollector::for_self().collect()
 }
 
-/// Returns an empty list, because the Prometheus library has metrics of the process only on Linux.
-#[cfg(not(target_os = "linux"))]
+/// Returns an empty list. The Prometheus library has metrics of the process only on Linux, and the
+/// Lambda layer is smaller without them, because Lambda reports the memory of an environment itself.
+#[cfg(not(all(target_os = "linux", feature = "host")))]
 fn process_metrics() -> Vec<MetricFamily> {
     Vec::new()
 }
@@ -368,6 +442,7 @@ mod tests {
             "sidekey_upstream_requests_total{operation=\"GetSecretValue\",outcome=\"ok\"} 0",
             "sidekey_upstream_requests_total{operation=\"BatchGetSecretValue\",outcome=\"throttled\"} 0",
             "sidekey_gate_refusals_total{reason=\"token\"} 0",
+            "sidekey_failover_requests_total{outcome=\"ok\"} 0",
             "sidekey_refreshes_total{outcome=\"ok\"} 0",
             "sidekey_stale_reads_total{reason=\"failing\"} 0",
         ] {

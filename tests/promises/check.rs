@@ -346,7 +346,11 @@ async fn empty_and_malformed_files_of_a_folder_do_not_stop_the_check() {
         assert!(done.err.contains(part), "{part}: {}", done.err);
     }
     let done = check(&["--from-json", &all], &vars, b"").await;
-    assert!(done.text().contains("\n2 files could not be searched\n"), "{}", done.text());
+    assert!(
+        done.text().contains("\n2 files or patterns could not be searched\n"),
+        "{}",
+        done.text()
+    );
 
     for (path, place) in [(format!("{all}/b.json"), "b.json"), ("-".to_owned(), "-")] {
         let done = check(&["--from-json", &path], &vars, b"").await;

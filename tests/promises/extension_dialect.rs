@@ -153,14 +153,6 @@ async fn cached_value_is_served_during_a_failure() {
     assert_eq!((stale.status, stale.cache()), (200, "stale"));
 }
 
-/// A read with an assumed role is refused with an explanation in JSON.
-#[tokio::test]
-async fn reads_with_a_role_are_refused_in_json() {
-    let (_fake, sidekey) = start_agent(&[]).await;
-    let roled = sidekey.read("app/db&roleArn=arn:aws:iam::123456789012:role/x").await;
-    assert_eq!((roled.status, roled.kind().as_str()), (501, "UnsupportedOperationException"));
-}
-
 #[tokio::test]
 async fn variables_of_awss_extension_are_honoured() {
     for (name, value, calls) in [

@@ -8,7 +8,9 @@ use crate::support::clock::ManualClock;
 use crate::support::{eventually, fake};
 use fake_aws::Fake;
 use fake_aws::Operation::GetSecretValue;
-use std::time::Duration;
+use serde_json::Value;
+use sidekey::clock::Clock;
+use std::time::{Duration, SystemTime};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -115,6 +117,42 @@ async fn old_value_is_not_served_past_the_ttl() {
         (sidekey.read("app/db").await.value() == "newer").then_some(())
     })
     .await;
+}
+
+/// After a rotation, `/status` and a metric show when a reader last got the old version.
+#[tokio::test]
+async fn last_read_of_the_replaced_version_is_shown() {
+    const METRIC: &str = "sidekey_replaced_version_last_read_timestamp_seconds";
+    let (fake, sidekey) = start_with_cached_secret().await;
+    let old = fake.secrets().version_id("app/db", "AWSCURRENT").expect("the secret exists");
+    let status = async || {
+        let answer = sidekey.connect().await.exchange(get("/status", &[TOKEN_HEADER])).await;
+        answer.json()["entries"][0].clone()
+    };
+    sidekey.advance(7 * SECOND);
+    let read_at = unix_seconds(sidekey.clock.now().wall);
+    assert_eq!(sidekey.read("app/db").await.value(), "old");
+    assert_eq!(status().await["previous_version"], Value::Null);
+    assert_eq!(sidekey.metrics().await.get(METRIC), 0.0);
+
+    sidekey.advance(20 * SECOND);
+    fake.secrets().put("app/db", "new").expect("the secret exists");
+    assert_eq!(sidekey.read("app/db&refreshNow=true").await.value(), "new");
+    sidekey.advance(20 * SECOND);
+    assert_eq!(sidekey.read("app/db").await.value(), "new");
+    let shown = sidekey.metrics().await.get(METRIC);
+    assert!((shown - read_at).abs() < 0.01, "{shown} is not the time {read_at} of the read");
+    let entry = status().await;
+    let previous = &entry["previous_version"];
+    assert_eq!(previous["version_id"], old[..8], "{entry}");
+    let (replaced, last_read) = (&previous["replaced"], &previous["last_read"]);
+    assert!(replaced.is_string() && last_read.is_string(), "{entry}");
+    assert!(last_read.as_str() < replaced.as_str(), "{entry}");
+}
+
+/// Returns the time in seconds since 1970.
+fn unix_seconds(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).expect("the time is after 1970").as_secs_f64()
 }
 
 /// The agent refreshes a secret before its TTL ends, if the secret has been read.

@@ -82,6 +82,29 @@ impl Moto {
         Secret::from_answer(&self.call("CreateSecret", &body).await)
     }
 
+    /// Creates a secret in the account of the role `role_arn`, with the credentials of this role.
+    pub(crate) async fn create_secret_as(&self, role_arn: &str, name: &str, value: &str) {
+        let form = format!(
+            "Action=AssumeRole&Version=2011-06-15&RoleSessionName=tests&RoleArn={role_arn}"
+        );
+        let of_sts = AUTHORIZATION.replace("/secretsmanager/", "/sts/");
+        let headers = [
+            ("Content-Type", "application/x-www-form-urlencoded"),
+            ("X-Amz-Date", "20260101T000000Z"),
+            ("Authorization", &*of_sts),
+        ];
+        let answer = exchange::request(self.port, "POST", "/", &headers, form.as_bytes())
+            .await
+            .expect("moto answers the request");
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let key = text.split("<AccessKeyId>").nth(1).and_then(|rest| rest.split('<').next());
+        let key = key.unwrap_or_else(|| panic!("moto must issue credentials: {text}"));
+        let body = json!({"Name": name, "SecretString": value});
+        let authorization = AUTHORIZATION.replace("AKIAEXAMPLE", key);
+        let (status, answer) = self.call_with(&authorization, "CreateSecret", &body).await;
+        assert_eq!(status, 200, "CreateSecret: {answer}");
+    }
+
     /// Adds a new current version to the secret with the name or ARN `id`.
     pub(crate) async fn put_secret_value(&self, id: &str, value: &str) -> Secret {
         let body = json!({"SecretId": id, "SecretString": value});
@@ -99,11 +122,15 @@ impl Moto {
     /// Calls an operation of Secrets Manager, and returns the HTTP status and the body of the
     /// response.
     pub(crate) async fn try_call(&self, operation: &str, body: &Value) -> (u16, Value) {
+        self.call_with(AUTHORIZATION, operation, body).await
+    }
+
+    async fn call_with(&self, authorization: &str, operation: &str, body: &Value) -> (u16, Value) {
         let headers = [
             ("X-Amz-Target", &*format!("secretsmanager.{operation}")),
             ("Content-Type", "application/x-amz-json-1.1"),
             ("X-Amz-Date", "20260101T000000Z"),
-            ("Authorization", AUTHORIZATION),
+            ("Authorization", authorization),
         ];
         let body = body.to_string();
         let answer = exchange::request(self.port, "POST", "/", &headers, body.as_bytes())

@@ -1,7 +1,7 @@
 //! Compares the documentation with tables and tests in the code.
 
 use crate::repository::{File, is_of_word, page, root};
-use sidekey::config::{aws_extension, policy, route_keys, variables};
+use sidekey::config::{aws_extension, policy, role, route_keys, variables};
 use sidekey::convention::file::{FIELD_KEYS, KEYS};
 use std::collections::BTreeMap;
 
@@ -36,6 +36,7 @@ fn wrong_settings(files: &[File]) -> Vec<String> {
     let variables = variables::VARIABLES.iter().map(|one| row(one.name, one.default, one.help));
     let of_aws = aws_extension::VARIABLES.iter().map(|one| row(one.name, one.default, one.help));
     let policy = policy::KEYS.iter().map(|key| row(key.name, key.default, key.help));
+    let role = role::KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let route = route_keys::KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let convention = KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let field = FIELD_KEYS.iter().map(|key| row(key.name, key.default, key.help));
@@ -46,7 +47,7 @@ fn wrong_settings(files: &[File]) -> Vec<String> {
     let tables: [(Vec<String>, Vec<Vec<&str>>); 2] = [
         (variables.chain(of_aws).collect(), rows(&page.text, &names)),
         (
-            policy.chain(route).chain(convention).chain(field).collect(),
+            policy.chain(role).chain(route).chain(convention).chain(field).collect(),
             key_tables.flat_map(|table| rows(table, &[""])).collect(),
         ),
     ];
@@ -159,8 +160,18 @@ const TEST_PATHS: &[&str] = &["promises::", "emulator::", "examples::", "cache::
 const TEST_FOLDERS: &[&str] = &["src", "extension/src", "fake-aws/src", "tests", "extension/tests"];
 
 fn is_path(span: &str) -> bool {
-    let folders =
-        ["src/", "extension/", "fake-aws/", "presets/", "tests/", "benches/", "docs/", "examples/"];
+    let folders = [
+        "src/",
+        "extension/",
+        "fake-aws/",
+        "presets/",
+        "tests/",
+        "benches/",
+        "docs/",
+        "examples/",
+        "deploy/",
+        ".ci/",
+    ];
     folders.iter().any(|folder| span.starts_with(folder))
         && !span.contains([' ', '*', '{', '<', ':'])
 }
@@ -195,15 +206,15 @@ fn has_target(command: &str) -> bool {
     })
 }
 
-/// Finds promises in `SPECIFICATION.md` that no test, benchmark or check of the Lambda layer
-/// verifies.
+/// Finds promises in `SPECIFICATION.md` that no test, benchmark, check of the Lambda layer or check
+/// of `deploy` verifies.
 fn unguarded(files: &[File]) -> Vec<String> {
     let page = page(files, "SPECIFICATION.md");
     let rows =
         page.text.split("\n## ").skip(1).flat_map(|chapter| {
             chapter.lines().skip_while(|line| !line.starts_with("|---")).skip(1)
         });
-    let guards = ["::", "cargo bench --bench", "extension/layer/check", "[pending]"];
+    let guards = ["::", "cargo bench --bench", "layer/check", "deploy/check", "[pending]"];
     let unguarded =
         rows.filter(|row| row.starts_with('|') && !guards.iter().any(|guard| row.contains(guard)));
     unguarded.map(str::to_owned).collect()
@@ -238,8 +249,8 @@ mod tests {
         );
         for (from, to, expected) in [
             (
-                "| `5m` |",
-                "| `6m` |",
+                "| `SIDEKEY_TTL` | `5m` |",
+                "| `SIDEKEY_TTL` | `6m` |",
                 ["page does not contain the row | `SIDEKEY_TTL` | `5m`", "`6m`"],
             ),
             ("| `required` |", "| `needed` |", ["`required`", "`needed`"]),

@@ -31,11 +31,12 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("config", "broker outbound server client convention message cache source/aws secret clock tokens telemetry"),
     ("agent", "config descriptors outbound server cache source source/aws secret clock tokens telemetry"),
     ("exec", "client config secret clock tokens hardening"),
-    ("commands", "commands/policy commands/check commands/scaffold commands/dev agent client config exec \
+    ("commands", "commands/policy commands/check commands/status commands/scaffold commands/dev agent client config exec \
                   secret source source/aws clock hardening tokens telemetry"),
     ("commands/policy", "commands config secret"),
     ("commands/check", "commands commands/policy config convention message secret source \
                         source/aws clock hardening tokens printable"),
+    ("commands/status", "commands client config source secret clock printable"),
     ("commands/scaffold", "commands commands/policy config convention secret clock hardening printable"),
     ("commands/dev", "commands agent client config cache/prefetch source source/aws fake-aws \
                       secret clock hardening tokens telemetry"),

@@ -8,4 +8,8 @@ mod repository;
 mod imports;
 mod purity;
 mod docs;
+mod emf;
+mod messages;
 mod peers;
+mod snippets;
+mod versions;

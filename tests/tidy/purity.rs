@@ -8,9 +8,10 @@ use crate::repository::{File, begins_word, sources};
 #[rustfmt::skip]
 const PURE: &[&str] = &[
     "src/secret.rs", "src/secret/", "src/convention.rs", "src/convention/", "src/message.rs", "src/message/",
-    "src/broker.rs", "src/broker/", "src/cache/withheld.rs",
-    "src/cache/freshness.rs", "src/cache/malformed.rs", "src/cache/plan.rs", "src/cache/policies.rs",
-    "src/cache/snapshot.rs",
+    "src/broker.rs", "src/broker/",
+    "src/cache/discovery.rs", "src/cache/failover.rs", "src/cache/freshness.rs", "src/cache/malformed.rs",
+    "src/cache/plan.rs", "src/cache/policies.rs", "src/cache/snapshot.rs", "src/cache/predecessor.rs",
+    "src/cache/rotation.rs", "src/cache/withheld.rs", "src/telemetry/emf/",
     "src/server/gate.rs", "src/server/head.rs", "src/server/operation.rs", "src/server/operation/",
     "src/server/parameter_name.rs", "src/server/plain_request.rs",
     "src/server/problem.rs", "src/server/request.rs", "src/server/resolving/", "src/server/route.rs",
@@ -18,7 +19,9 @@ const PURE: &[&str] = &[
     "src/exec/variable.rs", "src/commands/check/dynamo.rs", "src/commands/check/candidates.rs",
     "src/commands/check/gateway_key.rs", "src/commands/check/lenient.rs", "src/commands/check/report.rs",
     "src/commands/check/search.rs", "src/commands/check/search/", "src/commands/policy/",
-    "src/commands/scaffold/plan.rs", "src/commands/table.rs", "src/config/toml_place.rs",
+    "src/commands/status/", "src/commands/age.rs", "src/commands/dev/page/history.rs",
+    "src/commands/dev/page/request.rs", "src/commands/scaffold/plan.rs", "src/commands/table.rs",
+    "src/config/toml_place.rs",
 ];
 
 /// Words that a file of pure functions must not contain.
@@ -38,13 +41,13 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
      "only `source::aws` may use AWS's SDK: use the trait `Source`"),
     (&["hyper", "http_body_util"],
      &["src/http1.rs", "src/outbound.rs", "src/outbound/", "src/broker/", "src/config/route_keys.rs", "src/server.rs", "src/server/", "src/source/aws/", "src/client.rs",
-       "src/commands/dev/watch.rs", "extension/src/api.rs", "fake-aws/"],
+       "src/commands/dev/watch.rs", "src/commands/dev/page.rs", "src/commands/dev/page/", "extension/src/api.rs", "fake-aws/"],
      "only the server and the HTTP clients may use hyper: call their functions"),
     (&["snapshot.store("], &["src/cache/publisher.rs"],
      "only one file may replace the cache's snapshot: call `Writer::settle`"),
     (&[".expose("],
      &["src/secret/", "src/convention/check.rs", "src/broker/credential.rs", "src/server/dialect.rs", "src/server/dialect/",
-       "src/server/resolving/credential.rs", "src/client/ready.rs", "src/client/route.rs", "src/client/secret.rs", "src/exec/",
+       "src/server/resolving/credential.rs", "src/client/ready.rs", "src/client/route.rs", "src/client/secret.rs", "src/client/status.rs", "src/exec/",
        "src/commands/get/output.rs",
        "src/commands/check/gateway_key.rs", "src/commands/scaffold/aws_cli.rs"],
      "few files may read a secret's bytes: pass a `SecretValue` to them"),

@@ -14,6 +14,7 @@ mod exchange;
 #[path = "../../../tests/support/port.rs"]
 mod port;
 
+mod emf;
 mod freeze;
 mod lambda;
 mod modes;

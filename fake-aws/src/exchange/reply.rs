@@ -24,6 +24,7 @@ pub(crate) struct Reply {
     content_type: HeaderValue,
     request_id: String,
     body: Bytes,
+    error_type: Option<String>,
 }
 
 impl Reply {
@@ -35,7 +36,8 @@ impl Reply {
             Service::SecretsManager | Service::ParameterStore => (JSON_TYPE, result),
             Service::Sts => (XML_TYPE, query::envelope(operation, &result, &request_id)),
         };
-        Self { status: StatusCode::OK, content_type, request_id, body: text.into() }
+        let (status, body) = (StatusCode::OK, text.into());
+        Self { status, content_type, request_id, body, error_type: None }
     }
 
     /// Creates an error response. Its body is XML if `service` is STS, and JSON for all other
@@ -54,7 +56,14 @@ impl Reply {
         // A test may inject an error whose status is not a valid HTTP status. Such an error gets
         // status 500.
         let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, content_type, request_id, body: text.into() }
+        let error_type = Some(error.kind.to_string());
+        Self { status, content_type, request_id, body: text.into(), error_type }
+    }
+
+    /// Returns the error type in this response, such as `ThrottlingException`, or `None` if the
+    /// response contains a result.
+    pub(crate) fn error_type(&self) -> Option<String> {
+        self.error_type.clone()
     }
 
     /// Returns the HTTP response, with a fault injected. For example, a fault can truncate the

@@ -9,6 +9,7 @@ use hyper::Method;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, USER_AGENT};
 use hyper::http::request::Parts;
 use serde_json::{Map, Value};
+use std::time::{Duration, SystemTime};
 
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
@@ -20,6 +21,9 @@ pub(crate) struct ParsedRequest {
     /// sent them.
     pub(crate) ids: Vec<String>,
     pub(crate) input: Input,
+    /// The AWS region in the signature of the request, such as `eu-north-1`. `None` if the request
+    /// is not signed.
+    pub(crate) region: Option<String>,
     pub(crate) authorization: Option<String>,
     pub(crate) security_token: Option<String>,
     host: Option<String>,
@@ -61,12 +65,14 @@ impl ParsedRequest {
             Input::Json(body) => secrets_manager::secret_ids(operation, body),
             Input::Form(_) | Input::Unreadable => Vec::new(),
         };
+        let authorization = header(&head.headers, AUTHORIZATION);
         Self {
             service,
             operation,
             ids,
             input,
-            authorization: header(&head.headers, AUTHORIZATION),
+            region: authorization.as_deref().and_then(signed_region).map(str::to_owned),
+            authorization,
             security_token: header(&head.headers, SECURITY_TOKEN),
             host: header(&head.headers, HOST),
             user_agent: header(&head.headers, USER_AGENT),
@@ -74,18 +80,29 @@ impl ParsedRequest {
     }
 
     /// Converts the request to a [`Call`], which tests can inspect. `connection` is the number of
-    /// the TCP connection that carried the request.
-    pub(crate) fn to_call(&self, connection: u64) -> Call {
+    /// the TCP connection that carried the request, and `received` the time of its arrival.
+    pub(crate) fn to_call(&self, connection: u64, received: SystemTime) -> Call {
         Call {
             operation: self.operation,
             ids: self.ids.clone(),
+            region: self.region.clone(),
             host: self.host.clone(),
             user_agent: self.user_agent.clone(),
             authorization: self.authorization.clone(),
             security_token: self.security_token.clone(),
             connection,
+            received,
+            latency: Duration::ZERO,
+            error: None,
         }
     }
+}
+
+/// Returns the AWS region in the value of an `Authorization` header. The value contains
+/// `Credential=KEY/DATE/REGION/SERVICE/aws4_request`.
+fn signed_region(authorization: &str) -> Option<&str> {
+    let (_, credential) = authorization.split_once("Credential=")?;
+    credential.split('/').nth(2).filter(|region| !region.is_empty())
 }
 
 /// Returns the service and the operation that the header `X-Amz-Target` names, as in

@@ -58,6 +58,17 @@ impl Parameters {
         Ok(self.store().find(&id)?.arn.clone())
     }
 
+    /// Adds a version with the same value to a parameter. Returns the number of the version.
+    pub fn rotate(&self, id: &str) -> Result<u64, AwsError> {
+        let id = ParameterId::parse(id)?;
+        let mut store = self.store();
+        let parameter = store.find(&id)?;
+        let (name, content) = (parameter.name.clone(), &parameter.latest().content);
+        let (value, data_type) = (content.value.clone(), content.data_type.clone());
+        let location = id.location.unwrap_or_else(|| store.home().clone());
+        store.put(&location, &name, value, &data_type, (self.now)())
+    }
+
     fn put_version(
         &self,
         location: &Location,
@@ -147,6 +158,18 @@ mod tests {
         assert_eq!(parameters.version("/app/url:live"), Ok(1));
         assert!(parameters.move_label("/app/url", "1st", 1).is_err());
         assert!(parameters.move_label("/app/url", "live", 3).is_err());
+    }
+
+    #[test]
+    fn rotation_keeps_the_value_and_its_type() {
+        let parameters = parameters();
+        let value = ParameterValue::secure("one");
+        parameters.put("/app/url", value.clone()).expect("the name must be valid");
+        assert_eq!(parameters.rotate("/app/url"), Ok(2));
+        let store = parameters.store();
+        let id = ParameterId::parse("/app/url").expect("the name must be valid");
+        let latest = store.find(&id).expect("the parameter must exist").latest();
+        assert_eq!((latest.number, &latest.content.value), (2, &value));
     }
 
     #[test]

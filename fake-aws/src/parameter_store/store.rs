@@ -35,6 +35,15 @@ impl Store {
         &self.home
     }
 
+    /// Runs `work` while `home` is the default account and region, for a caller whose credentials
+    /// belong to this account.
+    pub(crate) fn seen_from<R>(&mut self, home: Location, work: impl FnOnce(&mut Self) -> R) -> R {
+        let own = std::mem::replace(&mut self.home, home);
+        let result = work(self);
+        self.home = own;
+        result
+    }
+
     /// Returns the parameters in the default account and region, sorted by name.
     pub(crate) fn home_parameters(&self) -> impl Iterator<Item = &Parameter> {
         self.parameters

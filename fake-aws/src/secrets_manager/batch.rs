@@ -198,7 +198,7 @@ mod tests {
         check(json!({}), "InvalidParameterException");
         check(json!({ "SecretIdList": ["a"], "Filters": [] }), "InvalidParameterException");
         check(json!({ "SecretIdList": ["a"], "MaxResults": 3 }), "InvalidParameterException");
-        let filters = json!([{ "Key": "tag-key", "Values": ["app"] }]);
+        let filters = json!([{ "Key": "colour", "Values": ["app"] }]);
         check(json!({ "Filters": filters }), "InvalidParameterException");
         let filters = json!([{ "Key": "name", "Values": ["app"] }]);
         check(json!({ "Filters": filters, "NextToken": "?" }), "InvalidNextTokenException");

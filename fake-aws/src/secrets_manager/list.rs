@@ -24,8 +24,8 @@ pub(crate) struct ListSecrets {
     next_token: Option<String>,
 }
 
-/// A filter in a request: a condition on the names of secrets. If a request has several filters, a
-/// secret must satisfy all of them.
+/// A filter in a request: a condition on one property of secrets. If a request has several filters,
+/// a secret must satisfy all of them.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Filter {
@@ -33,16 +33,56 @@ pub(crate) struct Filter {
     values: Vec<String>,
 }
 
+/// The maximum number of filters in a request, and of values in a filter.
+///
+/// Source: `FiltersListType` and `FilterValuesStringList` in AWS's API reference.
+const FILTERS_MAX: usize = 10;
+
+/// The keys of the filters that the fake AWS server supports.
+const FILTER_KEYS: [&str; 4] = ["name", "description", "tag-key", "tag-value"];
+
 impl Filter {
-    /// Returns whether one of the filter's values matches the name of the secret. A value matches
-    /// every name that starts with the value.
+    /// Returns whether one of the filter's values matches the secret. A value matches every name,
+    /// tag key, tag value or description that starts with the value. Only descriptions are compared
+    /// without regard to case.
     ///
-    /// A value `!prefix` matches every name that does not start with `prefix`.
+    /// A value `!prefix` matches every secret that the value `prefix` does not match.
+    ///
+    /// Source: the page of the operation `ListSecrets` in AWS's API reference.
     fn matches(&self, secret: &Secret) -> bool {
         self.values.iter().any(|value| match value.strip_prefix('!') {
-            Some(prefix) => !secret.name.starts_with(prefix),
-            None => secret.name.starts_with(value.as_str()),
+            Some(prefix) => !self.has_prefix(secret, prefix),
+            None => self.has_prefix(secret, value),
         })
+    }
+
+    fn has_prefix(&self, secret: &Secret, prefix: &str) -> bool {
+        match self.key.as_str() {
+            "name" => secret.name.starts_with(prefix),
+            "tag-key" => secret.tags.keys().any(|key| key.starts_with(prefix)),
+            "tag-value" => secret.tags.values().any(|value| value.starts_with(prefix)),
+            _ => {
+                let description = secret.description.as_deref().unwrap_or_default();
+                description.to_lowercase().starts_with(&prefix.to_lowercase())
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), AwsError> {
+        if !FILTER_KEYS.contains(&self.key.as_str()) {
+            return Err(AwsError::invalid_parameter(format!(
+                "The fake AWS server supports only filters with the keys {}, but the request has a \
+                 filter with the key `{}`.",
+                FILTER_KEYS.map(|key| format!("`{key}`")).join(", "),
+                self.key
+            )));
+        }
+        if !(1..=FILTERS_MAX).contains(&self.values.len()) {
+            let value = format!("'[{}]'", self.values.join(", "));
+            let constraint = "Member must have length between 1 and 10";
+            return Err(AwsError::broken_constraint("filters.values", Some(&value), constraint));
+        }
+        Ok(())
     }
 }
 
@@ -72,13 +112,11 @@ impl Context<'_> {
         filters: &[Filter],
         includes_deleted: bool,
     ) -> Result<Vec<&Secret>, AwsError> {
-        if let Some(filter) = filters.iter().find(|filter| filter.key != "name") {
-            return Err(AwsError::invalid_parameter(format!(
-                "The fake AWS server supports only filters with the key `name`, but the request \
-                 has a filter with the key `{}`.",
-                filter.key
-            )));
+        if filters.len() > FILTERS_MAX {
+            let constraint = "Member must have length less than or equal to 10";
+            return Err(AwsError::broken_constraint("filters", None, constraint));
         }
+        filters.iter().try_for_each(Filter::check)?;
         Ok(self
             .store
             .home_secrets()
@@ -139,6 +177,35 @@ mod tests {
     }
 
     #[test]
+    fn filters_match_by_the_beginnings_of_tags() {
+        let mut account = Account::with(&[]);
+        for (name, tags) in [
+            ("a", json!([{ "Key": "channel", "Value": "whatsapp" }])),
+            ("b", json!([{ "Key": "channel-id", "Value": "whatsapp-2" }, { "Key": "team" }])),
+            ("c", json!([{ "Key": "team", "Value": "whatsapp" }])),
+        ] {
+            let body = json!({ "Name": name, "SecretString": "1", "Tags": tags });
+            account.call(Operation::CreateSecret, body);
+        }
+        let mut check = |filters: &[(&str, &str)], expected: &[&str]| {
+            let filters: Vec<Value> = filters
+                .iter()
+                .map(|(key, value)| json!({ "Key": key, "Values": [value] }))
+                .collect();
+            assert_eq!(names(&mut account, json!({ "Filters": filters })), expected);
+        };
+        check(&[("tag-key", "channel")], &["a", "b"]);
+        check(&[("tag-key", "Channel")], &[]);
+        check(&[("tag-key", "!channel")], &["c"]);
+        check(&[("tag-key", "team"), ("tag-value", "whatsapp")], &["b", "c"]);
+        check(&[("tag-value", "")], &["a", "b", "c"]);
+        check(&[("description", "x")], &[]);
+        let answer = account.call(Operation::ListSecrets, json!({}));
+        let expected = json!([{ "Key": "channel", "Value": "whatsapp" }]);
+        assert_eq!(answer["SecretList"][0]["Tags"], expected);
+    }
+
+    #[test]
     fn secrets_scheduled_for_deletion_are_listed_on_request() {
         let mut account = Account::with(&[("a", "1"), ("b", "2")]);
         account.call(Operation::DeleteSecret, json!({ "SecretId": "a" }));
@@ -147,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_page_sizes_and_tokens_are_rejected() {
+    fn invalid_page_sizes_tokens_and_filters_are_rejected() {
         let mut account = Account::with(&[]);
         let mut check = |body: Value, kind: &str| {
             assert_eq!(account.call_and_fail(Operation::ListSecrets, body).0, kind);
@@ -155,5 +222,9 @@ mod tests {
         check(json!({ "MaxResults": 0 }), "ValidationException");
         check(json!({ "MaxResults": 101 }), "ValidationException");
         check(json!({ "NextToken": "AAAA" }), "InvalidNextTokenException");
+        let filter = json!({ "Key": "owning-service", "Values": ["a"] });
+        check(json!({ "Filters": [filter] }), "InvalidParameterException");
+        let filter = json!({ "Key": "name", "Values": [] });
+        check(json!({ "Filters": [filter] }), "ValidationException");
     }
 }

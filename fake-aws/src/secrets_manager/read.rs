@@ -96,12 +96,17 @@ pub(crate) fn metadata(secret: &Secret, labels_key: &str) -> Map<String, Value> 
         ("ARN", Some(json!(secret.arn))),
         ("Name", Some(json!(secret.name))),
         ("Description", secret.description.as_ref().map(|it| json!(it))),
+        ("Tags", (!secret.tags.is_empty()).then(|| tags(secret))),
         ("CreatedDate", Some(json!(epoch_seconds(secret.created)))),
         ("LastChangedDate", Some(json!(epoch_seconds(secret.changed)))),
         ("DeletedDate", secret.deletion.map(|it| json!(epoch_seconds(it)))),
         (labels_key, (!labels.is_empty()).then_some(Value::Object(labels))),
     ];
     members.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+}
+
+fn tags(secret: &Secret) -> Value {
+    secret.tags.iter().map(|(key, value)| json!({ "Key": key, "Value": value })).collect()
 }
 
 #[cfg(test)]

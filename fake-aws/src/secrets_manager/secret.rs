@@ -4,6 +4,7 @@
 use super::error;
 use super::plaintext::Plaintext;
 use crate::error::AwsError;
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 /// The staging label of the current version of a secret. A read without a staging label and without
@@ -18,13 +19,15 @@ pub(crate) const PREVIOUS: &str = "AWSPREVIOUS";
 /// Source: quotas of Secrets Manager, "Versions per secret".
 const VERSIONS_MAX: usize = 100;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Secret {
     /// The full ARN of the secret, including the hyphen and the six random characters that AWS adds
     /// after the name.
     pub(crate) arn: String,
     pub(crate) name: String,
     pub(crate) description: Option<String>,
+    /// The values of the secret's tags, by tag key.
+    pub(crate) tags: BTreeMap<String, String>,
     pub(crate) created: SystemTime,
     /// The time when a version, a staging label or the description of the secret last changed.
     pub(crate) changed: SystemTime,
@@ -36,7 +39,7 @@ pub(crate) struct Secret {
     versions: Vec<Version>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Version {
     pub(crate) id: String,
     pub(crate) plaintext: Plaintext,
@@ -58,12 +61,18 @@ impl Secret {
             arn,
             name: name.to_owned(),
             description: None,
+            tags: BTreeMap::new(),
             created: now,
             changed: now,
             deletion: None,
             is_seeded: false,
             versions: Vec::new(),
         }
+    }
+
+    /// Returns a copy of this secret with another ARN, for a replica in another region.
+    pub(crate) fn with_arn(&self, arn: String) -> Self {
+        Self { arn, ..self.clone() }
     }
 
     /// Returns the versions that have a staging label, oldest first. AWS lists only versions with a

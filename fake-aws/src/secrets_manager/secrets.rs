@@ -25,12 +25,15 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Secrets {
     store: Arc<Mutex<Store>>,
+    /// The secrets of other regions that contain replicas, by region. The name of a secret in a call
+    /// to such a region refers to the replica.
+    replicas: Arc<Mutex<BTreeMap<String, Arc<Mutex<Store>>>>>,
     now: Now,
 }
 
 impl Secrets {
     pub(crate) fn new(home: Location, now: Now) -> Self {
-        Self { store: Arc::new(Mutex::new(Store::new(home))), now }
+        Self { store: Arc::new(Mutex::new(Store::new(home))), replicas: Arc::default(), now }
     }
 
     /// Creates a secret with one version in the default account and region of the fake AWS server.
@@ -57,9 +60,38 @@ impl Secrets {
         Ok(secret.arn.clone())
     }
 
+    /// Replicates a secret of the default account and region to `region`, or brings its replica up to
+    /// date. Returns the ARN of the replica.
+    ///
+    /// A replica has the same name, random characters, version ids, values, dates and staging labels
+    /// as the secret. Later changes of the secret do not change the replica until the next call of
+    /// this function, so a test decides how far the replica lags behind.
+    pub fn replicate(&self, id: &str, region: &str) -> Result<String, AwsError> {
+        let store = self.store();
+        let secret = store.find(id)?;
+        let mut replicas = lock(&self.replicas);
+        let other = replicas.entry(region.to_owned()).or_insert_with(|| {
+            let location = Location::new(&store.home().account, region);
+            Arc::new(Mutex::new(Store::new(location)))
+        });
+        Ok(lock(other).replace_by_replica(secret))
+    }
+
+    /// Removes the replica of a secret from `region`. `id` is the name of the secret.
+    pub fn remove_replica(&self, id: &str, region: &str) -> Result<(), AwsError> {
+        lock(&self.store_of(Some(region))).remove(id).map(drop)
+    }
+
     /// Adds a version to a secret and makes it the current version. Returns the version id.
     pub fn put(&self, id: &str, value: impl Into<Plaintext>) -> Result<String, AwsError> {
         self.put_with_labels(id, value, &[CURRENT])
+    }
+
+    /// Rotates a secret: adds a version with the same value, and makes this version the current
+    /// version. Returns the version id.
+    pub fn rotate(&self, id: &str) -> Result<String, AwsError> {
+        let value = self.store().find(id)?.select(None, Some(CURRENT))?.plaintext.clone();
+        self.put(id, value)
     }
 
     /// Adds a version with the staging labels `labels` (such as AWSPENDING) to a secret. Returns
@@ -105,6 +137,18 @@ impl Secrets {
         self.store().remove(id).map(drop)
     }
 
+    /// Sets a tag of a secret. A tag with the same key is replaced.
+    pub fn set_tag(&self, id: &str, key: &str, value: &str) -> Result<(), AwsError> {
+        self.store().find_mut(id)?.tags.insert(key.to_owned(), value.to_owned());
+        Ok(())
+    }
+
+    /// Removes the tag `key` of a secret. Does nothing if the secret has no such tag.
+    pub fn remove_tag(&self, id: &str, key: &str) -> Result<(), AwsError> {
+        self.store().find_mut(id)?.tags.remove(key);
+        Ok(())
+    }
+
     /// Applies the secrets of a seed.
     pub(crate) fn apply(&self, seed: &BTreeMap<String, Plaintext>) -> Changes {
         let now = (self.now)();
@@ -130,6 +174,14 @@ impl Secrets {
 
     pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
         lock(&self.store)
+    }
+
+    /// Returns the secrets that a call to `region` finds. Without replicas in `region`, a call finds
+    /// the same secrets as a call to the default region.
+    pub(crate) fn store_of(&self, region: Option<&str>) -> Arc<Mutex<Store>> {
+        let replicas = lock(&self.replicas);
+        let replica = region.and_then(|region| replicas.get(region));
+        Arc::clone(replica.unwrap_or(&self.store))
     }
 }
 
@@ -165,12 +217,45 @@ mod tests {
     }
 
     #[test]
+    fn rotation_keeps_the_value() {
+        let secrets = secrets();
+        secrets.create("db", "one").expect("the name must be new");
+        let rotated = secrets.rotate("db").expect("the secret must exist");
+        let store = secrets.store();
+        let secret = store.find("db").expect("the secret must exist");
+        let current = secret.select(None, None).expect("the secret must have a current version");
+        assert_eq!((&current.id, &current.plaintext), (&rotated, &"one".into()));
+    }
+
+    #[test]
     fn clones_change_the_same_secrets() {
         let secrets = secrets();
         secrets.clone().create("db", "one").expect("the name must be new");
         assert_eq!(secrets.names(), ["db"]);
         secrets.remove("db").expect("the secret must exist");
         assert_eq!(secrets.arn("db"), Err(error::secret_not_found()));
+    }
+
+    #[test]
+    fn replica_shares_versions_and_changes_only_when_replicated_again() {
+        let secrets = secrets();
+        let arn = secrets.create("db", "one").expect("the name must be new");
+        let replica = secrets.replicate("db", "eu-west-1").expect("the secret must exist");
+        assert_eq!(replica, arn.replace("eu-north-1", "eu-west-1"));
+        let first = secrets.version_id("db", CURRENT).expect("the secret must have a version");
+        let second = secrets.put("db", "two").expect("adding a version must succeed");
+        let current = |region| {
+            let store = secrets.store_of(Some(region));
+            let store = lock(&store);
+            let secret = store.find("db").expect("the secret must exist");
+            secret.select(None, None).expect("the secret must have a version").id.clone()
+        };
+        assert_eq!((current("eu-west-1"), current("eu-north-1")), (first, second.clone()));
+        assert_eq!(secrets.replicate("db", "eu-west-1"), Ok(replica));
+        assert_eq!(current("eu-west-1"), second);
+        secrets.remove_replica("db", "eu-west-1").expect("the replica must exist");
+        let store = secrets.store_of(Some("eu-west-1"));
+        assert!(lock(&store).find("db").is_err(), "the region must not fall back to another one");
     }
 
     #[test]

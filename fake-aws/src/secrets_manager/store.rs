@@ -32,6 +32,15 @@ impl Store {
         &self.home
     }
 
+    /// Runs `work` while `home` is the default account and region, for a caller whose credentials
+    /// belong to this account.
+    pub(crate) fn seen_from<R>(&mut self, home: Location, work: impl FnOnce(&mut Self) -> R) -> R {
+        let own = std::mem::replace(&mut self.home, home);
+        let result = work(self);
+        self.home = own;
+        result
+    }
+
     /// Returns the secrets in the default account and region of the fake AWS server, sorted by
     /// name.
     pub(crate) fn home_secrets(&self) -> impl Iterator<Item = &Secret> {
@@ -73,6 +82,16 @@ impl Store {
         }
         let arn = arn(location, name, &random::alphanumerics(SUFFIX_LEN));
         Ok(self.secrets.entry(key).or_insert_with(|| Secret::new(name, arn, now)))
+    }
+
+    /// Stores a replica of `secret`, which belongs to another region. Replaces an earlier replica.
+    /// Returns the ARN of the replica.
+    pub(crate) fn replace_by_replica(&mut self, secret: &Secret) -> String {
+        let suffix = secret.arn.rsplit('-').next().unwrap_or_default();
+        let arn = arn(&self.home, &secret.name, suffix);
+        let key = (self.home.clone(), secret.name.clone());
+        self.secrets.insert(key, secret.with_arn(arn.clone()));
+        arn
     }
 
     /// Removes a secret at once. A later secret with the same name gets a different ARN.

@@ -49,6 +49,15 @@ pub(crate) struct CreateSecret {
     description: Option<String>,
     secret_string: Option<String>,
     secret_binary: Option<String>,
+    tags: Option<Vec<Tag>>,
+}
+
+/// A tag in a request of `CreateSecret`. AWS allows tags without a value.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Tag {
+    key: String,
+    value: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -110,6 +119,8 @@ impl Context<'_> {
             self.store.create(&home, &name, now)?
         };
         secret.description = request.description.or_else(|| secret.description.take());
+        let tags = request.tags.into_iter().flatten();
+        secret.tags.extend(tags.map(|tag| (tag.key, tag.value.unwrap_or_default())));
         let mut response = identity(secret);
         if let Some(plaintext) = plaintext {
             secret.put(&version_id, plaintext, &[CURRENT.to_owned()], now)?;

@@ -7,6 +7,8 @@ use crate::cache::prefetch::Mode;
 use crate::cache::refresh;
 use crate::cache::slots::Rank;
 use crate::clock::{Clock, SystemClock};
+use crate::secret::key::Key;
+use crate::secret::role::RoleArn;
 use crate::source::FetchErrorKind;
 use futures_util::future::join_all;
 
@@ -68,6 +70,21 @@ async fn role_without_the_permission_is_noticed_once() {
     fixture.pass(901 * SECOND).await;
     read_all(&fixture, &names[8..]).await;
     assert_eq!(batches(&fixture), [5, 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn missing_permission_of_one_role_does_not_count_for_another() {
+    let setup = Setup { batch_fails: Some(FetchErrorKind::Denied), ..Setup::default() };
+    let (fixture, names) = scripted(6, setup);
+    read_all(&fixture, &names[..2]).await;
+    assert_eq!(batches(&fixture), [2]);
+    let role = RoleArn::parse("arn:aws:iam::123456789012:role/reader").ok();
+    for (names, expected) in [(&names[2..4], [2, 2]), (&names[4..], [2, 2])] {
+        let keys = names.iter().map(|name| Key { role: role.clone(), ..key(name) });
+        let reads = join_all(keys.map(|key| fixture.cache.read(key))).await;
+        assert!(reads.iter().all(Result::is_ok));
+        assert_eq!(batches(&fixture), expected);
+    }
 }
 
 #[tokio::test(start_paused = true)]

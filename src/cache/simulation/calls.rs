@@ -2,8 +2,9 @@
 //! for the same name or ARN may be running.
 
 use super::SECOND;
+use super::identity::secret;
 use super::log::{Answered, Call, State, number, since};
-use super::world::{DEADLINE, World, secret};
+use super::world::{DEADLINE, World};
 use crate::cache::entry::Entry;
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::freshness::{BACK_OFF_MIN, JITTER, REFUSAL_MEMORY, Refresh};
@@ -22,10 +23,10 @@ impl World {
         self.note(&format!("a call for {id} began"));
         let now = self.now();
         let cached = self.cached(id);
-        let secret = secret(id);
         let problem = {
             let state = self.state();
-            let under_way = || state.calls.iter().filter(|call| call.ended.is_none());
+            let is_running = |call: &&Call| call.ended.is_none() && !call.is_search;
+            let under_way = || state.calls.iter().filter(is_running);
             // All secrets or parameters of a batch call count as one call.
             let batches: HashSet<usize> = under_way().filter_map(|call| call.batch).collect();
             let calls = under_way().filter(|call| call.batch.is_none()).count() + batches.len();
@@ -40,21 +41,78 @@ impl World {
             }
         };
         self.require(problem.is_none(), || problem.unwrap_or_default());
+        self.record(Call { batch, ..self.call(id) })
+    }
+
+    /// Records a call to the simulated AWS, and returns its index in `State::calls`.
+    pub(super) fn record(&self, call: Call) -> usize {
         let mut state = self.state();
-        let (epoch, disturbed) = (state.epoch, state.disturbed);
-        state.calls.push(Call {
+        state.calls.push(call);
+        state.calls.len() - 1
+    }
+
+    /// Returns a call to the home region for `id` that is sent now and fetches only `id`.
+    pub(super) fn call(&self, id: &str) -> Call {
+        let state = self.state();
+        Call {
             id: id.to_owned(),
-            secret,
-            batch,
-            sent: now,
-            epoch,
-            disturbed,
+            secret: secret(id),
+            is_replica: false,
+            batch: None,
+            is_search: false,
+            sent: self.now(),
+            epoch: state.epoch,
+            disturbed: state.disturbed,
             ended: None,
             cached: None,
             is_discarded: false,
             is_held_back: false,
+        }
+    }
+
+    /// Records that the cache calls the replica of `id`, and checks that the home region has failed
+    /// and that no fresh value is cached. Returns the index of the call in `State::calls`.
+    pub(super) fn begin_replica(&self, id: &str) -> usize {
+        self.observe();
+        self.note(&format!("a call for the replica of {id} began"));
+        let now = self.now();
+        let cached = self.cached(id);
+        let problem = {
+            let state = self.state();
+            let is_fresh = cached.as_ref().is_some_and(|cached| self.is_fresh(&state, cached, now));
+            match (state.home_has_failed(id, now), is_fresh) {
+                (false, _) => Some("the home region has not failed"),
+                (true, true) => Some("the cached value is fresh"),
+                (true, false)
+                    if self.is_simple(&state, id) && state.is_refused(id, secret(id), now) =>
+                {
+                    Some("the home region has refused the secret")
+                }
+                (true, false) => None,
+            }
+        };
+        self.require(problem.is_none(), || {
+            format!("the cache called the replica of {id} although {}", problem.unwrap_or_default())
         });
-        state.calls.len() - 1
+        self.record(Call { is_replica: true, ..self.call(id) })
+    }
+
+    /// Returns whether `cached` is fresh, so that no replica is needed.
+    fn is_fresh(&self, state: &State, cached: &Entry, now: Moment) -> bool {
+        let policy = &self.setup.policies[secret(&cached.version.arn)];
+        let call = state.fetched(cached).filter(|call| call.epoch == state.epoch);
+        let age = call.and_then(|call| call.age(now, state.epoch));
+        age.is_some_and(|age| age < policy.ttl) && state.refused(cached).is_none()
+    }
+
+    /// Returns whether the test knows for which entry the cache recorded each failure of `id`. The
+    /// test does not know if the secret was created again, or if its entry was evicted.
+    fn is_simple(&self, state: &State, id: &str) -> bool {
+        let truth = &state.truths[secret(id)];
+        self.setup.names.len() <= FLIGHTS_MAX
+            && self.setup.entries_max >= 100
+            && truth.generation == 0
+            && !truth.is_deleted
     }
 
     /// Returns an error text if the cache has no reason to call AWS for `id` (a name or ARN) now.
@@ -74,13 +132,7 @@ impl World {
         let is_asked_anew = readers().any(|reader| reader.is_now);
         // With many secrets, a call may wait for other calls until it is no longer needed.
         let is_at_once = self.setup.names.len() <= FLIGHTS_MAX;
-        // If the secret was created again, or its entry was evicted, the test does not know for
-        // which entry the cache recorded a failure.
-        let truth = &state.truths[secret];
-        let is_simple = is_at_once
-            && self.setup.entries_max >= 100
-            && truth.generation == 0
-            && !truth.is_deleted;
+        let is_simple = self.is_simple(state, id);
         if is_simple
             && !is_asked_anew
             && let Some(early) = too_early(state, id, cached, now)
@@ -106,7 +158,8 @@ impl World {
         if !is_asked_anew || useless.is_none() {
             return useless.map(|why| format!("{why} ({id})"));
         }
-        let sent = state.calls.iter().filter(|call| call.id == id && !call.is_discarded);
+        let is_own = |call: &&Call| call.id == id && !call.is_discarded && !call.is_search;
+        let sent = state.calls.iter().filter(is_own);
         let is_again = sent
             .filter(|call| call.ended.is_some())
             .any(|call| since(now, call.sent) < REFRESH_NOW_INTERVAL);
@@ -150,10 +203,25 @@ impl World {
             Answered::Version { arn, .. } => self.cached(arn),
             Answered::Failed(_) => self.cached(&id),
         };
+        let is_replica = state.calls[call].is_replica;
+        // A failed replica counts as a failure of the home region, which has failed before. So does a
+        // version of the replica that the cache must ignore.
+        let is_ignored = is_replica
+            && match (&answered, &cached) {
+                (Answered::Version { arn, id, .. }, Some(cached)) => {
+                    (self.is_ordered(arn) && number(id) < number(&cached.version.id))
+                        || self.is_fresh(&state, cached, now)
+                        || state.refused(cached).is_some()
+                }
+                (answered, _) => matches!(answered, Answered::Failed(_)),
+            };
+        let answered =
+            if is_ignored { Answered::Failed(FetchErrorKind::Service) } else { answered };
         let took = since(now, state.calls[call].sent);
         // Calls that were sent before a SnapStart restore count as interrupted.
         let is_cut = took >= DEADLINE + SECOND || state.calls[call].epoch != state.epoch;
         let is_held_back = match (&answered, &cached) {
+            _ if is_replica => false,
             (Answered::Version { arn, id, .. }, Some(cached)) if *cached.version.arn == **arn => {
                 let is_older = self.is_ordered(arn) && number(id) < number(&cached.version.id);
                 let may_serve = self.may_be_served(&state, cached, true, now).unwrap_or(false);

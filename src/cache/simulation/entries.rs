@@ -2,8 +2,9 @@
 //! version without a reason, and versions that are read must be refreshed in time.
 
 use super::SECOND;
+use super::identity::{key, secret};
 use super::log::{Call, State, number};
-use super::world::{World, key, secret};
+use super::world::World;
 use crate::cache::entry::Entry;
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::freshness::{JITTER, Refresh};
@@ -30,8 +31,20 @@ impl World {
                 problem = problem
                     .or_else(|| self.went_back(&state, older?, entry))
                     .or_else(|| self.was_neglected(&state, entry));
+                problem = problem.or_else(|| self.outlived_home(&state, entry));
             }
             let now = self.now().steady;
+            let lost = seen.values().filter(|entry| {
+                snapshot.entries().all(|(secret, _)| *secret.arn != *entry.version.arn)
+            });
+            problem = problem
+                .or_else(|| lost.into_iter().find_map(|entry| self.was_pushed_out(&state, entry)));
+            let is_cached = |name: &&String| snapshot.secret(&key(name)).is_some();
+            let listed: Vec<String> = self.setup.listed.iter().filter(is_cached).cloned().collect();
+            let lost = state.listed.iter().find(|name| !listed.contains(name));
+            problem = problem.or_else(|| self.was_forgotten(lost?));
+            state.listed = listed;
+            state.observed = now;
             for arn in seen.keys().filter(|arn| snapshot.secret(&key(arn)).is_none()) {
                 state.lost.insert(secret(arn), now);
             }
@@ -50,6 +63,12 @@ impl World {
         if !self.is_ordered(&entry.version.arn) || number(to) >= number(from) {
             return None;
         }
+        if entry.replica_region.is_some() {
+            return Some(format!(
+                "the cache replaced version {from} of {} by version {to} of a replica, which is older",
+                entry.version.arn
+            ));
+        }
         let answer = state.fetched(entry).and_then(Call::version);
         let is_right = answer.is_some_and(|(_, id, at)| {
             let is_needed = self.may_be_served(state, older, true, at) != Some(true);
@@ -63,16 +82,57 @@ impl World {
         })
     }
 
+    /// Returns an error text if `entry` comes from a replica, although the home region has returned
+    /// the secret since.
+    fn outlived_home(&self, state: &State, entry: &Entry) -> Option<String> {
+        entry.replica_region.as_ref()?;
+        let now = self.now().steady;
+        let is_newer = |call: &Call| {
+            // A search may ignore a secret, because it fills only free room.
+            !call.is_replica
+                && !call.is_search
+                && !call.is_held_back
+                && call.version().is_some_and(|(arn, _, at)| {
+                    let is_since = at.steady > entry.sent.steady && at.steady < now;
+                    *arn == *entry.version.arn && is_since
+                })
+        };
+        state.calls.iter().rev().any(is_newer).then(|| {
+            let arn = &entry.version.arn;
+            format!("the cache has kept the replica's version of {arn}, although home has answered")
+        })
+    }
+
     /// Returns whether the cache can tell which of two versions with this ARN is older: by the
     /// numbers of a parameter's versions, or by the dates of a secret's versions.
     pub(super) fn is_ordered(&self, arn: &str) -> bool {
         self.setup.is_dated || arn.contains(":ssm:")
     }
 
+    /// Returns an error text if the cache removed the secret `name`, which `SIDEKEY_SECRETS` lists.
+    fn was_forgotten(&self, name: &str) -> Option<String> {
+        let is_cacheable = !self.setup.policies[secret(name)].ttl.is_zero();
+        is_cacheable.then(|| format!("the cache removed {name}, which is listed"))
+    }
+
+    /// Returns an error text if only a search can have removed `entry`, although AWS has the secret.
+    fn was_pushed_out(&self, state: &State, entry: &Entry) -> Option<String> {
+        let number = secret(&entry.version.arn);
+        let (truth, policy) = (&state.truths[number], &self.setup.policies[number]);
+        if policy.ttl.is_zero() || truth.generation > 0 || truth.is_deleted {
+            return None;
+        }
+        // Only the answer to another call evicts a secret.
+        let mut calls = state.calls.iter().filter(|call| !call.is_search);
+        let is_evicted = calls
+            .any(|call| call.ended.as_ref().is_some_and(|(at, _)| at.steady >= state.observed));
+        (!is_evicted).then(|| format!("a search removed {}", entry.version.arn))
+    }
+
     /// Returns an error text if the cache should have refreshed `entry` by now. After a failed
     /// call, a freeze or a change of the wall clock, no refresh is required.
     fn was_neglected(&self, state: &State, entry: &Arc<Entry>) -> Option<String> {
-        let policy = &self.setup.policies[secret(&entry.version.name)];
+        let policy = &self.setup.policies[secret(&entry.version.arn)];
         let call = state.fetched(entry)?;
         let is_calm = call.epoch == state.epoch
             && call.disturbed == state.disturbed
@@ -82,9 +142,10 @@ impl World {
             return None;
         }
         let due = entry.sent.steady + policy.ttl.mul_f64(1.0 - JITTER.start);
+        let is_only_found = entry.role.is_none() && self.setup.is_only_found(&entry.version.name);
         let since = match policy.refresh {
-            Refresh::Always => due,
-            Refresh::WhenRead => due.max(state.first_read(entry)?),
+            Refresh::Always if !is_only_found => due,
+            Refresh::Always | Refresh::WhenRead => due.max(state.first_read(entry)?),
         };
         // Allow half a second, because timers are imprecise.
         let is_late = self.now().steady > since + SECOND / 2;

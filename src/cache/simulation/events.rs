@@ -1,9 +1,10 @@
 //! The random events of the simulation, such as reads, rotations, faults and freezes. A random seed
 //! determines the events.
 
+use super::identity::{key, secret};
 use super::log::Reader;
 use super::truth::Fault;
-use super::world::{DEADLINE, key, secret};
+use super::world::DEADLINE;
 use super::{SECOND, Simulation};
 use crate::cache::{ReadError, Served};
 use crate::clock::Clock;
@@ -41,7 +42,14 @@ impl Simulation {
             }
             72..75 => self.roll_back(n),
             75..78 => {
-                self.world.state().truths[n].lag = self.rng.u32(0..4) * 3 * SECOND;
+                let mut state = self.world.state();
+                state.truths[n].lag = self.rng.u32(0..4) * 3 * SECOND;
+                state.truths[n].replica_lag = self.rng.u32(0..4) * 30 * SECOND;
+                state.truths[n].replica_fault = match self.rng.u8(0..5) {
+                    0 => Fault::Fail(REFUSALS[self.rng.usize(0..REFUSALS.len())]),
+                    1 => Fault::Flaky(TRANSIENT[self.rng.usize(0..TRANSIENT.len())]),
+                    _ => Fault::None,
+                };
                 "a replica of the simulated AWS began or stopped lagging behind"
             }
             78..89 => self.trouble(n),
@@ -162,6 +170,11 @@ impl Simulation {
     }
 
     fn trouble(&mut self, n: usize) -> &'static str {
+        if self.world.setup.has_pattern && self.rng.u8(0..4) == 0 {
+            let kinds = [Some(FetchErrorKind::Throttled), Some(FetchErrorKind::Denied), None];
+            self.world.state().search_fault = kinds[self.rng.usize(0..kinds.len())];
+            return "searches began or ceased to fail";
+        }
         let transient = TRANSIENT[self.rng.usize(0..TRANSIENT.len())];
         let fault = match self.rng.u8(0..10) {
             0..3 => Fault::Fail(transient),

@@ -1,8 +1,10 @@
 //! Records all calls and reads of a simulation. The test checks the cache against this record.
 
 use super::SECOND;
+use super::identity::role;
 use super::truth::Truth;
 use crate::cache::entry::Entry;
+use crate::cache::failover::{is_failure_of_region, is_outage};
 use crate::cache::freshness::FAILING_MAX;
 use crate::cache::rollback::AGREE_AFTER;
 use crate::clock::Moment;
@@ -29,8 +31,13 @@ pub(super) enum Answered {
 pub(super) struct Call {
     pub(super) id: String,
     pub(super) secret: usize,
+    /// Whether this is a call for the replica of the secret in the failover region.
+    pub(super) is_replica: bool,
     /// The number of the batch call to which this call belongs, if any.
     pub(super) batch: Option<usize>,
+    /// Whether the call was a search for a pattern. The cache records no failure of such a call for
+    /// a secret.
+    pub(super) is_search: bool,
     pub(super) sent: Moment,
     /// The number of SnapStart restores of the simulated process before the call was sent.
     pub(super) epoch: u64,
@@ -72,6 +79,9 @@ pub(super) struct State {
     pub(super) reads: Vec<(Arc<Entry>, Duration)>,
     /// For each ARN, the version that was cached when the simulation last checked the cache.
     pub(super) seen: HashMap<Box<str>, Arc<Entry>>,
+    /// The listed secrets that were cached by their names when the simulation last checked the
+    /// cache.
+    pub(super) listed: Vec<String>,
     /// For the index of each secret, the time at which the test last noticed that the cache had
     /// evicted the secret, on the steady (monotonic) clock.
     pub(super) lost: HashMap<usize, Duration>,
@@ -85,6 +95,12 @@ pub(super) struct State {
     pub(super) disturbed: (Duration, u32),
     pub(super) versions: u32,
     pub(super) batches: usize,
+    /// The failure of all searches, if they fail.
+    pub(super) search_fault: Option<FetchErrorKind>,
+    pub(super) searches: usize,
+    pub(super) is_searching: bool,
+    /// The time of the last check of the cached versions, on the steady (monotonic) clock.
+    pub(super) observed: Duration,
     /// The log of the simulation. Two runs with the same random seed must produce the same lines.
     pub(super) trace: Vec<String>,
     /// The number of log lines when the cache first broke a rule, or `None` if the cache has broken
@@ -96,7 +112,7 @@ impl Call {
     /// Returns the failure that the cache must have recorded for this call, and the time of the
     /// failure. Returns `None` if the cache must have recorded no failure.
     pub(super) fn failure(&self) -> Option<(FetchErrorKind, Moment)> {
-        match self.ended.as_ref().filter(|_| !self.is_discarded)? {
+        match self.ended.as_ref().filter(|_| !self.is_discarded && !self.is_search)? {
             (at, Answered::Failed(kind)) => Some((*kind, *at)),
             (at, Answered::Version { .. }) => {
                 self.is_held_back.then_some((FetchErrorKind::Lagging, *at))
@@ -136,12 +152,14 @@ impl Call {
 
 impl State {
     /// Returns the kind and the time of each failed refresh of `entry`, in the order in which the
-    /// calls were sent.
+    /// calls were sent. If a replica returned `entry`, the home region had failed just before.
     pub(super) fn failures<'a>(
         &'a self,
         entry: &'a Entry,
     ) -> impl DoubleEndedIterator<Item = (FetchErrorKind, Moment)> + 'a {
-        self.calls.iter().filter(|call| call.is_about(entry)).filter_map(Call::failure)
+        let of_home = entry.replica_region.as_ref().map(|_| (FetchErrorKind::Service, entry.sent));
+        let refreshes = self.calls.iter().filter(|call| call.is_about(entry));
+        of_home.into_iter().chain(refreshes.filter_map(Call::failure))
     }
 
     /// Returns whether a refresh of `entry` failed so recently that readers get an old value
@@ -164,6 +182,51 @@ impl State {
         // The calls are in the order in which they were sent, but may end in another order.
         let refusals = self.failures(entry).filter(|(kind, _)| !kind.is_transient());
         refusals.map(|(_, at)| at).min_by_key(|at| at.steady)
+    }
+
+    /// Returns whether the home region has just failed for `id`, or has not responded to the last call
+    /// for any secret with a replica, not long ago.
+    pub(super) fn home_has_failed(&self, id: &str, now: Moment) -> bool {
+        let of_home = self
+            .calls
+            .iter()
+            .filter(|call| !call.is_replica && !call.is_discarded && !call.is_search);
+        let ended: Vec<(&str, Moment, &Answered)> = of_home
+            .filter(|call| !call.id.contains("ssm"))
+            .filter_map(|call| call.ended.as_ref().map(|(at, answer)| (&*call.id, *at, answer)))
+            .collect();
+        // Calls with a role say nothing about calls for other secrets.
+        let without_role = ended.iter().filter(|(id, _, _)| role(id) == 0);
+        let last = without_role.map(|(_, at, _)| at.steady).max();
+        ended.iter().any(|(other, at, answer)| {
+            let Answered::Failed(kind) = answer else { return false };
+            let is_recent = since(now, *at) < FAILING_MAX;
+            let is_last =
+                Some(at.steady) == last && role(other) == 0 && is_outage(*kind) && is_recent;
+            let is_own = *other == id && at.steady == now.steady && is_failure_of_region(*kind);
+            is_last || is_own
+        })
+    }
+
+    /// Returns whether the last answer of the home region to a call for `id` was a refusal, such as
+    /// denied access, and the home region has not returned the secret since, under any id.
+    pub(super) fn is_refused(&self, id: &str, secret: usize, now: Moment) -> bool {
+        let mut answers: Vec<&Call> = self
+            .calls
+            .iter()
+            .filter(|call| !call.is_replica && !call.is_discarded && call.secret == secret)
+            .filter(|call| call.epoch == self.epoch)
+            .filter(|call| match &call.ended {
+                Some((_, Answered::Version { .. })) => true,
+                Some((at, Answered::Failed(kind))) => {
+                    call.id == id && !kind.is_transient() && at.steady < now.steady
+                }
+                None => false,
+            })
+            .collect();
+        answers.sort_by_key(|call| call.ended.as_ref().map(|(at, _)| at.steady));
+        let last = answers.last().and_then(|call| call.ended.as_ref());
+        matches!(last, Some((_, Answered::Failed(_))))
     }
 
     pub(super) fn fetched(&self, entry: &Entry) -> Option<&Call> {
@@ -194,7 +257,7 @@ impl State {
     /// Returns whether a call for `id` (a name or ARN) that begins now repeats a call that a freeze
     /// or a restore interrupted.
     pub(super) fn is_retry(&self, id: &str, now: Moment) -> bool {
-        let last = self.calls.iter().rev().find(|call| call.id == id);
+        let last = self.calls.iter().rev().find(|call| call.id == id && !call.is_search);
         last.is_some_and(|last| {
             let ended = last.ended.as_ref().map(|(at, _)| at.steady);
             last.is_discarded && ended == Some(now.steady)

@@ -5,9 +5,11 @@
 //! unknown. The cache must then not serve a value as fresh, and may answer each read with an error.
 
 use super::SECOND;
+use super::identity::secret;
 use super::log::{Answered, Call, Reader, State, number, since};
-use super::world::{DEADLINE, World, secret};
+use super::world::{DEADLINE, World};
 use crate::cache::entry::Entry;
+use crate::cache::failover::is_outage;
 use crate::cache::freshness::{BACK_OFF_MAX, Reason};
 use crate::cache::plan::REFRESH_NOW_INTERVAL;
 use crate::cache::{How, ReadError, Served};
@@ -87,6 +89,9 @@ impl World {
         };
         let (arn, _, _) =
             call.any_version().expect("a call that fetched a version must have an answer");
+        if secret(arn) != reader.secret {
+            return Some("the reader got the secret of another role".to_owned());
+        }
         if reader.id.starts_with("arn:") && reader.id != arn {
             return Some(
                 "the reader asked for an ARN, but got a secret with another ARN".to_owned(),
@@ -213,7 +218,21 @@ impl World {
                         // A request with `refreshNow=true` gets no answer from before the request.
                         && (!reader.is_now || call.sent.steady >= reader.started.steady)
                 };
-                if !state.calls.iter().any(|call| is_cause(&call)) {
+                // While the home region does not respond, a reader gets the error of a call for
+                // another secret if the replica fails too, or if a restore has made the replica's
+                // value unusable.
+                let is_outage = is_outage(error.kind)
+                    && state.calls.iter().any(|call| {
+                        let is_of_replica = call.is_replica && call.secret == reader.secret;
+                        is_of_replica
+                            && call.ended.as_ref().is_some_and(|(at, answer)| {
+                                let is_new = at.steady >= reader.started.steady;
+                                let is_useless = matches!(answer, Answered::Failed(_))
+                                    || call.epoch != state.epoch;
+                                is_useless && (is_new || since(now, *at) <= BACK_OFF_MAX)
+                            })
+                    });
+                if !is_outage && !state.calls.iter().any(|call| is_cause(&call)) {
                     return Some("the reader got an error that no call to AWS returned".to_owned());
                 }
             }
@@ -244,7 +263,7 @@ impl World {
         is_in_need: bool,
         now: Moment,
     ) -> Option<bool> {
-        let policy = self.setup.policies[secret(&cached.version.name)];
+        let policy = self.setup.policies[secret(&cached.version.arn)];
         if policy.ttl.is_zero() {
             return Some(false);
         }

@@ -1,5 +1,6 @@
 //! One secret of the simulated AWS: its true versions, and the faults of calls for it.
 
+use super::identity::{account, plain};
 use crate::source::FetchErrorKind;
 use std::time::Duration;
 
@@ -29,19 +30,24 @@ pub(super) struct Truth {
     /// How far some replicas of the simulated AWS lag behind. Such a replica returns the version
     /// that was current this long ago.
     pub(super) lag: Duration,
+    /// How the replica in the failover region answers all calls.
+    pub(super) replica_fault: Fault,
+    /// How far the replica in the failover region lags behind.
+    pub(super) replica_lag: Duration,
 }
 
 impl Truth {
     pub(super) fn arn(&self) -> String {
-        let (name, generation) = (&self.name, self.generation);
+        let (name, account) = (plain(&self.name), account(&self.name));
         if let Some(name) = name.strip_prefix("ssm:") {
-            return format!("arn:aws:ssm:eu-north-1:123456789012:parameter{name}");
+            return format!("arn:aws:ssm:eu-north-1:{account}:parameter{name}");
         }
-        format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}-Gen{generation:03}")
+        let generation = self.generation;
+        format!("arn:aws:secretsmanager:eu-north-1:{account}:secret:{name}-Gen{generation:03}")
     }
 
     pub(super) fn is_parameter(&self) -> bool {
-        self.name.starts_with("ssm:")
+        plain(&self.name).starts_with("ssm:")
     }
 
     /// Returns the id of the version `number`, such as `v7` for a secret or `7` for a parameter.

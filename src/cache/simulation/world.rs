@@ -1,18 +1,20 @@
 //! The simulated AWS: a source of secrets that injects faults and records all calls of the cache.
 
 use super::SECOND;
-use super::log::{Answered, State};
+use super::identity::{plain, secret, text};
+use super::log::{Answered, Call, State};
 use super::setup::Setup;
 use super::truth::{Fault, Truth};
 use crate::cache::Cache;
 use crate::clock::{Clock, Moment, VirtualClock};
 use crate::secret::key::Key;
-use crate::secret::reference::SecretId;
-use crate::secret::selector::Selector;
+use crate::secret::secret_pattern::{Search, SecretPattern};
 use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{AWSCURRENT, Content, Details, Parameter, ParameterKind, Version};
-use crate::source::{BatchResult, FetchError, FetchErrorKind, FetchFuture, Source};
+use crate::source::{
+    BatchResult, FetchError, FetchErrorKind, FetchFuture, Found, FoundPage, ReplicaCall, Source,
+};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -32,6 +34,9 @@ pub(super) struct World {
     state: Mutex<State>,
 }
 
+/// The number of secrets on one page of a simulated search, including secrets that do not match.
+const PAGE_SIZE: usize = 3;
+
 impl World {
     pub(super) fn new(seed: u64, setup: Setup, clock: Arc<VirtualClock>) -> Self {
         let world = Self {
@@ -50,6 +55,8 @@ impl World {
                 is_deleted: false,
                 fault: Fault::None,
                 lag: Duration::ZERO,
+                replica_fault: Fault::None,
+                replica_lag: Duration::ZERO,
             };
             world.state().truths.push(truth);
             world.rotate(n);
@@ -157,9 +164,12 @@ impl World {
     /// Ends all simulated faults, and creates all deleted secrets again.
     pub(super) fn heal(&self) {
         let mut gone = Vec::new();
+        self.state().search_fault = None;
         for (n, truth) in self.state().truths.iter_mut().enumerate() {
             truth.fault = Fault::None;
             truth.lag = Duration::ZERO;
+            truth.replica_fault = Fault::None;
+            truth.replica_lag = Duration::ZERO;
             gone.extend(truth.is_deleted.then_some(n));
         }
         for n in gone {
@@ -180,8 +190,6 @@ impl World {
         let now = self.now().steady;
         let state = self.state();
         let truth = &state.truths[secret(id)];
-        let failed =
-            |kind: FetchErrorKind| (Err(FetchError::new(kind, kind.label(), "simulated")), false);
         match truth.fault {
             Fault::Fail(kind) => return failed(kind),
             Fault::Flaky(kind) if rng.bool() => return failed(kind),
@@ -197,10 +205,34 @@ impl World {
         }
         let lag = if rng.bool() { truth.lag } else { Duration::ZERO };
         let number = truth.current(now.saturating_sub(lag));
+        (Ok(self.version(truth, number)), number != truth.current(now))
+    }
+
+    /// Returns the answer of the replica of `id`, and whether the answer is an outdated version. A
+    /// replica still has a secret that was deleted in the home region.
+    fn replica_answer(
+        &self,
+        id: &str,
+        rng: &mut fastrand::Rng,
+    ) -> (Result<Version, FetchError>, bool) {
+        let now = self.now().steady;
+        let state = self.state();
+        let truth = &state.truths[secret(id)];
+        match truth.replica_fault {
+            Fault::Fail(kind) => return failed(kind),
+            Fault::Flaky(kind) if rng.bool() => return failed(kind),
+            _ if id != truth.name && id != truth.arn() => return failed(FetchErrorKind::NotFound),
+            _ => {}
+        }
+        let number = truth.current(now.saturating_sub(truth.replica_lag));
+        (Ok(self.version(truth, number)), number != truth.current(now))
+    }
+
+    fn version(&self, truth: &Truth, number: u32) -> Version {
         let created = SystemTime::UNIX_EPOCH + number * SECOND;
-        let version = Version {
-            arn: arn.into(),
-            name: truth.name.trim_start_matches("ssm:").into(),
+        Version {
+            arn: truth.arn().into(),
+            name: plain(&truth.name).trim_start_matches("ssm:").into(),
             id: truth.version_id(number).into(),
             details: match truth.is_parameter() {
                 false => Details::Secret { labels: vec![AWSCURRENT.into()] },
@@ -212,8 +244,7 @@ impl World {
             },
             created: self.setup.is_dated.then_some(created),
             content: Content::Text(SecretValue::from(format!("value {number}"))),
-        };
-        (Ok(version), number != truth.current(now))
+        }
     }
 
     fn is_hanging(&self, id: &str) -> bool {
@@ -222,13 +253,13 @@ impl World {
 }
 
 impl Source for World {
-    fn deadline(&self, _id: &SecretId) -> Duration {
+    fn deadline(&self, _key: &Key) -> Duration {
         DEADLINE
     }
 
     fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version> {
         Box::pin(async move {
-            let id = key.id.as_str();
+            let id = &*text(key);
             let mut rng = self.draws(id);
             let call = self.begin(id, None);
             let there = Duration::from_millis(rng.u64(1..self.setup.latency_max_ms));
@@ -244,21 +275,39 @@ impl Source for World {
         })
     }
 
+    /// The replica answers at once, so that no freeze interrupts its call.
+    fn fetch_replica<'a>(&'a self, key: &'a Key) -> Option<ReplicaCall<'a>> {
+        let has_replica = self.setup.has_failover && key.id.service() == Service::SecretsManager;
+        has_replica.then(|| ReplicaCall {
+            region: "eu-west-1",
+            call: Box::pin(async move {
+                let id = &*text(key);
+                let mut rng = self.draws(id);
+                let call = self.begin_replica(id);
+                tokio::task::yield_now().await;
+                let (answer, is_lagging) = self.replica_answer(id, &mut rng);
+                self.end(call, answered(&answer, is_lagging), false);
+                answer
+            }),
+        })
+    }
+
     fn fetch_batch<'a>(&'a self, keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>> {
         Box::pin(async move {
-            let mut rng = self.draws(keys[0].id.as_str());
+            let mut rng = self.draws(&text(&keys[0]));
             let batch = {
                 let mut state = self.state();
                 state.batches += 1;
                 Some(state.batches)
             };
-            let calls: Vec<usize> =
-                keys.iter().map(|key| self.begin(key.id.as_str(), batch)).collect();
+            let is_one_role = keys.iter().all(|key| key.role == keys[0].role);
+            self.require(is_one_role, || "a batch call has keys of different roles".to_owned());
+            let calls: Vec<usize> = keys.iter().map(|key| self.begin(&text(key), batch)).collect();
             self.clock.sleep(Duration::from_millis(rng.u64(1..300))).await;
             let fails = rng.u8(0..3) == 0;
             let mut answers = Vec::new();
             for (key, call) in keys.iter().zip(calls) {
-                let (answer, is_lagging) = self.answer(key.id.as_str(), &mut rng);
+                let (answer, is_lagging) = self.answer(&text(key), &mut rng);
                 self.end(call, answered(&answer, is_lagging), fails);
                 answers.push(Some(answer));
             }
@@ -269,6 +318,84 @@ impl Source for World {
             Ok(answers)
         })
     }
+
+    fn find_deadline(&self) -> Duration {
+        DEADLINE
+    }
+
+    fn find<'a>(
+        &'a self,
+        pattern: &'a SecretPattern,
+        page: Option<&'a str>,
+    ) -> FetchFuture<'a, FoundPage> {
+        Box::pin(async move {
+            self.observe();
+            let mut rng = {
+                let mut state = self.state();
+                state.searches += 1;
+                fastrand::Rng::with_seed(self.seed ^ (state.searches as u64) << 32)
+            };
+            let was_searching = std::mem::replace(&mut self.state().is_searching, true);
+            self.require(!was_searching, || "two searches ran at the same time".to_owned());
+            let Search::ValuesByName(prefix) = pattern.search() else {
+                unreachable!("the simulation must search only by the beginnings of names")
+            };
+            let page = page.map_or(0, |page| page.parse().expect("a page must be a number"));
+            let (page, calls) = self.page(prefix, page, &mut rng);
+            self.clock.sleep(Duration::from_millis(rng.u64(1..self.setup.latency_max_ms))).await;
+            let failure = self.state().search_fault;
+            for (call, answered) in calls {
+                let fails = failure.is_some() || matches!(answered, Answered::Failed(_));
+                self.end(call, answered, fails);
+            }
+            self.state().is_searching = false;
+            let failed = |kind: FetchErrorKind| FetchError::new(kind, kind.label(), "simulated");
+            failure.map_or(Ok(page), |kind| Err(failed(kind)))
+        })
+    }
+}
+
+impl World {
+    /// Returns one page of the simulated secrets whose names begin with `prefix`, and records a call
+    /// for each of them. `page` is the index of the first secret on the page.
+    fn page(
+        &self,
+        prefix: &str,
+        page: usize,
+        rng: &mut fastrand::Rng,
+    ) -> (FoundPage, Vec<(usize, Answered)>) {
+        let names: Vec<String> = {
+            let state = self.state();
+            let is_found = |truth: &&Truth| {
+                !truth.is_parameter() && !truth.is_deleted && truth.name.starts_with(prefix)
+            };
+            state
+                .truths
+                .iter()
+                .skip(page)
+                .take(PAGE_SIZE)
+                .filter(is_found)
+                .map(|truth| truth.name.clone())
+                .collect()
+        };
+        let (mut found, mut calls) = (Vec::new(), Vec::new());
+        for name in names {
+            let (answer, is_lagging) = self.answer(&name, rng);
+            let call = self.record(Call { is_search: true, ..self.call(&name) });
+            calls.push((call, answered(&answer, is_lagging)));
+            found.push(match answer {
+                Ok(version) => Found::Version(version),
+                Err(error) => Found::Unreadable { name: name.into(), error },
+            });
+        }
+        let next = page + PAGE_SIZE;
+        let is_last = next >= self.setup.names.len();
+        (FoundPage { found, next: (!is_last).then(|| next.to_string().into()) }, calls)
+    }
+}
+
+fn failed(kind: FetchErrorKind) -> (Result<Version, FetchError>, bool) {
+    (Err(FetchError::new(kind, kind.label(), "simulated")), false)
 }
 
 fn answered(answer: &Result<Version, FetchError>, is_lagging: bool) -> Answered {
@@ -278,19 +405,4 @@ fn answered(answer: &Result<Version, FetchError>, is_lagging: bool) -> Answered 
         }
         Err(error) => Answered::Failed(error.kind),
     }
-}
-
-pub(super) fn secret(id: &str) -> usize {
-    let full_name = id.rsplit([':', '/']).next().expect("`rsplit` must return at least one part");
-    let name = full_name.split('-').next().expect("`split` must return at least one part");
-    name[1..].parse().expect("the name of a simulated secret must be a letter and a number")
-}
-
-pub(super) fn key(id: &str) -> Key {
-    let id = SecretId::parse(id).expect("the name or ARN in the test must be valid");
-    let selector = match id.service() {
-        Service::SecretsManager => Selector::current(),
-        Service::ParameterStore => Selector::parameter(None, None, false),
-    };
-    Key::own(id, selector)
 }

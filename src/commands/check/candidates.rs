@@ -139,6 +139,10 @@ impl Candidates {
         Ok(&mut self.all[at])
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     pub(super) fn into_all(self) -> Vec<Candidate> {
         let Self { all, files, by_text } = self;
         // Each text then has only one owner, and is freed as soon as it is converted.

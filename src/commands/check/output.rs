@@ -1,6 +1,7 @@
 //! Formats the result of `sidekey check` as a table or as JSON.
 
 use super::report::{Finding, Report};
+use crate::commands::age::age;
 use crate::commands::table::table;
 use crate::commands::terminal::fitted;
 use crate::printable::Printable;
@@ -55,7 +56,7 @@ pub(super) fn as_text(checked: &Checked) -> String {
     let with_findings = with_findings(reports);
     text += &format!("\n{} secrets checked, {with_findings} have problems\n", reports.len());
     if !unsearched.is_empty() {
-        text += &format!("{} files could not be searched\n", unsearched.len());
+        text += &format!("{} files or patterns could not be searched\n", unsearched.len());
     }
     if let Some(endpoint) = fake {
         text += &format!(
@@ -120,28 +121,5 @@ fn reference_or_location(report: &Report) -> String {
     match (report.reference.is_empty(), report.locations.first()) {
         (true, Some(location)) => Printable(&format!("(at {location})")).to_string(),
         _ => Printable(&report.reference).to_string(),
-    }
-}
-
-fn age(age: Duration) -> String {
-    match age.as_secs() {
-        seconds @ 0..60 => format!("{seconds}s"),
-        seconds @ 60..3_600 => format!("{}m", seconds / 60),
-        seconds @ 3_600..86_400 => format!("{}h", seconds / 3_600),
-        seconds => format!("{}d", seconds / 86_400),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn age_has_its_largest_unit() {
-        for (seconds, expected) in
-            [(0, "0s"), (59, "59s"), (60, "1m"), (3_599, "59m"), (3_600, "1h"), (172_800, "2d")]
-        {
-            assert_eq!(age(Duration::from_secs(seconds)), expected);
-        }
     }
 }

@@ -36,7 +36,7 @@ pub(super) async fn read_all(
             let _permit = permits.acquire().await;
             let version = source.fetch(&key).await;
             let rotation = match (&version, key.id.service()) {
-                (Ok(_), Service::SecretsManager) => source.rotation(&key.id).await.ok(),
+                (Ok(_), Service::SecretsManager) => source.rotation(&key).await.ok(),
                 // Parameter Store does not rotate parameters.
                 (Ok(_), Service::ParameterStore) => {
                     Some(Rotation { is_enabled: false, last: None })

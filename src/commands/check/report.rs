@@ -11,6 +11,8 @@ use crate::convention::{Convention, Conventions};
 use crate::secret::arn::Arn;
 use crate::secret::field::Fields;
 use crate::secret::reference::{BadReferenceOrPath, Reference, SecretId};
+use crate::secret::role::RoleArn;
+use crate::secret::role_rules::RoleRules;
 use crate::secret::service::Service;
 use crate::secret::version::{Details, Version};
 use crate::source::{FetchError, FetchErrorKind};
@@ -31,6 +33,8 @@ pub(super) struct Criteria<'a> {
     /// The AWS account id of secrets that the user gives by name. An ARN contains its own account
     /// id. `None` if the id is unknown.
     pub(super) account: Option<&'a str>,
+    /// The rules that choose the role with which a secret is read.
+    pub(super) role_rules: &'a RoleRules,
 }
 
 /// The report of `sidekey check` on one secret or parameter, or on the parameters under a path. The
@@ -45,6 +49,10 @@ pub(super) struct Report {
     pub(super) locations: Vec<String>,
     pub(super) ok: bool,
     pub(super) readable: bool,
+    /// The ARN of the role with which the secret was read. `None` if the command used its own
+    /// credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) role: Option<String>,
     pub(super) arn: Option<String>,
     pub(super) name: Option<String>,
     /// The kind of the secret, such as `whatsapp-twilio`, which Sidekey derives from the secret's
@@ -124,6 +132,7 @@ pub(super) fn report(
         locations: candidate.locations,
         ok: false,
         readable: false,
+        role: None,
         arn: None,
         name: None,
         kind: None,
@@ -136,6 +145,8 @@ pub(super) fn report(
         last_rotated_date: None,
         findings: Vec::new(),
     };
+    let role = reference.as_ref().ok().and_then(|one| criteria.role_rules.role_of_id(&one.id));
+    report.role = role.map(|role| role.as_str().to_owned());
     match (reference, read) {
         (Err(bad), _) => report.findings.push(Finding::new("bad-reference", bad.to_string())),
         (Ok(reference), Some(Read { version: Ok(version), rotation })) => {
@@ -153,11 +164,11 @@ pub(super) fn report(
             report.kind = expected_kind(&reference.id, criteria.conventions).map(str::to_owned);
             let finding = match read {
                 Some(Read { version: Err(error), .. }) => {
-                    read_failure(&report.reference, &reference.id, error, criteria)
+                    read_failure(&report.reference, &reference.id, role, error, criteria)
                 }
                 _ => {
                     let error = reads::panicked();
-                    read_failure(&report.reference, &reference.id, &error, criteria)
+                    read_failure(&report.reference, &reference.id, role, &error, criteria)
                 }
             };
             report.findings.push(finding);
@@ -259,6 +270,7 @@ fn expected_kind<'a>(id: &SecretId, conventions: &'a Conventions) -> Option<&'a 
 fn read_failure(
     reference: &str,
     id: &SecretId,
+    role: Option<&RoleArn>,
     error: &FetchError,
     criteria: &Criteria<'_>,
 ) -> Finding {
@@ -282,7 +294,12 @@ fn read_failure(
                 (_, Service::ParameterStore) => "ssm:GetParameter",
                 (_, Service::SecretsManager) => "secretsmanager:GetSecretValue",
             });
-            finding.grant = policy::least([reference], criteria.region, criteria.account).ok();
+            let account = role.map_or(criteria.account, |role| Some(role.account()));
+            finding.grant = policy::least([reference], criteria.region, account, None).ok();
+        }
+        FetchErrorKind::RoleDenied => {
+            finding.permission = Some("sts:AssumeRole");
+            finding.grant = policy::least([], criteria.region, criteria.account, role).ok();
         }
         _ => {}
     }
@@ -358,6 +375,7 @@ mod tests {
             now: UNIX_EPOCH + Duration::from_secs(160),
             region: "eu-north-1",
             account: None,
+            role_rules: &RoleRules::default(),
         };
         let candidate =
             Candidate { text: text.to_owned(), is_shortened: false, locations: Vec::new() };

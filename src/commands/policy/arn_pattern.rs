@@ -7,6 +7,7 @@ use crate::secret::name::{
 use crate::secret::parameter_path::ParameterPath;
 use crate::secret::reference::{BadReference, Reference, SecretId};
 use crate::secret::secret_parameter::SecretParameter;
+use crate::secret::secret_pattern::{BadSecretPattern, SecretPattern, TAG_PREFIX};
 use crate::secret::service::Service;
 
 /// The end of an ARN pattern for a secret whose name is known. Secrets Manager appends a hyphen and
@@ -29,6 +30,8 @@ pub(super) struct Location {
 pub(in crate::commands) enum BadTarget {
     #[error(transparent)]
     Reference(#[from] BadReference),
+    #[error(transparent)]
+    Tag(#[from] BadSecretPattern),
     #[error(
         "IAM does not support [...] in patterns; write '?' for one character or '*' for any text, or list the names"
     )]
@@ -77,12 +80,29 @@ pub(super) struct Needed {
     pub(super) parameters: Vec<String>,
     /// The ARN patterns of the paths whose parameters Sidekey lists, such as those in `ssm:/app/*`.
     pub(super) paths: Vec<String>,
+    /// The tags of secrets that Sidekey reads, each with an ARN pattern of all secrets.
+    pub(super) tags: Vec<NeededTag>,
+    /// Whether Sidekey searches for the secrets that match a pattern or a tag.
+    pub(super) is_search: bool,
+}
+
+/// A tag of secrets that Sidekey reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NeededTag {
+    pub(super) key: String,
+    /// The value of the tag. `None` means any value.
+    pub(super) value: Option<String>,
+    /// The ARN pattern of all secrets in the agent's own account and region.
+    pub(super) secrets: String,
 }
 
 impl Needed {
     /// Adds a secret or parameter, given by its name, by its ARN, or by a pattern as in
     /// `SIDEKEY_ALLOW`. In IAM, `*` also matches `/`, so the ARN pattern may match more secrets.
     pub(super) fn add(&mut self, text: &str, location: &Location) -> Result<(), BadTarget> {
+        if text.starts_with(TAG_PREFIX) {
+            return self.add_tag(text, location);
+        }
         let without_field = text.split_once('#').map_or(text, |(id, _)| id);
         let (service, arn) = match without_field.contains(['*', '?', '[']) {
             true => (service_of(without_field), of_pattern(without_field, location)?),
@@ -102,6 +122,31 @@ impl Needed {
             }
         }
         Ok(())
+    }
+}
+
+impl Needed {
+    fn add_tag(&mut self, text: &str, location: &Location) -> Result<(), BadTarget> {
+        let pattern = SecretPattern::parse(text)?;
+        let Some((key, value)) = pattern.tag() else { return Err(BadTarget::Arn) };
+        let every_name = arn_of_name(Service::SecretsManager, "*", location)?;
+        self.tags.push(NeededTag {
+            key: key.to_owned(),
+            value: value.map(str::to_owned),
+            secrets: every_name.trim_end_matches(SUFFIX).to_owned(),
+        });
+        self.is_search = true;
+        Ok(())
+    }
+
+    /// Adds the replicas of all secrets in the region `home`, which Sidekey reads in the region
+    /// `failover` while `home` fails.
+    pub(super) fn add_replicas(&mut self, home: &str, failover: &str) {
+        let [of_home, of_failover] =
+            [home, failover].map(|region| format!(":secretsmanager:{region}:"));
+        let secrets = self.secrets.iter().filter(|arn| arn.contains(&of_home));
+        let replicas = secrets.map(|arn| arn.replacen(&of_home, &of_failover, 1));
+        self.secrets.extend(replicas.collect::<Vec<_>>());
     }
 }
 
@@ -289,6 +334,25 @@ mod tests {
     }
 
     #[test]
+    fn replicas_of_the_own_region_are_added() {
+        let mut needed = Needed::default();
+        let third = "arn:aws:secretsmanager:us-east-1:123456789012:secret:x-AbC123";
+        for text in ["app/db", "app/*/twilio", third, "ssm:/app/url"] {
+            needed.add(text, &location()).expect("the name or ARN in the test must be valid");
+        }
+        needed.add_replicas("eu-north-1", "eu-west-1");
+        let there = HERE.replace("eu-north-1", "eu-west-1");
+        let expected = [
+            format!("{HERE}app/db{SUFFIX}"),
+            format!("{HERE}app/*/twilio{SUFFIX}"),
+            third.to_owned(),
+            format!("{there}app/db{SUFFIX}"),
+            format!("{there}app/*/twilio{SUFFIX}"),
+        ];
+        assert_eq!((needed.secrets, needed.parameters.len()), (expected.into(), 1));
+    }
+
+    #[test]
     fn parameters_and_their_paths_get_arns_of_parameter_store() {
         const STORE: &str = "arn:aws:ssm:eu-north-1:123456789012:parameter";
         let arn = format!("{STORE}/app/url");
@@ -308,9 +372,9 @@ mod tests {
             (public, public.to_owned(), &[]),
         ] {
             let expected = Needed {
-                secrets: Vec::new(),
                 parameters: vec![parameter],
                 paths: paths.iter().map(|path| format!("{STORE}{path}")).collect(),
+                ..Needed::default()
             };
             assert_eq!(needed_for(text, &location()), Ok(expected), "{text}");
         }

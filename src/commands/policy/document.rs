@@ -1,16 +1,19 @@
 //! The least-privilege policy, an IAM policy that allows only reading the given secrets: its
 //! statements, and the formats in which `sidekey policy` writes them.
 
-use super::arn_pattern::Needed;
+use super::arn_pattern::{Needed, NeededTag};
 use super::iam_glob::covers;
 use super::key_arn::KeyArn;
 use crate::secret::service::Service;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 pub(super) const GET: &str = "secretsmanager:GetSecretValue";
 
 pub(super) const BATCH: &str = "secretsmanager:BatchGetSecretValue";
+
+pub(super) const LIST: &str = "secretsmanager:ListSecrets";
 
 pub(super) const GET_PARAMETER: &str = "ssm:GetParameter";
 
@@ -23,6 +26,9 @@ pub(super) const GET_PATH: &str = "ssm:GetParametersByPath";
 /// The IAM action for decrypting secrets that are encrypted with a customer's own KMS key.
 pub(super) const DECRYPT: &str = "kms:Decrypt";
 
+/// The IAM action for assuming a role.
+pub(super) const ASSUME_ROLE: &str = "sts:AssumeRole";
+
 /// The IAM condition key that restricts through which AWS services a role may use a KMS key.
 /// Sidekey's policies allow the use only through the service that stores the secrets.
 pub(super) const VIA_SERVICE: &str = "kms:ViaService";
@@ -32,6 +38,13 @@ pub(super) const VIA_SERVICE: &str = "kms:ViaService";
 /// Source: AWS's page *AWS KMS encryption for AWS Systems Manager Parameter Store SecureString
 /// parameters* in the Systems Manager user guide.
 pub(super) const PARAMETER_ARN: &str = "kms:EncryptionContext:PARAMETER_ARN";
+
+/// The beginning of the IAM condition keys that restrict which secrets a role may read by the
+/// secrets' tags. The key of the tag follows.
+///
+/// Source: AWS's page *Actions, resources, and condition keys for AWS Secrets Manager* in the service
+/// authorization reference.
+pub(super) const RESOURCE_TAG: &str = "secretsmanager:ResourceTag/";
 
 /// The maximum total length of all inline policies of an IAM role, in characters without white
 /// space.
@@ -59,8 +72,8 @@ pub(super) struct Statement {
     pub(super) sid: String,
     pub(super) action: &'static str,
     pub(super) resources: Vec<String>,
-    /// The conditions under which the statement allows the use of KMS keys. Empty if the
-    /// statement's action is not `kms:Decrypt`.
+    /// The conditions under which the statement allows the use of KMS keys, or reads of secrets with
+    /// a tag. Empty for the other statements.
     pub(super) conditions: Vec<NeededCondition>,
 }
 
@@ -69,7 +82,7 @@ pub(super) struct Statement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NeededCondition {
     pub(super) operator: &'static str,
-    pub(super) key: &'static str,
+    pub(super) key: Cow<'static, str>,
     pub(super) values: Vec<String>,
 }
 
@@ -85,17 +98,25 @@ pub(super) fn statements(
     keys: &[KeyArn],
     is_batch: bool,
 ) -> Vec<Statement> {
-    let Needed { secrets, parameters, paths } = needed;
-    let has_secrets = !secrets.is_empty();
+    let Needed { secrets, parameters, paths, tags, is_search } = needed;
+    let has_secrets = !secrets.is_empty() || !tags.is_empty();
     let mut all = Vec::new();
-    if has_secrets {
+    if !secrets.is_empty() {
         all.push(Statement::new(format!("{sid}GetSecretValue"), GET, secrets));
     }
-    if has_secrets && is_batch {
-        // For the batch action, IAM accepts no resource except `*`. Reading a secret in a batch also
-        // needs secretsmanager:GetSecretValue on that secret.
-        let resource = "*".to_owned();
-        all.push(Statement::new(format!("{sid}BatchGetSecretValue"), BATCH, [resource]));
+    let is_one_tag = tags.len() == 1;
+    for (index, tag) in tags.into_iter().enumerate() {
+        let number = if is_one_tag { String::new() } else { (index + 1).to_string() };
+        all.push(of_tag(format!("{sid}GetTaggedSecretValue{number}"), tag));
+    }
+    // For these actions, IAM accepts no resource except `*`. Reading a secret in a batch also needs
+    // secretsmanager:GetSecretValue on that secret.
+    let everything = || ["*".to_owned()];
+    if has_secrets && (is_batch || is_search) {
+        all.push(Statement::new(format!("{sid}BatchGetSecretValue"), BATCH, everything()));
+    }
+    if is_search {
+        all.push(Statement::new(format!("{sid}ListSecrets"), LIST, everything()));
     }
     if !parameters.is_empty() {
         all.push(Statement::new(format!("{sid}GetParameter"), GET_PARAMETER, parameters.clone()));
@@ -115,6 +136,24 @@ pub(super) fn statements(
     all
 }
 
+/// Returns an IAM policy statement that allows reading all secrets with a tag.
+fn of_tag(sid: String, tag: NeededTag) -> Statement {
+    let NeededTag { key, value, secrets } = tag;
+    let (operator, value) = match value {
+        Some(value) => ("StringEquals", value),
+        None => ("StringLike", "*".to_owned()),
+    };
+    let key = format!("{RESOURCE_TAG}{key}").into();
+    let condition = NeededCondition { operator, key, values: vec![value] };
+    Statement { conditions: vec![condition], ..Statement::new(sid, GET, [secrets]) }
+}
+
+/// Returns a statement that allows assuming the roles with these ARNs, or `None` if there are none.
+pub(super) fn assume_role(sid: &str, roles: impl Iterator<Item = String>) -> Option<Statement> {
+    let statement = Statement::new(format!("{sid}AssumeRole"), ASSUME_ROLE, roles);
+    (!statement.resources.is_empty()).then_some(statement)
+}
+
 /// Returns IAM policy statements that allow decryption through an AWS service, one for each region
 /// of the KMS keys. If `parameters` is not empty, the statements allow only decryption of
 /// parameters with these ARN patterns.
@@ -129,10 +168,11 @@ fn decrypt(sid: &str, keys: &[KeyArn], service: Service, parameters: &[String]) 
         let arns = keys.iter().map(|key| key.as_str().to_owned());
         let mut statement = Statement::new(format!("{sid}{number}"), DECRYPT, arns);
         let via = keys.first().map(|key| key.via_services(service)).unwrap_or_default();
-        let via = NeededCondition { operator: "StringEquals", key: VIA_SERVICE, values: via };
+        let via =
+            NeededCondition { operator: "StringEquals", key: VIA_SERVICE.into(), values: via };
         let arns = NeededCondition {
             operator: "StringLike",
-            key: PARAMETER_ARN,
+            key: PARAMETER_ARN.into(),
             values: parameters.to_vec(),
         };
         statement.conditions =
@@ -180,13 +220,13 @@ struct JsonStatement {
 }
 
 /// The values of a statement's conditions, by operator and by condition key.
-type JsonConditions = BTreeMap<&'static str, BTreeMap<&'static str, Vec<String>>>;
+type JsonConditions = BTreeMap<&'static str, BTreeMap<String, Vec<String>>>;
 
 impl From<&Statement> for JsonStatement {
     fn from(statement: &Statement) -> Self {
         let mut conditions: JsonConditions = BTreeMap::new();
         for NeededCondition { operator, key, values } in &statement.conditions {
-            conditions.entry(operator).or_default().insert(key, values.clone());
+            conditions.entry(operator).or_default().insert(key.to_string(), values.clone());
         }
         Self {
             sid: statement.sid.clone(),

@@ -8,8 +8,8 @@ mod reason;
 
 use super::arn_pattern::SUFFIX;
 use super::document::{
-    BATCH, DECRYPT, GET, GET_PARAMETER, GET_PARAMETERS, GET_PATH, NeededCondition, PARAMETER_ARN,
-    Statement, VIA_SERVICE,
+    ASSUME_ROLE, BATCH, DECRYPT, GET, GET_PARAMETER, GET_PARAMETERS, GET_PATH, LIST,
+    NeededCondition, PARAMETER_ARN, RESOURCE_TAG, Statement, VIA_SERVICE,
 };
 use super::iam_glob::{covers, has_wildcard, overlap};
 use super::parse::{Condition, ParsedStatement, Selection};
@@ -182,7 +182,7 @@ fn always_holds(condition: &Condition, need: &Statement) -> bool {
         _ => condition.values.iter().any(|allowed| covers(allowed, value)),
     };
     need.conditions.iter().filter(|needed| is_on_same_key(condition, needed)).any(|needed| {
-        match needed.key {
+        match &*needed.key {
             // The values are different domain names of one service.
             VIA_SERVICE => needed.values.iter().any(is_allowed),
             _ => needed.values.iter().all(is_allowed),
@@ -192,7 +192,7 @@ fn always_holds(condition: &Condition, need: &Statement) -> bool {
 
 fn is_on_same_key(condition: &Condition, needed: &NeededCondition) -> bool {
     ["StringEquals", "StringLike", "ArnEquals", "ArnLike"].contains(&&*condition.operator)
-        && condition.key.eq_ignore_ascii_case(needed.key)
+        && condition.key.eq_ignore_ascii_case(&needed.key)
 }
 
 // === Unneeded permissions ===
@@ -241,21 +241,24 @@ fn excess(
 }
 
 /// Returns whether an action belongs to Secrets Manager, KMS or, if parameters are needed, to
-/// Parameter Store. Sidekey does not judge actions of other services. `action` may be a pattern,
+/// Parameter Store, or whether it assumes a role and roles are needed. Sidekey does not judge actions of other services. `action` may be a pattern,
 /// such as `kms:*`.
 fn is_judged(action: &str, least: &[Statement]) -> bool {
     let has_parameters = least.iter().any(|need| need.action == GET_PARAMETER);
     let parameter_store = has_parameters.then_some("ssm:*parameter*");
+    let has_roles = least.iter().any(|need| need.action == ASSUME_ROLE);
+    let sts = has_roles.then_some("sts:assumerole");
     ["secretsmanager:*", "kms:*"]
         .into_iter()
         .chain(parameter_store)
+        .chain(sts)
         .any(|judged| overlap(judged, action))
 }
 
 /// Returns the action in AWS's spelling, such as `kms:Decrypt`, if the least-privilege policy
 /// contains the action.
 fn needed_action(action: &str, least: &[Statement]) -> Option<&'static str> {
-    let known = [GET, BATCH, DECRYPT, GET_PARAMETER, GET_PARAMETERS, GET_PATH];
+    let known = [GET, BATCH, LIST, DECRYPT, GET_PARAMETER, GET_PARAMETERS, GET_PATH, ASSUME_ROLE];
     known.into_iter().find(|known| {
         known.eq_ignore_ascii_case(action) && least.iter().any(|need| need.action == *known)
     })
@@ -293,7 +296,8 @@ fn excess_reason(
     let needed: Vec<&String> = needs.iter().flat_map(|need| &need.resources).collect();
     if needed.iter().any(|need| covers(need, resource)) {
         // A key may be needed through several services, and one statement grants it for one of them.
-        let reasons = needs.iter().map(|need| unrestricted(granted, need, needs));
+        let is_about = |need: &&&Statement| need.resources.iter().any(|own| covers(own, resource));
+        let reasons = needs.iter().filter(is_about).map(|need| unrestricted(granted, need, needs));
         return reasons.min().flatten();
     }
     if let Some(name) = resource.strip_suffix("-*") {
@@ -322,11 +326,12 @@ fn unrestricted(
     };
     let is_restricted = |needed: &NeededCondition| {
         let mut same_key = granted.conditions.iter().filter(|one| is_on_same_key(one, needed));
-        same_key.any(|one| one.values.iter().all(|allowed| is_needed(needed.key, allowed)))
+        same_key.any(|one| one.values.iter().all(|allowed| is_needed(&needed.key, allowed)))
     };
     let missing = need.conditions.iter().find(|needed| !is_restricted(needed))?;
-    Some(match missing.key {
+    Some(match &*missing.key {
         PARAMETER_ARN => ExcessReason::AnyParameter,
+        key if key.starts_with(RESOURCE_TAG) => ExcessReason::AnyTag,
         _ => ExcessReason::AnyService,
     })
 }

@@ -13,7 +13,7 @@ use crate::convention::Conventions;
 use crate::message::tenant::{Tenant, TenantCheck};
 use crate::secret::reference::{BorrowedReference, SeparateParts};
 use crate::server::context::Context;
-use crate::server::lookup::{find, find_since, key_of};
+use crate::server::lookup::{Wanted, find, find_since};
 use crate::server::problem::Problem;
 use hyper::HeaderMap;
 use percent_encoding::percent_decode_str;
@@ -59,8 +59,8 @@ impl Finder<'_> {
                 default.as_deref().ok_or(CallRefusal::NoReference)?.to_owned()
             }
         };
-        let wanted = parse(&reference)?;
-        let id = key_of(&wanted)?.id;
+        let wanted = self.wanted(&reference)?;
+        let id = wanted.owned_key()?.id;
         if !route.secret.may_include(&id, self.conventions) {
             return Err(CallRefusal::OtherKind.into());
         }
@@ -75,6 +75,12 @@ impl Finder<'_> {
         }
         let made = self.credential(route, &served)?;
         Ok(CallSecret { reference, served, made })
+    }
+
+    fn wanted<'w>(&'w self, reference: &'w str) -> Result<Wanted<'w>, Problem> {
+        let parsed = BorrowedReference::parse(reference, SeparateParts::default())
+            .map_err(|bad| Problem::reference(reference, bad))?;
+        Wanted::new(self.context, None, parsed)
     }
 
     fn credential(self, route: &Route, served: &Served) -> Result<Made, Failure> {
@@ -100,7 +106,7 @@ impl Finder<'_> {
     /// Returns `None` if the secret has not changed, or if it cannot be read.
     pub(super) async fn changed(self, route: &Route, used: &CallSecret) -> Option<CallSecret> {
         let cache = &self.context.cache;
-        let wanted = parse(&used.reference).ok()?;
+        let wanted = self.wanted(&used.reference).ok()?;
         let is_other = |served: &Served| served.entry.version.id != used.served.entry.version.id;
         let mut fetching = pin!(find(cache, &wanted, true));
         let served = loop {
@@ -142,11 +148,6 @@ fn parts(served: &Served) -> Secret<'_> {
         problems: entry.malformed.as_ref().map_or(&[], |malformed| malformed.problems()),
         confidential: &[],
     }
-}
-
-fn parse(reference: &str) -> Result<BorrowedReference<'_>, Problem> {
-    BorrowedReference::parse(reference, SeparateParts::default())
-        .map_err(|bad| Problem::reference(reference, bad))
 }
 
 /// Returns the secret that a call names: in its path, or in a header.

@@ -10,7 +10,7 @@ use crate::message::paths::Paths;
 use crate::message::tenant::TenantCheck;
 use crate::outbound::{IdlePolicy, Outbound, Trust};
 use crate::secret::key::Key;
-use crate::secret::reference::SecretId;
+use crate::secret::role_rules::RoleRules;
 use crate::secret::scope::{Home, Scope};
 use crate::secret::version::Version;
 use crate::server::body::{BODY_TIME_MAX, DRAIN_TIME_MAX};
@@ -89,6 +89,7 @@ impl TestServer {
             bytes_max: usize::MAX,
             calls_max: 1,
             listed: Vec::new(),
+            discovery: cache::discovery::Config::default(),
             scope: Scope::default(),
             conventions: Arc::new(Conventions::built_in()),
             is_strict: false,
@@ -110,6 +111,7 @@ impl TestServer {
             context: ServerContext {
                 dialect: Dialect::Agent,
                 cache,
+                role_rules: RoleRules::default(),
                 metrics,
                 is_settled: AtomicBool::new(true),
                 is_misconfigured: false,
@@ -344,7 +346,7 @@ async fn half_closed_client_gets_its_answer() {
 struct Silent;
 
 impl Source for Silent {
-    fn deadline(&self, _id: &SecretId) -> Duration {
+    fn deadline(&self, _key: &Key) -> Duration {
         Duration::from_secs(60)
     }
 

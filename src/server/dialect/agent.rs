@@ -87,9 +87,10 @@ fn status(problem: &Problem) -> StatusCode {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
         }
         Problem::HeadTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
-        Problem::NotServed(_) => StatusCode::NOT_IMPLEMENTED,
+        Problem::Role(_) => StatusCode::FORBIDDEN,
         Problem::Read(ReadError::WaitOver(_)) => StatusCode::GATEWAY_TIMEOUT,
         Problem::Read(ReadError::Upstream(error)) => match error.kind {
+            FetchErrorKind::RoleDenied => StatusCode::FORBIDDEN,
             FetchErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
             FetchErrorKind::Connection
             | FetchErrorKind::Unreadable

@@ -3,7 +3,6 @@
 //! AWS's extension is a Go program that sends the structures of AWS's SDK for Go as JSON. So this
 //! module writes JSON as Go's package `encoding/json` does.
 
-use super::error_body::json_error;
 use super::go_json::{Metadata, render_as_go, rfc_3339};
 use super::json::JsonValue;
 use crate::secret::value::SecretValue;
@@ -64,7 +63,6 @@ pub(super) fn problem(problem: &Problem) -> Response {
         Problem::Refused(Refusal::Token) => {
             (StatusCode::UNAUTHORIZED, "bad session token or header key".to_owned())
         }
-        Problem::NotServed(_) => return json_error(StatusCode::NOT_IMPLEMENTED, problem),
         Problem::MethodNotGet | Problem::MethodNotPost => {
             (StatusCode::METHOD_NOT_ALLOWED, text_of(problem))
         }
@@ -89,7 +87,6 @@ mod tests {
     use super::*;
     use crate::cache::ReadError;
     use crate::secret::version::{Content, Details};
-    use crate::server::problem::NotServed;
     use crate::source::{FetchError, FetchErrorKind};
     use http_body_util::BodyExt;
     use std::time::{Duration, UNIX_EPOCH};
@@ -200,13 +197,6 @@ mod tests {
             assert_eq!((status, own.as_deref()), (expected, Some(kind)));
             assert!(body.starts_with(&format!("{ERROR_START}: {kind}: ")), "{body}");
         }
-    }
-
-    #[tokio::test]
-    async fn unsupported_feature_is_reported_in_json() {
-        let (status, _, body) = sent(Problem::NotServed(NotServed::RoleArn)).await;
-        assert_eq!(status, 501);
-        assert!(body.starts_with(r#"{"__type":"UnsupportedOperationException","#), "{body}");
     }
 
     #[tokio::test]

@@ -146,6 +146,7 @@ impl Serialize for CredentialBody<'_> {
                 value_base64: value.base64().as_ref().and_then(JsonValue::base64),
                 version_id: &served.entry.version.id,
                 cache: cache_label(served.how),
+                region: served.entry.replica_region(),
                 problem: served.entry.malformed.as_ref().map(|malformed| malformed.codes()),
             }
             .serialize(serializer),
@@ -164,6 +165,8 @@ struct ValueJson<'a> {
     value_base64: Option<&'a str>,
     version_id: &'a str,
     cache: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<&'a str>,
 }

@@ -1,12 +1,14 @@
-//! The agent's own AWS account, which all calls to AWS use: the AWS credentials, the region, and
-//! the configuration of the AWS SDK.
+//! What all calls to AWS with the same credentials share: the AWS credentials, the region, and the
+//! configuration of the AWS SDK.
 
 use super::advice::{self, CallSite};
 use super::public_endpoint::Variant;
-use super::session::{CachedCredentials, Session};
+use super::session::{CachedCredentials, CachedProvider, Session};
 use crate::secret::arn::is_region;
+use crate::secret::role::RoleArn;
 use crate::source::{FetchError, FetchErrorKind};
 use aws_config::SdkConfig;
+use aws_sdk_secretsmanager::config::SharedCredentialsProvider;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -19,8 +21,11 @@ pub(super) struct Target<'a, U> {
     pub(super) timeout_setting: &'static str,
 }
 
-/// The agent's AWS account: the region and the AWS credentials with which the agent calls AWS.
+/// The region and the AWS credentials with which the agent calls AWS: its own credentials, or those
+/// of an assumed role.
 pub(super) struct Account {
+    /// The assumed role. `None` if the agent calls AWS with its own credentials.
+    pub(super) role: Option<RoleArn>,
     pub(super) region: Box<str>,
     /// Whether the agent refuses to call other AWS regions than `region`.
     pub(super) is_home_region_only: bool,
@@ -31,6 +36,24 @@ pub(super) struct Account {
 }
 
 impl Account {
+    /// Creates the account for calls with an assumed role, whose credentials `session` caches.
+    pub(super) fn with_role(&self, role: RoleArn, session: Arc<Session>) -> Self {
+        let provider = SharedCredentialsProvider::new(CachedProvider(session.clone()));
+        Self {
+            region: self.region.clone(),
+            is_home_region_only: self.is_home_region_only,
+            sdk_config: self
+                .sdk_config
+                .clone()
+                .into_builder()
+                .credentials_provider(provider)
+                .build(),
+            session,
+            credentials_source: format!("the role {role}"),
+            role: Some(role),
+        }
+    }
+
     /// Returns which variant of AWS's public endpoints the configuration of the AWS SDK chooses.
     pub(super) fn variant(&self) -> Variant {
         Variant {
@@ -39,7 +62,7 @@ impl Account {
         }
     }
 
-    /// Makes a call to AWS with the agent's AWS credentials. Gets new credentials first if the
+    /// Makes a call to AWS with the AWS credentials of this account. Gets new credentials first if the
     /// cached credentials cannot be used. If AWS rejects the credentials, a later call gets new
     /// ones.
     ///
@@ -51,12 +74,17 @@ impl Account {
         call: impl FnOnce(Arc<CachedCredentials>) -> F,
     ) -> Result<T, FetchError> {
         self.attempt(call).await.map_err(|error| {
+            // The call that assumes a role has its own advice.
+            if error.advice.is_some() {
+                return error;
+            }
             let Target { region, url, timeout_setting } = target;
             let site = CallSite {
                 url: &url(),
                 region,
                 credentials: &self.credentials_source,
                 timeout_setting,
+                role: self.role.as_ref(),
             };
             let advice = advice::of(&error, site);
             FetchError { advice: advice.map(Into::into), ..error }

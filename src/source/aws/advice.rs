@@ -2,6 +2,7 @@
 //! called, where its AWS credentials come from, and which command to run next.
 
 use crate::secret::region::nearest_if_unknown;
+use crate::secret::role::RoleArn;
 use crate::source::{FetchError, FetchErrorKind};
 use std::collections::BTreeMap;
 
@@ -15,12 +16,15 @@ pub(super) struct CallSite<'a> {
     pub(super) credentials: &'a str,
     /// The variable that sets the maximum time for the call, such as `SIDEKEY_UPSTREAM_TIMEOUT`.
     pub(super) timeout_setting: &'static str,
+    /// The assumed role of the failed call. `None` if the agent used its own credentials.
+    pub(super) role: Option<&'a RoleArn>,
 }
 
 /// Returns advice for a call to AWS that failed because of the network, the credentials or the
-/// clock. Returns `None` for other errors, because general advice is enough for them.
+/// clock, or because AWS denied access to an assumed role. Returns `None` for other errors, because
+/// general advice is enough for them.
 pub(super) fn of(error: &FetchError, site: CallSite<'_>) -> Option<String> {
-    let CallSite { url, region, credentials, timeout_setting } = site;
+    let CallSite { url, region, credentials, timeout_setting, role } = site;
     let misspelt = match nearest_if_unknown(region) {
         Some(nearest) => {
             format!("; {region} is not a known region of AWS: did you mean {nearest}?")
@@ -47,6 +51,13 @@ pub(super) fn of(error: &FetchError, site: CallSite<'_>) -> Option<String> {
              `aws sts get-caller-identity`; Sidekey detects new credentials without a restart, \
              except in environment variables"
         )),
+        FetchErrorKind::Denied => role.map(|role| {
+            format!(
+                "allow the role {role} to read this secret or parameter, and to use its KMS key if \
+                 it has a key of its own; `sidekey policy --role {role} --write role` writes the \
+                 policy of this role"
+            )
+        }),
         _ => None,
     }
 }
@@ -90,6 +101,7 @@ mod tests {
         region: "eu-wset-1",
         credentials: "the profile dev",
         timeout_setting: "SIDEKEY_UPSTREAM_TIMEOUT",
+        role: None,
     };
 
     #[track_caller]
@@ -117,6 +129,16 @@ mod tests {
         assert!(of(&refused, known).is_some_and(|advice| !advice.contains("did you mean")));
         let missing = FetchError::new(FetchErrorKind::NotFound, "C", "m");
         assert_eq!(of(&missing, SITE), None);
+    }
+
+    #[test]
+    fn denied_access_is_advised_about_only_for_a_role() {
+        let denied = FetchError::new(FetchErrorKind::Denied, "AccessDeniedException", "m");
+        assert_eq!(of(&denied, SITE), None);
+        let role = RoleArn::parse("arn:aws:iam::210987654321:role/reader");
+        let role = role.expect("the ARN of the role must be valid");
+        let advice = of(&denied, CallSite { role: Some(&role), ..SITE });
+        assert!(advice.is_some_and(|advice| advice.contains("--role arn:aws:iam::210987654321")));
     }
 
     #[test]

@@ -22,6 +22,13 @@ pub(crate) struct Endpoint {
 pub(crate) struct BadEndpoint;
 
 impl Endpoint {
+    pub(crate) const PLACEHOLDER: &str = REGION;
+
+    /// Returns whether the URL contains `{region}`, so that the endpoint serves several regions.
+    pub(crate) fn serves_other_regions(&self) -> bool {
+        self.url.contains(REGION)
+    }
+
     /// Parses the URL in `SIDEKEY_ENDPOINT`. The string `{region}` in the URL stands for the AWS
     /// region of the secret. An endpoint without `{region}` serves only secrets in the region of
     /// Sidekey's configuration.
@@ -61,7 +68,7 @@ impl Endpoint {
     /// Returns `None` if the URL does not contain `{region}`, because the endpoint then serves only
     /// one region.
     pub(crate) fn for_other_region(&self, region: &str) -> Option<String> {
-        self.url.contains(REGION).then(|| self.for_home_region(region))
+        self.serves_other_regions().then(|| self.for_home_region(region))
     }
 }
 
@@ -102,5 +109,9 @@ mod tests {
         assert_eq!(home.as_deref(), Some("https://vpce.example"));
         let other = any.for_region("us-east-1", "eu-north-1");
         assert_eq!(other.as_deref(), Some("https://vpce.us-east-1.example"));
+        let in_path = Endpoint::parse("https://gateway.example/aws/{region}/sm")
+            .expect("the endpoint URL must be valid");
+        let other = in_path.for_region("us-east-1", "eu-north-1");
+        assert_eq!(other.as_deref(), Some("https://gateway.example/aws/us-east-1/sm"));
     }
 }

@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!  parameter  the parameters that Parameter Store returns
-//!  request    builds and signs HTTP requests
-//!  response   parses HTTP responses
+//!  request    the operations, and the bodies of requests
+//!  response   parses the bodies of responses
 //!  advice     what the user can do after a failed call
 //!  keys       fetches the parameters of the cache's keys
 //! ```
@@ -21,18 +21,21 @@ mod tests;
 
 pub(crate) use parameter::{Parameter, Parameters};
 
-use super::account::{Account, Target};
+use super::account::Account;
 use super::endpoint::Endpoint;
 use super::http::{self, Timeouts};
+use super::json_client::{Destination, JsonClient};
+use super::json_request::Request;
+use super::json_response::Body;
 use super::public_endpoint::{PARAMETER_STORE, public_url};
 use super::sdk_error;
-use super::session::CachedCredentials;
 use crate::clock::Clock;
 use crate::clock::freeze::{INTERRUPTIONS_MAX, was_interrupted};
 use crate::secret::service::Service;
 use crate::source::FetchError;
-use request::{ByPath, Get, GetMany, Operation, Request};
-use response::{Body, Page};
+use request::{ByPath, Get, GetMany, Operation};
+use response::Page;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use std::fmt;
 use std::sync::Arc;
@@ -46,15 +49,16 @@ const PARAMETERS_BY_PATH_MAX: usize = 1000;
 /// few or no parameters if the call has filters.
 const PAGES_MAX: usize = 200;
 
+/// The maximum size of a response in bytes, about twice the size of the values in the largest possible
+/// response. That response contains 10 parameters of 8 KB, and JSON escapes make each byte up to six
+/// times as long.
+const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
+
 /// Calls Parameter Store, in any AWS region. Creating this client costs almost nothing, because it
 /// opens connections only when it is first called.
 pub(crate) struct ParameterStore {
-    account: Arc<Account>,
-    http: http::Client,
-    clock: Arc<dyn Clock>,
+    client: JsonClient,
     endpoint: Option<Endpoint>,
-    timeouts: Timeouts,
-    timeout_setting: &'static str,
 }
 
 impl fmt::Debug for ParameterStore {
@@ -72,25 +76,27 @@ impl ParameterStore {
         timeouts: Timeouts,
         timeout_setting: &'static str,
     ) -> Self {
-        Self { account, http, clock, endpoint, timeouts, timeout_setting }
+        let service = Service::ParameterStore;
+        let client = JsonClient { service, account, http, clock, timeouts, timeout_setting };
+        Self { client, endpoint }
     }
 
     /// Returns the maximum duration of one call to Parameter Store, including an attempt to get AWS
     /// credentials before the call.
     pub(crate) fn deadline(&self) -> Duration {
-        self.account.session.timeout() + self.timeouts.attempt
+        self.client.account.session.timeout() + self.client.timeouts.attempt
     }
 
     /// Returns the maximum duration of [`by_path`](Self::by_path), which calls AWS once for each
     /// page of parameters.
     pub(crate) fn deadline_by_path(&self) -> Duration {
         let pages = u32::try_from(PAGES_MAX).unwrap_or(u32::MAX);
-        self.account.session.timeout() + self.timeouts.attempt.saturating_mul(pages)
+        self.client.account.session.timeout() + self.client.timeouts.attempt.saturating_mul(pages)
     }
 
     fn not_found(&self, region: Option<&str>) -> FetchError {
         let error = sdk_error::from_code(Some("ParameterNotFound"), None, None);
-        let region = region.unwrap_or(&self.account.region);
+        let region = region.unwrap_or(&self.client.account.region);
         advice::advised(error, Operation::Get, region)
     }
 
@@ -103,8 +109,8 @@ impl ParameterStore {
         with_decryption: bool,
         region: Option<&str>,
     ) -> Result<Parameter, FetchError> {
-        let request = Request::new(Operation::Get, &Get { name, with_decryption });
-        self.call(request, region, response::single).await
+        let body = Get { name, with_decryption };
+        self.call(Operation::Get, &body, region, response::single).await
     }
 
     /// Calls `GetParameters` for at most ten names or ARNs, which may each end in `:VERSION` or
@@ -115,8 +121,8 @@ impl ParameterStore {
         with_decryption: bool,
         region: Option<&str>,
     ) -> Result<Parameters, FetchError> {
-        let request = Request::new(Operation::GetMany, &GetMany { names, with_decryption });
-        self.call(request, region, response::many).await
+        let body = GetMany { names, with_decryption };
+        self.call(Operation::GetMany, &body, region, response::many).await
     }
 
     /// Calls `GetParametersByPath` until AWS has returned all parameters under `path`. Returns an
@@ -164,10 +170,9 @@ impl ParameterStore {
     async fn page(&self, body: &ByPath<'_>, region: Option<&str>) -> Result<Page, FetchError> {
         let mut repetitions = 0;
         loop {
-            let sent = self.clock.now();
-            let request = Request::new(Operation::ByPath, body);
-            let page = self.call(request, region, response::page).await;
-            let took = self.clock.now().since(sent);
+            let sent = self.client.clock.now();
+            let page = self.call(Operation::ByPath, body, region, response::page).await;
+            let took = self.client.clock.now().since(sent);
             let is_interrupted = page.is_err() && was_interrupted(took, self.deadline());
             if !is_interrupted || repetitions == INTERRUPTIONS_MAX {
                 return page;
@@ -179,47 +184,28 @@ impl ParameterStore {
     /// Makes one call to Parameter Store. `parse` parses the body of a successful response.
     async fn call<T>(
         &self,
-        request: Request,
+        operation: Operation,
+        body: &impl Serialize,
         region: Option<&str>,
         parse: fn(&Body) -> Result<T, FetchError>,
     ) -> Result<T, FetchError> {
-        let region = region.unwrap_or(&self.account.region);
-        let operation = request.operation;
+        let region = region.unwrap_or(&self.client.account.region);
+        let request = Request::new(operation.target(), body);
         let result = self.body(request, region).await.and_then(|body| parse(&body));
         result.map_err(|error| advice::advised(error, operation, region))
     }
 
     async fn body(&self, request: Request, region: &str) -> Result<Body, FetchError> {
-        self.account.check_region(region, "the parameter")?;
-        let target =
-            Target { region, url: || self.url(region), timeout_setting: self.timeout_setting };
-        // A box, so that the futures of the callers are small.
-        let send = |credentials| Box::pin(self.send(request, region, credentials));
-        self.account.signed(target, send).await
-    }
-
-    async fn send(
-        &self,
-        request: Request,
-        region: &str,
-        credentials: Arc<CachedCredentials>,
-    ) -> Result<Body, FetchError> {
-        let now = self.clock.now().wall;
-        let signed = request
-            .signed(&self.url(region), region, credentials.credentials(), now)
-            .ok_or_else(|| sdk_error::unsendable(Service::ParameterStore))?;
-        let response = self.http.send(signed, self.timeouts).await;
-        response::body(
-            response.map_err(|error| {
-                sdk_error::from_connector_error(Service::ParameterStore, &error)
-            })?,
-        )
+        self.client.account.check_region(region, "the parameter")?;
+        let url = self.url(region);
+        let destination = Destination { region, url: &url, bytes_max: RESPONSE_BYTES_MAX };
+        self.client.call(request, destination).await
     }
 
     fn url(&self, region: &str) -> String {
         let endpoint = self.endpoint.as_ref();
         endpoint
-            .and_then(|endpoint| endpoint.for_region(region, &self.account.region))
-            .unwrap_or_else(|| public_url(PARAMETER_STORE, region, self.account.variant()))
+            .and_then(|endpoint| endpoint.for_region(region, &self.client.account.region))
+            .unwrap_or_else(|| public_url(PARAMETER_STORE, region, self.client.account.variant()))
     }
 }

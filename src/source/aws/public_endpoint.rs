@@ -25,6 +25,9 @@ pub(super) const SECRETS_MANAGER: Service = Service {
 pub(super) const PARAMETER_STORE: Service =
     Service { prefix: "ssm", plain_fips_in: &["aws-us-gov"], plain_dual_stack_in: &[] };
 
+pub(super) const STS: Service =
+    Service { prefix: "sts", plain_fips_in: &["aws-us-gov"], plain_dual_stack_in: &[] };
+
 /// A variant of an AWS endpoint: with or without FIPS, and with or without IPv6. The variables
 /// `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT` choose the variant.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,13 +74,16 @@ mod tests {
         Variant { is_fips: true, is_dual_stack: true },
     ];
 
-    /// Checks the host names of Parameter Store's endpoints in `region`. `expected` contains the
-    /// plain, the FIPS, the dual-stack and the dual-stack FIPS endpoint, in this order.
+    /// Checks the host names of the endpoints of Parameter Store and of STS in `region`. `expected`
+    /// contains those of Parameter Store: the plain, the FIPS, the dual-stack and the dual-stack FIPS
+    /// endpoint, in this order.
     #[track_caller]
     fn check(region: &str, expected: [&str; 4]) {
         for (variant, host) in VARIANTS.into_iter().zip(expected) {
             let url = public_url(PARAMETER_STORE, region, variant);
             assert_eq!(url, format!("https://{host}"), "{variant:?}");
+            let of_sts = public_url(STS, region, variant);
+            assert_eq!(of_sts, url.replacen("ssm", "sts", 1), "{variant:?}");
         }
     }
 

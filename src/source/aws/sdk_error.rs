@@ -22,13 +22,31 @@ use std::time::Duration;
 /// The maximum length of an AWS error message in characters. The agent cuts off longer messages.
 const MESSAGE_CHARS_MAX: usize = 1024;
 
+/// An AWS service that Sidekey calls, for error messages.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Called {
+    name: &'static str,
+    /// The error code with which the service reports a failure of its own servers.
+    internal_error_code: &'static str,
+}
+
+/// AWS's Security Token Service (STS), which assumes roles.
+pub(super) const STS: Called =
+    Called { name: "the AWS Security Token Service", internal_error_code: "InternalServiceError" };
+
+impl From<Service> for Called {
+    fn from(service: Service) -> Self {
+        Self { name: service.name(), internal_error_code: internal_error_code(service) }
+    }
+}
+
 pub(super) fn from_sdk_error<E>(error: &SdkError<E, HttpResponse>) -> FetchError
 where
     E: ProvideErrorMetadata + RequestId + Error + 'static,
 {
     match error {
         SdkError::ServiceError(service) => from_response(
-            Service::SecretsManager,
+            Service::SecretsManager.into(),
             &ErrorResponse {
                 status: service.raw().status().as_u16(),
                 code: service.err().code(),
@@ -41,21 +59,21 @@ where
         }
         SdkError::TimeoutError(_) => timeout(),
         SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
-            Some(error) => from_connector_error(Service::SecretsManager, error),
-            None => broken_connection(Service::SecretsManager),
+            Some(error) => from_connector_error(Service::SecretsManager.into(), error),
+            None => broken_connection(Service::SecretsManager.into()),
         },
-        _ => unsendable(Service::SecretsManager),
+        _ => unsendable(Service::SecretsManager.into()),
     }
 }
 
 /// Creates the error for a request that Sidekey could not build.
-pub(super) fn unsendable(service: Service) -> FetchError {
-    let message = format!("the request to {} could not be built", service.name());
+pub(super) fn unsendable(service: Called) -> FetchError {
+    let message = format!("the request to {} could not be built", service.name);
     FetchError::new(FetchErrorKind::Internal, "InternalFailure", message)
 }
 
 /// Converts an error of Sidekey's HTTP client. `service` is the called service.
-pub(super) fn from_connector_error(service: Service, error: &ConnectorError) -> FetchError {
+pub(super) fn from_connector_error(service: Called, error: &ConnectorError) -> FetchError {
     if error.is_timeout() {
         return timeout();
     }
@@ -70,18 +88,18 @@ pub(super) fn from_connector_error(service: Service, error: &ConnectorError) -> 
     }
     // The HTTP client returns an error of the category `other` if the response is incomplete.
     if error.is_other() {
-        return unreadable(&format!("the response of {} is incomplete", service.name()));
+        return unreadable(&format!("the response of {} is incomplete", service.name));
     }
     match connect_failure(error) {
         Some(reason) => {
-            connection_error(format!("{} could not be reached: {reason}", service.name()))
+            connection_error(format!("{} could not be reached: {reason}", service.name))
         }
         None => broken_connection(service),
     }
 }
 
-fn broken_connection(service: Service) -> FetchError {
-    connection_error(format!("the connection to {} broke during the call", service.name()))
+fn broken_connection(service: Called) -> FetchError {
+    connection_error(format!("the connection to {} broke during the call", service.name))
 }
 
 fn connection_error(message: String) -> FetchError {
@@ -96,15 +114,15 @@ pub(super) struct ErrorResponse<'a> {
 }
 
 /// Converts an error response of AWS. `service` is the service that responded.
-pub(super) fn from_response(service: Service, response: &ErrorResponse<'_>) -> FetchError {
+pub(super) fn from_response(service: Called, response: &ErrorResponse<'_>) -> FetchError {
     let &ErrorResponse { status, code, message, request_id } = response;
     match (code, status) {
         (None, 429 | 500..) => {
             let (kind, code) = match status {
                 429 => (FetchErrorKind::Throttled, "ThrottlingException"),
-                _ => (FetchErrorKind::Service, internal_error_code(service)),
+                _ => (FetchErrorKind::Service, service.internal_error_code),
             };
-            let service = service.name();
+            let service = service.name;
             let message = format!("{service} returned HTTP status {status} without an error code");
             FetchError {
                 request_id: request_id.map(Into::into),
@@ -205,6 +223,10 @@ pub(super) enum ProcessFailure {
 /// the error of the AWS SDK, which may contain parts of a file or the output of a
 /// `credential_process`.
 pub(super) fn from_credentials_error(error: &CredentialsError) -> FetchError {
+    // A failed call that assumes a role.
+    if let Some(failure) = error.source().and_then(|cause| cause.downcast_ref::<FetchError>()) {
+        return failure.clone();
+    }
     #[cfg(feature = "host")]
     if let Some(failure) = error.source().and_then(|cause| cause.downcast_ref::<ProcessFailure>()) {
         return no_credentials(&failure.to_string());
@@ -354,7 +376,7 @@ mod tests {
             (403, None, FetchErrorKind::Unreadable),
         ] {
             let response = ErrorResponse { status, code, message: None, request_id: None };
-            let kind = from_response(Service::ParameterStore, &response).kind;
+            let kind = from_response(Service::ParameterStore.into(), &response).kind;
             assert_eq!(kind, expected, "{status} {code:?}");
         }
     }

@@ -1,6 +1,7 @@
-//! Caches the agent's own AWS credentials, and replaces them before their expiry or after AWS has
-//! rejected a call. Clients may authenticate to the agent with the session token of these
-//! credentials.
+//! Caches AWS credentials, and replaces them before their expiry or after AWS has rejected a call.
+//! Each session has either the agent's own credentials or those of an assumed role.
+//!
+//! Clients may authenticate to the agent with the session token of the agent's own credentials.
 //!
 //! The agent does not use the cache of the AWS SDK. That cache would keep credentials until their
 //! expiry even if AWS rejects them, and would read the AWS profile files only once.
@@ -8,12 +9,12 @@
 use super::sdk_config::{self, ProfileFiles, ProviderChain, Settings};
 use super::sdk_error;
 use crate::clock::{Clock, Moment, within};
-use crate::source::FetchError;
+use crate::source::{FetchError, OwnCredentials};
 use crate::tokens::Tokens;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,13 +33,16 @@ const REFRESH_AHEAD: Duration = Duration::from_secs(60);
 /// same time.
 const NO_EXPIRY_CACHED: Duration = Duration::from_secs(15 * 60);
 
-/// The agent's AWS credentials, and the settings for getting new credentials. The `Debug` output
-/// omits the credentials.
+/// Cached AWS credentials, and how the agent gets new credentials. The `Debug` output omits the
+/// credentials.
 pub(super) struct Session {
-    settings: Settings,
+    origin: Origin,
+    attempt_timeout: Duration,
     is_snapshot: bool,
     clock: Arc<dyn Clock>,
-    tokens: Arc<Tokens>,
+    /// The tokens that the agent accepts from clients. The session adds the session token of new
+    /// credentials. `None` for an assumed role, whose session token clients never have.
+    tokens: Option<Arc<Tokens>>,
     cached: ArcSwapOption<CachedCredentials>,
     /// The maximum time for the last attempt to get AWS credentials, or for the first attempt if
     /// there was none yet.
@@ -48,6 +52,14 @@ pub(super) struct Session {
     /// The data that one attempt to get AWS credentials passes to the next attempt. An attempt
     /// holds this lock, so only one attempt runs at a time.
     attempt_state: Mutex<AttemptState>,
+}
+
+/// Where the AWS credentials of a session come from.
+enum Origin {
+    /// The chain of credential providers of the AWS SDK, such as a profile.
+    Sdk(Settings),
+    /// A call of AWS's Security Token Service (STS), which assumes a role.
+    Role { provider: SharedCredentialsProvider, own: Arc<Session> },
 }
 
 pub(super) struct CachedCredentials {
@@ -81,8 +93,8 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// Creates an empty cache for AWS credentials. The first attempt to get credentials uses the
-    /// provider chain `first`.
+    /// Creates an empty cache for the agent's own AWS credentials. The first attempt to get
+    /// credentials uses the provider chain `first`.
     ///
     /// `is_snapshot` tells whether SnapStart may restore the process from a snapshot. If so, each
     /// call to AWS uses new credentials.
@@ -94,16 +106,49 @@ impl Session {
         tokens: Arc<Tokens>,
     ) -> Self {
         Self {
-            settings,
+            attempt_timeout: settings.attempt_timeout,
+            origin: Origin::Sdk(settings),
             is_snapshot,
             clock,
-            tokens,
+            tokens: Some(tokens),
             cached: ArcSwapOption::empty(),
             timeout: ArcSwap::from_pointee(first.timeout),
             attempts: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             attempt_state: Mutex::new(AttemptState { provider: Some(first), failed: None }),
         }
+    }
+
+    /// Creates an empty cache for the AWS credentials of an assumed role. `provider` assumes the
+    /// role, with a call that takes at most `attempt_timeout` and that uses the credentials of
+    /// `own`.
+    ///
+    /// Such credentials always have an expiry. So they can be used after SnapStart has restored the
+    /// process from a snapshot, unless they have expired.
+    pub(super) fn of_role(
+        provider: SharedCredentialsProvider,
+        own: Arc<Self>,
+        attempt_timeout: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let timeout = own.timeout() + attempt_timeout;
+        Self {
+            origin: Origin::Role { provider, own },
+            attempt_timeout,
+            is_snapshot: false,
+            clock,
+            tokens: None,
+            cached: ArcSwapOption::empty(),
+            timeout: ArcSwap::from_pointee(timeout),
+            attempts: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            attempt_state: Mutex::new(AttemptState { provider: None, failed: None }),
+        }
+    }
+
+    /// Returns whether the session has AWS credentials, even if they have expired.
+    pub(super) fn has_credentials(&self) -> bool {
+        self.cached.load().is_some()
     }
 
     /// Returns AWS credentials with which the agent can sign a call. Gets new credentials first if
@@ -147,6 +192,15 @@ impl Session {
         **self.timeout.load()
     }
 
+    /// Returns what users may know about the cached AWS credentials. Returns `None` if no
+    /// credentials are cached.
+    pub(super) fn own_credentials(&self) -> Option<OwnCredentials> {
+        self.cached.load().as_ref().map(|cached| OwnCredentials {
+            expires: cached.credentials.expiry(),
+            is_rejected: cached.is_rejected.load(Ordering::Relaxed),
+        })
+    }
+
     async fn attempt(
         &self,
         state: &mut AttemptState,
@@ -155,13 +209,13 @@ impl Session {
         let began = self.clock.now();
         let chain = match state.provider.take() {
             Some(chain) if !chain.is_outdated() => chain,
-            _ => sdk_config::load(&self.settings).await.1,
+            _ => self.new_chain().await,
         };
         self.timeout.store(Arc::new(chain.timeout));
         // While the cached credentials are valid, a call uses them rather than waiting for a slow
         // program.
         let timeout = match self.unexpired() {
-            Some(_) => self.settings.attempt_timeout.min(chain.timeout),
+            Some(_) => self.attempt_timeout.min(chain.timeout),
             None => chain.timeout,
         };
         let provided = within(&*self.clock, timeout, chain.provider.provide_credentials()).await;
@@ -188,14 +242,25 @@ impl Session {
         Err(error)
     }
 
+    async fn new_chain(&self) -> ProviderChain {
+        match &self.origin {
+            Origin::Sdk(settings) => sdk_config::load(settings).await.1,
+            Origin::Role { provider, own } => ProviderChain {
+                provider: provider.clone(),
+                timeout: own.timeout() + self.attempt_timeout,
+                profile_files: Arc::new(ProfileFiles::none()),
+            },
+        }
+    }
+
     fn cache(
         &self,
         credentials: Credentials,
         attempt: u64,
         profile_files: Arc<ProfileFiles>,
     ) -> Arc<CachedCredentials> {
-        if let Some(token) = credentials.session_token() {
-            self.tokens.add_session(token);
+        if let (Some(tokens), Some(token)) = (&self.tokens, credentials.session_token()) {
+            tokens.add_session(token);
         }
         let cached = Arc::new(CachedCredentials {
             credentials,

@@ -8,6 +8,7 @@ use super::with_timeout;
 use fake_aws::Fake;
 use sidekey::agent::{Agent, BindError, Listeners};
 use sidekey::config::{self, Host, Loaded};
+use sidekey::telemetry::metrics::Metrics as AgentMetrics;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -90,9 +91,17 @@ impl Setup {
 
     /// Starts the agent, or returns an error if the agent cannot listen.
     pub(crate) async fn try_launch(self) -> Result<Sidekey, BindError> {
+        self.try_launch_with(Arc::default()).await
+    }
+
+    /// Starts an agent that counts in `metrics`.
+    pub(crate) async fn launch_with(self, metrics: Arc<AgentMetrics>) -> Sidekey {
+        self.try_launch_with(metrics).await.expect("the agent starts")
+    }
+
+    async fn try_launch_with(self, metrics: Arc<AgentMetrics>) -> Result<Sidekey, BindError> {
         let Loaded { config, mistakes, .. } = self.load();
         assert!(mistakes.is_empty(), "{mistakes}");
-        let metrics = Arc::new(sidekey::telemetry::metrics::Metrics::new());
         let listeners = Listeners::bind(&config.listen).await?;
         let agent = Agent::start(listeners, config, metrics, self.clock.clone()).await;
         let agent = agent.expect("the configuration must contain a region");

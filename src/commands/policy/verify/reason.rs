@@ -50,6 +50,7 @@ pub(in crate::commands::policy) enum ExcessReason {
     OtherResource,
     AnyService,
     AnyParameter,
+    AnyTag,
 }
 
 impl fmt::Display for LackReason {
@@ -105,6 +106,9 @@ impl fmt::Display for ExcessReason {
             }
             Self::AnyParameter => {
                 "the KMS key can decrypt other parameters; add a condition on kms:EncryptionContext:PARAMETER_ARN"
+            }
+            Self::AnyTag => {
+                "the statement also allows secrets without the tag; add a condition on secretsmanager:ResourceTag/KEY"
             }
         })
     }

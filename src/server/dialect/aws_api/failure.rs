@@ -66,7 +66,8 @@ fn is_answer_of_aws(error: &FetchError) -> bool {
         // The code `InternalFailure` means that Sidekey found no credentials, so AWS received no
         // call.
         FetchErrorKind::Credentials => &*error.code != "InternalFailure",
-        FetchErrorKind::OutOfScope
+        FetchErrorKind::RoleDenied
+        | FetchErrorKind::OutOfScope
         | FetchErrorKind::OtherRegion
         | FetchErrorKind::Overloaded
         | FetchErrorKind::Timeout

@@ -1,19 +1,7 @@
-//! Builds and signs requests to Parameter Store.
+//! The operations of Parameter Store, and the bodies of requests to it.
 
-use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4::SigningParams;
-use aws_smithy_runtime_api::client::identity::Identity;
-use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, USER_AGENT};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use std::time::SystemTime;
-
-/// The name of Parameter Store in the AWS signature of a request.
-const SIGNING_NAME: &str = "ssm";
-
-const TARGET: &str = "x-amz-target";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
@@ -24,7 +12,7 @@ pub(super) enum Operation {
 
 impl Operation {
     /// Returns the value of the HTTP header `X-Amz-Target`, which names the operation.
-    fn target(self) -> &'static str {
+    pub(super) fn target(self) -> &'static str {
         match self {
             Self::Get => "AmazonSSM.GetParameter",
             Self::GetMany => "AmazonSSM.GetParameters",
@@ -60,80 +48,27 @@ pub(super) struct ByPath<'a> {
     pub(super) next_token: Option<&'a str>,
 }
 
-/// A request to Parameter Store, without its URL and its signature.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) operation: Operation,
-    body: Bytes,
-}
-
-impl Request {
-    pub(super) fn new(operation: Operation, body: &impl Serialize) -> Self {
-        let body =
-            serde_json::to_vec(body).expect("a structure of strings must be serialisable to JSON");
-        Self { operation, body: body.into() }
-    }
-
-    /// Returns the HTTP request with AWS's signature (Signature Version 4), which contains the time
-    /// `now`.
-    ///
-    /// Returns `None` if `url` is not a valid URL. The credentials must contain only visible ASCII
-    /// characters.
-    pub(super) fn signed(
-        self,
-        url: &str,
-        region: &str,
-        credentials: &Credentials,
-        now: SystemTime,
-    ) -> Option<hyper::Request<Bytes>> {
-        let mut request = hyper::Request::post(format!("{}/", url.trim_end_matches('/')))
-            .header(CONTENT_TYPE, "application/x-amz-json-1.1")
-            .header(TARGET, self.operation.target())
-            .header(USER_AGENT, concat!("sidekey/", env!("CARGO_PKG_VERSION")))
-            .body(self.body)
-            .ok()?;
-        let identity = Identity::from(credentials.clone());
-        let params = SigningParams::builder()
-            .identity(&identity)
-            .region(region)
-            .name(SIGNING_NAME)
-            .time(now)
-            .settings(SigningSettings::default())
-            .build()
-            .ok()?
-            .into();
-        let uri = request.uri().to_string();
-        let headers = request
-            .headers()
-            .iter()
-            .filter_map(|(name, it)| Some((name.as_str(), it.to_str().ok()?)));
-        let body = SignableBody::Bytes(request.body());
-        let signable = SignableRequest::new("POST", uri, headers, body).ok()?;
-        let (instructions, _) = sign(signable, &params).ok()?.into_parts();
-        instructions.apply_to_request_http1x(&mut request);
-        Some(request)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use crate::source::aws::json_request::Request;
+    use aws_credential_types::Credentials;
+    use std::time::{Duration, SystemTime};
 
     #[test]
     fn bodies_are_those_of_the_aws_api() {
         let check = |request: Request, expected: &str| {
-            assert_eq!(str::from_utf8(&request.body), Ok(expected));
+            assert_eq!(str::from_utf8(request.body()), Ok(expected));
         };
         let get = Get { name: "/app/url:live", with_decryption: true };
         check(
-            Request::new(Operation::Get, &get),
+            Request::new(Operation::Get.target(), &get),
             r#"{"Name":"/app/url:live","WithDecryption":true}"#,
         );
         let names = ["/a".to_owned(), "/b".to_owned()];
         let get_many = GetMany { names: &names, with_decryption: false };
         check(
-            Request::new(Operation::GetMany, &get_many),
+            Request::new(Operation::GetMany.target(), &get_many),
             r#"{"Names":["/a","/b"],"WithDecryption":false}"#,
         );
         let mut by_path = ByPath {
@@ -144,14 +79,14 @@ mod tests {
             next_token: None,
         };
         check(
-            Request::new(Operation::ByPath, &by_path),
+            Request::new(Operation::ByPath.target(), &by_path),
             r#"{"Path":"/app","Recursive":false,"WithDecryption":false}"#,
         );
         let filters = r#"[{"Key": "Type", "Values": ["String"]}]"#;
         by_path.filters = Some(serde_json::from_str(filters).expect("the filters are JSON"));
         by_path.next_token = Some("t");
         check(
-            Request::new(Operation::ByPath, &by_path),
+            Request::new(Operation::ByPath.target(), &by_path),
             &format!(
                 r#"{{"Path":"/app","Recursive":false,"WithDecryption":false,"ParameterFilters":{filters},"NextToken":"t"}}"#
             ),
@@ -166,8 +101,8 @@ mod tests {
         let credentials = Credentials::new("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG", token, None, "");
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_668_586_960);
         let get = Get { name: "/app/url", with_decryption: true };
-        let request = Request::new(Operation::Get, &get)
-            .signed(url, "eu-north-1", &credentials, now)
+        let request = Request::new(Operation::Get.target(), &get)
+            .signed(url, "ssm", "eu-north-1", &credentials, now)
             .expect("the URL is valid");
         let header = |name: &str| {
             let value = request.headers().get(name).expect("the header is set");
@@ -215,7 +150,9 @@ mod tests {
     fn malformed_url_is_no_request() {
         let credentials = Credentials::new("id", "key", None, None, "");
         let get = Get { name: "/app/url", with_decryption: true };
-        let request = Request::new(Operation::Get, &get);
-        assert!(request.signed("http://[", "x", &credentials, SystemTime::UNIX_EPOCH).is_none());
+        let request = Request::new(Operation::Get.target(), &get);
+        assert!(
+            request.signed("http://[", "ssm", "x", &credentials, SystemTime::UNIX_EPOCH).is_none()
+        );
     }
 }

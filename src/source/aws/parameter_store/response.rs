@@ -9,41 +9,12 @@ use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
 use crate::secret::version::ParameterKind;
 use crate::source::FetchError;
-use crate::source::aws::sdk_error::{self, ErrorResponse};
+use crate::source::aws::json_response::{Body, parsed};
+use crate::source::aws::sdk_error;
 use crate::source::aws::timestamp::to_system_time;
 use aws_smithy_types::DateTime;
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::fmt;
-use std::mem;
-use zeroize::Zeroize;
-
-/// The maximum size of a response of Parameter Store in bytes, about twice the size of the values
-/// in the largest possible response. That response contains 10 parameters of 8 KB, and JSON escapes
-/// make each byte up to six times as long.
-const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
-
-/// The maximum length of an AWS error code in bytes. AWS's error codes are shorter than 50 bytes.
-const CODE_BYTES_MAX: usize = 100;
-
-/// The body of a response of Parameter Store. Dropping this value overwrites the bytes, unless the
-/// HTTP library still uses the same memory as its buffer.
-pub(super) struct Body(Bytes);
-
-impl fmt::Debug for Body {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Body({} bytes)", self.0.len())
-    }
-}
-
-impl Drop for Body {
-    fn drop(&mut self) {
-        if let Ok(mut unshared) = mem::take(&mut self.0).try_into_mut() {
-            unshared[..].zeroize();
-        }
-    }
-}
 
 /// One response of `GetParametersByPath`, which contains some of the parameters under a path.
 #[derive(Debug)]
@@ -90,73 +61,22 @@ struct Entry<'a> {
     value: Option<&'a RawValue>,
 }
 
-#[derive(Default, Deserialize)]
-struct ErrorBody {
-    #[serde(rename = "__type")]
-    code: Option<Box<str>>,
-    #[serde(alias = "Message")]
-    message: Option<Box<str>>,
-}
-
-/// Returns the body of a successful response of Parameter Store. Otherwise returns the error that
-/// the response describes.
-pub(super) fn body(response: hyper::Response<Bytes>) -> Result<Body, FetchError> {
-    let (head, body) = response.into_parts();
-    let body = Body(body);
-    if body.0.len() > RESPONSE_BYTES_MAX {
-        return Err(sdk_error::unreadable("the response of Parameter Store is longer than 1 MiB"));
-    }
-    if head.status.is_success() {
-        return Ok(body);
-    }
-    let ErrorBody { code, message } = serde_json::from_slice(&body.0).unwrap_or_default();
-    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let response = ErrorResponse {
-        status: head.status.as_u16(),
-        code: header("x-amzn-errortype")
-            .and_then(plain_code)
-            .or_else(|| plain_code(code.as_deref()?)),
-        message: message.as_deref(),
-        request_id: header("x-amzn-requestid"),
-    };
-    Err(sdk_error::from_response(Service::ParameterStore, &response))
-}
-
-/// Returns an error code without the namespace before it and the URL after it, which AWS may add:
-/// `com.amazonaws.ssm#ParameterNotFound` or `ParameterNotFound:http://...`. Returns `None` if the
-/// text is not an error code.
-fn plain_code(text: &str) -> Option<&str> {
-    let code = text.split(':').next()?;
-    let code = code.rsplit('#').next()?.trim();
-    let is_code = !code.is_empty()
-        && code.len() <= CODE_BYTES_MAX
-        && code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_'));
-    is_code.then_some(code)
-}
-
 pub(super) fn single(body: &Body) -> Result<Parameter, FetchError> {
-    let response: SingleResponse<'_> = parsed(body)?;
+    let response: SingleResponse<'_> = parsed(body, Service::ParameterStore)?;
     response.parameter.try_into()
 }
 
 pub(super) fn many(body: &Body) -> Result<Parameters, FetchError> {
-    let response: ManyResponse<'_> = parsed(body)?;
+    let response: ManyResponse<'_> = parsed(body, Service::ParameterStore)?;
     Ok(Parameters { found: parameters(response.parameters)?, invalid: response.invalid_parameters })
 }
 
 pub(super) fn page(body: &Body) -> Result<Page, FetchError> {
-    let response: ManyResponse<'_> = parsed(body)?;
+    let response: ManyResponse<'_> = parsed(body, Service::ParameterStore)?;
     Ok(Page {
         parameters: parameters(response.parameters)?,
         next_token: response.next_token.filter(|token| !token.is_empty()),
     })
-}
-
-/// Parses the JSON of a response of Parameter Store. The parser's error is dropped, because it may
-/// quote the response.
-fn parsed<'a, T: Deserialize<'a>>(body: &'a Body) -> Result<T, FetchError> {
-    serde_json::from_slice(&body.0)
-        .map_err(|_| sdk_error::unreadable("the response of Parameter Store could not be read"))
 }
 
 fn parameters(entries: Vec<Entry<'_>>) -> Result<Vec<Parameter>, FetchError> {
@@ -197,6 +117,8 @@ fn required<T>(part: Option<T>, name: &str) -> Result<T, FetchError> {
 mod tests {
     use super::*;
     use crate::source::FetchErrorKind;
+    use crate::source::aws::json_response::body;
+    use bytes::Bytes;
     use std::time::{Duration, SystemTime};
 
     fn response(status: u16, headers: &[(&str, &str)], body: &str) -> hyper::Response<Bytes> {
@@ -208,7 +130,8 @@ mod tests {
     }
 
     fn ok(json: &str) -> Body {
-        body(response(200, &[], json)).expect("a successful response must have a body")
+        body(response(200, &[], json), Service::ParameterStore, 1000)
+            .expect("a successful response must have a body")
     }
 
     #[test]
@@ -267,7 +190,7 @@ mod tests {
             assert!(error.message.contains(expected), "{error}");
             assert!(!format!("{error:?}").contains("hunter2"), "{error}");
         }
-        let long = body(response(200, &[], &" ".repeat(RESPONSE_BYTES_MAX + 1)));
+        let long = body(response(200, &[], &" ".repeat(1001)), Service::ParameterStore, 1000);
         let error = long.expect_err("the response is too long");
         assert_eq!(error.kind, FetchErrorKind::Unreadable);
         assert_eq!(format!("{:?}", ok("hunter2")), "Body(7 bytes)");
@@ -288,7 +211,8 @@ mod tests {
 
     #[track_caller]
     fn check(response: hyper::Response<Bytes>, kind: FetchErrorKind, code: &str, message: &str) {
-        let error = body(response).expect_err("an error response must cause an error");
+        let error = body(response, Service::ParameterStore, 1000)
+            .expect_err("an error response must cause an error");
         assert_eq!((error.kind, &*error.code, &*error.message), (kind, code, message));
     }
 
@@ -312,7 +236,8 @@ mod tests {
     fn error_response_keeps_the_request_id_and_gets_a_message() {
         let not_found = r#"{"__type":"ParameterNotFound"}"#;
         let headers = [("x-amzn-requestid", "id-1")];
-        let error = body(response(400, &headers, not_found)).expect_err("it is an error response");
+        let error = body(response(400, &headers, not_found), Service::ParameterStore, 1000)
+            .expect_err("it is an error response");
         assert_eq!(error.request_id.as_deref(), Some("id-1"));
         assert_eq!(&*error.message, "the parameter does not exist");
         let none = "Parameter Store returned HTTP status 503 without an error code";

@@ -36,10 +36,13 @@ fn config(endpoint: Option<&str>) -> Config {
     ];
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
     Config {
+        sts_endpoint: None,
+        roles: Vec::new(),
         region: Some(REGION.to_owned()),
         endpoint: None,
         parameter_store_endpoint: endpoint
             .map(|url| Endpoint::parse(url).expect("the endpoint is valid")),
+        failover_region: None,
         region_only: false,
         attempt_timeout: Duration::from_secs(60),
         parameter_store_timeout: CallTimeout {

@@ -60,6 +60,10 @@ pub(super) async fn load(settings: &Settings) -> (SdkConfig, Duration) {
 pub(in super::super) struct ProfileFiles;
 
 impl ProfileFiles {
+    pub(in super::super) fn none() -> Self {
+        Self
+    }
+
     pub(super) fn of(_: &BTreeMap<String, String>) -> Self {
         Self
     }

@@ -25,6 +25,11 @@ struct FileState {
 }
 
 impl ProfileFiles {
+    /// Returns the profile files of credentials that come from no profile: an empty list.
+    pub(in super::super) fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Reads the state of the AWS profile files. Ignores the files if environment variables contain
     /// the credentials, because changes of the files then have no effect.
     pub(super) fn of(environment: &BTreeMap<String, String>) -> Self {
@@ -36,7 +41,7 @@ impl ProfileFiles {
             (path, state)
         };
         match environment_credentials(environment) {
-            Some(_) => Self(Vec::new()),
+            Some(_) => Self::none(),
             None => Self(FILES.map(with_state).into()),
         }
     }

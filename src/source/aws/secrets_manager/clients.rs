@@ -59,17 +59,23 @@ impl Clients {
             _ => return Ok(self.home.clone()),
         };
         self.check_other_region(arn)?;
+        Ok(self.for_other_region(arn.region()))
+    }
+
+    /// Returns the AWS SDK client for `region`, which is not the region in Sidekey's configuration.
+    /// The caller must have checked that Sidekey may call this region.
+    pub(super) fn for_other_region(&self, region: &str) -> Client {
         let mut clients = self
             .other_regions
             .lock()
             .expect("the lock is never poisoned, because no code panics while it holds the lock");
-        let known = clients.iter().position(|(region, _)| **region == *arn.region());
+        let known = clients.iter().position(|(known, _)| **known == *region);
         let client = match known {
             Some(index) => clients.remove(index).1,
             None => {
                 let endpoint = self.endpoint.as_ref();
-                let url = endpoint.and_then(|endpoint| endpoint.for_other_region(arn.region()));
-                client(&self.account.sdk_config, arn.region(), url)
+                let url = endpoint.and_then(|endpoint| endpoint.for_other_region(region));
+                client(&self.account.sdk_config, region, url)
             }
         };
         if clients.len() >= REGIONS_MAX {
@@ -77,8 +83,8 @@ impl Clients {
             // send ARNs of many regions therefore do not slow down other callers.
             clients.remove(0);
         }
-        clients.push((arn.region().into(), client.clone()));
-        Ok(client)
+        clients.push((region.into(), client.clone()));
+        client
     }
 
     fn check_other_region(&self, arn: &Arn) -> Result<(), FetchError> {

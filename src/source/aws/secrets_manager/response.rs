@@ -55,7 +55,7 @@ pub(super) fn single_version(response: GetSecretValueOutput) -> Result<Version, 
     })
 }
 
-fn batch_version(entry: SecretValueEntry) -> Result<Version, FetchError> {
+pub(super) fn batch_version(entry: SecretValueEntry) -> Result<Version, FetchError> {
     to_version(VersionParts {
         arn: entry.arn,
         name: entry.name,

@@ -1,0 +1,2 @@
+export * from './layer';
+export * from './sidekey';

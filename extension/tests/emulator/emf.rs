@@ -1,0 +1,248 @@
+//! Tests the metrics that the extension writes to its log for CloudWatch.
+
+use crate::clients::{MissingTool, install_into_folder, run};
+use crate::emulator::{Mode, SESSION_TOKEN};
+use crate::lambda::{LISTED, Lambda, fake, start_or_skip};
+use fake_aws::{Fault, Match};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The rules of the Embedded Metric Format, as a JSON schema.
+const SCHEMA: &str = include_str!("emf.schema.json");
+
+/// The template with the queries of CloudWatch Logs Insights.
+const QUERIES: &str = include_str!("../../../deploy/monitoring/rotation-queries.yaml");
+
+const HEADER: &str = "X-Aws-Parameters-Secrets-Token";
+
+/// A Python script that validates the JSON in its second argument against the JSON schema in its
+/// first argument.
+const VALIDATE: &str = "
+import json, sys
+from jsonschema import Draft202012Validator as Validator
+schema = json.loads(sys.argv[1])
+Validator.check_schema(schema)
+Validator(schema).validate(json.loads(sys.argv[2]))
+";
+
+/// A Python script that prints the named groups that a query of Logs Insights finds in a log line.
+/// The arguments are the regular expression of the query and the log line.
+const PARSE: &str = "
+import json, re, sys
+found = re.search(sys.argv[1].replace('(?<', '(?P<'), sys.argv[2])
+print(json.dumps(found and found.groupdict()))
+";
+
+/// Installs the validator of JSON schemas, and returns its Python interpreter.
+fn python() -> Result<PathBuf, MissingTool> {
+    let pip =
+        "venv/bin/python -m pip --quiet --disable-pip-version-check install -r requirements.txt";
+    let commands: [&[&str]; 2] = [&["python3", "-m", "venv", "venv"], &["sh", "-c", pip]];
+    let files = [("requirements.txt", "jsonschema==4.26.0\n")];
+    Ok(install_into_folder("json-schema", &files, &commands)?.join("venv/bin/python"))
+}
+
+/// Returns the records in the log. Each log line that contains a part of a record must be a complete
+/// record.
+fn records(log: &str) -> Vec<Value> {
+    let lines = log.lines().filter(|line| line.contains("metrics of Sidekey"));
+    let parse = |line: &str| {
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in the line {line}"))
+    };
+    lines.map(parse).collect()
+}
+
+fn sum(records: &[Value], metric: &str) -> f64 {
+    records.iter().filter_map(|record| record.get(metric)?.as_f64()).sum()
+}
+
+/// Checks a record against the rules of the Embedded Metric Format that its JSON schema does not
+/// contain.
+#[track_caller]
+fn check_targets(record: &Value) {
+    let directive = &record["_aws"]["CloudWatchMetrics"][0];
+    for metric in directive["Metrics"].as_array().expect("`Metrics` is an array") {
+        let name = metric["Name"].as_str().expect("the name is a string");
+        assert!(record[name].is_number(), "{name} in {record}");
+    }
+    for dimension in directive["Dimensions"][0].as_array().expect("a dimension set is an array") {
+        let name = dimension.as_str().expect("the name is a string");
+        assert!(record[name].is_string(), "{name} in {record}");
+    }
+}
+
+#[track_caller]
+fn validate(python: &PathBuf, record: &Value) -> Result<(), MissingTool> {
+    run(Command::new(python).args(["-c", VALIDATE, SCHEMA]).arg(record.to_string()))
+}
+
+/// Returns the value of a metric on the page `/metrics`.
+fn value(page: &str, series: &str) -> f64 {
+    let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    let value = line.unwrap_or_else(|| panic!("/metrics has no series {series}:\n{page}"));
+    value.parse().expect("the value is a number")
+}
+
+/// Ends the environment, and returns its records of metrics.
+async fn shut_down(mut lambda: Lambda) -> Vec<Value> {
+    let shutdown = lambda.emulator.shutdown().await;
+    assert_eq!(shutdown.exit_code, Some(0), "{}", lambda.emulator.log());
+    let records = records(&lambda.emulator.log());
+    lambda.fake.stop().await;
+    records
+}
+
+/// Reads secrets before and after a freeze, and refuses a request. Each event must be in exactly one
+/// record, and each record must be valid.
+async fn count_each_event_once(log_format: &str) {
+    let python = match python() {
+        Ok(python) => python,
+        Err(missing) => return missing.skip_or_fail(),
+    };
+    let lambda = start_or_skip!(Mode::OnDemand, fake().await, |environment| {
+        environment
+            .env("SIDEKEY_EMF", "on")
+            .env("SIDEKEY_EMF_NAMESPACE", "Team/Secrets")
+            .env("SIDEKEY_EMF_DIMENSIONS", "function,stage=dev")
+            .env("SIDEKEY_LOG", "debug")
+            .env("AWS_LAMBDA_LOG_FORMAT", log_format)
+    });
+    lambda.invoke(&LISTED).await;
+    assert_eq!(records(&lambda.emulator.log()), [Value::Null; 0], "a start writes no record");
+
+    let path = format!("/secretsmanager/get?secretId={}", LISTED[0]);
+    assert_eq!(lambda.emulator.ask_sidekey(&path, &[(HEADER, "wrong")]).await.status, 401);
+    lambda.emulator.log_line("\"reason\":\"trouble\"").await;
+
+    lambda.emulator.stop_extension().await;
+    lambda.emulator.continue_extension().await;
+    for _ in 0..20 {
+        lambda.invoke(&LISTED).await;
+    }
+    assert_eq!(lambda.emulator.ask_sidekey(&path, &[(HEADER, "wrong")]).await.status, 401);
+    let page = lambda.page("/metrics").await;
+    let records = shut_down(lambda).await;
+
+    let reasons: Vec<&Value> = records.iter().map(|record| &record["reason"]).collect();
+    assert_eq!(reasons, ["trouble", "shutdown"]);
+    for (metric, series) in [
+        ("ReadHits", "sidekey_reads_total{result=\"hit\"}"),
+        ("ReadMisses", "sidekey_reads_total{result=\"miss\"}"),
+        ("ReadsRefused", "sidekey_reads_total{result=\"refused\"}"),
+        ("ReadErrors", "sidekey_reads_total{result=\"error\"}"),
+        ("GateRefusals", "sidekey_gate_refusals_total{reason=\"token\"}"),
+        ("CallsOk", "sidekey_upstream_requests_total{operation=\"GetSecretValue\",outcome=\"ok\"}"),
+    ] {
+        assert_eq!(sum(&records, metric), value(&page, series), "{metric}: {records:#?}");
+    }
+    assert_eq!(sum(&records, "GateRefusals"), 2.0);
+    for record in &records {
+        assert!(record["level"] == "INFO" && record["timestamp"].is_string(), "{record}");
+        let directive = &record["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(directive["Namespace"], "Team/Secrets");
+        assert_eq!(directive["Dimensions"], json!([["FunctionName", "stage"]]));
+        assert_eq!(record["FunctionName"], "whatsapp-channel-processor-dev");
+        assert_eq!((&record["stage"], &record["SecretsHeld"]), (&json!("dev"), &json!(3)));
+        check_targets(record);
+        validate(&python, record).expect("the record follows the schema");
+    }
+    let broken = json!({"_aws": {"Timestamp": 1, "CloudWatchMetrics": [{"Namespace": ""}]}});
+    assert!(validate(&python, &broken).is_err(), "the schema must refuse a record without metrics");
+}
+
+#[tokio::test]
+async fn records_count_each_event_once_in_a_json_log() {
+    count_each_event_once("JSON").await;
+}
+
+#[tokio::test]
+async fn records_count_each_event_once_in_a_text_log() {
+    count_each_event_once("Text").await;
+}
+
+#[tokio::test]
+async fn failed_prefetch_is_reported_at_once() {
+    let fake = fake().await;
+    fake.faults().always(Match::secret(LISTED[1]), Fault::InternalError);
+    let lambda = start_or_skip!(Mode::OnDemand, fake, |environment| {
+        environment.env("SIDEKEY_EMF", "upstream,cache")
+    });
+    lambda.invoke(&[]).await;
+    let line = lambda.emulator.log_line("\"reason\":\"trouble\"").await;
+    let record: Value = serde_json::from_str(&line).expect("the record is JSON");
+    assert_eq!((&record["SecretsHeld"], &record["SecretsMissing"]), (&json!(2), &json!(1)));
+    assert_eq!((&record["CallsOk"], &record["CallsFailed"]), (&json!(2), &json!(1)), "{record}");
+    assert_eq!(record.get("ReadHits"), None, "the group `reads` is not selected");
+    lambda.shut_down().await;
+}
+
+/// A secret is rotated. The shipped queries of Logs Insights find in the records which versions
+/// readers were given.
+#[tokio::test]
+async fn shipped_queries_find_the_versions_that_readers_were_given() {
+    let lambda = start_or_skip!(Mode::OnDemand, fake().await, |environment| {
+        environment.env("SIDEKEY_EMF", "versions")
+    });
+    let python = match python() {
+        Ok(python) => python,
+        Err(missing) => return missing.skip_or_fail(),
+    };
+    let name = LISTED[1];
+    let old = lambda.fake.secrets().version_id(name, "AWSCURRENT").expect("the secret exists");
+    lambda.invoke(&[name]).await;
+    let new = lambda.fake.secrets().put(name, "rotated").expect("the secret exists");
+    let read = lambda.page(&format!("/secretsmanager/get?secretId={name}&refreshNow=true")).await;
+    assert!(read.contains(&new), "{read}");
+    let headers = [(HEADER, SESSION_TOKEN)];
+    let status = lambda.emulator.ask_sidekey("/status", &headers).await.json();
+    let entries = status["entries"].as_array().expect("`entries` is an array");
+    let entry = entries.iter().find(|entry| entry["name"] == name).expect("the secret is cached");
+    let previous = &entry["previous_version"];
+    assert_eq!(previous["version_id"], old[..8], "{entry}");
+    assert!(previous["last_read"].is_string() && previous["replaced"].is_string(), "{entry}");
+
+    let records = shut_down(lambda).await;
+    let [record] = &records[..] else { panic!("one record was expected: {records:#?}") };
+    assert!(record["SinceReplacedVersion"].is_number(), "{record}");
+    let patterns: Vec<&str> = QUERIES
+        .split("parse @message /")
+        .skip(1)
+        .filter_map(|rest| rest.lines().next()?.strip_suffix('/'))
+        .collect();
+    assert_eq!(patterns.len(), 2, "the template has two queries");
+    let secret = name.replace('/', r"\/");
+    for pattern in patterns {
+        let pattern = pattern.replace("${Secret}", &secret);
+        let output = Command::new(&python)
+            .args(["-c", PARSE, &pattern])
+            .arg(record.to_string())
+            .output()
+            .expect("the test can start Python");
+        let found: Value = serde_json::from_slice(&output.stdout).expect("the output is JSON");
+        assert_eq!(found["version"], old[..8], "the version that was replaced comes first");
+        let second = |time: &Value| time.as_str().expect("the time is a string")[..19].to_owned();
+        assert_eq!(second(&found["last_read"]), second(&previous["last_read"]), "{record}");
+    }
+    let served = record["served"].to_string();
+    assert!(served.contains(&new[..8]), "{served}");
+}
+
+#[tokio::test]
+async fn without_emf_no_record_is_written() {
+    let lambda = start_or_skip!(Mode::OnDemand, fake().await, |environment| environment);
+    lambda.invoke(&LISTED).await;
+    assert_eq!(lambda.emulator.ask_sidekey("/status", &[]).await.status, 401);
+    assert_eq!(shut_down(lambda).await, [Value::Null; 0]);
+}
+
+#[tokio::test]
+async fn environment_for_a_snapshot_reports_its_start_before_the_snapshot() {
+    let lambda = start_or_skip!(Mode::SnapStart, fake().await, |environment| {
+        environment.env("SIDEKEY_EMF", "upstream")
+    });
+    lambda.invoke(&LISTED).await;
+    let records = shut_down(lambda).await;
+    let first = records.first().expect("the log has a record");
+    assert_eq!((&first["reason"], &first["CallsOk"]), (&json!("snapshot"), &json!(3)), "{first}");
+}

@@ -1,0 +1,112 @@
+//! Parses `SIDEKEY_SECRETS`: the names and ARNs of secrets, paths of parameters, patterns and tags.
+
+use super::values::list;
+use crate::secret::key::Key;
+use crate::secret::reference::Reference;
+use crate::secret::scope::Scope;
+use crate::secret::secret_pattern::SecretPattern;
+
+/// The maximum number of secrets, parameters and paths in `SIDEKEY_SECRETS`.
+pub(super) const SECRETS_MAX: usize = 1000;
+
+/// The maximum number of patterns and tags in `SIDEKEY_SECRETS`. Each of them costs at least one
+/// call to AWS in each interval of `SIDEKEY_DISCOVER`.
+pub(super) const PATTERNS_MAX: usize = 50;
+
+/// The parsed value of `SIDEKEY_SECRETS`.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    /// The secrets, the parameters and the paths of parameters.
+    pub(super) keys: Vec<Key>,
+    /// The patterns of names, and the tags, of secrets. Each pattern occurs once.
+    pub(super) patterns: Vec<SecretPattern>,
+}
+
+impl Listed {
+    /// Parses a list of secrets and parameters, each given by its name or ARN, of paths of
+    /// parameters, and of patterns and tags of secrets. The error message contains every invalid
+    /// item.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let (mut listed, mut problems) = (Self::default(), Vec::new());
+        for item in list(text) {
+            let added = match SecretPattern::is_pattern(item) {
+                true => listed.add_pattern(item),
+                false => listed.add_key(item),
+            };
+            problems.extend(added.err().map(|problem| format!("'{item}': {problem}")));
+        }
+        if !problems.is_empty() {
+            return Err(problems.join("; "));
+        }
+        if listed.keys.len() > SECRETS_MAX {
+            return Err(format!("at most {SECRETS_MAX} secrets are allowed"));
+        }
+        if listed.patterns.len() > PATTERNS_MAX {
+            return Err(format!("at most {PATTERNS_MAX} patterns and tags are allowed"));
+        }
+        Ok(listed)
+    }
+
+    fn add_key(&mut self, item: &str) -> Result<(), String> {
+        let reference = Reference::parse_or_path(item).map_err(|bad| bad.to_string())?;
+        let Reference { id, selector, .. } = reference;
+        self.keys.push(Key::own(id, selector));
+        Ok(())
+    }
+
+    fn add_pattern(&mut self, item: &str) -> Result<(), String> {
+        let pattern = SecretPattern::parse(item).map_err(|bad| bad.to_string())?;
+        if self.patterns.iter().all(|own| own.as_str() != item) {
+            self.patterns.push(pattern);
+        }
+        Ok(())
+    }
+
+    /// Returns a warning for each pattern that matches more names than `scope` allows.
+    pub(super) fn warnings(&self, scope: &Scope) -> impl Iterator<Item = String> {
+        let wide = self.patterns.iter().filter(|pattern| !pattern.is_within(scope));
+        wide.map(|pattern| {
+            format!(
+                "the pattern {0} in SIDEKEY_SECRETS is wider than SIDEKEY_ALLOW: Sidekey does not \
+                 cache the secrets that SIDEKEY_ALLOW does not allow; use a narrower pattern, or add \
+                 {0} to SIDEKEY_ALLOW",
+                pattern.as_str()
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_patterns_and_tags_may_be_mixed() {
+        let text = "app/db, app/*/db tag:channel=sms\nssm:/app/* app/*/db,tag:channel";
+        let listed = Listed::parse(text).expect("the list must be valid");
+        let ids: Vec<&str> = listed.keys.iter().map(|key| key.id.as_str()).collect();
+        assert_eq!(ids, ["app/db", "ssm:/app/*#path"]);
+        let patterns: Vec<&str> = listed.patterns.iter().map(SecretPattern::as_str).collect();
+        assert_eq!(patterns, ["app/*/db", "tag:channel=sms", "tag:channel"]);
+    }
+
+    #[test]
+    fn every_malformed_item_is_named() {
+        let problem = Listed::parse("a# b/** tag: c").expect_err("three items are malformed");
+        for expected in ["'a#'", "'b/**': '**' is not supported", "'tag:': the key of the tag"] {
+            assert!(problem.contains(expected), "{problem}");
+        }
+        let many: String = (0..=PATTERNS_MAX).map(|number| format!("a{number}/* ")).collect();
+        let problem = Listed::parse(&many).expect_err("there are too many patterns");
+        assert_eq!(problem, "at most 50 patterns and tags are allowed");
+    }
+
+    #[test]
+    fn patterns_wider_than_the_scope_cause_warnings() {
+        let listed = Listed::parse("app/* other/* tag:a b").expect("the list must be valid");
+        let scope = Scope::new(["app/*", "b"]).expect("the patterns must be valid");
+        let warnings: Vec<String> = listed.warnings(&scope).collect();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains("the pattern other/* in SIDEKEY_SECRETS is wider"));
+    }
+}

@@ -1,0 +1,48 @@
+//! The counters of the agent at one moment, since the start of the process.
+
+use super::latency::Latencies;
+use crate::source::FetchErrorKind;
+
+/// The counters of the agent at one moment, since the start of the process.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Totals {
+    pub(crate) reads: Reads,
+    pub(crate) latencies: Latencies,
+    pub(crate) calls: Calls,
+    /// Requests that Sidekey refused before it looked for a secret, for example because of a wrong
+    /// token.
+    pub(crate) gate_refusals: u64,
+}
+
+/// How many reads of secrets had each result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reads {
+    pub(crate) hit: u64,
+    pub(crate) miss: u64,
+    pub(crate) stale: u64,
+    pub(crate) refused: u64,
+    pub(crate) error: u64,
+}
+
+/// How many calls to AWS had each kind of result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Calls {
+    pub(crate) ok: u64,
+    pub(crate) throttled: u64,
+    /// AWS refused the call, because of IAM, a KMS key, or the agent's credentials.
+    pub(crate) denied: u64,
+    /// The call failed for any other reason.
+    pub(crate) failed: u64,
+}
+
+impl Calls {
+    /// Counts calls that failed with an error of this kind.
+    pub(crate) fn add_failed(&mut self, kind: FetchErrorKind, count: u64) {
+        use FetchErrorKind::{Credentials, Decryption, Denied, Throttled};
+        *match kind {
+            Throttled => &mut self.throttled,
+            Denied | Decryption | Credentials => &mut self.denied,
+            _ => &mut self.failed,
+        } += count;
+    }
+}
