@@ -123,6 +123,12 @@ impl Credential {
         }
     }
 
+    /// Returns the names of the fields from which the credential is made.
+    #[cfg(feature = "host")]
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
+        self.templates().filter_map(Template::field)
+    }
+
     fn templates(&self) -> impl Iterator<Item = &Template> {
         let (first, second) = match self {
             Self::Bearer(value) | Self::Header { value, .. } => (value, None),

@@ -108,6 +108,13 @@ impl Route {
         HeaderValue::from_str(authority).expect("the host in a URL must be a valid header value")
     }
 
+    /// Returns the names of the secret's fields that the calls of this route need. Empty if they need
+    /// only the complete value.
+    #[cfg(feature = "host")]
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
+        self.credential.fields().chain(self.path_fields.iter().map(|field| &**field))
+    }
+
     pub(crate) fn allows_method(&self, method: &Method) -> bool {
         match self.methods.is_empty() {
             true => !NEVER_ALLOWED.contains(method),
@@ -135,6 +142,15 @@ impl Routes {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Route> {
         self.0.iter()
+    }
+
+    /// Returns the routes that have a secret of their own, and the references to these secrets.
+    #[cfg(feature = "host")]
+    pub(crate) fn own_secrets(&self) -> impl Iterator<Item = (&Route, &str)> {
+        self.iter().filter_map(|route| match &route.secret {
+            SecretOfRoute::Own(reference) => Some((route, &**reference)),
+            SecretOfRoute::Kinds { .. } => None,
+        })
     }
 
     /// Returns the names of all routes, separated by commas.

@@ -21,6 +21,7 @@ mod binary;
 mod agent_dialect;
 mod boto3;
 mod calls;
+mod calls_commands;
 mod calls_hostile;
 mod calls_libraries;
 mod calls_roles;
