@@ -330,7 +330,7 @@ settings! {
     emf: Groups {
         name: "SIDEKEY_EMF",
         default: "off",
-        help: "Which metrics the Lambda extension writes to the log for CloudWatch: `on` means all, `off` means none, and a list selects groups: `reads`, `latency`, `upstream`, `refusals`, `cache`, `versions`. CloudWatch charges for each metric.",
+        help: "Which metrics the Lambda extension writes to the log for CloudWatch: `on` means all, `off` means none, and a list selects groups: `reads`, `latency`, `upstream`, `refusals`, `cache`, `versions`, `routes`. CloudWatch charges for each metric.",
         parse: |text| Groups::parse(list(text)),
     }
     emf_namespace: String {

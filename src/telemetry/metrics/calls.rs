@@ -1,15 +1,18 @@
 //! The metrics of calls: requests that the agent passes on to the server of a route.
 
-use super::register::{counters, register};
+use super::register::{counters, register, sums};
+use crate::telemetry::emf::totals::RouteCalls;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Registry};
 use std::time::Duration;
 
 /// The upper bounds of the histogram buckets for the time until an answer begins, in seconds.
 const CALL_BUCKETS: [f64; 11] = [0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0, 60.0];
 
+/// The label `status` of calls that the server of the route did not answer.
+const NO_ANSWER: &str = "none";
+
 /// The classes of HTTP statuses. This is the label `status` of the metric `sidekey_calls_total`.
-/// `none` means that the server of the route did not answer.
-const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
+const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", NO_ANSWER];
 
 /// All words under which the metrics count calls that the agent did not make or finish. `gate` is a
 /// wrong token or a foreign host, and `secret` is a secret that could not be read.
@@ -79,7 +82,7 @@ impl CallMetrics {
     /// not answer. `took` is the time until the headers of the answer.
     pub(crate) fn ended(&self, route: &str, status: Option<u16>, took: Duration) {
         let class = status.map_or(STATUSES.len(), |status| usize::from(status / 100));
-        let class = STATUSES.get(class.saturating_sub(1)).copied().unwrap_or("none");
+        let class = STATUSES.get(class.saturating_sub(1)).copied().unwrap_or(NO_ANSWER);
         self.calls.with_label_values(&[route, class]).inc();
         self.duration.with_label_values(&[route]).observe(took.as_secs_f64());
     }
@@ -94,6 +97,18 @@ impl CallMetrics {
 
     pub(crate) fn refused(&self, reason: &'static str) {
         self.refusals.with_label_values(&[reason]).inc();
+    }
+
+    /// Returns the counters that CloudWatch gets, since the start of the process.
+    pub(super) fn totals(&self) -> RouteCalls {
+        let mut totals = RouteCalls::default();
+        for (status, count) in sums(&self.calls, "status") {
+            let is_failed = ["4xx", "5xx", NO_ANSWER].contains(&&*status);
+            *(if is_failed { &mut totals.failed } else { &mut totals.ok }) += count;
+        }
+        totals.refused = sums(&self.refusals, "reason").map(|(_, count)| count).sum();
+        totals.redacted = sums(&self.redactions, "route").map(|(_, count)| count).sum();
+        totals
     }
 
     /// Creates all time series with the value zero. If a time series first appeared with the value
@@ -132,5 +147,9 @@ mod tests {
                 format!("sidekey_calls_total{{route=\"crm\",status=\"{status}\"}} {expected}");
             assert!(text.contains(&line), "{text}");
         }
+        calls.redacted("crm", 5);
+        calls.refused("path");
+        let expected = RouteCalls { ok: 2, failed: 2, refused: 1, redacted: 5 };
+        assert_eq!(metrics.totals().routes, expected);
     }
 }
