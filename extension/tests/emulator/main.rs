@@ -18,5 +18,6 @@ mod emf;
 mod freeze;
 mod lambda;
 mod modes;
+mod routes;
 mod trouble;
 mod wrapper;
