@@ -248,7 +248,7 @@ impl<'a> Call<'a> {
         let (mut parts, body) = response.into_parts();
         parts.version = Version::HTTP_11;
         headers::keep_end_to_end(&mut parts.headers);
-        let needles = &secret.made.needles;
+        let needles = secret.made.needles;
         let mut replaced = 0;
         for value in parts.headers.values_mut() {
             if let Some((redacted, count)) = needles.redact(value.as_bytes()) {
@@ -273,7 +273,7 @@ impl<'a> Call<'a> {
         let length = body.size_hint().exact();
         let body = AnswerBody::new(
             body,
-            is_checked.then(|| needles.clone()),
+            is_checked.then_some(needles),
             route,
             self.context.metrics.clone(),
             self.calls.outbound.clock().clone(),
