@@ -1,7 +1,7 @@
 //! The HTTP/1.1 client for all calls to other servers. The client reuses connections for calls in
 //! quick succession, and refuses to call the agent itself.
 
-mod host;
+pub(crate) mod host;
 mod origin;
 mod trust;
 mod call_error;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 /// Returns whether the host of a URL is this machine: `localhost`, a loopback address, or an
 /// unspecified address such as `0.0.0.0`.
-pub(super) fn is_this_machine(host: &str) -> bool {
+pub(crate) fn is_this_machine(host: &str) -> bool {
     is_loopback(host.trim_end_matches('.'))
         || parse_ip(host).is_some_and(|address| {
             let canonical = address.to_canonical();

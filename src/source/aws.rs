@@ -9,11 +9,11 @@
 //!  sts              assumes roles
 //!  reach            reads secrets with the credentials of one account
 //!  roles            the assumed roles
-//!  sdk_config       loads the region and the credential providers of the SDK
-//!  sdk_error        converts errors of the SDK to Sidekey's errors
+//!  credentials      loads the region and the providers of AWS credentials
+//!  aws_error        converts errors of AWS and of the SDK to Sidekey's errors
 //!  http             the HTTP client for all calls
-//!  signing          signs requests that the SDK does not send
-//!  json_client      calls in the JSON protocol that the SDK does not make
+//!  signing          signs requests
+//!  json_client      calls in AWS's JSON protocol
 //!  json_request     the requests of these calls
 //!  json_response    their responses
 //!  endpoint         the custom endpoint of SIDEKEY_ENDPOINT
@@ -30,8 +30,8 @@ mod parameter_store;
 mod failover;
 mod account;
 mod session;
-mod sdk_config;
-mod sdk_error;
+mod credentials;
+mod aws_error;
 mod http;
 mod signing;
 mod json_client;
@@ -59,17 +59,14 @@ use crate::secret::secret_pattern::SecretPattern;
 use crate::secret::version::Version;
 use crate::tokens::{Renew, Tokens};
 use account::Account;
-use aws_sdk_secretsmanager::config::SharedCredentialsProvider;
-use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+#[cfg(feature = "host")]
+use credentials::Runner;
+use credentials::{Loaded, Settings};
 use failover::Failover;
 use http::Timeouts;
 use reach::{Means, Reach};
 use roles::Roles;
-#[cfg(feature = "host")]
-use sdk_config::Runner;
-use sdk_config::Settings;
-use session::{CachedProvider, Session};
+use session::Session;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -196,25 +193,19 @@ impl Aws {
     ) -> Result<Self, RegionError> {
         let attempt_timeout = config.attempt_timeout;
         let credentials_source = advice::credentials_source(&config.environment);
-        let timeouts = Timeouts::for_attempt(attempt_timeout);
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(timeouts.connect)
-            .operation_attempt_timeout(timeouts.attempt)
-            .build();
         let idle_policy = if config.is_snapshot { IdlePolicy::Close } else { IdlePolicy::Reuse };
         let outbound = Arc::new(Outbound::new(config.trust, own_ports, idle_policy, clock.clone()));
         let http = http::Client::new(outbound.clone());
         let mut settings = Settings {
             environment: config.environment,
             region: config.region,
-            http: SharedHttpClient::from(&http),
-            timeouts,
-            attempt_timeout,
+            http: http.clone(),
+            timeouts: Timeouts::for_attempt(attempt_timeout),
             #[cfg(feature = "host")]
             process_runner: Arc::new(Runner::new(config.credential_process_timeout, clock.clone())),
         };
-        let (sdk, chain) = sdk_config::load(&settings).await;
-        let region: Box<str> = sdk.region().ok_or(RegionError::Missing)?.as_ref().into();
+        let Loaded { region, variant, chain } = credentials::load(&settings).await;
+        let region: Box<str> = region.ok_or(RegionError::Missing)?.into();
         if !is_region(&region) {
             return Err(RegionError::Malformed(region));
         }
@@ -225,12 +216,11 @@ impl Aws {
         settings.region = Some(region.to_string());
         let session =
             Arc::new(Session::new(settings, chain, config.is_snapshot, clock.clone(), tokens));
-        let provider = SharedCredentialsProvider::new(CachedProvider(session.clone()));
         let account = Arc::new(Account {
             role: None,
             region,
             is_home_region_only: config.region_only,
-            sdk_config: sdk.into_builder().credentials_provider(provider).build(),
+            variant,
             session,
             credentials_source,
         });

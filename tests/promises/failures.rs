@@ -2,9 +2,9 @@
 //! other secrets, and limits its calls to AWS.
 
 use crate::support::agent::{Setup, Sidekey, read_request};
-use crate::support::client::get;
+use crate::support::client::{Answer, get};
 use crate::support::clock::ManualClock;
-use crate::support::{eventually, fake};
+use crate::support::{eventually, fake, with_calls_timing_out};
 use fake_aws::Operation::GetSecretValue;
 use fake_aws::{Fake, Fault, Match};
 use std::sync::Arc;
@@ -13,8 +13,11 @@ use std::time::Duration;
 /// A duration that is longer than every back-off, the pause after a failed call to AWS.
 const BACK_OFF_OVER: Duration = Duration::from_secs(31);
 
-/// The timeout of a call to AWS in real time, for tests in which a call must time out.
-const UPSTREAM_TIMEOUT: &str = "50ms";
+/// The timeout of a call to AWS, for tests in which a call must time out.
+const UPSTREAM_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// The same as [`UPSTREAM_TIMEOUT`], as a setting.
+const UPSTREAM_TIMEOUT_SETTING: &str = "50ms";
 
 async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
@@ -43,6 +46,17 @@ async fn failed_refresh(sidekey: &Sidekey) -> String {
 /// type.
 fn error(status: u16, kind: &str) -> Fault {
     Fault::Error { status, kind: kind.to_owned(), message: "as AWS says it".to_owned() }
+}
+
+/// Reads a secret. If `fault` leaves calls to AWS without a response, these calls time out.
+async fn read_with_timeout(
+    sidekey: &Sidekey,
+    fault: &Fault,
+    fake: &Fake,
+    clock: &ManualClock,
+) -> Answer {
+    let stalled = || if *fault == Fault::Stall { fake.calls().list().len() } else { 0 };
+    with_calls_timing_out(clock, UPSTREAM_TIMEOUT, stalled, sidekey.read("app/db")).await
 }
 
 /// AWS accepts no connections, but the TTL is not over. Reads return the cached value without
@@ -84,24 +98,15 @@ async fn cached_value_is_served_stale_through_every_failure() {
         let fake = start_fake(&clock).await;
         let mut setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
         if fault == Fault::Stall {
-            setup = setup.with("SIDEKEY_UPSTREAM_TIMEOUT", UPSTREAM_TIMEOUT);
+            setup = setup.with("SIDEKEY_UPSTREAM_TIMEOUT", UPSTREAM_TIMEOUT_SETTING);
         }
         let sidekey = setup.with("SIDEKEY_TTL", "1m").start().await;
-        // With the short timeout, a valid call may also time out on a busy machine. Then the test
-        // repeats the read.
-        eventually("the value is cached", async || {
-            let is_cached = sidekey.read("app/db").await.status == 200;
-            if !is_cached {
-                sidekey.advance(BACK_OFF_OVER);
-            }
-            is_cached.then_some(())
-        })
-        .await;
+        assert_eq!(sidekey.read("app/db").await.cache(), "hit", "it was prefetched");
         fake.secrets().put("app/db", "new").expect("the secret exists");
         fake.faults().always(Match::any(), fault.clone());
 
         sidekey.advance(Duration::from_secs(61));
-        let answer = sidekey.read("app/db").await;
+        let answer = read_with_timeout(&sidekey, &fault, &fake, &clock).await;
         assert_eq!((answer.value().as_str(), answer.cache()), ("old", "stale"), "{fault:?}");
         let metrics = sidekey.metrics().await;
         assert_eq!(metrics.get("sidekey_stale_reads_total{reason=\"failing\"}"), 1.0);
@@ -254,9 +259,10 @@ async fn stalled_call_times_out() {
     let clock = ManualClock::new();
     let fake = start_fake(&clock).await;
     fake.faults().always(Match::any(), Fault::Stall);
-    let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_UPSTREAM_TIMEOUT", UPSTREAM_TIMEOUT);
+    let setup =
+        Setup::for_fake(&fake, &clock).with("SIDEKEY_UPSTREAM_TIMEOUT", UPSTREAM_TIMEOUT_SETTING);
     let sidekey = setup.start().await;
-    let answer = sidekey.read("app/db").await;
+    let answer = read_with_timeout(&sidekey, &Fault::Stall, &fake, &clock).await;
     assert_eq!((answer.status, answer.kind().as_str()), (504, "TimeoutError"));
     assert_eq!(answer.json()["message"], "Timeout");
 }

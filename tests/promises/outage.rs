@@ -3,7 +3,7 @@
 
 use crate::support::agent::{Setup, Sidekey, read_request};
 use crate::support::clock::ManualClock;
-use crate::support::{eventually, fake};
+use crate::support::{eventually, fake, with_calls_timing_out};
 use fake_aws::Operation::GetSecretValue;
 use fake_aws::{Fake, Fault, Match};
 use sidekey::cache::freshness::FAILING_MAX;
@@ -52,15 +52,17 @@ impl Outage {
         }
     }
 
-    /// Returns the timeout of a call to AWS in real time. The timeout is short if calls fail only
-    /// by a timeout.
-    fn upstream_timeout(&self) -> &'static str {
-        match self {
-            Self::Late | Self::Fault(Fault::Stall | Fault::Drip(_)) => "1s",
-            _ => "10m",
-        }
+    /// Returns whether AWS receives calls, but sends no complete response before the timeout.
+    fn is_silent(&self) -> bool {
+        matches!(self, Self::Late | Self::Fault(Fault::Stall | Fault::Drip(_)))
     }
 }
+
+/// The timeout of a call to AWS. It is so short that the ages of values, in seconds, stay the same.
+const UPSTREAM_TIMEOUT: Duration = Duration::from_millis(10);
+
+/// The same as [`UPSTREAM_TIMEOUT`], as a setting.
+const UPSTREAM_TIMEOUT_SETTING: &str = "10ms";
 
 /// The number of reads at each age.
 const READERS: u16 = 20;
@@ -110,7 +112,7 @@ async fn survives(outage: Outage, outcome: &str, status: u16, kind: &str) {
     let setup = Setup::for_fake(&fake, &clock)
         .with("SIDEKEY_SECRETS", "app/db")
         .with("SIDEKEY_TTL", format!("{}s", TTL.as_secs()))
-        .with("SIDEKEY_UPSTREAM_TIMEOUT", outage.upstream_timeout());
+        .with("SIDEKEY_UPSTREAM_TIMEOUT", UPSTREAM_TIMEOUT_SETTING);
     let lenient = setup.clone().start().await;
     let stale_if_error = format!("{}s", STALE_IF_ERROR.as_secs());
     let strict = setup.with("SIDEKEY_STALE_IF_ERROR", stale_if_error).start().await;
@@ -125,24 +127,28 @@ async fn survives(outage: Outage, outcome: &str, status: u16, kind: &str) {
     fake.secrets().put("app/db", "new").expect("the secret exists");
     outage.begin(&fake).await;
 
-    let mut age = Duration::ZERO;
-    for next in AGES {
-        clock.advance(next - age);
-        age = next;
-        tokio::join!(
-            serves_stale_value(&lenient, age, &outage),
-            serves_stale_value(&strict, age, &outage)
-        );
-    }
-    // The strict agent's value is too old, so this read gets the last failure at once, without a
-    // wait for the back-off.
-    clock.advance(SECOND);
-    let answer = strict.read("app/db").await;
-    assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{outage:?}");
-    assert_ne!(answer.json()["hint"], "", "{outage:?}");
-    serves_stale_value(&lenient, age + SECOND, &outage).await;
+    let during = async {
+        let mut age = Duration::ZERO;
+        for next in AGES {
+            clock.advance(next - age);
+            age = next;
+            tokio::join!(
+                serves_stale_value(&lenient, age, &outage),
+                serves_stale_value(&strict, age, &outage)
+            );
+        }
+        // The strict agent's value is too old, so this read gets the last failure at once, without a
+        // wait for the back-off.
+        clock.advance(SECOND);
+        let answer = strict.read("app/db").await;
+        assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{outage:?}");
+        assert_ne!(answer.json()["hint"], "", "{outage:?}");
+        serves_stale_value(&lenient, age + SECOND, &outage).await;
 
-    tokio::join!(wait_until_idle(&lenient), wait_until_idle(&strict));
+        tokio::join!(wait_until_idle(&lenient), wait_until_idle(&strict));
+    };
+    let silent = || if outage.is_silent() { fake.calls().list().len() } else { 0 };
+    with_calls_timing_out(&clock, UPSTREAM_TIMEOUT, silent, during).await;
 
     let failed = format!("sidekey_refreshes_total{{outcome=\"{outcome}\"}}");
     let called = format!(

@@ -59,6 +59,33 @@ pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Op
     with_timeout(what, polling).await
 }
 
+/// Awaits `work`, during which calls to AWS get no response. `arrived` returns how many such calls have
+/// arrived so far. After each arrival, `clock` advances by `timeout`, so that the calls time out.
+pub(crate) async fn with_calls_timing_out<T>(
+    clock: &ManualClock,
+    timeout: Duration,
+    arrived: impl Fn() -> usize,
+    work: impl Future<Output = T>,
+) -> T {
+    let passing = async {
+        let (mut seen, mut timed_out) = (arrived(), arrived());
+        loop {
+            pause().await;
+            let count = arrived();
+            // Calls that arrive together also time out together.
+            if count == seen && count > timed_out {
+                clock.advance(timeout);
+                timed_out = count;
+            }
+            seen = count;
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        never = passing => never,
+    }
+}
+
 /// A folder with mode 0700 for one test. Dropping this value deletes the folder.
 #[derive(Debug)]
 pub(crate) struct TempFolder(PathBuf);

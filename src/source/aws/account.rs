@@ -1,22 +1,18 @@
-//! What all calls to AWS with the same credentials share: the AWS credentials, the region, and the
-//! configuration of the AWS SDK.
+//! What all calls to AWS with the same credentials share: the AWS credentials and the region.
 
 use super::advice::{self, CallSite};
 use super::public_endpoint::Variant;
-use super::session::{CachedCredentials, CachedProvider, Session};
+use super::session::{CachedCredentials, Session};
 use crate::secret::arn::is_region;
 use crate::secret::role::RoleArn;
 use crate::source::{FetchError, FetchErrorKind};
-use aws_config::SdkConfig;
-use aws_sdk_secretsmanager::config::SharedCredentialsProvider;
 use std::future::Future;
 use std::sync::Arc;
 
 /// The endpoint of a call to AWS, for error messages.
-pub(super) struct Target<'a, U> {
+pub(super) struct Target<'a> {
     pub(super) region: &'a str,
-    /// A function that returns the URL of the called endpoint.
-    pub(super) url: U,
+    pub(super) url: &'a str,
     /// The variable that sets the maximum time for the call, such as `SIDEKEY_UPSTREAM_TIMEOUT`.
     pub(super) timeout_setting: &'static str,
 }
@@ -29,7 +25,8 @@ pub(super) struct Account {
     pub(super) region: Box<str>,
     /// Whether the agent refuses to call other AWS regions than `region`.
     pub(super) is_home_region_only: bool,
-    pub(super) sdk_config: SdkConfig,
+    /// The variant of AWS's own endpoints that the agent calls.
+    pub(super) variant: Variant,
     pub(super) session: Arc<Session>,
     /// Where the AWS credentials come from, such as `the profile dev`, for error messages.
     pub(super) credentials_source: String,
@@ -38,27 +35,13 @@ pub(super) struct Account {
 impl Account {
     /// Creates the account for calls with an assumed role, whose credentials `session` caches.
     pub(super) fn with_role(&self, role: RoleArn, session: Arc<Session>) -> Self {
-        let provider = SharedCredentialsProvider::new(CachedProvider(session.clone()));
         Self {
             region: self.region.clone(),
             is_home_region_only: self.is_home_region_only,
-            sdk_config: self
-                .sdk_config
-                .clone()
-                .into_builder()
-                .credentials_provider(provider)
-                .build(),
+            variant: self.variant,
             session,
             credentials_source: format!("the role {role}"),
             role: Some(role),
-        }
-    }
-
-    /// Returns which variant of AWS's public endpoints the configuration of the AWS SDK chooses.
-    pub(super) fn variant(&self) -> Variant {
-        Variant {
-            is_fips: self.sdk_config.use_fips() == Some(true),
-            is_dual_stack: self.sdk_config.use_dual_stack() == Some(true),
         }
     }
 
@@ -70,7 +53,7 @@ impl Account {
     /// or a box, because a future that contains another future by value needs memory for both.
     pub(super) async fn signed<T, F: Future<Output = Result<T, FetchError>>>(
         &self,
-        target: Target<'_, impl FnOnce() -> String>,
+        target: Target<'_>,
         call: impl FnOnce(Arc<CachedCredentials>) -> F,
     ) -> Result<T, FetchError> {
         self.attempt(call).await.map_err(|error| {
@@ -80,7 +63,7 @@ impl Account {
             }
             let Target { region, url, timeout_setting } = target;
             let site = CallSite {
-                url: &url(),
+                url,
                 region,
                 credentials: &self.credentials_source,
                 timeout_setting,

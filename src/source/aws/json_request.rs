@@ -1,4 +1,4 @@
-//! Builds and signs requests in the JSON protocol of AWS, for calls without the AWS SDK.
+//! Builds and signs requests in the JSON protocol of AWS.
 
 use super::signing;
 use aws_credential_types::Credentials;

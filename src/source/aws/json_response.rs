@@ -1,8 +1,8 @@
-//! Reads responses in the JSON protocol of AWS, for calls without the AWS SDK.
+//! Reads responses in the JSON protocol of AWS.
 //!
 //! A response may contain secret values, so no error quotes a response.
 
-use super::sdk_error::{self, ErrorResponse};
+use super::aws_error::{self, ErrorResponse};
 use crate::secret::service::Service;
 use crate::source::FetchError;
 use bytes::Bytes;
@@ -51,7 +51,7 @@ pub(super) fn body(
     let body = Body(body);
     if body.0.len() > bytes_max {
         let message = format!("the response of {} has more than {bytes_max} bytes", service.name());
-        return Err(sdk_error::unreadable(&message));
+        return Err(aws_error::unreadable(&message));
     }
     if head.status.is_success() {
         return Ok(body);
@@ -66,7 +66,7 @@ pub(super) fn body(
         message: message.as_deref(),
         request_id: header("x-amzn-requestid"),
     };
-    Err(sdk_error::from_response(service.into(), &response))
+    Err(aws_error::from_response(service.into(), &response))
 }
 
 /// Returns an error code without the namespace before it and the URL after it, which AWS may add:
@@ -89,6 +89,6 @@ pub(super) fn parsed<'a, T: Deserialize<'a>>(
 ) -> Result<T, FetchError> {
     serde_json::from_slice(&body.0).map_err(|_| {
         let message = format!("the response of {} could not be read", service.name());
-        sdk_error::unreadable(&message)
+        aws_error::unreadable(&message)
     })
 }

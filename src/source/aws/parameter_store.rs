@@ -1,7 +1,7 @@
 //! Calls Parameter Store, a part of AWS Systems Manager (SSM).
 //!
-//! Sidekey makes these calls without the AWS SDK, because the SDK crate for Systems Manager is
-//! large.
+//! Sidekey makes these calls without the AWS SDK. The SDK's client for Systems Manager would make the
+//! Lambda layer larger and its start slower.
 //!
 //! ```text
 //!  parameter  the parameters that Parameter Store returns
@@ -22,13 +22,12 @@ mod tests;
 pub(crate) use parameter::{Parameter, Parameters};
 
 use super::account::Account;
+use super::aws_error;
 use super::endpoint::Endpoint;
 use super::http::{self, Timeouts};
-use super::json_client::{Destination, JsonClient};
+use super::json_client::JsonClient;
 use super::json_request::Request;
 use super::json_response::Body;
-use super::public_endpoint::{PARAMETER_STORE, public_url};
-use super::sdk_error;
 use crate::clock::Clock;
 use crate::clock::freeze::{INTERRUPTIONS_MAX, was_interrupted};
 use crate::secret::service::Service;
@@ -58,12 +57,13 @@ const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
 /// opens connections only when it is first called.
 pub(crate) struct ParameterStore {
     client: JsonClient,
-    endpoint: Option<Endpoint>,
 }
 
 impl fmt::Debug for ParameterStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ParameterStore").field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("ParameterStore")
+            .field("endpoint", &self.client.endpoint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -77,8 +77,9 @@ impl ParameterStore {
         timeout_setting: &'static str,
     ) -> Self {
         let service = Service::ParameterStore;
-        let client = JsonClient { service, account, http, clock, timeouts, timeout_setting };
-        Self { client, endpoint }
+        let client =
+            JsonClient { service, account, http, clock, endpoint, timeouts, timeout_setting };
+        Self { client }
     }
 
     /// Returns the maximum duration of one call to Parameter Store, including an attempt to get AWS
@@ -95,7 +96,7 @@ impl ParameterStore {
     }
 
     fn not_found(&self, region: Option<&str>) -> FetchError {
-        let error = sdk_error::from_code(Some("ParameterNotFound"), None, None);
+        let error = aws_error::from_code(Some("ParameterNotFound"), None, None);
         let region = region.unwrap_or(&self.client.account.region);
         advice::advised(error, Operation::Get, region)
     }
@@ -197,15 +198,6 @@ impl ParameterStore {
 
     async fn body(&self, request: Request, region: &str) -> Result<Body, FetchError> {
         self.client.account.check_region(region, "the parameter")?;
-        let url = self.url(region);
-        let destination = Destination { region, url: &url, bytes_max: RESPONSE_BYTES_MAX };
-        self.client.call(request, destination).await
-    }
-
-    fn url(&self, region: &str) -> String {
-        let endpoint = self.endpoint.as_ref();
-        endpoint
-            .and_then(|endpoint| endpoint.for_region(region, &self.client.account.region))
-            .unwrap_or_else(|| public_url(PARAMETER_STORE, region, self.client.account.variant()))
+        self.client.call(request, region, RESPONSE_BYTES_MAX).await
     }
 }

@@ -1,5 +1,4 @@
-//! The URLs of AWS's own endpoints, for error messages and for calls that Sidekey makes without the
-//! AWS SDK.
+//! The URLs of AWS's own endpoints.
 
 use crate::secret::arn::partition_of;
 

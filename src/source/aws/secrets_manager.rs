@@ -1,41 +1,39 @@
-//! Calls AWS Secrets Manager: through the AWS SDK, except for `ListSecrets`.
+//! Calls AWS Secrets Manager.
+//!
+//! Sidekey makes these calls without the AWS SDK. The SDK's client for Secrets Manager would make
+//! the Lambda layer larger and its start slower.
+//!
+//! ```text
+//!  request   the operations, and the bodies of requests
+//!  response  parses the bodies of responses
+//!  search    finds secrets by a pattern of names or by a tag
+//! ```
 
-mod clients;
+mod request;
 mod response;
-mod list;
 mod search;
 
 pub(crate) use response::Rotation;
 
-use super::account::{Account, Target};
+use super::account::{Account, wrong_region};
 use super::endpoint::Endpoint;
 use super::http::{self, Timeouts};
 use super::json_client::JsonClient;
-use super::sdk_error;
+use super::json_request::Request;
+use super::json_response::Body;
 use crate::clock::Clock;
+use crate::secret::arn::partition_of;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::service::Service;
 use crate::secret::version::Version;
 use crate::source::{BatchResult, FetchError};
-use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_secretsmanager::operation::RequestId;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use clients::Clients;
-use response::Batch;
-use std::error::Error;
-use std::future::Future;
-use std::pin::pin;
+use request::{BatchGet, Describe, Get, Operation};
+use serde::Serialize;
 use std::sync::Arc;
 
-/// The variable that sets the maximum time for one call, for error messages.
-const TIMEOUT_SETTING: &str = "SIDEKEY_UPSTREAM_TIMEOUT";
-
 pub(super) struct SecretsManager {
-    account: Arc<Account>,
-    clients: Clients,
-    json: JsonClient,
+    client: JsonClient,
 }
 
 impl SecretsManager {
@@ -46,76 +44,86 @@ impl SecretsManager {
         endpoint: Option<Endpoint>,
         timeouts: Timeouts,
     ) -> Self {
-        let clients = Clients::new(account.clone(), endpoint);
-        let json = JsonClient {
+        let client = JsonClient {
             service: Service::SecretsManager,
-            account: account.clone(),
+            account,
             http,
             clock,
+            endpoint,
             timeouts,
-            timeout_setting: TIMEOUT_SETTING,
+            timeout_setting: "SIDEKEY_UPSTREAM_TIMEOUT",
         };
-        Self { account, clients, json }
+        Self { client }
     }
 
     /// Calls `DescribeSecret` to find out whether and when AWS rotates a secret automatically.
     pub(super) async fn rotation(&self, id: &SecretId) -> Result<Rotation, FetchError> {
-        let request = self.clients.for_secret(id)?.describe_secret().secret_id(id.as_str());
-        self.signed(id.region(), request.send()).await.map(Rotation::from)
+        let body = Describe { secret_id: id.as_str() };
+        self.call(Operation::Describe, &body, self.region_of(id)?, response::rotation).await
     }
 
     pub(super) async fn get(&self, key: &Key) -> Result<Version, FetchError> {
-        self.get_with(&self.clients.for_secret(&key.id)?, key.id.region(), key).await
+        self.get_in(self.region_of(&key.id)?, key).await
     }
 
-    /// Fetches a secret by its name or ARN in `region`, which is not the agent's own region. Unlike
-    /// [`get`](Self::get), this function looks for a name in `region`.
+    /// Fetches a secret by its name or ARN in `region`. Unlike [`get`](Self::get), this function
+    /// also looks for a name in another region than the agent's own region. The caller must have
+    /// checked that Sidekey may call `region`.
     pub(super) async fn get_in(&self, region: &str, key: &Key) -> Result<Version, FetchError> {
-        self.get_with(&self.clients.for_other_region(region), Some(region), key).await
-    }
-
-    async fn get_with(
-        &self,
-        client: &Client,
-        region: Option<&str>,
-        key: &Key,
-    ) -> Result<Version, FetchError> {
-        let request = client
-            .get_secret_value()
-            .secret_id(key.id.as_str())
-            .set_version_stage(requested_stage(key))
-            .set_version_id(key.selector.version().map(str::to_owned));
-        response::single_version(self.signed(region, request.send()).await?)
+        let body = Get {
+            secret_id: key.id.as_str(),
+            version_id: key.selector.version(),
+            version_stage: requested_stage(key),
+        };
+        self.call(Operation::Get, &body, region, response::single).await
     }
 
     pub(super) async fn batch(&self, keys: &[Key]) -> Result<Vec<BatchResult>, FetchError> {
-        let ids = keys.iter().map(|key| key.id.as_str().to_owned()).collect();
-        let request = self.clients.home().batch_get_secret_value().set_secret_id_list(Some(ids));
-        let region = keys.first().and_then(|key| key.id.region());
-        let batch = Batch::from(self.signed(region, request.send()).await?);
+        let ids = keys.iter().map(|key| key.id.as_str()).collect();
+        let body = BatchGet::of_ids(ids);
+        let region = keys.first().and_then(|key| key.id.region()).unwrap_or_else(|| self.home());
+        let batch = self.call(Operation::BatchGet, &body, region, response::batch).await?;
         Ok(keys.iter().map(|key| Some(batch.result_for(&key.id))).collect())
     }
 
-    /// Makes a call to Secrets Manager, which the AWS SDK signs with the agent's AWS credentials.
-    /// `region` is the AWS region of the called endpoint, or `None` for the agent's own region.
-    async fn signed<T, E>(
+    /// Makes one call to Secrets Manager. `parse` parses the body of a successful response.
+    async fn call<T>(
         &self,
-        region: Option<&str>,
-        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-    ) -> Result<T, FetchError>
-    where
-        E: ProvideErrorMetadata + RequestId + Error + 'static,
-    {
-        let region = region.unwrap_or(&self.account.region);
-        let target =
-            Target { region, url: || self.clients.url(region), timeout_setting: TIMEOUT_SETTING };
-        let call = pin!(async { call.await.map_err(|error| sdk_error::from_sdk_error(&error)) });
-        self.account.signed(target, |_| call).await
+        operation: Operation,
+        body: &impl Serialize,
+        region: &str,
+        parse: fn(&Body) -> Result<T, FetchError>,
+    ) -> Result<T, FetchError> {
+        let request = Request::new(operation.target(), body);
+        parse(&self.client.call(request, region, operation.response_bytes_max()).await?)
+    }
+
+    fn home(&self) -> &str {
+        &self.client.account.region
+    }
+
+    /// Returns the region of the secret `id`. If `id` is a name and not an ARN, this is the agent's
+    /// own region. Returns an error if the configuration does not allow other regions, or if the
+    /// region in the ARN is invalid.
+    fn region_of<'a>(&'a self, id: &'a SecretId) -> Result<&'a str, FetchError> {
+        let arn = match id {
+            SecretId::Arn(arn) if arn.region() != self.home() => arn,
+            _ => return Ok(self.home()),
+        };
+        self.client.account.check_region(arn.region(), "the secret")?;
+        if partition_of(arn.region()) != arn.partition() {
+            return Err(wrong_region(format!(
+                "the ARN is invalid: region {} does not belong to partition {}",
+                arn.region(),
+                arn.partition()
+            )));
+        }
+        Ok(arn.region())
     }
 }
 
 /// Returns the staging label for a call to AWS, such as `AWSPREVIOUS`. Returns `None` for the
 /// current version, because AWS returns this version by default.
-fn requested_stage(key: &Key) -> Option<String> {
-    key.selector.stage().filter(|_| !key.selector.is_current()).map(str::to_owned)
+fn requested_stage(key: &Key) -> Option<&str> {
+    key.selector.stage().filter(|_| !key.selector.is_current())
 }

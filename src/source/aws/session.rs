@@ -6,15 +6,14 @@
 //! The agent does not use the cache of the AWS SDK. That cache would keep credentials until their
 //! expiry even if AWS rejects them, and would read the AWS profile files only once.
 
-use super::sdk_config::{self, ProfileFiles, ProviderChain, Settings};
-use super::sdk_error;
+use super::aws_error;
+use super::credentials::{self, ProfileFiles, ProviderChain, Settings};
 use crate::clock::{Clock, Moment, within};
 use crate::source::{FetchError, OwnCredentials};
 use crate::tokens::Tokens;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -106,7 +105,7 @@ impl Session {
         tokens: Arc<Tokens>,
     ) -> Self {
         Self {
-            attempt_timeout: settings.attempt_timeout,
+            attempt_timeout: settings.timeouts.attempt,
             origin: Origin::Sdk(settings),
             is_snapshot,
             clock,
@@ -220,8 +219,8 @@ impl Session {
         };
         let provided = within(&*self.clock, timeout, chain.provider.provide_credentials()).await;
         let provided = provided.map(|provided| {
-            let credentials = provided.map_err(|e| sdk_error::from_credentials_error(&e))?;
-            sdk_error::check_credentials(&credentials).map(|()| credentials)
+            let credentials = provided.map_err(|e| aws_error::from_credentials_error(&e))?;
+            aws_error::check_credentials(&credentials).map(|()| credentials)
         });
         let error = match provided {
             Some(Ok(credentials)) => {
@@ -235,7 +234,7 @@ impl Session {
                 return Ok(self.cache(credentials, attempt, profile_files));
             }
             Some(Err(error)) => error,
-            None => sdk_error::credentials_timeout(),
+            None => aws_error::credentials_timeout(),
         };
         self.failures.fetch_add(1, Ordering::Relaxed);
         state.failed = Some(FailedAttempt { began, error: error.clone() });
@@ -244,7 +243,7 @@ impl Session {
 
     async fn new_chain(&self) -> ProviderChain {
         match &self.origin {
-            Origin::Sdk(settings) => sdk_config::load(settings).await.1,
+            Origin::Sdk(settings) => credentials::load(settings).await.chain,
             Origin::Role { provider, own } => ProviderChain {
                 provider: provider.clone(),
                 timeout: own.timeout() + self.attempt_timeout,
@@ -334,26 +333,6 @@ impl CachedCredentials {
             remaining: expiry.map(|expiry| expiry.duration_since(now.wall).unwrap_or_default()),
             is_rejected: self.is_rejected.load(Ordering::Relaxed),
         }
-    }
-}
-
-/// Provides the cached AWS credentials to the AWS SDK, which signs calls with them. Before each
-/// call, the agent must await [`ready`](Session::ready), which replaces credentials that cannot be
-/// used.
-#[derive(Debug)]
-pub(super) struct CachedProvider(pub(super) Arc<Session>);
-
-impl ProvideCredentials for CachedProvider {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        let cached = self.0.cached.load();
-        let credentials = cached.as_ref().map(|cached| cached.credentials.clone());
-        future::ProvideCredentials::ready(
-            credentials
-                .ok_or_else(|| CredentialsError::not_loaded("no AWS credentials are cached")),
-        )
     }
 }
 

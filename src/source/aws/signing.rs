@@ -1,4 +1,4 @@
-//! Signs the HTTP requests that Sidekey sends to AWS without the AWS SDK.
+//! Signs the HTTP requests that Sidekey sends to AWS.
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign as signature};

@@ -9,7 +9,7 @@ use super::account::{Account, Target};
 use super::endpoint::Endpoint;
 use super::http::{self, Timeouts};
 use super::public_endpoint::{STS, public_url};
-use super::{sdk_error, signing};
+use super::{aws_error, signing};
 use crate::clock::Clock;
 use crate::secret::role::RoleArn;
 use crate::source::{FetchError, FetchErrorKind};
@@ -98,9 +98,10 @@ impl Sts {
     }
 
     async fn assume(&self, role: &AssumableRole) -> Result<Credentials, FetchError> {
+        let url = self.url();
         let target = Target {
             region: &self.account.region,
-            url: || self.url(),
+            url: &url,
             timeout_setting: "SIDEKEY_UPSTREAM_TIMEOUT",
         };
         // A box, so that the futures of the callers are small.
@@ -116,10 +117,10 @@ impl Sts {
         credentials: &Credentials,
     ) -> Result<Credentials, FetchError> {
         let request = self.request(role, credentials);
-        let request = request.ok_or_else(|| sdk_error::unsendable(sdk_error::STS))?;
+        let request = request.ok_or_else(|| aws_error::unsendable(aws_error::STS))?;
         let response = self.http.send(request, self.timeouts).await;
         let response =
-            response.map_err(|error| sdk_error::from_connector_error(sdk_error::STS, &error))?;
+            response.map_err(|error| aws_error::from_connector_error(aws_error::STS, &error))?;
         response::credentials(&response)
     }
 
@@ -142,7 +143,7 @@ impl Sts {
         let region = &*self.account.region;
         match &self.endpoint {
             Some(endpoint) => endpoint.for_home_region(region),
-            None => public_url(STS, region, self.account.variant()),
+            None => public_url(STS, region, self.account.variant),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::secret::parameter_path::ParameterPath;
 use crate::secret::reference::SecretId;
 use crate::secret::selector::Selector;
 use crate::secret::version::{self, Content, Details, Version};
-use crate::source::aws::sdk_error;
+use crate::source::aws::aws_error;
 use crate::source::{BatchResult, FetchError};
 use serde_json::value::RawValue;
 
@@ -63,7 +63,7 @@ async fn get_many(store: &ParameterStore, keys: &[Key]) -> Result<Vec<BatchResul
 fn unmentioned() -> FetchError {
     let message = "the answer to GetParameters does not contain this parameter";
     let advice = "check SIDEKEY_SSM_ENDPOINT, SIDEKEY_ENDPOINT and the proxies before AWS";
-    FetchError { advice: Some(advice.into()), ..sdk_error::unreadable(message) }
+    FetchError { advice: Some(advice.into()), ..aws_error::unreadable(message) }
 }
 
 async fn by_path(

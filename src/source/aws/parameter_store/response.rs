@@ -9,10 +9,9 @@ use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
 use crate::secret::version::ParameterKind;
 use crate::source::FetchError;
+use crate::source::aws::aws_error;
 use crate::source::aws::json_response::{Body, parsed};
-use crate::source::aws::sdk_error;
-use crate::source::aws::timestamp::to_system_time;
-use aws_smithy_types::DateTime;
+use crate::source::aws::timestamp::from_seconds;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -94,9 +93,7 @@ impl TryFrom<Entry<'_>> for Parameter {
             kind: required(kind, "known parameter type")?,
             version: required(entry.version, "version")?,
             data_type: entry.data_type,
-            last_modified: entry
-                .last_modified_date
-                .and_then(|seconds| to_system_time(DateTime::from_secs_f64(seconds))),
+            last_modified: entry.last_modified_date.and_then(from_seconds),
             selector: entry.selector,
             value: required(entry.value.and_then(secret), "value")?,
         })
@@ -110,7 +107,7 @@ fn secret(raw: &RawValue) -> Option<SecretValue> {
 }
 
 fn required<T>(part: Option<T>, name: &str) -> Result<T, FetchError> {
-    part.ok_or_else(|| sdk_error::unreadable(&format!("the response of AWS contains no {name}")))
+    part.ok_or_else(|| aws_error::unreadable(&format!("the response of AWS contains no {name}")))
 }
 
 #[cfg(test)]

@@ -315,7 +315,7 @@ async fn agent_never_calls_itself() {
     assert_eq!(refused.kind, FetchErrorKind::Misconfigured);
     assert_eq!((fake.connections(), fake.calls().total()), (0, 0));
     let unset = prepare(config(None), Vec::new()).await;
-    assert_eq!(unset.parameter_store().url(REGION), "https://ssm.eu-north-1.amazonaws.com");
+    assert_eq!(unset.parameter_store().client.url(REGION), "https://ssm.eu-north-1.amazonaws.com");
 }
 
 #[tokio::test]
@@ -325,7 +325,7 @@ async fn other_region_is_called_if_the_configuration_allows_it() {
     let for_any = format!("{}/{{region}}", fake.url());
     let client = prepare(config(Some(&for_any)), Vec::new()).await;
     let store = client.parameter_store();
-    assert_eq!(store.url("eu-west-1"), format!("{}/eu-west-1", fake.url()));
+    assert_eq!(store.client.url("eu-west-1"), format!("{}/eu-west-1", fake.url()));
     // The fake accepts operations at the path `/` only, but records all calls.
     assert!(store.get(shared, true, Some("eu-west-1")).await.is_err());
     let call = fake.calls().last().expect("the fake was called");

@@ -1,17 +1,22 @@
-//! Converts responses of the AWS SDK to Sidekey's own types.
+//! Parses responses of Secrets Manager.
+//!
+//! A response contains secret values, so no error quotes a response. Each value is copied only
+//! once, into memory of its final size.
 
 use crate::secret::arn::Arn;
+use crate::secret::json_text;
 use crate::secret::reference::SecretId;
+use crate::secret::service::Service;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Details, Version};
 use crate::source::FetchError;
-use crate::source::aws::sdk_error;
-use crate::source::aws::timestamp::to_system_time;
-use aws_sdk_secretsmanager::operation::batch_get_secret_value::BatchGetSecretValueOutput;
-use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
-use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
-use aws_sdk_secretsmanager::types::{ApiErrorType, SecretValueEntry};
-use aws_smithy_types::{Blob, DateTime};
+use crate::source::aws::aws_error;
+use crate::source::aws::json_response::{Body, parsed};
+use crate::source::aws::timestamp::from_seconds;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::time::SystemTime;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,67 +26,116 @@ pub(crate) struct Rotation {
     pub(crate) last: Option<SystemTime>,
 }
 
-impl From<DescribeSecretOutput> for Rotation {
-    fn from(response: DescribeSecretOutput) -> Self {
-        Self {
-            is_enabled: response.rotation_enabled.unwrap_or(false),
-            last: response.last_rotated_date.and_then(to_system_time),
-        }
-    }
-}
-
-/// The members of an AWS response that describe one version of a secret. `GetSecretValue` and
-/// `BatchGetSecretValue` both return these members, but the AWS SDK has a different type for each
-/// operation.
-struct VersionParts {
-    arn: Option<String>,
-    name: Option<String>,
-    id: Option<String>,
-    labels: Option<Vec<String>>,
-    created: Option<DateTime>,
-    text: Option<String>,
-    binary: Option<Blob>,
-}
-
-pub(super) fn single_version(response: GetSecretValueOutput) -> Result<Version, FetchError> {
-    to_version(VersionParts {
-        arn: response.arn,
-        name: response.name,
-        id: response.version_id,
-        labels: response.version_stages,
-        created: response.created_date,
-        text: response.secret_string,
-        binary: response.secret_binary,
-    })
-}
-
-pub(super) fn batch_version(entry: SecretValueEntry) -> Result<Version, FetchError> {
-    to_version(VersionParts {
-        arn: entry.arn,
-        name: entry.name,
-        id: entry.version_id,
-        labels: entry.version_stages,
-        created: entry.created_date,
-        text: entry.secret_string,
-        binary: entry.secret_binary,
-    })
-}
-
 /// The secrets and the errors in a response of `BatchGetSecretValue`. Their order can differ from
 /// the order in the request, because AWS does not promise to keep that order.
 pub(super) struct Batch {
-    versions: Vec<Version>,
-    errors: Vec<ApiErrorType>,
+    pub(super) secrets: Vec<BatchSecret>,
+    pub(super) errors: Vec<SecretError>,
+    /// The token for requesting the next page. `None` if this page is the last.
+    pub(super) next_token: Option<Box<str>>,
 }
 
-impl From<BatchGetSecretValueOutput> for Batch {
-    fn from(response: BatchGetSecretValueOutput) -> Self {
-        let entries = response.secret_values.unwrap_or_default().into_iter();
-        Self {
-            versions: entries.filter_map(|entry| batch_version(entry).ok()).collect(),
-            errors: response.errors.unwrap_or_default(),
-        }
-    }
+/// The name of a secret in a batch, and its current version or the error for an incomplete version.
+pub(super) struct BatchSecret {
+    pub(super) name: Option<Box<str>>,
+    pub(super) version: Result<Version, FetchError>,
+}
+
+/// An error of AWS about one secret of a batch.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct SecretError {
+    pub(super) secret_id: Option<Box<str>>,
+    error_code: Option<Box<str>>,
+    message: Option<Box<str>>,
+}
+
+/// One page of a response of `ListSecrets`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Listed {
+    #[serde(default)]
+    pub(super) secret_list: Vec<ListedSecret>,
+    /// The token for requesting the next page. `None` or empty if this page is the last.
+    pub(super) next_token: Option<Box<str>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ListedSecret {
+    pub(super) name: Option<Box<str>>,
+    pub(super) tags: Option<Vec<Tag>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Tag {
+    pub(super) key: Option<String>,
+    pub(super) value: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DescribeResponse {
+    rotation_enabled: Option<bool>,
+    /// Seconds since 1970, with milliseconds as a fraction.
+    last_rotated_date: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct BatchResponse<'a> {
+    #[serde(borrow)]
+    secret_values: Option<Vec<Entry<'a>>>,
+    errors: Option<Vec<SecretError>>,
+    next_token: Option<Box<str>>,
+}
+
+/// One version of a secret in a response. The values are borrowed from the response, so that they
+/// are not copied.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry<'a> {
+    #[serde(rename = "ARN")]
+    arn: Option<Box<str>>,
+    name: Option<Box<str>>,
+    version_id: Option<Box<str>>,
+    version_stages: Option<Vec<Box<str>>>,
+    /// When this version was created: seconds since 1970, with milliseconds as a fraction.
+    created_date: Option<f64>,
+    #[serde(borrow)]
+    secret_string: Option<&'a RawValue>,
+    #[serde(borrow)]
+    secret_binary: Option<&'a RawValue>,
+}
+
+pub(super) fn single(body: &Body) -> Result<Version, FetchError> {
+    let entry: Entry<'_> = parsed(body, Service::SecretsManager)?;
+    entry.try_into()
+}
+
+pub(super) fn batch(body: &Body) -> Result<Batch, FetchError> {
+    let response: BatchResponse<'_> = parsed(body, Service::SecretsManager)?;
+    let entries = response.secret_values.unwrap_or_default().into_iter();
+    let secret =
+        |entry: Entry<'_>| BatchSecret { name: entry.name.clone(), version: entry.try_into() };
+    Ok(Batch {
+        secrets: entries.map(secret).collect(),
+        errors: response.errors.unwrap_or_default(),
+        next_token: response.next_token.filter(|token| !token.is_empty()),
+    })
+}
+
+pub(super) fn listed(body: &Body) -> Result<Listed, FetchError> {
+    parsed(body, Service::SecretsManager)
+}
+
+pub(super) fn rotation(body: &Body) -> Result<Rotation, FetchError> {
+    let response: DescribeResponse = parsed(body, Service::SecretsManager)?;
+    Ok(Rotation {
+        is_enabled: response.rotation_enabled.unwrap_or(false),
+        last: response.last_rotated_date.and_then(from_seconds),
+    })
 }
 
 impl Batch {
@@ -91,68 +145,160 @@ impl Batch {
         let is_wanted = |version: &&Version| {
             Arn::parse(&version.arn).is_ok_and(|arn| id.means(&arn, &version.name))
         };
-        if let Some(version) = self.versions.iter().find(is_wanted) {
+        let mut versions = self.secrets.iter().filter_map(|secret| secret.version.as_ref().ok());
+        if let Some(version) = versions.find(is_wanted) {
             return Ok(version.clone());
         }
-        let error = self.errors.iter().find(|error| error.secret_id() == Some(id.as_str()));
-        Err(error.map_or_else(sdk_error::missing_in_batch, |error| {
-            sdk_error::from_code(error.error_code(), error.message(), None)
-        }))
+        let error =
+            self.errors.iter().find(|error| error.secret_id.as_deref() == Some(id.as_str()));
+        Err(error.map_or_else(aws_error::missing_in_batch, FetchError::from))
     }
 }
 
-fn to_version(parts: VersionParts) -> Result<Version, FetchError> {
-    let content = match (parts.text, parts.binary) {
-        (Some(text), _) => Content::Text(SecretValue::from(text)),
-        (None, Some(binary)) => Content::Binary(SecretValue::new(binary.into_inner())),
-        (None, None) => {
-            return Err(sdk_error::unreadable("the response of AWS contains no secret value"));
-        }
-    };
-    Ok(Version {
-        arn: required(parts.arn, "ARN")?,
-        name: required(parts.name, "name")?,
-        id: required(parts.id, "version id")?,
-        details: Details::Secret {
-            labels: parts
-                .labels
-                .unwrap_or_default()
-                .into_iter()
-                .map(String::into_boxed_str)
-                .collect(),
-        },
-        created: parts.created.and_then(to_system_time),
-        content,
-    })
+impl From<&SecretError> for FetchError {
+    fn from(error: &SecretError) -> Self {
+        aws_error::from_code(error.error_code.as_deref(), error.message.as_deref(), None)
+    }
 }
 
-fn required(part: Option<String>, name: &str) -> Result<Box<str>, FetchError> {
-    part.map(String::into_boxed_str)
-        .ok_or_else(|| sdk_error::unreadable(&format!("the response of AWS contains no {name}")))
+impl TryFrom<Entry<'_>> for Version {
+    type Error = FetchError;
+
+    fn try_from(entry: Entry<'_>) -> Result<Self, FetchError> {
+        Ok(Self {
+            content: required(content(&entry), "secret value")?,
+            arn: required(entry.arn, "ARN")?,
+            name: required(entry.name, "name")?,
+            id: required(entry.version_id, "version id")?,
+            details: Details::Secret { labels: entry.version_stages.unwrap_or_default() },
+            created: entry.created_date.and_then(from_seconds),
+        })
+    }
+}
+
+/// Returns the value of a secret. Returns `None` if the response has no value, or if its value is
+/// neither a JSON string nor Base64 in a JSON string.
+fn content(entry: &Entry<'_>) -> Option<Content> {
+    if let Some(text) = entry.secret_string {
+        let text = json_text::decoded(text)?.into_owned();
+        return Some(Content::Text(SecretValue::from(text)));
+    }
+    let base64 = json_text::decoded(entry.secret_binary?)?;
+    Some(Content::Binary(SecretValue::new(STANDARD.decode(&*base64).ok()?)))
+}
+
+fn required<T>(part: Option<T>, name: &str) -> Result<T, FetchError> {
+    part.ok_or_else(|| aws_error::unreadable(&format!("the response of AWS contains no {name}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::source::FetchErrorKind;
+    use crate::source::aws::json_response::body;
+    use bytes::Bytes;
+    use std::time::Duration;
+
+    fn ok(json: &str) -> Body {
+        let response = hyper::Response::new(Bytes::from(json.to_owned()));
+        body(response, Service::SecretsManager, 1000)
+            .expect("a successful response must have a body")
+    }
 
     #[test]
-    fn incomplete_response_is_unreadable_and_the_message_names_the_missing_part() {
-        let parts = |text: Option<&str>, arn: Option<&str>| VersionParts {
-            arn: arn.map(str::to_owned),
-            name: Some("n".to_owned()),
-            id: Some("v".to_owned()),
-            labels: None,
-            created: None,
-            text: text.map(str::to_owned),
-            binary: None,
-        };
-        for (parts, expected) in
-            [(parts(None, Some("a")), "no secret value"), (parts(Some("x"), None), "no ARN")]
-        {
-            let error = to_version(parts).expect_err("an incomplete response must cause an error");
-            assert_eq!(error.kind, FetchErrorKind::Unreadable);
+    fn all_parts_of_a_version_are_read() {
+        let version =
+            single(&ok(r#"{"ARN": "arn", "CreatedDate": 1.569534789046E9, "Name": "app/db",
+            "SecretString": "a\"\n\ud83d\ude00", "SecretBinary": null, "VersionId": "v1",
+            "VersionStages": ["AWSCURRENT", "x"], "Novel": [null]}"#))
+            .expect("the response is complete");
+        assert_eq!((&*version.arn, &*version.name, &*version.id), ("arn", "app/db", "v1"));
+        let created = SystemTime::UNIX_EPOCH + Duration::from_millis(1_569_534_789_046);
+        assert_eq!(version.created, Some(created));
+        let Details::Secret { labels } = version.details else { panic!("it must be a secret") };
+        assert_eq!(labels.iter().map(|own| &**own).collect::<Vec<_>>(), ["AWSCURRENT", "x"]);
+        let Content::Text(value) = version.content else { panic!("the value must be text") };
+        assert_eq!(value.expose(), "a\"\n\u{1f600}".as_bytes());
+    }
+
+    #[test]
+    fn binary_value_is_decoded_from_base64() {
+        let version =
+            single(&ok(r#"{"ARN": "a", "Name": "n", "VersionId": "v", "SecretBinary": "AP8\/"}"#))
+                .expect("the response is complete");
+        let Content::Binary(value) = version.content else { panic!("the value must be binary") };
+        assert_eq!(value.expose(), [0, 255, 63]);
+        let Details::Secret { labels } = version.details else { panic!("it must be a secret") };
+        assert!(labels.is_empty());
+        assert_eq!(version.created, None);
+    }
+
+    #[test]
+    fn unusable_response_is_unreadable_and_never_quoted() {
+        for (json, expected) in [
+            ("hunter2", "could not be read"),
+            (r#"{"SecretString": "hunter2", "CreatedDate": "x"}"#, "could not be read"),
+            (r#"{"ARN": "a", "Name": "n", "VersionId": "v"}"#, "no secret value"),
+            (
+                r#"{"ARN": "a", "Name": "n", "VersionId": "v", "SecretString": 7}"#,
+                "no secret value",
+            ),
+            (
+                r#"{"ARN": "a", "Name": "n", "VersionId": "v", "SecretBinary": "hunter2"}"#,
+                "no secret value",
+            ),
+            (r#"{"Name": "n", "VersionId": "v", "SecretString": "hunter2"}"#, "no ARN"),
+            (r#"{"ARN": "a", "VersionId": "v", "SecretString": "hunter2"}"#, "no name"),
+            (r#"{"ARN": "a", "Name": "n", "SecretString": "hunter2"}"#, "no version id"),
+        ] {
+            let error = single(&ok(json)).expect_err("the response is unusable");
+            assert_eq!(error.kind, FetchErrorKind::Unreadable, "{json}");
             assert!(error.message.contains(expected), "{error}");
+            assert!(!format!("{error:?}").contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn batch_has_a_result_for_each_secret() {
+        let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
+        let json = format!(
+            r#"{{"SecretValues": [
+                    {{"ARN": "{arn}", "Name": "app/db", "VersionId": "v", "SecretString": "x"}},
+                    {{"ARN": "{arn}", "Name": "app/incomplete", "SecretString": "x"}}],
+                "Errors": [{{"SecretId": "app/gone", "ErrorCode": "ResourceNotFoundException"}}],
+                "NextToken": ""}}"#
+        );
+        let batch = batch(&ok(&json)).expect("the response is complete");
+        assert_eq!(batch.next_token, None);
+        let result = |id: &str| {
+            batch.result_for(&SecretId::parse(id).expect("the name or ARN must be valid"))
+        };
+        assert_eq!(result("app/db").map(|version| version.id).ok(), Some("v".into()));
+        assert_eq!(result(arn).map(|version| version.id).ok(), Some("v".into()));
+        let kind = |id: &str| result(id).err().map(|error| error.kind);
+        assert_eq!(kind("app/gone"), Some(FetchErrorKind::NotFound));
+        assert_eq!(kind("app/incomplete"), Some(FetchErrorKind::Unreadable));
+        assert_eq!(kind("app/unmentioned"), Some(FetchErrorKind::Unreadable));
+    }
+
+    #[test]
+    fn rotation_is_read() {
+        let on = rotation(&ok(r#"{"RotationEnabled": true, "LastRotatedDate": 1.5E9}"#));
+        let last = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000));
+        assert_eq!(on.ok(), Some(Rotation { is_enabled: true, last }));
+        let off = rotation(&ok(r#"{"Name": "n", "LastRotatedDate": null}"#));
+        assert_eq!(off.ok(), Some(Rotation { is_enabled: false, last: None }));
+    }
+
+    #[test]
+    fn listed_names_and_tags_are_read() {
+        let listed = listed(&ok(r#"{"SecretList":[{"ARN":"a","Name":"app/db","CreatedDate":1.5,
+            "Tags":[{"Key":"channel","Value":"sms"}]},{"Name":"b","Tags":null},{}]}"#))
+        .expect("the response is valid");
+        let names: Vec<_> = listed.secret_list.iter().map(|own| own.name.as_deref()).collect();
+        assert_eq!(names, [Some("app/db"), Some("b"), None]);
+        let tags = listed.secret_list[0].tags.as_ref().expect("the secret has tags");
+        assert_eq!(tags[0].value.as_deref(), Some("sms"));
+        assert_eq!(listed.next_token, None);
     }
 }

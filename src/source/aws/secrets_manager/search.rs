@@ -1,12 +1,11 @@
 //! Finds secrets by a pattern of names or by a tag.
 
-use super::{SecretsManager, list, response};
+use super::SecretsManager;
+use super::request::{BatchGet, Filter, List, Operation};
+use super::response::{self, Batch, ListedSecret, SecretError};
 use crate::secret::arn::Arn;
 use crate::secret::secret_pattern::{Search, SecretPattern};
-use crate::source::aws::sdk_error;
-use crate::source::{BATCH_MAX, FetchError, FetchErrorKind, Found, FoundPage};
-use aws_sdk_secretsmanager::operation::batch_get_secret_value::BatchGetSecretValueOutput;
-use aws_sdk_secretsmanager::types::{ApiErrorType, Filter, FilterNameStringType};
+use crate::source::{FetchError, FetchErrorKind, Found, FoundPage};
 use std::iter;
 
 /// The maximum length of a value of a filter, in characters.
@@ -31,8 +30,8 @@ impl SecretsManager {
             Search::ValuesByName(prefix) => self.values_by_name(prefix, page).await,
             Search::All => self.list(Vec::new(), page).await,
             Search::Tags { key, value } => {
-                let value = value.map(|value| list::Filter::new("tag-value", shortened(value)));
-                let key = list::Filter::new("tag-key", shortened(key));
+                let value = value.map(|value| Filter::new("tag-value", shortened(value)));
+                let key = Filter::new("tag-key", shortened(key));
                 self.list(iter::once(key).chain(value).collect(), page).await
             }
         };
@@ -50,25 +49,19 @@ impl SecretsManager {
         prefix: &str,
         page: Option<&str>,
     ) -> Result<Candidates, FetchError> {
-        let request = self
-            .clients
-            .home()
-            .batch_get_secret_value()
-            .filters(
-                Filter::builder().key(FilterNameStringType::Name).values(shortened(prefix)).build(),
-            )
-            .max_results(i32::try_from(BATCH_MAX).unwrap_or(i32::MAX))
-            .set_next_token(page.map(str::to_owned));
-        Ok(Candidates::from(self.signed(None, request.send()).await?))
+        let body = BatchGet::of_filter(Filter::new("name", shortened(prefix)), page);
+        let batch = self.call(Operation::BatchGet, &body, self.home(), response::batch).await?;
+        Ok(batch.into())
     }
 
     async fn list(
         &self,
-        filters: Vec<list::Filter<'_>>,
+        filters: Vec<Filter<'_>>,
         page: Option<&str>,
     ) -> Result<Candidates, FetchError> {
-        let listed = self.list_secrets(&list::Request::new(filters, page)).await?;
-        let candidate = |secret: list::Secret| {
+        let body = List::new(filters, page);
+        let listed = self.call(Operation::List, &body, self.home(), response::listed).await?;
+        let candidate = |secret: ListedSecret| {
             let tags = secret.tags.unwrap_or_default().into_iter();
             let tags = tags.map(|tag| (tag.key.unwrap_or_default(), tag.value.unwrap_or_default()));
             Some((Found::Name(secret.name?), tags.collect()))
@@ -87,22 +80,14 @@ struct Candidates {
     next: Option<Box<str>>,
 }
 
-impl From<BatchGetSecretValueOutput> for Candidates {
-    fn from(response: BatchGetSecretValueOutput) -> Self {
-        let values = response.secret_values.unwrap_or_default().into_iter();
-        let values = values.filter_map(|entry| {
-            let name = entry.name().map(Into::into);
-            match response::batch_version(entry) {
-                Ok(version) => Some(Found::Version(version)),
-                Err(error) => Some(Found::Unreadable { name: name?, error }),
-            }
+impl From<Batch> for Candidates {
+    fn from(batch: Batch) -> Self {
+        let values = batch.secrets.into_iter().filter_map(|secret| match secret.version {
+            Ok(version) => Some(Found::Version(version)),
+            Err(error) => Some(Found::Unreadable { name: secret.name?, error }),
         });
-        let errors = response.errors.unwrap_or_default();
-        let found = values.chain(errors.iter().filter_map(unreadable));
-        Self {
-            found: found.map(|found| (found, Vec::new())).collect(),
-            next: response.next_token.map(Into::into),
-        }
+        let found = values.chain(batch.errors.iter().filter_map(unreadable));
+        Self { found: found.map(|found| (found, Vec::new())).collect(), next: batch.next_token }
     }
 }
 
@@ -113,15 +98,14 @@ fn shortened(value: &str) -> &str {
 }
 
 /// Returns the secret about which AWS reported `error`. AWS may report its name or its ARN.
-fn unreadable(error: &ApiErrorType) -> Option<Found> {
-    let id = error.secret_id()?;
+fn unreadable(error: &SecretError) -> Option<Found> {
+    let id = error.secret_id.as_deref()?;
     let name = Arn::parse(id).ok().map(|arn| {
         let (long, short) = arn.possible_names();
         short.unwrap_or(long).to_owned()
     });
     let name = name.unwrap_or_else(|| id.to_owned()).into();
-    let error = sdk_error::from_code(error.error_code(), error.message(), None);
-    Some(Found::Unreadable { name, error })
+    Some(Found::Unreadable { name, error: error.into() })
 }
 
 /// Adds advice to an error, if IAM denied the search.

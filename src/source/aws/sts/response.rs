@@ -4,7 +4,7 @@
 //! attributes, comments and CDATA sections in the elements that Sidekey reads.
 
 use crate::source::FetchError;
-use crate::source::aws::sdk_error::{self, ErrorResponse};
+use crate::source::aws::aws_error::{self, ErrorResponse};
 use crate::source::aws::timestamp::to_system_time;
 use aws_credential_types::Credentials;
 use aws_smithy_types::DateTime;
@@ -23,14 +23,14 @@ pub(super) fn credentials(response: &hyper::Response<Bytes>) -> Result<Credentia
     let text = text.unwrap_or_default();
     if response.status().is_success() {
         return parsed(text).ok_or_else(|| {
-            sdk_error::unreadable(
+            aws_error::unreadable(
                 "the response of the AWS Security Token Service contains no valid credentials",
             )
         });
     }
     let (code, message) = (element(text, "Code"), element(text, "Message"));
-    Err(sdk_error::from_response(
-        sdk_error::STS,
+    Err(aws_error::from_response(
+        aws_error::STS,
         &ErrorResponse {
             status: response.status().as_u16(),
             code: code.map(json_code),

@@ -3,7 +3,7 @@
 //! The AWS SDK can run such a program too, but it never ends a program that hangs.
 
 use crate::clock::{Clock, within};
-use crate::source::aws::sdk_error::{ErrorOutput, ProcessFailure};
+use crate::source::aws::aws_error::{ErrorOutput, ProcessFailure};
 use aws_config::profile::ProfileSet;
 use aws_credential_types::Credentials;
 use aws_smithy_types::date_time::{DateTime, Format};

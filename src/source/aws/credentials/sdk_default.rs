@@ -4,17 +4,23 @@
 //! metadata and credential processes.
 
 use super::credential_process::{self, CredentialProcess};
-use super::settings::{Settings, app_name, behavior, environment_credentials};
-use crate::source::aws::sdk_error::ProcessFailure;
-use aws_config::{ConfigLoader, Region, SdkConfig, profile};
+use super::settings::{Settings, environment_credentials};
+use super::{Loaded, ProfileFiles, ProviderChain};
+use crate::source::aws::aws_error::ProcessFailure;
+use crate::source::aws::public_endpoint::Variant;
+use aws_config::identity::IdentityCache;
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{AppName, BehaviorVersion, ConfigLoader, Region, SdkConfig, profile};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
-use aws_sdk_secretsmanager::config::retry::RetryConfig;
-use aws_sdk_secretsmanager::config::{IdentityCache, StalledStreamProtectionConfig};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::os_shim_internal::{Env, Fs};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Environment variables that make the AWS SDK of an application call Sidekey. The AWS SDK in the
@@ -25,21 +31,47 @@ const IGNORED_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECR
 /// a `credential_process` printed, so that the AWS SDK can assume a role with these credentials.
 const PROCESS_PROFILE: &str = "sidekey-credential-process";
 
-/// Loads the configuration of the AWS SDK from all default sources of the AWS SDK, such as
-/// environment variables and profile files. Also returns the maximum time for getting AWS
-/// credentials with this configuration.
+/// Loads the region and the chain of credential providers from all default sources of the AWS SDK,
+/// such as environment variables and profile files.
 ///
 /// Sidekey runs a `credential_process` itself, because the AWS SDK never ends a program that hangs.
-pub(super) async fn load(settings: &Settings) -> (SdkConfig, Duration) {
+pub(super) async fn load(settings: &Settings, profile_files: Arc<ProfileFiles>) -> Loaded {
+    let (config, timeout) = configuration(settings).await;
+    let provider = config
+        .credentials_provider()
+        .expect("the AWS SDK configuration must contain a provider of credentials");
+    Loaded {
+        region: config.region().map(Region::to_string),
+        variant: Variant {
+            is_fips: config.use_fips() == Some(true),
+            is_dual_stack: config.use_dual_stack() == Some(true),
+        },
+        chain: ProviderChain { provider, timeout, profile_files },
+    }
+}
+
+/// Returns the configuration of the AWS SDK, and the maximum time for getting AWS credentials with
+/// this configuration.
+async fn configuration(settings: &Settings) -> (SdkConfig, Duration) {
     let loader = loader(settings);
     let Some(process) = credential_process(settings).await else {
-        return (loader.load().await, settings.attempt_timeout);
+        return (loader.load().await, settings.timeouts.attempt);
     };
     // After the program, the SDK may call STS to assume a role.
-    let timeout = settings.process_runner.timeout() + settings.attempt_timeout;
+    let timeout = settings.process_runner.timeout() + settings.timeouts.attempt;
     let settings = settings.clone();
     let loader = loader.credentials_provider(ProcessProvider { process, settings });
     (loader.load().await, timeout)
+}
+
+/// Returns the version of the AWS SDK's default settings. The version is fixed, so that an update
+/// of the AWS SDK does not change the defaults.
+fn behavior() -> BehaviorVersion {
+    BehaviorVersion::v2026_01_12()
+}
+
+fn app_name() -> AppName {
+    AppName::new("sidekey").expect("the AWS SDK must accept the app name `sidekey`")
 }
 
 /// Returns the `credential_process` that provides the AWS credentials, or `None` if the credentials
@@ -66,13 +98,17 @@ fn variables(settings: &Settings) -> Env {
 }
 
 fn loader(settings: &Settings) -> ConfigLoader {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(settings.timeouts.connect)
+        .operation_attempt_timeout(settings.timeouts.attempt)
+        .build();
     let mut loader = aws_config::defaults(behavior())
         .env(variables(settings))
-        .http_client(settings.http.clone())
+        .http_client(SharedHttpClient::from(&settings.http))
         .app_name(app_name())
         // The SDK must not retry failed calls, because Sidekey's cache decides about retries.
         .retry_config(RetryConfig::disabled())
-        .timeout_config(settings.timeouts.clone())
+        .timeout_config(timeouts)
         // This protection is meant for long downloads. After Lambda has frozen the process, the
         // protection would report a stalled stream although no stream has stalled.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())

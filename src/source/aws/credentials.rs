@@ -1,5 +1,7 @@
-//! Loads the configuration of the AWS SDK: the region, and the chain of credential providers.
+//! Loads the region and the chain of credential providers.
 
+#[cfg(any(test, not(feature = "host")))]
+mod container;
 #[cfg(feature = "host")]
 mod credential_process;
 #[cfg(not(feature = "host"))]
@@ -22,7 +24,7 @@ pub(super) use profile_files::ProfileFiles;
 use sdk_default as loader;
 pub(super) use settings::Settings;
 
-use aws_config::SdkConfig;
+use super::public_endpoint::Variant;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,18 +45,23 @@ impl ProviderChain {
     }
 }
 
-/// Loads the configuration of the AWS SDK, and the chain of credential providers. The AWS SDK reads
-/// profile files only if the crate feature `host` is enabled.
+/// What the environment of the agent says about calls to AWS.
+pub(super) struct Loaded {
+    /// The AWS region, or `None` if no source names one.
+    pub(super) region: Option<String>,
+    /// The variant of AWS's own endpoints that the user has chosen.
+    pub(super) variant: Variant,
+    pub(super) chain: ProviderChain,
+}
+
+/// Loads the region, the variant of the endpoints, and the chain of credential providers. The AWS SDK
+/// reads profile files only if the crate feature `host` is enabled.
 ///
 /// If no region is configured, the AWS SDK may ask the instance metadata service for the region.
 /// The function makes no other network call and runs no program.
-pub(super) async fn load(settings: &Settings) -> (SdkConfig, ProviderChain) {
+pub(super) async fn load(settings: &Settings) -> Loaded {
     // The state of the files is read before their content. If a file changes in between, the agent
     // reads the file once more, but never misses the change.
     let profile_files = Arc::new(ProfileFiles::of(&settings.environment));
-    let (config, timeout) = loader::load(settings).await;
-    let provider = config
-        .credentials_provider()
-        .expect("the AWS SDK configuration must contain a provider of credentials");
-    (config, ProviderChain { provider, timeout, profile_files })
+    loader::load(settings, profile_files).await
 }

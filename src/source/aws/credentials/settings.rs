@@ -1,38 +1,24 @@
-//! The settings for loading the configuration of the AWS SDK. The Lambda layer and all other builds
-//! share this code.
+//! The settings for getting AWS credentials. The Lambda layer and all other builds share this code.
 
 #[cfg(feature = "host")]
 use super::credential_process::Runner;
-use aws_config::{AppName, BehaviorVersion};
+use crate::source::aws::http::{self, Timeouts};
 use aws_credential_types::Credentials;
-use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use std::collections::BTreeMap;
 #[cfg(feature = "host")]
 use std::sync::Arc;
-use std::time::Duration;
 
-/// The settings for loading the configuration of the AWS SDK. The type does not implement `Debug`,
+/// The settings for getting AWS credentials. The type does not implement `Debug`,
 /// because the environment variables contain keys and session tokens.
 #[derive(Clone)]
 pub(in super::super) struct Settings {
     pub(in super::super) environment: BTreeMap<String, String>,
     pub(in super::super) region: Option<String>,
-    pub(in super::super) http: SharedHttpClient,
-    pub(in super::super) timeouts: TimeoutConfig,
-    pub(in super::super) attempt_timeout: Duration,
+    pub(in super::super) http: http::Client,
+    /// The maximum times for one call that gets credentials.
+    pub(in super::super) timeouts: Timeouts,
     #[cfg(feature = "host")]
     pub(in super::super) process_runner: Arc<Runner>,
-}
-
-/// Returns the version of the AWS SDK's default settings. The version is fixed, so that an update
-/// of the AWS SDK does not change the defaults.
-pub(super) fn behavior() -> BehaviorVersion {
-    BehaviorVersion::v2026_01_12()
-}
-
-pub(super) fn app_name() -> AppName {
-    AppName::new("sidekey").expect("the AWS SDK must accept the app name `sidekey`")
 }
 
 /// Returns the AWS credentials in `environment`, or `None` if `environment` contains no complete

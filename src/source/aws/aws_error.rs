@@ -1,15 +1,12 @@
-//! Converts errors of AWS, of the AWS SDK and of the HTTP client to [`FetchError`]. The conversion
-//! drops the errors of the AWS SDK, because their `Debug` output contains raw responses with secret
-//! values.
+//! Converts errors of AWS, of the credential providers of the AWS SDK, and of the HTTP client to
+//! [`FetchError`]. The conversion drops the original errors, because they may quote responses or
+//! files with keys.
 
 use super::http::connect_failure;
 use crate::secret::service::Service;
 use crate::source::{FetchError, FetchErrorKind, internal_error_code};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_secretsmanager::operation::RequestId;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use std::error::Error;
 #[cfg(feature = "host")]
@@ -37,32 +34,6 @@ pub(super) const STS: Called =
 impl From<Service> for Called {
     fn from(service: Service) -> Self {
         Self { name: service.name(), internal_error_code: internal_error_code(service) }
-    }
-}
-
-pub(super) fn from_sdk_error<E>(error: &SdkError<E, HttpResponse>) -> FetchError
-where
-    E: ProvideErrorMetadata + RequestId + Error + 'static,
-{
-    match error {
-        SdkError::ServiceError(service) => from_response(
-            Service::SecretsManager.into(),
-            &ErrorResponse {
-                status: service.raw().status().as_u16(),
-                code: service.err().code(),
-                message: service.err().message(),
-                request_id: service.err().request_id(),
-            },
-        ),
-        SdkError::ResponseError(_) => {
-            unreadable("the response of Secrets Manager could not be read")
-        }
-        SdkError::TimeoutError(_) => timeout(),
-        SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
-            Some(error) => from_connector_error(Service::SecretsManager.into(), error),
-            None => broken_connection(Service::SecretsManager.into()),
-        },
-        _ => unsendable(Service::SecretsManager.into()),
     }
 }
 
