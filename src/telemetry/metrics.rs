@@ -5,7 +5,7 @@
 
 mod call;
 mod calls;
-mod register;
+mod create;
 mod totals;
 
 pub(crate) use call::{Ended, Operation, SearchResult};
@@ -14,13 +14,14 @@ pub(crate) use calls::CallMetrics;
 pub(crate) use calls::REASONS;
 
 use crate::source::FetchErrorKind;
+use create::{counter, counters, gauge, gauges, seconds, valid};
+use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    IntGaugeVec, Registry, TextEncoder,
 };
-use register::{counter, counters, gauge, register};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -66,37 +67,45 @@ impl ReadResult {
 }
 
 /// All metrics of the agent.
+///
+/// A [`LazyLock`] creates its metric at its first change or at the first scrape. A start changes few
+/// metrics, and to create all of them would take some per cent of the CPU instructions of a start.
 #[derive(Debug)]
 pub struct Metrics {
-    registry: Registry,
+    registry: OnceLock<Registry>,
+    all_reads: IntCounterVec,
     /// The counters of reads, one for each [`ReadResult`], in the order of [`ReadResult::ALL`].
     ///
     /// The counters are stored here, because finding a counter by its label takes a lock. Reads of
     /// cached secrets must take no lock.
     reads: [IntCounter; ReadResult::ALL.len()],
     read_duration: Histogram,
-    stale_reads: IntCounterVec,
+    stale_reads: LazyLock<IntCounterVec>,
+    /// The reasons of stale reads. Each reason has a time series from the first scrape on.
+    stale_reasons: OnceLock<Box<[&'static str]>>,
     upstream_requests: IntCounterVec,
     upstream_duration: HistogramVec,
-    failover_requests: IntCounterVec,
-    refreshes: IntCounterVec,
-    searches: IntCounterVec,
+    failover_requests: LazyLock<IntCounterVec>,
+    refreshes: LazyLock<IntCounterVec>,
+    searches: LazyLock<IntCounterVec>,
     /// The number of secrets that match the patterns of `SIDEKEY_SECRETS`.
-    pub(crate) found_secrets: IntGauge,
-    gate_refusals: IntCounterVec,
+    pub(crate) found_secrets: LazyLock<IntGauge>,
+    gate_refusals: LazyLock<IntCounterVec>,
+    /// The reasons of refused requests. Each reason has a time series from the first scrape on.
+    gate_reasons: OnceLock<Box<[&'static str]>>,
     /// How many reads waited for a call to AWS that an earlier read had started.
-    pub(crate) flights_joined: IntCounter,
-    pub(crate) evictions: IntCounter,
-    pub(crate) entries: IntGauge,
-    pub(crate) cache_bytes: IntGauge,
-    pub(crate) oldest_entry_age: Gauge,
-    pub(crate) replaced_version_read: Gauge,
-    pub(crate) overdue_entries: IntGauge,
-    secret_problems: IntGaugeVec,
-    pub(crate) prefetch_duration: Gauge,
-    pub(crate) listed_missing: IntGauge,
+    pub(crate) flights_joined: LazyLock<IntCounter>,
+    pub(crate) evictions: LazyLock<IntCounter>,
+    pub(crate) entries: LazyLock<IntGauge>,
+    pub(crate) cache_bytes: LazyLock<IntGauge>,
+    pub(crate) oldest_entry_age: LazyLock<Gauge>,
+    pub(crate) replaced_version_read: LazyLock<Gauge>,
+    pub(crate) overdue_entries: LazyLock<IntGauge>,
+    secret_problems: LazyLock<IntGaugeVec>,
+    pub(crate) prefetch_duration: LazyLock<Gauge>,
+    pub(crate) listed_missing: LazyLock<IntGauge>,
     pub(crate) connections: IntGauge,
-    pub(crate) panics: IntCounter,
+    pub(crate) panics: LazyLock<IntCounter>,
     /// How many log lines Sidekey dropped, because there were too many of the same kind or because
     /// another process read the log too slowly.
     pub log_lines_dropped: IntCounter,
@@ -107,156 +116,188 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Creates and registers all metrics of the agent.
+    /// Returns metrics with the value zero.
     pub fn new() -> Self {
-        let registry = Registry::new();
-        let build = register(
-            &registry,
-            IntGaugeVec::new(
-                Opts::new("sidekey_build_info", "The version of Sidekey. The value is always 1."),
-                &["version", "arch"],
-            ),
-        );
-        build.with_label_values(&[env!("CARGO_PKG_VERSION"), std::env::consts::ARCH]).set(1);
+        let all_reads =
+            counters("sidekey_reads_total", "Reads of secrets, by result.", &["result"]);
         Self {
-            reads: {
-                let name = "sidekey_reads_total";
-                let reads = counters(&registry, name, "Reads of secrets, by result.", &["result"]);
-                ReadResult::ALL.map(|result| reads.with_label_values(&[result.label()]))
-            },
-            read_duration: register(
-                &registry,
-                Histogram::with_opts(
-                    HistogramOpts::new(
-                        "sidekey_read_duration_seconds",
-                        "Time from the arrival of a request that reads secrets until its answer.",
-                    )
-                    .buckets(READ_BUCKETS.to_vec()),
-                ),
-            ),
-            stale_reads: counters(
-                &registry,
-                "sidekey_stale_reads_total",
-                "Reads answered with a cached value older than its time to live, by reason.",
-                &["reason"],
-            ),
+            reads: ReadResult::ALL.map(|result| all_reads.with_label_values(&[result.label()])),
+            all_reads,
+            read_duration: valid(Histogram::with_opts(
+                HistogramOpts::new(
+                    "sidekey_read_duration_seconds",
+                    "Time from the arrival of a request that reads secrets until its answer.",
+                )
+                .buckets(READ_BUCKETS.to_vec()),
+            )),
+            stale_reads: LazyLock::new(|| {
+                counters(
+                    "sidekey_stale_reads_total",
+                    "Reads answered with a cached value older than its time to live, by reason.",
+                    &["reason"],
+                )
+            }),
+            stale_reasons: OnceLock::new(),
             upstream_requests: counters(
-                &registry,
                 "sidekey_upstream_requests_total",
                 "Calls to Secrets Manager, by operation and outcome.",
                 &["operation", "outcome"],
             ),
-            upstream_duration: register(
-                &registry,
-                HistogramVec::new(
-                    HistogramOpts::new(
-                        "sidekey_upstream_request_duration_seconds",
-                        "Duration of calls to Secrets Manager, including failed calls.",
-                    )
-                    .buckets(UPSTREAM_BUCKETS.to_vec()),
-                    &["operation"],
-                ),
-            ),
-            failover_requests: counters(
-                &registry,
-                "sidekey_failover_requests_total",
-                "Reads of replicas in the failover region, by outcome.",
-                &["outcome"],
-            ),
-            refreshes: counters(
-                &registry,
-                "sidekey_refreshes_total",
-                "Refreshes of cached secrets, by outcome.",
-                &["outcome"],
-            ),
-            searches: counters(
-                &registry,
-                "sidekey_searches_total",
-                "Searches for the patterns and tags of SIDEKEY_SECRETS, by result.",
-                &["result"],
-            ),
-            found_secrets: gauge(
-                &registry,
-                "sidekey_found_secrets",
-                "Secrets that match the patterns and tags of SIDEKEY_SECRETS, cached or not.",
-            ),
-            gate_refusals: counters(
-                &registry,
-                "sidekey_gate_refusals_total",
-                "Requests that Sidekey refused before it read a secret, by reason.",
-                &["reason"],
-            ),
-            flights_joined: counter(
-                &registry,
-                "sidekey_flights_joined_total",
-                "Reads that shared a call to Secrets Manager that another read had started.",
-            ),
-            evictions: counter(
-                &registry,
-                "sidekey_evictions_total",
-                "Cached secrets evicted because the cache was full.",
-            ),
-            entries: gauge(&registry, "sidekey_entries", "Cached entries."),
-            cache_bytes: gauge(
-                &registry,
-                "sidekey_cache_bytes",
-                "Bytes of cached values and of the HTTP answers prepared from them.",
-            ),
-            replaced_version_read: register(
-                &registry,
-                Gauge::new(
+            upstream_duration: valid(HistogramVec::new(
+                HistogramOpts::new(
+                    "sidekey_upstream_request_duration_seconds",
+                    "Duration of calls to Secrets Manager, including failed calls.",
+                )
+                .buckets(UPSTREAM_BUCKETS.to_vec()),
+                &["operation"],
+            )),
+            failover_requests: LazyLock::new(|| {
+                counters(
+                    "sidekey_failover_requests_total",
+                    "Reads of replicas in the failover region, by outcome.",
+                    &["outcome"],
+                )
+            }),
+            refreshes: LazyLock::new(|| {
+                counters(
+                    "sidekey_refreshes_total",
+                    "Refreshes of cached secrets, by outcome.",
+                    &["outcome"],
+                )
+            }),
+            searches: LazyLock::new(|| {
+                counters(
+                    "sidekey_searches_total",
+                    "Searches for the patterns and tags of SIDEKEY_SECRETS, by result.",
+                    &["result"],
+                )
+            }),
+            found_secrets: LazyLock::new(|| {
+                gauge(
+                    "sidekey_found_secrets",
+                    "Secrets that match the patterns and tags of SIDEKEY_SECRETS, cached or not.",
+                )
+            }),
+            gate_refusals: LazyLock::new(|| {
+                counters(
+                    "sidekey_gate_refusals_total",
+                    "Requests that Sidekey refused before it read a secret, by reason.",
+                    &["reason"],
+                )
+            }),
+            gate_reasons: OnceLock::new(),
+            flights_joined: LazyLock::new(|| {
+                counter(
+                    "sidekey_flights_joined_total",
+                    "Reads that shared a call to Secrets Manager that another read had started.",
+                )
+            }),
+            evictions: LazyLock::new(|| {
+                counter(
+                    "sidekey_evictions_total",
+                    "Cached secrets evicted because the cache was full.",
+                )
+            }),
+            entries: LazyLock::new(|| gauge("sidekey_entries", "Cached entries.")),
+            cache_bytes: LazyLock::new(|| {
+                gauge(
+                    "sidekey_cache_bytes",
+                    "Bytes of cached values and of the HTTP answers prepared from them.",
+                )
+            }),
+            replaced_version_read: LazyLock::new(|| {
+                seconds(
                     "sidekey_replaced_version_last_read_timestamp_seconds",
                     "When a reader last got a version of a secret that was replaced since, in \
                      seconds since 1970; 0 if no reader got one.",
-                ),
-            ),
-            oldest_entry_age: register(
-                &registry,
-                Gauge::new(
+                )
+            }),
+            oldest_entry_age: LazyLock::new(|| {
+                seconds(
                     "sidekey_oldest_entry_age_seconds",
                     "Age of the oldest cached value, counted from the call that fetched it.",
-                ),
-            ),
-            overdue_entries: gauge(
-                &registry,
-                "sidekey_overdue_entries",
-                "Cached values older than their time to live, although the agent should have \
-                 refreshed them.",
-            ),
-            secret_problems: register(
-                &registry,
-                IntGaugeVec::new(
-                    Opts::new(
-                        "sidekey_secret_problems",
-                        "Problems in values of cached secrets, such as missing fields, by problem.",
-                    ),
+                )
+            }),
+            overdue_entries: LazyLock::new(|| {
+                gauge(
+                    "sidekey_overdue_entries",
+                    "Cached values older than their time to live, although the agent should have \
+                     refreshed them.",
+                )
+            }),
+            secret_problems: LazyLock::new(|| {
+                gauges(
+                    "sidekey_secret_problems",
+                    "Problems in values of cached secrets, such as missing fields, by problem.",
                     &["problem"],
-                ),
-            ),
-            prefetch_duration: register(
-                &registry,
-                Gauge::new(
+                )
+            }),
+            prefetch_duration: LazyLock::new(|| {
+                seconds(
                     "sidekey_prefetch_duration_seconds",
                     "Time from the start of the prefetch until the first call to AWS for every \
                      required secret had ended.",
-                ),
-            ),
-            listed_missing: gauge(
-                &registry,
-                "sidekey_listed_missing",
-                "Required secrets of SIDEKEY_SECRETS that are not cached.",
-            ),
-            connections: gauge(&registry, "sidekey_connections", "Open connections of callers."),
-            panics: counter(&registry, "sidekey_panics_total", "Panics that Sidekey caught."),
+                )
+            }),
+            listed_missing: LazyLock::new(|| {
+                gauge(
+                    "sidekey_listed_missing",
+                    "Required secrets of SIDEKEY_SECRETS that are not cached.",
+                )
+            }),
+            connections: gauge("sidekey_connections", "Open connections of callers."),
+            panics: LazyLock::new(|| {
+                counter("sidekey_panics_total", "Panics that Sidekey caught.")
+            }),
             log_lines_dropped: counter(
-                &registry,
                 "sidekey_log_lines_dropped_total",
                 "Log lines dropped because too many of one kind came, or no process read the log.",
             ),
             trouble: Notify::new(),
-            registry,
+            registry: OnceLock::new(),
             calls: OnceLock::new(),
         }
+    }
+
+    /// Creates the list of all metrics for scrapes.
+    fn registered(&self) -> Registry {
+        let build = gauges(
+            "sidekey_build_info",
+            "The version of Sidekey. The value is always 1.",
+            &["version", "arch"],
+        );
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), std::env::consts::ARCH]).set(1);
+        let registry = Registry::new();
+        let metrics: [Box<dyn Collector>; _] = [
+            Box::new(build),
+            Box::new(self.all_reads.clone()),
+            Box::new(self.read_duration.clone()),
+            Box::new(self.stale_reads.clone()),
+            Box::new(self.upstream_requests.clone()),
+            Box::new(self.upstream_duration.clone()),
+            Box::new(self.failover_requests.clone()),
+            Box::new(self.refreshes.clone()),
+            Box::new(self.searches.clone()),
+            Box::new(self.found_secrets.clone()),
+            Box::new(self.gate_refusals.clone()),
+            Box::new(self.flights_joined.clone()),
+            Box::new(self.evictions.clone()),
+            Box::new(self.entries.clone()),
+            Box::new(self.cache_bytes.clone()),
+            Box::new(self.oldest_entry_age.clone()),
+            Box::new(self.replaced_version_read.clone()),
+            Box::new(self.overdue_entries.clone()),
+            Box::new(self.secret_problems.clone()),
+            Box::new(self.prefetch_duration.clone()),
+            Box::new(self.listed_missing.clone()),
+            Box::new(self.connections.clone()),
+            Box::new(self.panics.clone()),
+            Box::new(self.log_lines_dropped.clone()),
+        ];
+        for metric in metrics.into_iter().chain(self.calls().collectors()) {
+            registry.register(metric).expect("each metric must be registered only once");
+        }
+        registry
     }
 
     pub(crate) fn read(&self, result: ReadResult) {
@@ -339,31 +380,21 @@ impl Metrics {
         }
     }
 
-    /// Creates a time series with value zero for each reason why Sidekey may answer with a stale
-    /// value (a cached value that is older than its time to live).
-    ///
-    /// Call this function before the first scrape. If a time series first appeared with the value
-    /// one, Prometheus would see no increase.
+    /// Sets all reasons why Sidekey may answer with a stale value (a cached value that is older than
+    /// its time to live). Call this function before the first scrape.
     pub fn announce_stale_reasons(&self, reasons: &[&'static str]) {
-        for reason in reasons {
-            self.stale_reads.with_label_values(&[reason]);
-        }
+        self.stale_reasons.get_or_init(|| reasons.into());
     }
 
-    /// Creates a time series with value zero for each reason why Sidekey may refuse a request, such
-    /// as a wrong token.
-    ///
-    /// Call this function before the first scrape. If a time series first appeared with the value
-    /// one, Prometheus would see no increase.
+    /// Sets all reasons why Sidekey may refuse a request, such as a wrong token. Call this function
+    /// before the first scrape.
     pub fn announce_gate_refusals(&self, reasons: &[&'static str]) {
-        for reason in reasons {
-            self.gate_refusals.with_label_values(&[reason]);
-        }
+        self.gate_reasons.get_or_init(|| reasons.into());
     }
 
     /// Returns the metrics of calls.
     pub(crate) fn calls(&self) -> &CallMetrics {
-        self.calls.get_or_init(|| CallMetrics::new(&self.registry))
+        self.calls.get_or_init(CallMetrics::new)
     }
 
     /// Creates the time series of calls with the value zero, for each of the routes with these names.
@@ -374,7 +405,8 @@ impl Metrics {
     /// Renders all metrics in Prometheus' text format, including the metrics of the process.
     pub fn render(&self) -> String {
         self.create_series();
-        let families = self.registry.gather().into_iter().chain(process_metrics());
+        let registry = self.registry.get_or_init(|| self.registered());
+        let families = registry.gather().into_iter().chain(process_metrics());
         let families: Vec<MetricFamily> = families.collect();
         let mut text = String::new();
         match TextEncoder::new().encode_utf8(&families, &mut text) {
@@ -389,6 +421,12 @@ impl Metrics {
     /// This function runs at each scrape and not at start, because it would take 2 % of all CPU
     /// instructions of a start.
     fn create_series(&self) {
+        for reason in self.stale_reasons.get().into_iter().flatten() {
+            self.stale_reads.with_label_values(&[reason]);
+        }
+        for reason in self.gate_reasons.get().into_iter().flatten() {
+            self.gate_refusals.with_label_values(&[reason]);
+        }
         for ended in FetchErrorKind::ALL.map(Ended::Failed).into_iter().chain([Ended::Answered]) {
             self.refreshes.with_label_values(&[ended.label()]);
         }
@@ -416,7 +454,6 @@ impl Default for Metrics {
 
 #[cfg(all(target_os = "linux", feature = "host"))]
 fn process_metrics() -> Vec<MetricFamily> {
-    use prometheus::core::Collector;
     prometheus::process_collector::ProcessCollector::for_self().collect()
 }
 

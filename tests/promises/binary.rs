@@ -225,7 +225,8 @@ async fn missing_token_is_generated_in_a_private_file() {
             assert_eq!(connection.exchange(sent).await.status, status);
         }
 
-        // `sidekey get` also finds the agent by its socket and reads the generated token.
+        // `sidekey get` and `sidekey status` also find the agent by its socket and read the generated
+        // token.
         let socket = home.path().join(below).join("agent.sock");
         let at_socket = setup.clone().with("SIDEKEY_SOCKET", socket.display());
         let (found, at_socket) = (Port::reserve(), at_socket);
@@ -234,6 +235,9 @@ async fn missing_token_is_generated_in_a_private_file() {
         agent.address().await;
         let (code, value) = Program::start(&["get", "app/db"], at_socket.vars()).ended().await;
         assert_eq!((code, value.trim()), (Some(0), "hunter2"));
+        let (code, report) = Program::start(&["status"], at_socket.vars()).ended().await;
+        assert_eq!(code, Some(0), "{report}");
+        assert!(report.contains("app/db") && report.contains(": ready"), "{report}");
 
         let taken = setup.with("SIDEKEY_PORT", address.port());
         let second = Program::start(&["serve"], taken.vars());

@@ -37,7 +37,7 @@ async fn start() -> Running {
     Running { program, vars, files: home.path().join(".sidekey"), port, home }
 }
 
-/// The commands `get`, `exec`, `check` and `ping` find the running `sidekey dev` and its token
+/// The commands `get`, `exec`, `check`, `ping` and `status` find the running `sidekey dev` and its token
 /// without any variable. At its end, `sidekey dev` removes its files.
 #[tokio::test]
 async fn commands_beside_dev_work_without_a_token() {
@@ -61,6 +61,9 @@ async fn commands_beside_dev_work_without_a_token() {
             assert!(output.contains(part), "{part}:\n{output}");
         }
         assert_eq!(Program::start(&["ping", "--ready"], &vars).ended().await.0, Some(0));
+        let (code, report) = Program::start(&["status"], &vars).ended().await;
+        assert_eq!(code, Some(0), "{report}");
+        assert!(report.contains("app/db") && !report.contains("the-value"), "{report}");
     }
     let left = || fs::read_dir(&files).expect("the folder exists").count();
     assert_eq!(left(), 2, "`dev` must have written the files with its token and its address");

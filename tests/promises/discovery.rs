@@ -3,13 +3,17 @@
 
 use crate::clients::Clients;
 use crate::moto::Moto;
-use crate::support::agent::{Setup, Sidekey};
+use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER};
+use crate::support::client::{Connection, get, request};
 use crate::support::clock::ManualClock;
 use crate::support::finished::Finished;
 use crate::support::gateway::Gateway;
+use crate::support::metrics::Metrics;
+use crate::support::program::Program;
 use crate::support::{eventually, fake, with_timeout};
 use fake_aws::Operation::{BatchGetSecretValue, GetParametersByPath, GetSecretValue, ListSecrets};
 use fake_aws::{Fake, Fault, Match};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -177,6 +181,41 @@ async fn missing_permissions_are_named_and_reads_go_on() {
         searched(&sidekey, "complete", 1.0).await;
         assert_eq!(cache(&sidekey, &tenant(2)).await, "hit");
     }
+}
+
+/// While a permission is missing, each search fails, but only the first failure is logged. The log
+/// names the pattern and the permissions, and no secret.
+#[tokio::test]
+async fn missing_permission_is_logged_once() {
+    let (fake, clock) = start_fake().await;
+    create(&fake, &tenant(1), &[]);
+    fake.faults().deny_operation(BatchGetSecretValue);
+    let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", PATTERN);
+    let program = Program::start(&["serve"], setup.vars());
+    let mut connection = Connection::open(program.address().await).await;
+    // After a restore, each search is due at once.
+    for searches in [1, 2, 3] {
+        eventually("the search fails", async || {
+            let page = connection.exchange(get("/metrics", &[TOKEN_HEADER])).await;
+            let denied =
+                Metrics::parse(page.text()).get("sidekey_searches_total{result=\"denied\"}");
+            (denied >= f64::from(searches)).then_some(())
+        })
+        .await;
+        let restored = connection.exchange(request("POST", "/restore", &[TOKEN_HEADER], "")).await;
+        assert_eq!(restored.status, 204);
+    }
+    program.signal(Signal::TERM);
+    let (code, log) = program.ended().await;
+    assert_eq!(code, Some(0), "{log}");
+    let failures = log.lines().filter(|line| line.contains("the search for the secrets"));
+    let failures: Vec<Value> =
+        failures.map(|line| serde_json::from_str(line).expect("a log line is JSON")).collect();
+    let [failure] = &failures[..] else { panic!("one line was expected: {log}") };
+    assert_eq!((&failure["level"], &failure["pattern"]), (&json!("WARN"), &json!(PATTERN)));
+    let hint = failure["hint"].as_str().expect("the hint must be a string");
+    assert!(hint.contains("secretsmanager:BatchGetSecretValue"), "{hint}");
+    assert!(!log.contains("tenant-1"), "{log}");
 }
 
 /// While AWS throttles the searches, cached secrets stay cached.

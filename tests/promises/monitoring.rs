@@ -1,6 +1,7 @@
 //! Tests of the files in `deploy/monitoring` with the real Prometheus: alerts fire for their causes,
-//! and the dashboard has data.
+//! and the dashboard has data. Also tests the collector's configuration with a real collector.
 
+mod collector;
 mod prometheus;
 mod scenarios;
 
@@ -21,6 +22,7 @@ const ALERT_TESTS: &str = include_str!("../../deploy/monitoring/alerts.test.yaml
 const PROMETHEUS_CONFIG: &str = include_str!("../../deploy/monitoring/prometheus.yaml");
 const COLLECTOR_CONFIG: &str = include_str!("../../deploy/monitoring/otel-collector.yaml");
 const GRAFANA: &str = include_str!("../../deploy/monitoring/grafana-dashboard.json");
+const METRICS_PAGE: &str = include_str!("../../docs/metrics.md");
 const RUNBOOK: &str = include_str!("../../docs/observability.md");
 
 const CLOUDWATCH_ALARMS: &str = include_str!("../../deploy/monitoring/cloudwatch-alarms.yaml");
@@ -49,8 +51,14 @@ async fn exposition(sidekey: &Sidekey) -> String {
     sidekey.connect().await.exchange(get("/metrics", &[])).await.text().to_owned()
 }
 
-/// Each metric of the page `/metrics` arrives in a real Prometheus, and Prometheus' own linter has no
-/// complaint about the page.
+/// Returns the name and the type of each metric on the page `/metrics`.
+fn metric_types(page: &str) -> BTreeMap<&str, &str> {
+    let lines = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    lines.collect()
+}
+
+/// The page `/metrics` has every documented metric. Each metric arrives in a real Prometheus, and
+/// Prometheus' own linter has no complaint about the page.
 #[tokio::test]
 async fn every_metric_arrives_in_prometheus() {
     if let Err(missing) = prometheus::find() {
@@ -58,15 +66,20 @@ async fn every_metric_arrives_in_prometheus() {
     }
     let (_fake, sidekey) = start_agent().await;
     let page = exposition(&sidekey).await;
+    let documented =
+        METRICS_PAGE.lines().filter_map(|row| row.strip_prefix("| `")?.split_once('`'));
+    let documented: BTreeSet<&str> = documented
+        .map(|(name, _)| name)
+        .filter(|name| ["sidekey_", "process_"].iter().any(|prefix| name.starts_with(prefix)))
+        .collect();
+    let types = metric_types(&page);
+    assert_eq!(types.keys().copied().collect::<BTreeSet<_>>(), documented);
     let done = promtool(&["check", "metrics"], page.as_bytes()).await;
     assert_eq!((done.code, done.text(), &*done.err), (Some(0), "", ""));
 
     let prometheus = Prometheus::start(&[sidekey.address], "").await;
     prometheus.until_scraped(1).await;
     let arrived = prometheus.metrics().await;
-    let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-    let types: BTreeMap<&str, &str> = types.collect();
-    assert!(types.len() > 20, "{types:?}");
     for (name, kind) in types {
         let ends: &[&str] =
             if kind == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
@@ -162,6 +175,23 @@ fn each_alert_has_a_section_in_the_runbook() {
     }
     let alerts = sections.into_iter().filter(|section| section.starts_with("Sidekey")).collect();
     assert_eq!(alert_names(), alerts, "the runbook must have no section without an alert");
+}
+
+/// The page has a row for each alarm of CloudWatch, with the alarm's metric.
+#[test]
+fn each_alarm_of_cloudwatch_is_explained() {
+    let value = |line: &'static str, name| line.trim().strip_prefix(name);
+    let lines = CLOUDWATCH_ALARMS.lines();
+    let alarms =
+        lines.clone().filter_map(|line| value(line, "AlarmName: !Sub \"")?.split_once('-'));
+    let metrics = lines.filter_map(|line| value(line, "MetricName: "));
+    let explained: Vec<(&str, &str)> = alarms.map(|(name, _)| name).zip(metrics).collect();
+    assert!(explained.len() > 5, "{explained:?}");
+    for (alarm, metric) in explained {
+        let mut rows = RUNBOOK.lines().filter(|row| row.starts_with(&format!("| `{alarm}` |")));
+        let row = rows.next().unwrap_or_else(|| panic!("docs/observability.md lacks {alarm}"));
+        assert!(row.contains(&format!("`{metric}`")), "{metric} in {row}");
+    }
 }
 
 /// Returns the PromQL expressions of all panels of the dashboard, each with the title of its panel.

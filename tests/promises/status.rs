@@ -36,6 +36,49 @@ sys.exit(len(errors) > 0)
 const AT_A_TERMINAL: &str = "import pty, sys
 pty.spawn(['sh', '-c', sys.argv[1]])";
 
+/// A Python script that runs `PROGRAM status --watch` in a pseudo-terminal. The arguments are PROGRAM and
+/// sizes such as `80x24`, to which the script changes the terminal while the program runs. Prints for
+/// each size one line of JSON with the text of the first update after the change.
+///
+/// The program sleeps during a change, so that no text of the old size is left in the terminal. The
+/// update that was interrupted by the sleep can still have the old width, so the script skips it.
+const RESIZED: &str = r#"
+import fcntl, json, os, pty, signal, struct, sys, termios
+START, END = b"[?7l[H", b"[J[?7h"
+program, *sizes = sys.argv[1:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(program, [program, "status", "--watch=0.1"])
+seen = b""
+def update():
+    global seen
+    while START not in seen or END not in seen.split(START, 1)[1]:
+        seen += os.read(terminal, 65536)
+    text, seen = seen.split(START, 1)[1].split(END, 1)
+    return text.decode()
+def resize(size):
+    columns, rows = map(int, size.split("x"))
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+resize("80x24")
+update()
+for size in sizes:
+    os.kill(pid, signal.SIGSTOP)
+    os.waitpid(pid, os.WUNTRACED)
+    os.set_blocking(terminal, False)
+    try:
+        while os.read(terminal, 65536):
+            pass
+    except BlockingIOError:
+        pass
+    os.set_blocking(terminal, True)
+    seen = b""
+    resize(size)
+    os.kill(pid, signal.SIGCONT)
+    update()
+    print(json.dumps(update()))
+os.kill(pid, signal.SIGKILL)
+"#;
+
 /// Starts a fake AWS server with several secrets, and an agent whose clock only the test advances.
 /// Returns both, and the environment variables of a program that calls the agent.
 async fn start_agent(listed: &str) -> (Fake, Sidekey, Vars) {
@@ -213,4 +256,61 @@ async fn watch_redraws_the_table() {
     // Without an agent, the command continues, because an agent may start again.
     sidekey.agent.drain(Duration::ZERO).await;
     screen.line("no agent listens").await;
+}
+
+/// Returns the lines that a terminal shows after an update of `--watch`, without colours.
+fn visible_lines(update: &str) -> Vec<String> {
+    let Some((lines, _)) = update.rsplit_once("\x1b[K") else { return Vec::new() };
+    let lines = lines.split("\x1b[K").map(|line| {
+        let mut parts = line.trim_matches(['\r', '\n']).split("\x1b[");
+        let first = parts.next().unwrap_or_default().to_owned();
+        // A colour ends with the letter `m`.
+        let rest = parts.map(|part| part.split_once('m').map_or("", |(_, text)| text));
+        first + &rest.collect::<String>()
+    });
+    lines.collect()
+}
+
+/// While `--watch` runs, a person changes the size of the terminal. Each update fits into the terminal,
+/// and says what is left out.
+#[tokio::test]
+async fn watch_fits_each_size_of_the_terminal() {
+    if let Err(missing) = run(Command::new("python3").arg("--version")) {
+        return missing.skip_or_fail();
+    }
+    let (fake, _sidekey, vars) = start_agent("app/db openai-api-key/sms app/none").await;
+    let sizes = [(200, 50), (120, 40), (80, 24), (60, 24), (40, 60), (80, 9), (80, 3), (200, 50)];
+    let mut python = killed_with_test("python3");
+    python.args(["-c", RESIZED, SIDEKEY]);
+    python.args(sizes.map(|(columns, rows)| format!("{columns}x{rows}")));
+    let done = Finished::run(python, &vars, b"").await;
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let updates: Vec<String> = done
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("the script prints JSON"))
+        .collect();
+    assert_eq!(updates.len(), sizes.len());
+    for ((columns, rows), update) in sizes.into_iter().zip(updates) {
+        let lines = visible_lines(&update);
+        let text = lines.join("\n");
+        // The cursor is in the last row.
+        assert!(lines.len() < rows, "{columns}x{rows}:\n{text}");
+        for line in &lines {
+            // Words are never divided. The terminal cuts them.
+            let is_one_word = !line.trim().contains(' ');
+            assert!(line.chars().count() <= columns || is_one_word, "{columns}x{rows}:\n{text}");
+        }
+        let is_cut =
+            lines.last().is_some_and(|last| last.ends_with("do not fit into the terminal"));
+        assert_eq!(is_cut, rows < 20, "{columns}x{rows}:\n{text}");
+        let omits_columns = text.contains("Not displayed at this width");
+        assert_eq!(omits_columns && !is_cut, columns < 120 && !is_cut, "{columns}x{rows}:\n{text}");
+        if !is_cut {
+            for name in ["app/db", "openai-api-key/sms", "app/none"] {
+                assert!(text.contains(name), "{columns}x{rows}:\n{text}");
+            }
+        }
+    }
+    fake.stop().await;
 }

@@ -79,11 +79,18 @@ impl MissingTool {
     /// Prints in one line that the running test is skipped. With `CI=true`, panics instead.
     #[track_caller]
     pub(crate) fn skip_or_fail(&self) {
-        let name = thread::current().name().unwrap_or("test").to_owned();
-        let line = format!("skipped: {name}: {}", self.0);
-        assert!(!on_ci(), "{line}");
+        assert!(!on_ci(), "{}", self.line());
+        self.skip();
+    }
+
+    /// Prints in one line that the running test is skipped, even with `CI=true`.
+    pub(crate) fn skip(&self) {
         // Not `eprintln!`, because the test harness hides its output if the test passes.
-        let _ = writeln!(io::stderr(), "{line}");
+        let _ = writeln!(io::stderr(), "{}", self.line());
+    }
+
+    fn line(&self) -> String {
+        format!("skipped: {}: {}", thread::current().name().unwrap_or("test"), self.0)
     }
 }
 

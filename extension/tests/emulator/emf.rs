@@ -1,12 +1,16 @@
 //! Tests the metrics that the extension writes to its log for CloudWatch.
 
-use crate::clients::{MissingTool, install_into_folder, run};
+use crate::clients::{MissingTool, install_into_folder};
 use crate::emulator::{Mode, SESSION_TOKEN};
-use crate::lambda::{LISTED, Lambda, fake, start_or_skip};
+use crate::exchange;
+use crate::lambda::{LISTED, Lambda, fake, start_or_skip, time_of_day};
 use fake_aws::{Fault, Match};
 use serde_json::{Value, json};
-use std::path::PathBuf;
-use std::process::Command;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, UNIX_EPOCH};
+use tokio::task::JoinSet;
 
 /// The rules of the Embedded Metric Format, as a JSON schema.
 const SCHEMA: &str = include_str!("emf.schema.json");
@@ -16,14 +20,21 @@ const QUERIES: &str = include_str!("../../../deploy/monitoring/rotation-queries.
 
 const HEADER: &str = "X-Aws-Parameters-Secrets-Token";
 
-/// A Python script that validates the JSON in its second argument against the JSON schema in its
-/// first argument.
+/// The number of reads in the tests of a busy log.
+const READS: usize = 320;
+
+/// The number of readers in the tests of a busy log. The readers read at the same time.
+const READERS: usize = 8;
+
+/// A Python script that validates each line of standard input against the JSON schema in its argument.
+/// Prints for each line `True` or `False`.
 const VALIDATE: &str = "
 import json, sys
 from jsonschema import Draft202012Validator as Validator
 schema = json.loads(sys.argv[1])
 Validator.check_schema(schema)
-Validator(schema).validate(json.loads(sys.argv[2]))
+for line in sys.stdin:
+    print(Validator(schema).is_valid(json.loads(line)))
 ";
 
 /// A Python script that prints the named groups that a query of Logs Insights finds in a log line.
@@ -57,7 +68,7 @@ fn sum(records: &[Value], metric: &str) -> f64 {
     records.iter().filter_map(|record| record.get(metric)?.as_f64()).sum()
 }
 
-/// Checks a record against the rules of the Embedded Metric Format that its JSON schema does not
+/// Checks a record against those rules of the Embedded Metric Format that its JSON schema does not
 /// contain.
 #[track_caller]
 fn check_targets(record: &Value) {
@@ -68,13 +79,31 @@ fn check_targets(record: &Value) {
     }
     for dimension in directive["Dimensions"][0].as_array().expect("a dimension set is an array") {
         let name = dimension.as_str().expect("the name is a string");
-        assert!(record[name].is_string(), "{name} in {record}");
+        let value = record[name].as_str().unwrap_or_else(|| panic!("{name} in {record}"));
+        assert!(value.len() <= 1024, "{name} in {record}");
     }
+    let millis = record["_aws"]["Timestamp"].as_u64().expect("`Timestamp` is a number");
+    let since_1970 = time_of_day()().duration_since(UNIX_EPOCH).expect("the year is after 1970");
+    let age = since_1970.abs_diff(Duration::from_millis(millis));
+    assert!(age < Duration::from_secs(3600), "the unit of `Timestamp` is milliseconds: {record}");
+    assert!(record.to_string().len() < 1_000_000, "CloudWatch Logs accepts at most 1 MB");
 }
 
-#[track_caller]
-fn validate(python: &PathBuf, record: &Value) -> Result<(), MissingTool> {
-    run(Command::new(python).args(["-c", VALIDATE, SCHEMA]).arg(record.to_string()))
+/// Returns for each record whether it follows the JSON schema of the Embedded Metric Format.
+fn follow_schema(python: &Path, records: &[Value]) -> Vec<bool> {
+    let mut validator = Command::new(python)
+        .args(["-c", VALIDATE, SCHEMA])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the test can start Python");
+    let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
+    let mut input = validator.stdin.take().expect("the stream is a pipe");
+    input.write_all(lines.as_bytes()).expect("Python reads its input");
+    drop(input);
+    let output = validator.wait_with_output().expect("the test can wait for Python");
+    let output = String::from_utf8(output.stdout).expect("the output is UTF-8");
+    output.lines().map(|line| line == "True").collect()
 }
 
 /// Returns the value of a metric on the page `/metrics`.
@@ -100,11 +129,14 @@ async fn count_each_event_once(log_format: &str) {
         Ok(python) => python,
         Err(missing) => return missing.skip_or_fail(),
     };
+    // The longest dimensions that CloudWatch allows.
+    let names: Vec<String> = (2..30).map(|at| format!("{at:0>250}")).collect();
+    let fixed: Vec<String> = names.iter().map(|name| format!("{name}={:x>1024}", "")).collect();
     let lambda = start_or_skip!(Mode::OnDemand, fake().await, |environment| {
         environment
             .env("SIDEKEY_EMF", "on")
             .env("SIDEKEY_EMF_NAMESPACE", "Team/Secrets")
-            .env("SIDEKEY_EMF_DIMENSIONS", "function,stage=dev")
+            .env("SIDEKEY_EMF_DIMENSIONS", format!("function,stage=dev,{}", fixed.join(",")))
             .env("SIDEKEY_LOG", "debug")
             .env("AWS_LAMBDA_LOG_FORMAT", log_format)
     });
@@ -141,14 +173,87 @@ async fn count_each_event_once(log_format: &str) {
         assert!(record["level"] == "INFO" && record["timestamp"].is_string(), "{record}");
         let directive = &record["_aws"]["CloudWatchMetrics"][0];
         assert_eq!(directive["Namespace"], "Team/Secrets");
-        assert_eq!(directive["Dimensions"], json!([["FunctionName", "stage"]]));
+        let dimensions: Vec<&str> =
+            ["FunctionName", "stage"].into_iter().chain(names.iter().map(|name| &**name)).collect();
+        assert_eq!(directive["Dimensions"], json!([dimensions]));
         assert_eq!(record["FunctionName"], "whatsapp-channel-processor-dev");
         assert_eq!((&record["stage"], &record["SecretsHeld"]), (&json!("dev"), &json!(3)));
         check_targets(record);
-        validate(&python, record).expect("the record follows the schema");
     }
-    let broken = json!({"_aws": {"Timestamp": 1, "CloudWatchMetrics": [{"Namespace": ""}]}});
-    assert!(validate(&python, &broken).is_err(), "the schema must refuse a record without metrics");
+    assert_eq!(follow_schema(&python, &records), [true, true], "{records:#?}");
+}
+
+/// The schema allows what AWS's specification allows, and refuses the rest.
+#[test]
+fn schema_has_the_limits_of_the_specification() {
+    let python = match python() {
+        Ok(python) => python,
+        Err(missing) => return missing.skip_or_fail(),
+    };
+    let record = |changes: &[(&str, Value)]| {
+        let mut record = json!({"_aws": {"Timestamp": 1, "CloudWatchMetrics": [{
+            "Namespace": "n", "Dimensions": [["d"]], "Metrics": [{"Name": "m", "Unit": "Count"}],
+        }]}});
+        for (pointer, value) in changes {
+            let parent = record.pointer_mut(pointer).expect("the record has this member");
+            *parent = value.clone();
+        }
+        record
+    };
+    let first = "/_aws/CloudWatchMetrics/0";
+    let at = |path: &str, value: Value| record(&[(&format!("{first}/{path}"), value)]);
+    let names = |count| json!([(0..count).map(|at| at.to_string()).collect::<Vec<_>>()]);
+    let metrics = |count| Value::from(vec![json!({"Name": "m"}); count]);
+    let text = |length| Value::from("x".repeat(length));
+    for (is_valid, records) in [
+        (
+            true,
+            vec![
+                record(&[]),
+                at("Namespace", text(1024)),
+                at("Dimensions", names(30)),
+                at("Dimensions", json!([[]])),
+                at("Dimensions/0/0", text(250)),
+                at("Metrics", metrics(100)),
+                at("Metrics/0/Name", text(1024)),
+                at(
+                    "Metrics/0",
+                    json!({"Name": "m", "Unit": "Bits/Second", "StorageResolution": 1}),
+                ),
+            ],
+        ),
+        (
+            false,
+            vec![
+                json!({"m": 1}),
+                record(&[("/_aws", json!({"CloudWatchMetrics": []}))]),
+                record(&[("/_aws", json!({"Timestamp": 1}))]),
+                record(&[("/_aws/Timestamp", json!("1"))]),
+                record(&[("/_aws/Timestamp", json!(1.5))]),
+                record(&[(first, json!({"Namespace": "n", "Metrics": []}))]),
+                at("Namespace", text(0)),
+                at("Namespace", text(1025)),
+                at("Namespace", json!("a\nb")),
+                at("Dimensions", json!([])),
+                at("Dimensions", names(31)),
+                at("Dimensions", json!(["d"])),
+                at("Dimensions/0/0", text(0)),
+                at("Dimensions/0/0", text(251)),
+                at("Metrics", metrics(101)),
+                at("Metrics/0/Name", text(1025)),
+                at("Metrics/0/Unit", json!("Minutes")),
+                at("Metrics/0", json!({"Unit": "Count"})),
+                at("Metrics/0", json!({"Name": "m", "StorageResolution": 5})),
+                at("Metrics/0", json!({"Name": "m", "Value": 5})),
+            ],
+        ),
+    ] {
+        let found = follow_schema(&python, &records);
+        assert_eq!(found.len(), records.len());
+        for (found, record) in found.into_iter().zip(records) {
+            assert_eq!(found, is_valid, "{record}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -175,6 +280,103 @@ async fn failed_prefetch_is_reported_at_once() {
     assert_eq!((&record["CallsOk"], &record["CallsFailed"]), (&json!(2), &json!(1)), "{record}");
     assert_eq!(record.get("ReadHits"), None, "the group `reads` is not selected");
     lambda.shut_down().await;
+}
+
+/// A wrong token and a forged `Host` header are reported at once, although nothing else has happened.
+/// Further refusals of the same minute wait for the next record.
+#[tokio::test]
+async fn refused_request_is_reported_at_once_but_only_once_a_minute() {
+    let foreign: [&[(&str, &str)]; 2] =
+        [&[(HEADER, "wrong")], &[(HEADER, SESSION_TOKEN), ("Origin", "https://evil.example")]];
+    for headers in foreign {
+        let lambda = start_or_skip!(Mode::OnDemand, fake().await, |environment| {
+            environment.env("SIDEKEY_EMF", "refusals")
+        });
+        lambda.invoke(&LISTED).await;
+        assert_eq!(records(&lambda.emulator.log()), [Value::Null; 0], "nothing was refused yet");
+        let path = format!("/secretsmanager/get?secretId={}", LISTED[0]);
+        let refuse = async || {
+            let status = lambda.emulator.ask_sidekey(&path, headers).await.status;
+            assert!((400..500).contains(&status), "{status}");
+        };
+        refuse().await;
+        lambda.emulator.log_line("\"reason\":\"trouble\"").await;
+        for _ in 0..4 {
+            refuse().await;
+        }
+        let records = shut_down(lambda).await;
+        let reported: Vec<_> =
+            records.iter().map(|record| (&record["reason"], &record["GateRefusals"])).collect();
+        let expected = [(&json!("trouble"), &json!(1)), (&json!("shutdown"), &json!(4))];
+        assert_eq!(reported, expected, "{headers:?}");
+    }
+}
+
+/// Many reads cause a log line each, while a record is written because of wrong tokens. Each line of
+/// the log is complete.
+async fn keep_lines_whole(log_format: &str) {
+    let fake = fake().await;
+    let names: Vec<String> = (0..READS).map(|at| format!("busy/{at}")).collect();
+    for name in &names {
+        fake.secrets().create(name, "hunter2").expect("the fake of AWS has no such secret yet");
+    }
+    let lambda = start_or_skip!(Mode::OnDemand, fake, |environment| {
+        environment
+            .env("SIDEKEY_EMF", "on")
+            .env("SIDEKEY_LOG", "debug")
+            .env("AWS_LAMBDA_LOG_FORMAT", log_format)
+    });
+    lambda.invoke(&[]).await;
+    let port = lambda.emulator.sidekey_port();
+    let mut readers = JoinSet::new();
+    for own in names.chunks(READS / READERS) {
+        let own = own.to_vec();
+        readers.spawn(async move {
+            for (at, name) in own.iter().enumerate() {
+                let (token, status) =
+                    if at == own.len() / 2 { ("wrong", 401) } else { (SESSION_TOKEN, 200) };
+                let path = format!("/secretsmanager/get?secretId={name}");
+                let answer = exchange::request(port, "GET", &path, &[(HEADER, token)], b"").await;
+                assert_eq!(answer.expect("the agent answers").status, status, "{name}");
+            }
+        });
+    }
+    while let Some(ended) = readers.join_next().await {
+        ended.expect("the reader does not panic");
+    }
+    let mut lambda = lambda;
+    lambda.emulator.shutdown().await;
+    let log = lambda.emulator.log();
+    let found = records(&log);
+    let reasons: Vec<&Value> = found.iter().map(|record| &record["reason"]).collect();
+    assert_eq!(reasons, ["trouble", "shutdown"]);
+    let fetched: Vec<&str> =
+        log.lines().filter(|line| line.contains("Sidekey fetched a secret from AWS")).collect();
+    assert_eq!(fetched.len(), READS - READERS + LISTED.len(), "{log}");
+    for line in fetched {
+        let is_whole = match log_format {
+            "JSON" => {
+                serde_json::from_str::<Value>(line).is_ok_and(|line| line["name"].is_string())
+            }
+            // The level begins the message, and the id of the version ends the line.
+            _ => {
+                line.matches("DEBUG ").count() == 1
+                    && line.rsplit_once(" version=\"").is_some_and(|(_, id)| id.len() == 37)
+            }
+        };
+        assert!(is_whole, "{line}");
+    }
+    lambda.fake.stop().await;
+}
+
+#[tokio::test]
+async fn lines_of_a_busy_json_log_are_whole() {
+    keep_lines_whole("JSON").await;
+}
+
+#[tokio::test]
+async fn lines_of_a_busy_text_log_are_whole() {
+    keep_lines_whole("Text").await;
 }
 
 /// A secret is rotated. The shipped queries of Logs Insights find in the records which versions

@@ -278,6 +278,29 @@ async fn pages_of_later_searches_are_spread_out() {
     searching.abort();
 }
 
+/// Two patterns are due at the same time, and each search reads several pages. The second search starts
+/// after the last page of the first search.
+#[tokio::test(start_paused = true)]
+async fn only_one_search_runs_at_a_time() {
+    let fixture = setup(&["app/*", "web/*"]).build();
+    for number in 0..6 {
+        fixture.script(&format!("app/{number}"), Answer::Version(1));
+        fixture.script(&format!("web/{number}"), Answer::Version(1));
+    }
+    let searching = start(&fixture);
+    for later in [false, true] {
+        if later {
+            fixture.clock.step_forward(INTERVAL);
+        }
+        fixture.pass(20 * SECOND).await;
+        let mut searches = std::mem::take(&mut *fixture.source.searches.lock().unwrap());
+        assert_eq!(searches.len(), 6, "each search has three pages: {searches:?}");
+        searches.dedup();
+        assert_eq!(searches.len(), 2, "no search may interrupt another search: {searches:?}");
+    }
+    searching.abort();
+}
+
 /// While Lambda freezes the process, the wall clock runs on. The search is due soon after the process
 /// runs again, although its timer shows less than five minutes.
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ mod container;
 mod credential_process;
 #[cfg(not(feature = "host"))]
 mod environment_only;
+mod found;
 #[cfg(feature = "host")]
 mod profile_files;
 #[cfg(feature = "host")]
@@ -26,6 +27,7 @@ pub(super) use settings::Settings;
 
 use super::public_endpoint::Variant;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use found::Found;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,5 +65,6 @@ pub(super) async fn load(settings: &Settings) -> Loaded {
     // The state of the files is read before their content. If a file changes in between, the agent
     // reads the file once more, but never misses the change.
     let profile_files = Arc::new(ProfileFiles::of(&settings.environment));
-    loader::load(settings, profile_files).await
+    let Found { region, variant, provider, timeout } = loader::load(settings).await;
+    Loaded { region, variant, chain: ProviderChain { provider, timeout, profile_files } }
 }

@@ -5,13 +5,19 @@ use super::record::OWN_MEMBERS;
 use std::fmt::Display;
 
 /// The maximum number of dimensions, as in the JSON schema of the Embedded Metric Format.
-const DIMENSIONS_MAX: usize = 9;
+const DIMENSIONS_MAX: usize = 30;
 
-/// The maximum length of a namespace or of a dimension's name, in bytes.
-const NAME_BYTES_MAX: usize = 255;
+/// The maximum length of a dimension's name, in bytes, as in the JSON schema of the Embedded Metric
+/// Format.
+const NAME_BYTES_MAX: usize = 250;
 
-/// The maximum length of a dimension's value, in bytes.
+/// The maximum length of a dimension's value, in bytes, as in the text of AWS's specification of the
+/// Embedded Metric Format.
 const VALUE_BYTES_MAX: usize = 1024;
+
+/// The maximum length of a namespace, in bytes. The JSON schema of the Embedded Metric Format allows
+/// 1024 bytes, but CloudWatch's API only 255.
+const NAMESPACE_BYTES_MAX: usize = 255;
 
 /// The name of the dimension that `function` means. AWS's own metrics of Lambda have this dimension
 /// too.
@@ -54,7 +60,7 @@ impl Dimension {
                 };
                 if !is_text(name, NAME_BYTES_MAX) || !is_text(value, VALUE_BYTES_MAX) {
                     return Err(format!(
-                        "'{item}': the name and the value must be printable ASCII without a colon at the beginning"
+                        "'{item}': the name (at most {NAME_BYTES_MAX} characters) and the value (at most {VALUE_BYTES_MAX}) must be printable ASCII without a colon at the beginning"
                     ));
                 }
                 let mut taken = METRICS.iter().map(|metric| metric.name).chain(OWN_MEMBERS);
@@ -105,14 +111,14 @@ pub(crate) fn dimensions<'a>(
 /// namespaces that begin with `AWS/`.
 pub(crate) fn namespace(text: &str) -> Result<String, String> {
     let is_valid = |c: char| c.is_ascii_alphanumeric() || ".-_/#: ".contains(c);
-    let is_namespace = (1..=NAME_BYTES_MAX).contains(&text.len())
+    let is_namespace = (1..=NAMESPACE_BYTES_MAX).contains(&text.len())
         && text.chars().all(is_valid)
         && !text.starts_with([':', ' '])
         && !text.starts_with("AWS/");
     match is_namespace {
         true => Ok(text.to_owned()),
         false => Err(format!(
-            "the value must have 1 to {NAME_BYTES_MAX} characters: letters, digits, spaces and . - _ / # :, and must not begin with a colon or with AWS/"
+            "the value must have 1 to {NAMESPACE_BYTES_MAX} characters: letters, digits, spaces and . - _ / # :, and must not begin with a colon or with AWS/"
         )),
     }
 }
@@ -142,12 +148,30 @@ mod tests {
     }
 
     #[test]
+    fn dimensions_have_the_limits_of_cloudwatch() {
+        let list = |count| (0..count).map(|at| format!("d{at}=v")).collect::<Vec<_>>().join(",");
+        let sized = |name, value| format!("{}={}", "n".repeat(name), "v".repeat(value));
+        for (text, expected) in [
+            (list(30), Ok(30)),
+            (list(31), Err("at most 30 dimensions")),
+            (sized(250, 1024), Ok(1)),
+            (sized(251, 1), Err("the name (at most 250 characters)")),
+            (sized(1, 1025), Err("the value (at most 1024)")),
+        ] {
+            match (parse(&text), expected) {
+                (Ok(found), Ok(count)) => assert_eq!(found.len(), count),
+                (Err(problem), Err(part)) => assert!(problem.contains(part), "{problem}"),
+                (found, expected) => panic!("{expected:?} was expected: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn each_bad_dimension_is_reported() {
         for (text, expected) in [
             ("fonction,x=", &["'fonction': an item must be", "'x=': the name"][..]),
             ("ReadHits=1,_aws=2", &["has the name ReadHits", "has the name _aws"]),
             ("function,FunctionName=x", &["FunctionName is already listed"]),
-            ("a=1,b=1,c=1,d=1,e=1,f=1,g=1,h=1,i=1,j=1", &["at most 9"]),
             ("team=\u{e4},:a=b", &["'team=\u{e4}'", "':a=b'"]),
             ("", &["the list is empty"]),
             ("none,function", &["'none': an item must be"]),

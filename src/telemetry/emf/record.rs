@@ -17,8 +17,9 @@ use time::format_description::well_known::Rfc3339;
 pub(super) const OWN_MEMBERS: [&str; 7] =
     ["_aws", "level", "timestamp", "message", "reason", "served", "served_omitted"];
 
-/// The maximum number of versions in the member `served`. It limits the size of a line: CloudWatch
-/// refuses lines of more than 256 KiB, and a secret's name can take 512 bytes.
+/// The maximum number of versions in the member `served`. This number limits the size of a line: the
+/// queue of the log drops lines that are longer than 256 KiB, CloudWatch Logs accepts 1 MB, and the
+/// name of a parameter can have 1011 bytes.
 const SERVED_MAX: usize = 100;
 
 /// Returns the line for an interval that ended at `now`, without a line break. Returns `None` if
@@ -285,16 +286,23 @@ mod tests {
         assert_eq!(found["served"].as_array().map(Vec::len), Some(2));
     }
 
+    /// The longest names, and more versions than a line may contain.
     #[test]
     fn line_has_a_limited_number_of_versions() {
+        let pair = |at: u32| (format!("{at:0>250}"), "v".repeat(1024));
+        let config = Config {
+            namespace: "n".repeat(255),
+            dimensions: (0..30).map(pair).collect(),
+            ..config("on")
+        };
         let version = |number: u64| ServedVersion {
-            secret: "x".repeat(512).into(),
+            secret: "x".repeat(1011).into(),
             version: number.to_string().into(),
             last_read: at(number),
         };
         let served = Served { versions: (0..1000).map(version).collect(), oldest_age: None };
         let state = State { served, ..State::default() };
-        let found = made(&config("on"), &totals(1), &totals(2), &state, Reason::Shutdown);
+        let found = made(&config, &totals(1), &totals(2), &state, Reason::Shutdown);
         let found = found.expect("the counters have changed");
         assert_eq!(found["served"].as_array().map(Vec::len), Some(SERVED_MAX));
         assert_eq!(

@@ -1,8 +1,9 @@
 //! The metrics of calls: requests that the agent passes on to the server of a route.
 
-use super::register::{counters, register, sums};
+use super::create::{counters, sums, valid};
 use crate::telemetry::emf::totals::RouteCalls;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Registry};
+use prometheus::core::Collector;
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec};
 use std::time::Duration;
 
 /// The upper bounds of the histogram buckets for the time until an answer begins, in seconds.
@@ -41,41 +42,44 @@ pub(crate) struct CallMetrics {
 }
 
 impl CallMetrics {
-    pub(super) fn new(registry: &Registry) -> Self {
+    pub(super) fn new() -> Self {
         let duration = HistogramOpts::new(
             "sidekey_call_duration_seconds",
             "Time from the arrival of a call until the headers of its answer, by route.",
         );
         Self {
             calls: counters(
-                registry,
                 "sidekey_calls_total",
                 "Calls to the servers of routes, by route and status class.",
                 &["route", "status"],
             ),
-            duration: register(
-                registry,
-                HistogramVec::new(duration.buckets(CALL_BUCKETS.to_vec()), &["route"]),
-            ),
+            duration: valid(HistogramVec::new(duration.buckets(CALL_BUCKETS.to_vec()), &["route"])),
             retries: counters(
-                registry,
                 "sidekey_call_retries_total",
                 "Calls that were made once more, because the secret had changed, by route.",
                 &["route"],
             ),
             redactions: counters(
-                registry,
                 "sidekey_call_redactions_total",
                 "Fields of secrets that were replaced in answers to calls, by route.",
                 &["route"],
             ),
             refusals: counters(
-                registry,
                 "sidekey_call_refusals_total",
                 "Calls that Sidekey answered itself, by reason.",
                 &["reason"],
             ),
         }
+    }
+
+    pub(super) fn collectors(&self) -> [Box<dyn Collector>; 5] {
+        [
+            Box::new(self.calls.clone()),
+            Box::new(self.duration.clone()),
+            Box::new(self.retries.clone()),
+            Box::new(self.redactions.clone()),
+            Box::new(self.refusals.clone()),
+        ]
     }
 
     /// Counts a call. `status` is the status of the answer, or `None` if the server of the route did

@@ -1,6 +1,6 @@
 //! Copies the counters that CloudWatch gets.
 
-use super::register::sums;
+use super::create::sums;
 use super::{CallMetrics, Ended, Metrics, ReadResult};
 use crate::source::FetchErrorKind;
 use crate::telemetry::emf::latency::Latencies;

@@ -221,7 +221,7 @@ async fn unreachable_service() -> Scenario {
                  secret = \"app/db\"\nbearer = \"#\"\n";
     let file = folder.write("sidekey.toml", route);
     let sidekey = setup.with("SIDEKEY_CONFIG", file.display()).start().await;
-    Scenario::new("unreachable service", sidekey.address, &["SidekeyCallsFail"], async |_| {
+    Scenario::new("unreachable service", sidekey.address, &["SidekeyRouteCallsFail"], async |_| {
         assert_eq!(sidekey.get("/to/crm/x").await.kind(), "UpstreamException");
         (fake, sidekey)
     })

@@ -47,6 +47,46 @@ async function type(name, key, role = "button") {
   assert.fail(`the Tab key does not reach the button ${name}`);
 }
 
+// The buttons that change the calls to AWS, and what the log of the page then contains.
+const troubles = [
+  ["Throttle", "ThrottlingException"],
+  ["Deny", "AccessDeniedException"],
+  ["Slow", "calls take 2 s"],
+  ["Fail", "InternalServiceError"],
+];
+
+// Returns the texts whose contrast to their background is too low to read (WCAG 2, level AA).
+const illegible = () => page.evaluate(() => {
+  const parts = (colour) => colour.match(/[0-9.]+/g).map(Number);
+  const luminance = (colour) => {
+    const [r, g, b] = parts(colour).slice(0, 3).map((part) => {
+      const share = part / 255;
+      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const isOpaque = (colour) => parts(colour)[3] !== 0;
+  const background = (element) => {
+    for (let own = element; own; own = own.parentElement) {
+      const { backgroundColor } = getComputedStyle(own);
+      if (isOpaque(backgroundColor)) return backgroundColor;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const texts = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !element.checkVisibility()) continue;
+    if (["SCRIPT", "STYLE"].includes(element.tagName)) continue;
+    const { color } = getComputedStyle(element);
+    const [low, high] = [luminance(color), luminance(background(element))].sort((a, b) => a - b);
+    const contrast = (high + 0.05) / (low + 0.05);
+    if (contrast < 4.5) texts.push(`${walker.currentNode.data.trim()}: ${contrast.toFixed(1)}`);
+  }
+  return texts;
+});
+
 const steps = {
   async loads() {
     await page.goto(url);
@@ -90,17 +130,26 @@ const steps = {
   },
 
   async fails() {
-    for (const [name, error] of [["Throttle", "ThrottlingException"], ["Deny", "AccessDeniedException"], ["Slow", "calls take 2 s"], ["Fail", "InternalServiceError"]]) {
+    for (const [name, event] of troubles) {
       await button(name).click();
       await pressed(name);
-      await happens(error);
+      await happens(event);
     }
     await row("app/db").getByText("stale", { exact: true }).waitFor();
     await row("app/db").getByText(/failed call/).waitFor();
     await shown("#share-text", "[1-9][0-9,]* stale");
+    assert.deepEqual(await illegible(), []);
   },
 
+  // Each button works without a mouse. The log begins anew, so that it has no events of the mouse.
   async keyboard() {
+    await page.reload();
+    await shown("#link", "^live$");
+    for (const [name, event] of troubles) {
+      await type(name, name === "Slow" ? "Space" : "Enter");
+      await pressed(name);
+      await happens(event);
+    }
     await type("Normal", "Enter");
     await pressed("Normal");
     await happens("No value is stale any more.");
@@ -120,8 +169,12 @@ const steps = {
   async dark() {
     const background = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
     const light = await background();
+    assert.deepEqual(await illegible(), [], "light");
     await page.emulateMedia({ colorScheme: "dark" });
     assert.notEqual(await background(), light);
+    assert.deepEqual(await illegible(), [], "dark");
+    await button("Rotate app/db").click();
+    await happens("You rotated app/db");
     await page.emulateMedia({ colorScheme: "light", reducedMotion: "reduce" });
     await shown("#link", "^live$");
   },

@@ -4,12 +4,11 @@
 //! instance metadata. Without the code for these sources, the layer is smaller and starts faster.
 
 use super::container::ContainerProvider;
+use super::found::Found;
 use super::settings::{Settings, environment_credentials};
-use super::{Loaded, ProviderChain};
 use crate::source::aws::public_endpoint::Variant;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Loads the region and the chain of credential providers from environment variables. If the
 /// variables contain no access key, the credentials come from the container credentials endpoint.
@@ -17,7 +16,7 @@ use std::sync::Arc;
     clippy::unused_async,
     reason = "the loader in sdk_default.rs is async, and both loaders have the same signature"
 )]
-pub(super) async fn load(settings: &Settings, profile_files: Arc<ProfileFiles>) -> Loaded {
+pub(super) async fn load(settings: &Settings) -> Found {
     let environment = &settings.environment;
     let value = |name: &str| environment.get(name).filter(|value| !value.is_empty());
     let is_true = |name: &str| value(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
@@ -35,13 +34,14 @@ pub(super) async fn load(settings: &Settings, profile_files: Arc<ProfileFiles>) 
             settings.timeouts,
         )),
     };
-    Loaded {
+    Found {
         region,
         variant: Variant {
             is_fips: is_true("AWS_USE_FIPS_ENDPOINT"),
             is_dual_stack: is_true("AWS_USE_DUALSTACK_ENDPOINT"),
         },
-        chain: ProviderChain { provider, timeout: settings.timeouts.attempt, profile_files },
+        provider,
+        timeout: settings.timeouts.attempt,
     }
 }
 

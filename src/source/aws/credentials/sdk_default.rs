@@ -4,8 +4,8 @@
 //! metadata and credential processes.
 
 use super::credential_process::{self, CredentialProcess};
+use super::found::Found;
 use super::settings::{Settings, environment_credentials};
-use super::{Loaded, ProfileFiles, ProviderChain};
 use crate::source::aws::aws_error::ProcessFailure;
 use crate::source::aws::public_endpoint::Variant;
 use aws_config::identity::IdentityCache;
@@ -20,7 +20,6 @@ use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::os_shim_internal::{Env, Fs};
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Environment variables that make the AWS SDK of an application call Sidekey. The AWS SDK in the
@@ -35,18 +34,19 @@ const PROCESS_PROFILE: &str = "sidekey-credential-process";
 /// such as environment variables and profile files.
 ///
 /// Sidekey runs a `credential_process` itself, because the AWS SDK never ends a program that hangs.
-pub(super) async fn load(settings: &Settings, profile_files: Arc<ProfileFiles>) -> Loaded {
+pub(super) async fn load(settings: &Settings) -> Found {
     let (config, timeout) = configuration(settings).await;
     let provider = config
         .credentials_provider()
         .expect("the AWS SDK configuration must contain a provider of credentials");
-    Loaded {
+    Found {
         region: config.region().map(Region::to_string),
         variant: Variant {
             is_fips: config.use_fips() == Some(true),
             is_dual_stack: config.use_dual_stack() == Some(true),
         },
-        chain: ProviderChain { provider, timeout, profile_files },
+        provider,
+        timeout,
     }
 }
 

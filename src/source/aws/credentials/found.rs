@@ -1,0 +1,15 @@
+//! What a loader finds in the environment of the agent.
+
+use crate::source::aws::public_endpoint::Variant;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use std::time::Duration;
+
+pub(super) struct Found {
+    /// The AWS region, or `None` if no source names one.
+    pub(super) region: Option<String>,
+    /// The variant of AWS's own endpoints that the user has chosen.
+    pub(super) variant: Variant,
+    pub(super) provider: SharedCredentialsProvider,
+    /// The maximum time for getting AWS credentials from the provider.
+    pub(super) timeout: Duration,
+}
