@@ -81,9 +81,9 @@ impl Page {
         let (name, title) = match is_slow {
             true => (
                 "slow",
-                "Start until secrets are read, with 1/14 of a CPU, as in a 128 MB Lambda function",
+                "Time from the start until all secrets are read, with 1/14 of a CPU, as in a 128 MB Lambda function",
             ),
-            false => ("starts", "Start until secrets are read"),
+            false => ("starts", "Time from the start until all secrets are read"),
         };
         let groups: Vec<(String, Vec<f64>)> = cases
             .iter()

@@ -152,7 +152,8 @@ impl Discovery {
     }
 
     /// Returns the index of the search that is due next, and the time until then. Returns `None` if
-    /// no further search is due before a SnapStart restore.
+    /// all searches are finished. Only a SnapStart restore, which increases `epoch`, then makes them
+    /// due again.
     pub(super) fn next(&self, now: Moment, epoch: u64) -> Option<(usize, Duration)> {
         let waits = self.searches.iter().enumerate();
         let waits = waits.filter_map(|(index, search)| Some((index, search.wait(now, epoch)?)));

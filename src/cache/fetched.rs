@@ -59,7 +59,8 @@ pub(super) struct Replica {
     pub(super) home: FetchError,
 }
 
-/// When Sidekey sent a call to AWS for one secret or parameter, and the answer of AWS.
+/// The result of one call to AWS for one secret or parameter: the time at which Sidekey sent the
+/// call, and the answer of AWS.
 pub(super) type Fetched = (Sent, Result<Answer, FetchError>);
 
 /// The answer of AWS to a call for several secrets or parameters: one result for each of them, or

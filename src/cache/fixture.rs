@@ -11,6 +11,7 @@ use crate::convention::Conventions;
 use crate::secret::key::Key;
 use crate::secret::parameter_path::ParameterPath;
 use crate::secret::reference::SecretId;
+use crate::secret::role::RoleArn;
 use crate::secret::scope::{Home, Scope};
 use crate::secret::secret_pattern::{Search, SecretPattern};
 use crate::secret::selector::Selector;
@@ -270,6 +271,12 @@ pub(super) fn key(id: &str) -> Key {
     Key::own(id, selector)
 }
 
+/// Makes a key that the cache reads with a role.
+pub(super) fn key_with_role(id: &str) -> Key {
+    let role = RoleArn::parse("arn:aws:iam::123456789012:role/reader").ok();
+    Key { role, ..key(id) }
+}
+
 /// Makes a rule for the secrets whose names match `pattern`. The rule changes no part of the
 /// refresh policy until the test sets one.
 pub(super) fn rule(pattern: &str) -> Rule {
@@ -288,6 +295,8 @@ pub(super) struct Setup {
     pub(super) policy: Policy,
     pub(super) rules: Vec<Rule>,
     pub(super) listed: Vec<&'static str>,
+    /// The listed secrets that the cache reads with a role.
+    pub(super) listed_with_role: Vec<&'static str>,
     pub(super) patterns: Vec<&'static str>,
     pub(super) interval: Duration,
     pub(super) allow: Vec<&'static str>,
@@ -308,6 +317,7 @@ impl Default for Setup {
             policy,
             rules: Vec::new(),
             listed: Vec::new(),
+            listed_with_role: Vec::new(),
             patterns: Vec::new(),
             interval: Duration::ZERO,
             allow: Vec::new(),
@@ -346,7 +356,10 @@ impl Setup {
             entries_max: self.entries_max,
             bytes_max: self.bytes_max,
             calls_max: self.calls_max,
-            listed: self.listed.into_iter().map(key).collect(),
+            listed: {
+                let with_role = self.listed_with_role.into_iter().map(key_with_role);
+                self.listed.into_iter().map(key).chain(with_role).collect()
+            },
             discovery: discovery::Config {
                 patterns: self
                     .patterns

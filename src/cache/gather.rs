@@ -102,8 +102,8 @@ pub(super) struct Leader {
 }
 
 impl Gatherer {
-    /// Adds the parameter `key` to a batch, or opens a batch. Returns `None` if the IAM role may
-    /// not fetch several parameters by one call.
+    /// Adds the parameter of Parameter Store that `key` names to a batch, or starts a new batch with
+    /// it. Returns `None` if the IAM role may not fetch several parameters with one call.
     pub(super) fn join(&self, key: &Key, rank: Rank, now: Moment) -> Option<Place> {
         let refused = {
             let refused = self.refused.lock().expect(POISONED);

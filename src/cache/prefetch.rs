@@ -208,12 +208,16 @@ async fn run_batch(writer: &Writer, chunk: Vec<Landing>) -> bool {
         }
         Some((sent, Ok(answers))) => {
             for (landing, answer) in chunk.into_iter().zip(answers) {
-                let Some(answer) = answer else {
-                    run_alone(writer, vec![landing]);
-                    continue;
-                };
-                let outcome = writer.settle(landing.key(), sent, answer);
-                landing.land(outcome);
+                match answer {
+                    None => run_alone(writer, vec![landing]),
+                    Some(Err(error)) if writer.upstream().may_fail_over(landing.key(), &error) => {
+                        writer.spawn(writer.clone().run_failover(landing, error, sent));
+                    }
+                    Some(answer) => {
+                        let outcome = writer.settle(landing.key(), sent, answer);
+                        landing.land(outcome);
+                    }
+                }
             }
             true
         }

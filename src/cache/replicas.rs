@@ -8,10 +8,11 @@ use crate::clock::{Moment, within};
 use crate::secret::key::Key;
 use crate::source::{FetchError, FetchErrorKind, ReplicaCall, Source};
 use crate::telemetry::metrics::Ended;
-use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+const POISONED: &str = "no thread panics while it holds the lock";
 
 #[derive(Debug)]
 pub(super) struct Replicas {
@@ -19,7 +20,7 @@ pub(super) struct Replicas {
     source: Arc<dyn Source>,
     /// The last call to which the home region did not respond. `None` if the home region has answered
     /// since, or if no failover region is configured.
-    outage: ArcSwapOption<Unanswered>,
+    outage: Mutex<Option<Unanswered>>,
 }
 
 /// A call to which the home region did not respond.
@@ -32,9 +33,45 @@ struct Unanswered {
     tried: Moment,
 }
 
+/// The result of reading a replica.
+#[derive(Debug)]
+pub(super) enum Attempt {
+    /// The failover region returned the secret, or did not answer.
+    Ended(Fetched),
+    /// The failover region refused the call, for example because there is no replica. `fetched` is the
+    /// error of the home region.
+    Refused { fetched: Fetched, refusal: Refusal },
+    /// A freeze of the process interrupted the call.
+    Interrupted,
+}
+
+/// Why the failover region refused to return a secret.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    region: Box<str>,
+    error: FetchError,
+}
+
+impl Attempt {
+    /// Returns the result for the readers of the secret, or `None` if the call was interrupted.
+    pub(super) fn ended(self) -> Option<Fetched> {
+        match self {
+            Self::Ended(fetched) | Self::Refused { fetched, .. } => Some(fetched),
+            Self::Interrupted => None,
+        }
+    }
+}
+
+impl Refusal {
+    /// Adds this refusal to `home`, the error of the home region.
+    pub(super) fn explain(&self, home: FetchError) -> FetchError {
+        explained(home, &self.region, &self.error)
+    }
+}
+
 impl Replicas {
     pub(super) fn new(state: Arc<State>, source: Arc<dyn Source>) -> Self {
-        Self { state, source, outage: ArcSwapOption::empty() }
+        Self { state, source, outage: Mutex::default() }
     }
 
     /// Returns whether the failover region may have a replica of `key`.
@@ -58,20 +95,20 @@ impl Replicas {
     /// caller must read the replica of `key` without a call to the home region. Returns `None` if
     /// the caller must call the home region.
     pub(super) fn known_outage(&self, key: &Key) -> Option<FetchError> {
-        let outage = self.outage.load_full()?;
-        let Unanswered { error, failed, tried } = &*outage;
-        if !self.is_needed(key) {
+        let is_known = self.outage.lock().expect(POISONED).is_some();
+        if !is_known || !self.is_needed(key) {
             return None;
         }
         let now = self.state.clock.now();
+        let mut outage = self.outage.lock().expect(POISONED);
+        let Unanswered { error, failed, tried } = outage.as_mut()?;
         match failover::outage(now.since(*failed), now.since(*tried)) {
             Outage::Known => Some(error.clone()),
             Outage::Doubtful => {
                 // This caller finds out whether the home region works again. Other callers need not
                 // wait for its call, unless it has a role, because its failure proves nothing.
                 if key.role.is_none() {
-                    let tried = Unanswered { tried: now, ..(*outage).clone() };
-                    self.outage.store(Some(Arc::new(tried)));
+                    *tried = now;
                 }
                 None
             }
@@ -90,25 +127,20 @@ impl Replicas {
             let now = self.state.clock.now();
             let outage =
                 outage.map(|error| Unanswered { error: error.clone(), failed: now, tried: now });
-            self.outage.store(outage.map(Arc::new));
+            *self.outage.lock().expect(POISONED) = outage;
         }
     }
 
     /// Reads the replica of `key` after the home region failed with the error `home`. The readers
     /// have waited since `started`, and the replica gets the rest of their maximum wait.
     ///
-    /// If the replica does not answer either, returns the error of the home region, with the reason
-    /// in its advice. Returns `None` if a freeze of the process interrupted the call.
-    pub(super) async fn fetch(
-        &self,
-        key: &Key,
-        home: FetchError,
-        started: Moment,
-    ) -> Option<Fetched> {
+    /// If the replica does not help, returns the error of the home region, with the reason in its
+    /// advice.
+    pub(super) async fn fetch(&self, key: &Key, home: FetchError, started: Moment) -> Attempt {
         let state = &self.state;
         let sent = Sent::now(state);
         let Some(ReplicaCall { region, call }) = self.source.fetch_replica(key) else {
-            return Some((sent, Err(home)));
+            return Attempt::Ended((sent, Err(home)));
         };
         let limit = patience(state.config.reader_wait, sent.moment.since(started));
         let answer = within(&*state.clock, limit, call).await;
@@ -123,16 +155,22 @@ impl Replicas {
             Err(error) => Ended::Failed(error.kind),
         });
         if is_interrupted {
-            return None;
+            return Attempt::Interrupted;
         }
-        let answer = match answer {
+        match answer {
             Ok(version) => {
                 let region = Bytes::copy_from_slice(region.as_bytes());
-                Ok(Answer::Replica(Box::new(Replica { version, region, home })))
+                let replica = Box::new(Replica { version, region, home });
+                Attempt::Ended((sent, Ok(Answer::Replica(replica))))
             }
-            Err(error) => Err(explained(home, region, &error)),
-        };
-        Some((sent, answer))
+            Err(error) if error.kind.is_transient() => {
+                Attempt::Ended((sent, Err(explained(home, region, &error))))
+            }
+            Err(error) => {
+                let refusal = Refusal { region: region.into(), error };
+                Attempt::Refused { fetched: (sent, Err(refusal.explain(home))), refusal }
+            }
+        }
     }
 }
 

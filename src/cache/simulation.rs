@@ -122,12 +122,16 @@ async fn simulate(seed: u64) -> Vec<String> {
     );
     world.watch(&cache);
     let mode = [Mode::Get, Mode::Batch, Mode::Auto][rng.usize(0..3)];
+    let readers = TaskTracker::new();
+    let mut simulation = Simulation { world, clock, cache, rng, readers, reads: 0 };
+    // Some simulations begin while calls fail.
+    if simulation.rng.u8(0..3) == 0 {
+        simulation.trouble(0);
+    }
     let refreshing = tasks.spawn(async move {
         drop(prefetch::begin(&writer, mode).await);
         tokio::join!(search::run(writer.clone()), refresh::run(writer));
     });
-    let readers = TaskTracker::new();
-    let mut simulation = Simulation { world, clock, cache, rng, readers, reads: 0 };
     for number in 0..EVENTS {
         let event = simulation.happen().await;
         simulation.world.check(seed, &format!("event {number}: {event}"));

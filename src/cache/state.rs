@@ -92,7 +92,8 @@ pub(super) struct State {
     pub(super) changed: Notify,
     epoch: Epoch,
     /// The refresh policy of each secret in `SIDEKEY_SECRETS`. The first answer of AWS can change
-    /// the policy, because the answer contains both the secret's name and its ARN.
+    /// the policy: the configuration may list the secret by its name but have a policy for its ARN,
+    /// and the answer contains both.
     listed: Mutex<HashMap<Key, Policy>>,
     draws: Mutex<fastrand::Rng>,
     discovery: Mutex<Discovery>,

@@ -4,7 +4,7 @@ use super::failover::is_failure_of_region;
 use super::fetched::{Answer, BatchAnswer, Fetched, Sent};
 use super::flight::Landing;
 use super::gather::{Gathered, Gatherer, Judgement, Leader, Permission, Place};
-use super::replicas::Replicas;
+use super::replicas::{Attempt, Replicas};
 use super::slots::Rank;
 use super::state::State;
 use crate::clock::Moment;
@@ -126,32 +126,60 @@ impl Upstream {
     /// limit, for readers that have waited since `started`. Repeats the call if a freeze of the
     /// process interrupted it. If the call fails, may read a replica in another region.
     pub(super) async fn fetch_one(&self, key: &Key, started: Moment) -> Fetched {
-        let call = (single_operation(&key.id), self.source.deadline(key));
-        for _ in 0..=INTERRUPTIONS_MAX {
-            let failed = match self.replicas.known_outage(key) {
-                Some(error) => error,
-                None => {
-                    let sent = self.sending();
-                    let answer = self.source.fetch(key).await;
-                    if self.count(call, sent, answer.as_ref().err()) {
-                        continue;
-                    }
-                    self.replicas.note(key, answer.as_ref().err());
-                    match answer {
-                        Err(error)
-                            if is_failure_of_region(error.kind) && self.replicas.is_needed(key) =>
-                        {
-                            error
-                        }
-                        answer => return (sent, answer.map(Answer::Home)),
+        let mut refusal = None;
+        if let Some(outage) = self.replicas.known_outage(key) {
+            // Perhaps only a call for another secret got no response. So the home region gets a
+            // chance if the secret has no replica.
+            let is_home_untried = self.state.failure(key).is_none();
+            match self.replicas.fetch(key, outage, started).await {
+                Attempt::Refused { refusal: why, .. } if is_home_untried => refusal = Some(why),
+                attempt => {
+                    if let Some(fetched) = attempt.ended() {
+                        return fetched;
                     }
                 }
+            }
+        }
+        let call = (single_operation(&key.id), self.source.deadline(key));
+        for _ in 0..=INTERRUPTIONS_MAX {
+            let sent = self.sending();
+            let answer = self.source.fetch(key).await;
+            if self.count(call, sent, answer.as_ref().err()) {
+                continue;
+            }
+            self.replicas.note(key, answer.as_ref().err());
+            let error = match answer {
+                Err(error) if self.may_fail_over(key, &error) => error,
+                answer => return (sent, answer.map(Answer::Home)),
             };
-            if let Some(fetched) = self.replicas.fetch(key, failed, started).await {
+            if let Some(refusal) = &refusal {
+                return (sent, Err(refusal.explain(error)));
+            }
+            if let Some(fetched) = self.replicas.fetch(key, error, started).await.ended() {
                 return fetched;
             }
         }
         (self.sending(), Err(always_interrupted()))
+    }
+
+    /// Returns whether a replica may help after the home region failed with `error` for `key`.
+    pub(super) fn may_fail_over(&self, key: &Key, error: &FetchError) -> bool {
+        is_failure_of_region(error.kind) && self.replicas.is_needed(key)
+    }
+
+    /// Reads the replica of the secret of `landing`, after the home region failed with the error
+    /// `home` for this secret of a batch call. The readers have waited since `started`.
+    pub(super) async fn fetch_replica(
+        &self,
+        landing: &Landing,
+        home: FetchError,
+        started: Moment,
+    ) -> Fetched {
+        let _slot = self.state.flights.slot(landing.rank()).await;
+        match self.replicas.fetch(landing.key(), home, started).await.ended() {
+            Some(fetched) => fetched,
+            None => self.fetch_one(landing.key(), started).await,
+        }
     }
 
     /// Reads one page of the secrets that match `pattern`. `page` is the token of the page, or `None`

@@ -178,6 +178,20 @@ impl Writer {
         landing.land(outcome);
     }
 
+    /// Reads the replica of a secret for which a batch call to the home region returned the error
+    /// `home`, and gives the result to all requests that wait for the secret. The batch call was sent
+    /// at `sent`.
+    pub(super) async fn run_failover(self, landing: Landing, home: FetchError, sent: Sent) {
+        let (key, upstream) = (landing.key(), &self.0.upstream);
+        let (sent, answer) = tokio::select! {
+            biased;
+            () = self.0.stop.cancelled() => return,
+            fetched = upstream.fetch_replica(&landing, home, sent.moment) => fetched,
+        };
+        let outcome = self.settle_answer(key, sent, answer);
+        landing.land(outcome);
+    }
+
     /// Caches the secret that its own region has returned, or records that the call failed. Returns
     /// the result for the requests that share the call.
     pub(super) fn settle(
@@ -246,7 +260,7 @@ impl Writer {
         if error.kind == FetchErrorKind::NotFound && self.is_missing_label(key) {
             tracing::debug!(
                 secret = %LogExcerpt(key.id.as_str()),
-                "no version of a secret has the requested staging label"
+                "no version of the secret has the requested stage"
             );
             return;
         }

@@ -103,8 +103,9 @@ fn members(key: &Key) -> String {
     parameters.to_string()
 }
 
-/// Parses an answer of the agent: `parse` parses the body if the agent answers with a value. Returns
-/// an error if the answer has another format, because a program other than Sidekey may have sent it.
+/// Reads the agent's answer. If the answer contains a value, `parse` parses its body. Returns an
+/// error if the answer contains an error, or if it is not an answer of Sidekey: another program may
+/// listen at the address.
 fn parsed(answer: &Answer, parse: Parse) -> Result<Version, ReadError> {
     let body = answer.body.expose();
     let version = match answer.status.is_success() {

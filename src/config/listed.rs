@@ -3,6 +3,7 @@
 use super::values::list;
 use crate::secret::key::Key;
 use crate::secret::reference::Reference;
+use crate::secret::role_rules::RoleRules;
 use crate::secret::scope::Scope;
 use crate::secret::secret_pattern::SecretPattern;
 
@@ -74,11 +75,27 @@ impl Listed {
             )
         })
     }
+
+    /// Returns a warning for each pattern that matches names of secrets that Sidekey reads with a
+    /// role. A search finds no secrets of other accounts.
+    pub(super) fn role_warnings(&self, roles: &RoleRules) -> impl Iterator<Item = String> {
+        self.patterns.iter().filter_map(|pattern| {
+            let role = roles.role_of_pattern(pattern)?;
+            Some(format!(
+                "the pattern {} in SIDEKEY_SECRETS is expanded with Sidekey's own credentials, \
+                 but [[role]] reads secrets of such names with the role {role}: list these secrets by \
+                 their names, so that Sidekey fetches them at start",
+                pattern.as_str()
+            ))
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::role::RoleArn;
+    use crate::secret::role_rules::RoleRule;
 
     #[test]
     fn secrets_patterns_and_tags_may_be_mixed() {
@@ -108,5 +125,30 @@ mod tests {
         let warnings: Vec<String> = listed.warnings(&scope).collect();
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].contains("the pattern other/* in SIDEKEY_SECRETS is wider"));
+    }
+
+    #[test]
+    fn patterns_for_names_that_a_role_reads_cause_warnings() {
+        let role = RoleArn::parse("arn:aws:iam::210987654321:role/reader").expect("a valid ARN");
+        let secrets = Scope::new(["theirs/*", "app/*/db", "ssm:/x/*"]).expect("valid patterns");
+        let rules = RoleRules::new(vec![RoleRule { role, secrets }], None);
+        for (pattern, expected) in [
+            ("theirs/*", 1),
+            ("theirs/a*", 1),
+            ("*/one", 1),
+            ("app/one/*", 1),
+            ("app/*", 0),
+            ("ours/*", 0),
+            ("tag:channel", 0),
+        ] {
+            let listed = Listed::parse(pattern).expect("the list must be valid");
+            let warnings: Vec<String> = listed.role_warnings(&rules).collect();
+            assert_eq!(warnings.len(), expected, "{pattern} {warnings:?}");
+            let is_named = |warning: &String| {
+                warning.contains(&format!("the pattern {pattern} in SIDEKEY_SECRETS"))
+                    && warning.contains("the role arn:aws:iam::210987654321:role/reader")
+            };
+            assert!(warnings.iter().all(is_named), "{warnings:?}");
+        }
     }
 }

@@ -59,6 +59,7 @@ pub(super) fn resolve(raw: Raw, host: Host, problems: &mut Problems) -> Resolved
     }
     check_relations(&settings, &mut problems.mistakes);
     problems.warnings.extend(settings.listed.warnings(&settings.scope));
+    problems.warnings.extend(settings.listed.role_warnings(&role_rules));
     check_aws_variables(&settings, &raw.environment, &mut problems.mistakes);
     let default_policies = settings.ttl.map(|ttl| Policy {
         ttl: *ttl,

@@ -112,7 +112,7 @@ settings! {
     listed: Listed {
         name: "SIDEKEY_SECRETS",
         default: "",
-        help: "Secrets to prefetch and never evict: names or ARNs, separated by commas or white space. `ssm:NAME` is a parameter, and `ssm:/app/*` means all parameters directly under `/app`. Patterns of names, such as `app/*/db`, and tags, such as `tag:channel=sms` or `tag:channel`, mean all secrets that match; these can be evicted.",
+        help: "Secrets to prefetch: names or ARNs, separated by commas or white space. `ssm:NAME` is a parameter, and `ssm:/app/*` means all parameters directly under `/app`. Patterns of names, such as `app/*/db`, and tags, such as `tag:channel=sms` or `tag:channel`, mean all secrets that match. Secrets that are listed by name or ARN are never evicted.",
         parse: Listed::parse,
     }
     scope: Scope {
@@ -183,13 +183,13 @@ settings! {
     cache_size: usize {
         name: "SIDEKEY_CACHE_SIZE",
         default: "1000",
-        help: "The maximum number of cached entries. Secrets in SIDEKEY_SECRETS are never evicted.",
+        help: "The maximum number of cached entries. Secrets that SIDEKEY_SECRETS lists by name or ARN are never evicted.",
         parse: |text| number(text, 0..=CACHE_SIZE_MAX),
     }
     cache_bytes: usize {
         name: "SIDEKEY_CACHE_BYTES",
         default: "32MiB",
-        help: "The maximum memory for cached values and for the responses made from them. Secrets in SIDEKEY_SECRETS are never evicted.",
+        help: "The maximum memory for cached values and for the responses made from them. Secrets that SIDEKEY_SECRETS lists by name or ARN are never evicted.",
         parse: size,
     }
     max_connections: usize {
@@ -236,7 +236,7 @@ settings! {
     discover: Duration {
         name: "SIDEKEY_DISCOVER",
         default: "5m",
-        help: "How often the patterns, tags and paths in SIDEKEY_SECRETS are searched again; 0 means only at start.",
+        help: "How often Sidekey searches again for the secrets that match the patterns, tags and paths in SIDEKEY_SECRETS; 0 means only at start.",
         parse: interval,
     }
     drain_delay: Duration {

@@ -18,7 +18,7 @@ pub struct ParameterPath {
     filters: Option<Arc<str>>,
 }
 
-/// The error for an invalid pattern for the parameters under a path, such as `ssm:/app/**`.
+/// The error for an invalid pattern for the parameters under a path. `ssm:/app/*` is a valid pattern.
 ///
 /// Positions are counted in characters, from 1. The error messages contain no part of the pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

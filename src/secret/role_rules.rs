@@ -3,6 +3,7 @@
 use super::reference::{PARAMETER_PREFIX, SecretId};
 use super::role::{RoleArn, RolePattern};
 use super::scope::{Home, Scope};
+use super::secret_pattern::SecretPattern;
 use super::service::Service;
 
 /// The rules of the configuration that choose the role of a read: the tables `[[role]]`, and
@@ -88,6 +89,12 @@ impl RoleRules {
             !rule.secrets.is_open() && rule.secrets.may_admit(id, &home)
         };
         self.rules.iter().find(matches).map(|rule| &rule.role)
+    }
+
+    /// Returns the role of the first rule for names of secrets that `pattern` may match.
+    pub(crate) fn role_of_pattern(&self, pattern: &SecretPattern) -> Option<&RoleArn> {
+        let rule = self.rules.iter().find(|rule| pattern.may_overlap(&rule.secrets));
+        rule.map(|rule| &rule.role)
     }
 }
 

@@ -156,9 +156,18 @@ impl Scope {
     /// The answer can be wrong for patterns that differ only in `?` and brackets, so use this
     /// function only for warnings.
     pub(super) fn covers(&self, pattern: &Glob) -> bool {
-        // Only a wildcard of the set matches this character, which no name contains.
-        let any = pattern.as_str().replace('*', "\u{1}\u{1}");
+        let any = sample(pattern.as_str());
         self.is_open() || self.names.iter().any(|own| own.matches(&any))
+    }
+
+    /// Returns whether a pattern for names of secrets and `pattern` match the same name, as far as
+    /// this can be seen from their parts between slashes. Use this function only for warnings.
+    pub(super) fn overlaps(&self, pattern: &Glob) -> bool {
+        self.names.iter().any(|own| {
+            let parts = || own.as_str().split('/').zip(pattern.as_str().split('/'));
+            own.as_str().matches('/').count() == pattern.as_str().matches('/').count()
+                && parts().all(|(one, other)| matches_part(one, other) || matches_part(other, one))
+        })
     }
 
     /// Returns, for each secret that `id` can mean, whether the patterns allow this secret.
@@ -222,6 +231,18 @@ impl Scope {
             .iter()
             .any(|pattern| is_literal(pattern, name) || (is_valid && pattern.matches(name)))
     }
+}
+
+/// Returns a text that the pattern `text` matches, and that other patterns match only if their
+/// wildcards cover its stars. No name contains the characters for the stars.
+fn sample(text: &str) -> String {
+    text.replace('*', "\u{1}\u{1}")
+}
+
+/// Returns whether the pattern `part`, which contains no slash, matches all texts that the pattern
+/// `other` matches.
+fn matches_part(part: &str, other: &str) -> bool {
+    Glob::new(part).is_ok_and(|part| part.matches(&sample(other)))
 }
 
 fn compile(text: &str, service: Service) -> Result<Glob, String> {

@@ -145,6 +145,15 @@ impl SecretPattern {
             Kind::Tag { .. } => true,
         }
     }
+
+    /// Returns whether `scope` contains names that this pattern of names may match. Returns `false` for
+    /// a tag, because only AWS knows the names of the secrets with this tag.
+    pub(crate) fn may_overlap(&self, scope: &Scope) -> bool {
+        match &self.kind {
+            Kind::Name(glob) => scope.overlaps(glob),
+            Kind::Tag { .. } => false,
+        }
+    }
 }
 
 fn parse_name(text: &str) -> Result<Glob, String> {

@@ -16,7 +16,7 @@ impl Service {
     /// All services from which Sidekey reads secrets.
     pub const ALL: [Self; 2] = [Self::SecretsManager, Self::ParameterStore];
 
-    /// Returns the name of the service in messages, such as `Parameter Store`.
+    /// Returns the name of the service in error messages, such as `Parameter Store`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::SecretsManager => "Secrets Manager",

@@ -189,8 +189,9 @@ fn longest_idle(open: &[Candidate]) -> Option<u64> {
     chosen.map(|candidate| candidate.id)
 }
 
-/// Returns the id of the oldest connection, even if this connection has a running request.
-/// Otherwise a client without a valid token could keep all connections busy and block new clients.
+/// Chooses the connection that the server closes if no other can be closed: the oldest, even if it
+/// has a running request. Otherwise a client without a valid token could keep all connections busy
+/// and block new clients.
 fn oldest(open: &[Candidate]) -> Option<u64> {
     open.iter().map(|candidate| candidate.id).min()
 }

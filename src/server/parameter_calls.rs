@@ -133,9 +133,9 @@ impl ParameterCalls<'_> {
     }
 }
 
-/// Converts a cached parameter to JSON, or a cached secret (`secret`) if the caller gives a name
-/// such as `/aws/reference/secretsmanager/app/db`. If `field` is given, the JSON contains only this
-/// field of the value.
+/// Converts a cached parameter to JSON. If the caller gave a name such as
+/// `/aws/reference/secretsmanager/app/db`, the cached value is that of a secret, and `secret` is the
+/// caller's name. If `field` is given, the JSON contains only this field of the value.
 fn body(
     served: &Served,
     secret: Option<&SecretParameter<'_>>,

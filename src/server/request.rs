@@ -194,8 +194,8 @@ impl<'a> Query<'a> {
         if parsed.reference.is_empty() { Err(BadQuery::NoId) } else { Ok(parsed) }
     }
 
-    /// Parses the query of a request to `/v1/{id}`. The name or ARN of the secret (`id`) is not
-    /// percent-decoded, as in AWS's agent.
+    /// Parses the query of a request to `/v1/{id}`. Like AWS's agent, the function does not decode
+    /// percent-encoded characters in `id`, the name or ARN of the secret.
     ///
     /// # Errors
     ///

@@ -10,7 +10,7 @@ use crate::support::finished::Finished;
 use crate::support::gateway::Gateway;
 use crate::support::metrics::Metrics;
 use crate::support::program::Program;
-use crate::support::{eventually, fake, with_timeout};
+use crate::support::{TempFolder, eventually, fake, with_timeout};
 use fake_aws::Operation::{BatchGetSecretValue, GetParametersByPath, GetSecretValue, ListSecrets};
 use fake_aws::{Fake, Fault, Match};
 use rustix::process::Signal;
@@ -252,6 +252,27 @@ async fn size_of_the_cache_limits_found_secrets() {
     assert_eq!(cache(&sidekey, &tenant(9)).await, "miss");
 }
 
+/// If `SIDEKEY_CACHE_SIZE` limits a search, the log says so.
+#[tokio::test]
+async fn log_says_that_the_size_of_the_cache_limits_a_search() {
+    let (fake, clock) = start_fake().await;
+    for number in 0..10 {
+        create(&fake, &tenant(number), &[]);
+    }
+    let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_CACHE_SIZE", 4);
+    let program = Program::start(&["serve"], setup.with("SIDEKEY_SECRETS", PATTERN).vars());
+    let mut connection = Connection::open(program.address().await).await;
+    eventually("the search ends", async || {
+        let ready = connection.exchange(get("/ready", &[])).await;
+        (ready.status == 200).then_some(())
+    })
+    .await;
+    program.signal(Signal::TERM);
+    let (code, log) = program.ended().await;
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("leaves no room for all secrets that match a pattern"), "{log}");
+}
+
 /// `SIDEKEY_ALLOW` restricts what a wider pattern caches, and the start warns about such a pattern.
 #[tokio::test]
 async fn pattern_wider_than_the_allowed_secrets_is_reported() {
@@ -304,6 +325,46 @@ async fn malformed_patterns_are_refused_by_name() {
     let mistakes = mistakes.to_string();
     for item in list.split(' ') {
         assert!(mistakes.contains(&format!("'{item}'")), "{item}: {mistakes}");
+    }
+}
+
+/// The log names each pattern and each tag that matches no secret, for example because of a typo.
+#[tokio::test]
+async fn pattern_and_tag_without_secrets_are_named_at_start() {
+    let (fake, clock) = start_fake().await;
+    create(&fake, "app/db", &[("channel", "sms")]);
+    let setup = Setup::for_fake(&fake, &clock)
+        .with("SIDEKEY_SECRETS", "app/* apps/* tag:channel tag:chanel tag:channel=voice");
+    let agent = Program::start(&["serve"], setup.vars());
+    agent.address().await;
+    let logged: Vec<String> = agent
+        .output()
+        .lines()
+        .filter(|line| line.contains("no secret matches a pattern of SIDEKEY_SECRETS"))
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).expect("a line of the log must be JSON");
+            line["pattern"].as_str().unwrap_or_default().to_owned()
+        })
+        .collect();
+    assert_eq!(logged, ["apps/*", "tag:chanel", "tag:channel=voice"]);
+}
+
+/// The start warns about a pattern that matches names of secrets of a `[[role]]` table. The search
+/// finds only secrets of the agent's own account.
+#[tokio::test]
+async fn pattern_for_secrets_of_a_role_is_reported() {
+    let (fake, clock) = start_fake().await;
+    create(&fake, "shared/own", &[]);
+    let role = "arn:aws:iam::210987654321:role/reader";
+    let folder = TempFolder::new();
+    let file = format!("[[role]]\narn = \"{role}\"\nmatch = [\"shared/*\"]\n");
+    let setup = Setup::for_fake(&fake, &clock)
+        .with("SIDEKEY_CONFIG", folder.write("sidekey.toml", &file).display())
+        .with("SIDEKEY_SECRETS", "shared/* app/*");
+    let warnings = setup.load().warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    for part in ["the pattern shared/* in SIDEKEY_SECRETS", role] {
+        assert!(warnings[0].contains(part), "{warnings:?}");
     }
 }
 

@@ -58,7 +58,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     // connection, and a log line may take a lock. A cached read takes none.
     (&["Mutex", "RwLock"],
      &["src/cache/flight.rs", "src/cache/gather.rs", "src/cache/logged_versions.rs", "src/cache/marks.rs",
-       "src/cache/negative_cache.rs", "src/cache/publisher.rs", "src/cache/slots.rs", "src/cache/state.rs",
+       "src/cache/negative_cache.rs", "src/cache/publisher.rs", "src/cache/replicas.rs", "src/cache/slots.rs", "src/cache/state.rs",
        "src/outbound/", "src/server/calls/replayed.rs", "src/server/connection_slots.rs", "src/server/renewal.rs", "src/source/", "src/tokens.rs",
        "src/clock.rs", "src/telemetry/log_limiter.rs", "src/telemetry/lines.rs", "fake-aws/"],
      "a cached read must take no lock: use an `ArcSwap`, an atomic or a `OnceLock`"),

@@ -18,6 +18,7 @@ mod emf;
 mod freeze;
 mod lambda;
 mod modes;
+mod roles;
 mod routes;
 mod trouble;
 mod wrapper;

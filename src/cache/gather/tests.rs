@@ -1,14 +1,12 @@
 //! Tests that parameters share calls to AWS if requests need them at the same moment.
 
-use crate::cache::fixture::{Answer, Fixture, LATENCY, SECOND, Setup, key, outcome};
+use crate::cache::fixture::{Answer, Fixture, LATENCY, SECOND, Setup, key, key_with_role, outcome};
 use crate::cache::freshness::{Policy, Refresh};
 use crate::cache::gather::{Gatherer, Place};
 use crate::cache::prefetch::Mode;
 use crate::cache::refresh;
 use crate::cache::slots::Rank;
 use crate::clock::{Clock, SystemClock};
-use crate::secret::key::Key;
-use crate::secret::role::RoleArn;
 use crate::source::FetchErrorKind;
 use futures_util::future::join_all;
 
@@ -78,9 +76,8 @@ async fn missing_permission_of_one_role_does_not_count_for_another() {
     let (fixture, names) = scripted(6, setup);
     read_all(&fixture, &names[..2]).await;
     assert_eq!(batches(&fixture), [2]);
-    let role = RoleArn::parse("arn:aws:iam::123456789012:role/reader").ok();
     for (names, expected) in [(&names[2..4], [2, 2]), (&names[4..], [2, 2])] {
-        let keys = names.iter().map(|name| Key { role: role.clone(), ..key(name) });
+        let keys = names.iter().map(|name| key_with_role(name));
         let reads = join_all(keys.map(|key| fixture.cache.read(key))).await;
         assert!(reads.iter().all(Result::is_ok));
         assert_eq!(batches(&fixture), expected);

@@ -147,3 +147,14 @@ async fn parameters_do_not_count_toward_batches_of_secrets() {
     assert_eq!(*fixture.source.batches.lock().unwrap(), [8], "only the parameters share a call");
     assert_eq!(*fixture.source.calls.lock().unwrap(), ["app"]);
 }
+
+/// One IAM role may lack the permission for batch calls that another role has.
+#[tokio::test(start_paused = true)]
+async fn refused_batch_call_of_one_role_does_not_count_for_another() {
+    let batch_fails = Some(FetchErrorKind::Denied);
+    let names = vec!["a", "b", "c", "d", "e", "f"];
+    let (listed, listed_with_role) = (names.clone(), names);
+    let fixture = Setup { batch_fails, listed, listed_with_role, ..Setup::default() }.build();
+    fixture.prefetch(Mode::Auto, SECOND).await;
+    assert_eq!(*fixture.source.batches.lock().unwrap(), [6, 6]);
+}

@@ -1,14 +1,13 @@
 //! Tests of reads while the home region fails and another region has replicas.
 
 use crate::cache::fixture::{
-    Answer, FAILOVER_REGION, Fixture, LATENCY, SECOND, Setup, arn, failed, key, ok, outcome,
-    version,
+    Answer, FAILOVER_REGION, Fixture, LATENCY, SECOND, Setup, arn, failed, key, key_with_role, ok,
+    outcome, version,
 };
 use crate::cache::freshness::{BACK_OFF_MAX, Policy, Reason};
 use crate::cache::prefetch::Mode;
 use crate::cache::{How, refresh};
 use crate::secret::key::Key;
-use crate::secret::role::RoleArn;
 use crate::secret::selector::Selector;
 use crate::secret::version::{Details, Version};
 use crate::source::FetchErrorKind;
@@ -165,6 +164,25 @@ async fn older_version_of_a_replica_never_replaces_a_newer_one_that_is_held_by_i
     assert!(fixture.replica_calls() > 0);
 }
 
+/// The secret was deleted and created again, so it has another ARN. The replica is that of the deleted
+/// secret.
+#[tokio::test(start_paused = true)]
+async fn replica_of_a_deleted_secret_never_replaces_the_secret_that_was_created_again() {
+    let policy = Policy { ttl: 100 * SECOND, stale_if_error: 10 * SECOND, ..Policy::default() };
+    let fixture = Setup { policy, ..setup() }.build();
+    let again = Version {
+        arn: arn("app").replace("AbC123", "DeF456").into(),
+        ..version("app", 2, &key("app"))
+    };
+    let sent = fixture.writer.upstream().sending();
+    fixture.writer.settle(&key("app"), sent, Ok(again)).unwrap();
+    fixture.script("app", DOWN);
+    fixture.script_replica("app", Answer::Version(1));
+    fixture.pass(200 * SECOND).await;
+    assert_eq!(fixture.read("app").await, failed("service"));
+    assert!(fixture.replica_calls() > 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn value_of_a_replica_is_renewed_by_the_replica_without_a_gap() {
     for ttl in [SECOND, 20 * SECOND] {
@@ -303,20 +321,82 @@ async fn one_call_finds_out_whether_home_works_again() {
     assert_eq!((fixture.calls(), fixture.replica_calls()), (3, 4));
 }
 
+/// Only one call got no response. A secret without a replica must not fail because of this call.
+#[tokio::test(start_paused = true)]
+async fn home_is_called_for_a_secret_without_a_replica_although_another_call_got_no_response() {
+    let fixture = setup().build();
+    fixture.script("replicated", Answer::TimeOut);
+    fixture.script_replica("replicated", Answer::Version(1));
+    fixture.script("single", Answer::Version(1));
+    assert_eq!(fixture.read("replicated").await, ok("v1", How::Miss));
+    assert_eq!(fixture.read("single").await, ok("v1", How::Miss));
+    assert_eq!((fixture.calls(), fixture.replica_calls()), (2, 2));
+}
+
+/// The home region gets one call for each secret, and then the failure of this call is remembered.
+#[tokio::test(start_paused = true)]
+async fn home_is_called_once_for_a_secret_without_a_replica_during_an_outage() {
+    let fixture = setup().build();
+    fixture.script("replicated", Answer::TimeOut);
+    fixture.script_replica("replicated", Answer::Version(1));
+    fixture.script("single", Answer::TimeOut);
+    assert_eq!(fixture.read("replicated").await, ok("v1", How::Miss));
+    let error = fixture.cache.read(key("single")).await.expect_err("both regions fail");
+    let crate::cache::ReadError::Upstream(error) = error else { panic!("{error:?}") };
+    assert!(error.hint().contains("eu-west-1 has no replica of this secret"), "{}", error.hint());
+    assert_eq!((fixture.calls(), fixture.replica_calls()), (2, 2));
+    fixture.pass(SECOND).await;
+    assert_eq!(fixture.read("single").await, failed("timeout"));
+    assert_eq!(fixture.calls(), 2, "the home region did not respond a moment ago");
+}
+
+/// The replica's region throttles the call, so it may have a replica. The home region is not called
+/// again.
+#[tokio::test(start_paused = true)]
+async fn transient_failure_of_a_replica_during_an_outage_is_no_reason_to_call_home() {
+    let fixture = setup().build();
+    fixture.script("a", Answer::TimeOut);
+    fixture.script_replica("a", Answer::Version(1));
+    fixture.script("b", Answer::Version(1));
+    fixture.script_replica("b", Answer::Fail(FetchErrorKind::Throttled));
+    assert_eq!(fixture.read("a").await, ok("v1", How::Miss));
+    assert_eq!(fixture.read("b").await, failed("timeout"));
+    assert_eq!((fixture.calls(), fixture.replica_calls()), (1, 2));
+}
+
+/// The batch call succeeds, but the home region throttles one of its secrets.
+#[tokio::test(start_paused = true)]
+async fn secret_that_fails_within_a_batch_is_read_from_its_replica_at_once() {
+    let fixture = Setup { listed: vec!["a", "b", "c"], ..setup() }.build();
+    fixture.script("a", Answer::Version(1));
+    fixture.script("b", Answer::Fail(FetchErrorKind::Throttled));
+    fixture.script_replica("b", Answer::Version(1));
+    fixture.script("c", Answer::Fail(FetchErrorKind::Denied));
+    fixture.script_replica("c", Answer::Version(1));
+    let report = fixture.prefetch(Mode::Batch, SECOND).await;
+    let missing: Vec<&str> = report.missing.iter().map(|missing| missing.key.id.as_str()).collect();
+    assert_eq!(missing, ["c"]);
+    assert_eq!(report.took, 2 * LATENCY);
+    assert_eq!(fixture.read("b").await, ok("v1", How::Hit));
+    assert_eq!((fixture.calls(), fixture.replica_calls()), (0, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn success_with_a_role_shows_that_home_works_again() {
     let fixture = setup().build();
     fixture.script("a", Answer::TimeOut);
     fixture.script_replica("a", Answer::Version(1));
-    fixture.script("b", Answer::Version(1));
-    fixture.script("c", Answer::Version(1));
+    for name in ["b", "c", "d"] {
+        fixture.script(name, Answer::Version(2));
+        fixture.script_replica(name, Answer::Version(1));
+    }
     fixture.read("a").await.unwrap();
     assert_eq!((fixture.calls(), fixture.replica_calls()), (1, 1));
     fixture.pass(6 * SECOND).await;
-    let role = RoleArn::parse("arn:aws:iam::123456789012:role/reader").ok();
-    fixture.cache.read(Key { role, ..key("b") }).await.expect("home answers");
-    assert_eq!(fixture.read("c").await, ok("v1", How::Miss));
-    assert_eq!((fixture.calls(), fixture.replica_calls()), (3, 1));
+    fixture.cache.read(key_with_role("b")).await.expect("home answers");
+    let (c, d) = tokio::join!(fixture.read("c"), fixture.read("d"));
+    assert_eq!((c, d), (ok("v2", How::Miss), ok("v2", How::Miss)));
+    assert_eq!((fixture.calls(), fixture.replica_calls()), (4, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -324,9 +404,41 @@ async fn failure_with_a_role_is_no_outage_of_home() {
     let fixture = setup().build();
     fixture.script("a", Answer::TimeOut);
     fixture.script("b", Answer::Version(1));
-    let role = RoleArn::parse("arn:aws:iam::123456789012:role/reader").ok();
-    assert!(fixture.cache.read(Key { role, ..key("a") }).await.is_err());
+    assert!(fixture.cache.read(key_with_role("a")).await.is_err());
     let replica_calls = fixture.replica_calls();
     assert_eq!(fixture.read("b").await, ok("v1", How::Miss));
     assert_eq!(fixture.replica_calls(), replica_calls);
+}
+
+/// The call with a role fails, which proves nothing. So the next call must still find out whether the
+/// home region works again.
+#[tokio::test(start_paused = true)]
+async fn failure_with_a_role_does_not_take_the_call_that_finds_out_whether_home_works_again() {
+    let fixture = setup().build();
+    for name in ["a", "b"] {
+        fixture.script(name, Answer::TimeOut);
+        fixture.script_replica(name, Answer::Version(1));
+    }
+    fixture.script("c", Answer::Version(2));
+    fixture.script_replica("c", Answer::Version(1));
+    fixture.read("a").await.unwrap();
+    fixture.pass(6 * SECOND).await;
+    fixture.cache.read(key_with_role("b")).await.expect("the replica answers");
+    assert_eq!(fixture.read("c").await, ok("v2", How::Miss));
+    assert_eq!((fixture.calls(), fixture.replica_calls()), (3, 2));
+}
+
+/// The freeze interrupts the call for the replica, so its answer may be old.
+#[tokio::test(start_paused = true)]
+async fn call_for_a_replica_that_a_freeze_interrupts_is_no_answer() {
+    let fixture = setup().build();
+    fixture.script("app", DOWN);
+    fixture.script_replica("app", Answer::Version(1));
+    let cache = fixture.cache.clone();
+    let reading = tokio::spawn(async move { outcome(cache.read(key("app")).await) });
+    fixture.pass(LATENCY + LATENCY / 2).await;
+    tokio::time::advance(3600 * SECOND).await;
+    fixture.script("app", Answer::Version(2));
+    assert_eq!(reading.await.expect("the task must not panic"), ok("v2", How::Miss));
+    assert_eq!((fixture.calls(), fixture.replica_calls()), (2, 1));
 }

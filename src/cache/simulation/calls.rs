@@ -58,6 +58,7 @@ impl World {
             id: id.to_owned(),
             secret: secret(id),
             is_replica: false,
+            is_home_untried: false,
             batch: None,
             is_search: false,
             sent: self.now(),
@@ -77,10 +78,15 @@ impl World {
         self.note(&format!("a call for the replica of {id} began"));
         let now = self.now();
         let cached = self.cached(id);
-        let problem = {
+        let is_at_once = self.setup.names.len() <= FLIGHTS_MAX;
+        let (is_home_untried, problem) = {
             let state = self.state();
+            let is_home_untried = match &cached {
+                Some(cached) => state.failures(cached).next().is_none(),
+                None => state.last_failure(id, None).is_none(),
+            };
             let is_fresh = cached.as_ref().is_some_and(|cached| self.is_fresh(&state, cached, now));
-            match (state.home_has_failed(id, now), is_fresh) {
+            let problem = match (state.home_has_failed(id, is_at_once, now), is_fresh) {
                 (false, _) => Some("the home region has not failed"),
                 (true, true) => Some("the cached value is fresh"),
                 (true, false)
@@ -89,12 +95,13 @@ impl World {
                     Some("the home region has refused the secret")
                 }
                 (true, false) => None,
-            }
+            };
+            (is_home_untried, problem)
         };
         self.require(problem.is_none(), || {
             format!("the cache called the replica of {id} although {}", problem.unwrap_or_default())
         });
-        self.record(Call { is_replica: true, ..self.call(id) })
+        self.record(Call { is_replica: true, is_home_untried, ..self.call(id) })
     }
 
     /// Returns whether `cached` is fresh, so that no replica is needed.
@@ -107,7 +114,7 @@ impl World {
 
     /// Returns whether the test knows for which entry the cache recorded each failure of `id`. The
     /// test does not know if the secret was created again, or if its entry was evicted.
-    fn is_simple(&self, state: &State, id: &str) -> bool {
+    pub(super) fn is_simple(&self, state: &State, id: &str) -> bool {
         let truth = &state.truths[secret(id)];
         self.setup.names.len() <= FLIGHTS_MAX
             && self.setup.entries_max >= 100
@@ -204,6 +211,9 @@ impl World {
             Answered::Failed(_) => self.cached(&id),
         };
         let is_replica = state.calls[call].is_replica;
+        // The cache must call the home region now, so this is no failure yet.
+        let is_passed_on = state.calls[call].is_home_untried
+            && matches!(&answered, Answered::Failed(kind) if !kind.is_transient());
         // A failed replica counts as a failure of the home region, which has failed before. So does a
         // version of the replica that the cache must ignore.
         let is_ignored = is_replica
@@ -230,7 +240,7 @@ impl World {
             _ => false,
         };
         let ended = &mut state.calls[call];
-        ended.is_discarded = fails || is_cut;
+        ended.is_discarded = fails || is_cut || is_passed_on;
         ended.is_held_back = is_held_back && !ended.is_discarded;
         ended.cached = cached;
         ended.ended = Some((now, answered));
@@ -240,17 +250,7 @@ impl World {
 /// Returns an error text if the cache calls AWS for `id` (a name or ARN) too soon after a failed
 /// call for `id`.
 fn too_early(state: &State, id: &str, cached: Option<&Arc<Entry>>, now: Moment) -> Option<String> {
-    let mut own = state.calls.iter().filter(|call| call.id == id);
-    let (kind, at) = match cached {
-        Some(cached) => {
-            let about = own.filter(|call| call.is_about(cached));
-            about.filter_map(Call::failure).max_by_key(|(_, at)| at.steady)
-        }
-        None => own
-            .rfind(|call| call.ended.is_some() && !call.is_discarded)
-            .filter(|call| call.cached.is_none())
-            .and_then(Call::failure),
-    }?;
+    let (kind, at) = state.last_failure(id, cached)?;
     let wait = match kind {
         FetchErrorKind::Lagging => AGREE_AFTER,
         kind if kind.is_transient() => BACK_OFF_MIN,

@@ -169,7 +169,8 @@ impl Simulation {
         "the label AWSCURRENT was moved back to an older version"
     }
 
-    fn trouble(&mut self, n: usize) -> &'static str {
+    /// Begins or ends a fault of the secret with the index `n`, of all secrets, or of searches.
+    pub(super) fn trouble(&mut self, n: usize) -> &'static str {
         if self.world.setup.has_pattern && self.rng.u8(0..4) == 0 {
             let kinds = [Some(FetchErrorKind::Throttled), Some(FetchErrorKind::Denied), None];
             self.world.state().search_fault = kinds[self.rng.usize(0..kinds.len())];

@@ -33,6 +33,9 @@ pub(super) struct Call {
     pub(super) secret: usize,
     /// Whether this is a call for the replica of the secret in the failover region.
     pub(super) is_replica: bool,
+    /// Whether this is a call for a replica, and no call to the home region for the secret has failed
+    /// before. The home region did not respond to a call for another secret.
+    pub(super) is_home_untried: bool,
     /// The number of the batch call to which this call belongs, if any.
     pub(super) batch: Option<usize>,
     /// Whether the call was a search for a pattern. The cache records no failure of such a call for
@@ -185,8 +188,9 @@ impl State {
     }
 
     /// Returns whether the home region has just failed for `id`, or has not responded to the last call
-    /// for any secret with a replica, not long ago.
-    pub(super) fn home_has_failed(&self, id: &str, now: Moment) -> bool {
+    /// for any secret with a replica, not long ago. If `is_at_once` is `false`, the call for the
+    /// replica may have waited for other calls.
+    pub(super) fn home_has_failed(&self, id: &str, is_at_once: bool, now: Moment) -> bool {
         let of_home = self
             .calls
             .iter()
@@ -203,7 +207,8 @@ impl State {
             let is_recent = since(now, *at) < FAILING_MAX;
             let is_last =
                 Some(at.steady) == last && role(other) == 0 && is_outage(*kind) && is_recent;
-            let is_own = *other == id && at.steady == now.steady && is_failure_of_region(*kind);
+            let is_now = at.steady == now.steady || !is_at_once;
+            let is_own = *other == id && is_now && is_failure_of_region(*kind);
             is_last || is_own
         })
     }
@@ -227,6 +232,26 @@ impl State {
         answers.sort_by_key(|call| call.ended.as_ref().map(|(at, _)| at.steady));
         let last = answers.last().and_then(|call| call.ended.as_ref());
         matches!(last, Some((_, Answered::Failed(_))))
+    }
+
+    /// Returns the last failed call for `id` (a name or ARN) that the cache still remembers. `cached`
+    /// is the cached version, if there is one.
+    pub(super) fn last_failure(
+        &self,
+        id: &str,
+        cached: Option<&Arc<Entry>>,
+    ) -> Option<(FetchErrorKind, Moment)> {
+        let mut own = self.calls.iter().filter(|call| call.id == id);
+        match cached {
+            Some(cached) => {
+                let about = own.filter(|call| call.is_about(cached));
+                about.filter_map(Call::failure).max_by_key(|(_, at)| at.steady)
+            }
+            None => own
+                .rfind(|call| call.ended.is_some() && !call.is_discarded)
+                .filter(|call| call.cached.is_none())
+                .and_then(Call::failure),
+        }
     }
 
     pub(super) fn fetched(&self, entry: &Entry) -> Option<&Call> {

@@ -9,7 +9,7 @@ use super::identity::secret;
 use super::log::{Answered, Call, Reader, State, number, since};
 use super::world::{DEADLINE, World};
 use crate::cache::entry::Entry;
-use crate::cache::failover::is_outage;
+use crate::cache::failover::{is_failure_of_region, is_outage};
 use crate::cache::freshness::{BACK_OFF_MAX, Reason};
 use crate::cache::plan::REFRESH_NOW_INTERVAL;
 use crate::cache::{How, ReadError, Served};
@@ -219,21 +219,27 @@ impl World {
                         && (!reader.is_now || call.sent.steady >= reader.started.steady)
                 };
                 // While the home region does not respond, a reader gets the error of a call for
-                // another secret if the replica fails too, or if a restore has made the replica's
-                // value unusable.
+                // another secret if the replica does not respond either, or if a restore has made the
+                // replica's value unusable. If the replica refuses, the home region must be called
+                // once, so that the failure of that call is the cause.
+                let is_simple = self.is_simple(state, &reader.id);
                 let is_outage = is_outage(error.kind)
                     && state.calls.iter().any(|call| {
                         let is_of_replica = call.is_replica && call.secret == reader.secret;
                         is_of_replica
                             && call.ended.as_ref().is_some_and(|(at, answer)| {
                                 let is_new = at.steady >= reader.started.steady;
-                                let is_useless = matches!(answer, Answered::Failed(_))
-                                    || call.epoch != state.epoch;
+                                let has_failed = matches!(answer, Answered::Failed(_))
+                                    && !(call.is_discarded && is_simple);
+                                let is_useless = has_failed || call.epoch != state.epoch;
                                 is_useless && (is_new || since(now, *at) <= BACK_OFF_MAX)
                             })
                     });
                 if !is_outage && !state.calls.iter().any(|call| is_cause(&call)) {
                     return Some("the reader got an error that no call to AWS returned".to_owned());
+                }
+                if let Some(problem) = self.gave_up(state, reader, error.kind, now) {
+                    return Some(problem.to_owned());
                 }
             }
         }
@@ -250,6 +256,34 @@ impl World {
                 cached.sent.steady
             )
         })
+    }
+
+    /// Returns an error text if `reader` got an error of the kind `kind` from the home region, although
+    /// the cache has not called the replica. After a restore or a change of the wall clock, no value is
+    /// fresh, so the cache may remember a failure from when it needed no replica.
+    fn gave_up(
+        &self,
+        state: &State,
+        reader: &Reader,
+        kind: FetchErrorKind,
+        now: Moment,
+    ) -> Option<&'static str> {
+        let is_expected = self.setup.has_failover
+            && (state.epoch, state.disturbed.1) == (0, 0)
+            && !reader.is_now
+            && !reader.id.contains("ssm:")
+            && is_failure_of_region(kind)
+            && self.is_simple(state, &reader.id);
+        let mut own = state.calls.iter().filter(|call| call.secret == reader.secret);
+        let is_excused = own.any(|call| {
+            let is_refusal = call.failure().is_some_and(|(kind, _)| !kind.is_transient());
+            let is_attempt = call.is_replica
+                && call.ended.as_ref().is_none_or(|(at, _)| since(now, *at) <= BACK_OFF_MAX);
+            is_refusal || is_attempt || call.is_discarded
+        });
+        (is_expected && !is_excused).then_some(
+            "the reader got the error of the home region, but the replica was not called",
+        )
     }
 
     /// Returns whether the refresh policy allows the cache to serve `cached` at the time `now`. If

@@ -16,7 +16,8 @@ pub(super) struct Setup {
     pub(super) policies: Vec<Policy>,
     pub(super) reader_wait: Duration,
     pub(super) entries_max: usize,
-    /// The names of the simulated secrets and parameters, such as `s0`, `ssm:/s1` and `1@ssm:/s1`.
+    /// The names of the simulated secrets and parameters, such as `s0` and `ssm:/s1`. The prefix
+    /// `1@` means that the cache reads with the role number 1, as in `1@ssm:/s1`.
     pub(super) names: Vec<String>,
     pub(super) listed: Vec<String>,
     /// Whether the cache searches for all simulated secrets by a pattern of names.

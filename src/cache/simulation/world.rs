@@ -37,6 +37,9 @@ pub(super) struct World {
 /// The number of secrets on one page of a simulated search, including secrets that do not match.
 const PAGE_SIZE: usize = 3;
 
+/// One of this many secrets has no replica.
+const UNREPLICATED: usize = 3;
+
 impl World {
     pub(super) fn new(seed: u64, setup: Setup, clock: Arc<VirtualClock>) -> Self {
         let world = Self {
@@ -221,6 +224,9 @@ impl World {
         match truth.replica_fault {
             Fault::Fail(kind) => return failed(kind),
             Fault::Flaky(kind) if rng.bool() => return failed(kind),
+            _ if secret(id) % UNREPLICATED == UNREPLICATED - 1 => {
+                return failed(FetchErrorKind::NotFound);
+            }
             _ if id != truth.name && id != truth.arn() => return failed(FetchErrorKind::NotFound),
             _ => {}
         }

@@ -47,7 +47,11 @@ pub(super) enum PlanError {
         /// The message channels, such as `whatsapp`, of the secrets that the user selected.
         known: Vec<String>,
     },
-    #[error("the placeholder '{placeholder}' in the names of these kinds of secrets has no value: {}; use {}", kinds.join(", "), option(placeholder))]
+    #[error(
+        "the placeholder '{placeholder}' has no value; set it with {}. It is in the names of these kinds of secrets: {}",
+        option(placeholder),
+        kinds.join(", ")
+    )]
     Missing {
         placeholder: String,
         /// The kinds of secrets, such as `sms-twilio`, whose names contain the placeholder.
@@ -320,10 +324,10 @@ mod tests {
         refused(
             &request(&[], &[], &[]),
             &[
-                "the placeholder 'company_name' in the names of these kinds of secrets has no value: whatsapp-twilio, sms-twilio, \
-                 email-sendgrid; use --company",
-                "the placeholder 'project_name' in the names of these kinds of secrets has no value: whatsapp-twilio, sms-twilio, \
-                 email-sendgrid; use --project",
+                "the placeholder 'company_name' has no value; set it with --company. It is in the names of these kinds of \
+                 secrets: whatsapp-twilio, sms-twilio, email-sendgrid",
+                "the placeholder 'project_name' has no value; set it with --project. It is in the names of these kinds of \
+                 secrets: whatsapp-twilio, sms-twilio, email-sendgrid",
             ],
         );
         refused(

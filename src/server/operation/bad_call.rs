@@ -80,6 +80,8 @@ pub(crate) enum BadCall {
     /// valid options.
     #[error("The following filter option is not valid. Valid options include: [{0}].")]
     FilterOption(&'static str),
+    /// Error: a filter in `GetParametersByPath` has no values. AWS sends this text, with the same
+    /// mistakes.
     #[error("The following filter values are missing : null for filter key")]
     FilterValue,
     /// Error: the member `NextToken` is not valid, or the parameters under the path have changed

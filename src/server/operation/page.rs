@@ -24,7 +24,7 @@ pub(crate) struct Page {
     start: Option<Start>,
 }
 
-/// The beginning of a page, as `NextToken` contains it.
+/// The position in a list at which a page starts. `NextToken` contains this position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Start {
     /// The name of the last parameter on the page before. A name, and not a number, finds the next

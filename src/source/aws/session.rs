@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 /// calls could overload STS.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// How long before their expiry the agent replaces its AWS credentials. So running calls can
+/// The time before the expiry of AWS credentials at which the agent replaces them. So running calls can
 /// finish, and the agent can try again if it fails to get new credentials.
 const REFRESH_AHEAD: Duration = Duration::from_secs(60);
 

@@ -25,7 +25,7 @@ pub(crate) struct Parameter {
 #[derive(Debug)]
 pub(crate) struct Parameters {
     pub(crate) found: Vec<Parameter>,
-    /// The requested names for which AWS returned no parameter. Such a parameter or version does
-    /// not exist, or its name is malformed.
+    /// The requested names for which AWS returned no parameter: the name is malformed, or the
+    /// parameter, or the version or label that the name ends in, does not exist.
     pub(crate) invalid: Vec<Box<str>>,
 }
