@@ -8,8 +8,10 @@ use crate::cache::{Writer, refresh, search};
 use crate::clock::{Clock, within};
 use crate::config::{ChosenDialect, Config, Mistakes, Prefetch};
 use crate::descriptors::{self, Descriptors};
+use crate::outbound::{IdlePolicy, Outbound, Trust};
 use crate::secret::role_rules::RoleRules;
 use crate::secret::scope::Home;
+use crate::server::calls::{self, Calls};
 use crate::server::gate;
 use crate::server::listener;
 pub use crate::server::listener::{BindError, Listeners};
@@ -90,9 +92,11 @@ impl Agent {
             clock,
             home: Home { region: source.region().into(), account: config.account },
             renew: Some(source.clone()),
+            outbound: source.outbound().clone(),
             source,
             role_rules: config.role_rules,
             resolving: config.resolving,
+            calls: config.calls,
             is_misconfigured: false,
         };
         Ok(Self::run(parts, listeners, config.cache, config.prefetch, config.dialect))
@@ -113,12 +117,20 @@ impl Agent {
         let parts = Parts {
             tokens: Arc::new(Tokens::new(config.tokens)),
             metrics,
+            // No call is ever made, because no secret can be read.
+            outbound: Arc::new(Outbound::new(
+                Trust::default(),
+                Vec::new(),
+                IdlePolicy::Close,
+                clock.clone(),
+            )),
             clock,
             home: Home { region: "".into(), account: None },
             renew: None,
             source: Arc::new(Misconfigured::new(&mistakes.to_string())),
             role_rules: config.role_rules,
             resolving: config.resolving,
+            calls: config.calls,
             is_misconfigured: true,
         };
         let (listed, discovery) = Default::default();
@@ -145,6 +157,7 @@ impl Agent {
             upstream.clone(),
             abort.clone(),
         );
+        let addresses = listeners.addresses();
         let server = Arc::new(Server {
             context: Context {
                 dialect,
@@ -161,8 +174,13 @@ impl Agent {
             renewal: Renewal::new(parts.renew),
             resolving: parts.resolving,
             memory: MemoryBudget::default(),
+            calls: Calls {
+                config: parts.calls,
+                outbound: parts.outbound,
+                kept: Arc::default(),
+                address: addresses.first().copied(),
+            },
         });
-        let addresses = listeners.addresses();
         if listeners.is_v6_taken {
             tracing::warn!(
                 "another process listens on [::1] at the agent's port, and clients that resolve \
@@ -276,6 +294,8 @@ struct Parts {
     source: Arc<dyn Source>,
     role_rules: RoleRules,
     resolving: resolving::Config,
+    calls: calls::Config,
+    outbound: Arc<Outbound>,
     renew: Option<Arc<dyn Renew>>,
     is_misconfigured: bool,
 }

@@ -7,6 +7,7 @@
 pub mod freshness;
 pub mod policies;
 pub(crate) mod malformed;
+pub(crate) mod withheld;
 pub(crate) mod rollback;
 pub(crate) mod failover;
 pub mod plan;

@@ -2,6 +2,7 @@
 //! client to read secrets.
 
 mod ready;
+pub(crate) mod route;
 pub(crate) mod secret;
 pub(crate) mod status;
 

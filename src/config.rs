@@ -32,6 +32,8 @@ pub mod role;
 mod conventions;
 mod resolve;
 mod failover;
+pub mod route_keys;
+mod route;
 mod settings;
 mod emf;
 mod modules;

@@ -85,8 +85,8 @@ async fn fill_variables(
         vars.names().into_iter().filter_map(|name| vars.get(&name).map(|value| (name, value))),
     );
     let mut problems: Vec<String> = malformed.iter().map(ToString::to_string).collect();
-    let keys = variable::keys(&variables);
-    if keys.is_empty() {
+    let (keys, routes) = (variable::keys(&variables), variable::routes(&variables));
+    if keys.is_empty() && routes.is_empty() {
         return if problems.is_empty() { Ok(Vec::new()) } else { Err(problems) };
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -104,7 +104,7 @@ async fn fill_variables(
             reads::READ_WAIT_MAX
         ));
     };
-    let reading = reads::read_all(contact, keys, clock.clone());
+    let reading = reads::read_all(contact, keys, routes, clock.clone());
     let values = announced(&*clock, SILENT_WAIT_MAX, announce, reading).await;
     let (filled, failed) = variable::fill(variables, &values);
     problems.extend(failed.iter().map(ToString::to_string));

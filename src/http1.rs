@@ -2,7 +2,9 @@
 //! for the response before it sends the next request.
 
 use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{Connection as Driver, SendRequest, handshake};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -10,8 +12,62 @@ use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The body of a request.
+///
+/// This is an enum with an error type of its own, because the compiler cannot prove that tasks with
+/// a body whose error is a `Box<dyn Error>` are `Send`.
+pub enum RequestBody {
+    /// The body is complete in memory.
+    Complete(Full<Bytes>),
+    /// The body is created piece by piece while the request is sent.
+    Pieces(BoxBody<Bytes, IncompleteBody>),
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBody").finish_non_exhaustive()
+    }
+}
+
+/// The error for a request whose body ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the body of the request is incomplete")]
+pub struct IncompleteBody;
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = IncompleteBody;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, IncompleteBody>>> {
+        match self.get_mut() {
+            Self::Complete(bytes) => match ready!(Pin::new(bytes).poll_frame(context)) {
+                Some(frame) => Poll::Ready(Some(frame.map_err(|never| match never {}))),
+                None => Poll::Ready(None),
+            },
+            Self::Pieces(pieces) => Pin::new(pieces).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Complete(bytes) => bytes.is_end_stream(),
+            Self::Pieces(pieces) => pieces.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Complete(bytes) => bytes.size_hint(),
+            Self::Pieces(pieces) => pieces.size_hint(),
+        }
+    }
+}
 
 /// The reason why a request got no complete response. Neither error messages nor debug output
 /// contain parts of the response or headers of the request, because these may be confidential.
@@ -22,7 +78,7 @@ pub enum ExchangeError {
     #[error("the connection was closed before the HTTP request was sent")]
     NotSent {
         /// The request that was not sent. The caller can send this request over another connection.
-        request: Box<Request<Bytes>>,
+        request: Box<Request<RequestBody>>,
         /// The error that the HTTP library hyper reported.
         #[source]
         error: hyper::Error,
@@ -57,14 +113,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 ///
 /// A completed future must be dropped at once, because only then does hyper return a request that
 /// it could not send.
-type Driving = Option<Pin<Box<Driver<TokioIo<Box<dyn Socket>>, Full<Bytes>>>>>;
+type Driving = Option<Pin<Box<Driver<TokioIo<Box<dyn Socket>>, RequestBody>>>>;
 
 /// An HTTP/1.1 connection from a client to a server.
 ///
 /// The task that waits for the response also reads from and writes to the socket, because waking a
 /// separate task for each request would be slower.
 pub struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<RequestBody>,
     driver: Driving,
     body_bytes_max: usize,
 }
@@ -106,12 +162,12 @@ impl Connection {
     /// If the server has sent bytes without a request, the connection is closed, because these
     /// bytes would otherwise count as the response to the next request.
     pub(crate) async fn is_open(&mut self) -> bool {
-        let Self { sender, driver, .. } = self;
-        poll_fn(|context| {
-            drive(driver, context);
-            Poll::Ready(driver.is_some() && sender.is_ready())
-        })
-        .await
+        poll_fn(|context| Poll::Ready(self.poll_open(context))).await
+    }
+
+    fn poll_open(&mut self, context: &mut Context<'_>) -> bool {
+        drive(&mut self.driver, context);
+        self.driver.is_some() && self.sender.is_ready()
     }
 
     /// Returns whether the connection can send a request now. Unlike [`is_open`](Self::is_open),
@@ -131,35 +187,135 @@ impl Connection {
         &mut self,
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>, ExchangeError> {
-        let Self { sender, driver, body_bytes_max } = self;
-        let mut response = pin!(async {
-            let (head, body) = sender
-                .try_send_request(request.map(Full::new))
-                .await
-                .map_err(|mut error| match error.take_message() {
-                    Some(request) => ExchangeError::NotSent {
-                        request: Box::new(
-                            request.map(|body| body.into_inner().unwrap_or_default()),
-                        ),
-                        error: error.into_error(),
-                    },
-                    None => ExchangeError::NoResponse(error.into_error()),
-                })?
-                .into_parts();
-            let body = Limited::new(body, *body_bytes_max).collect().await;
-            Ok(Response::from_parts(head, body.map_err(ExchangeError::Body)?.to_bytes()))
-        });
-        poll_fn(|context| {
-            let done = response.as_mut().poll(context);
-            if done.is_ready() {
-                return done;
-            }
-            // The result of `drive` is ignored, because `response` also reports if the connection
-            // ended.
-            drive(driver, context);
-            response.as_mut().poll(context)
-        })
-        .await
+        let (head, body) = self.send(request.map(in_memory)).await?.into_parts();
+        let mut body = pin!(Limited::new(body, self.body_bytes_max).collect());
+        let driver = &mut self.driver;
+        let body = poll_fn(|context| poll_driven(driver, context, |cx| body.as_mut().poll(cx)));
+        Ok(Response::from_parts(head, body.await.map_err(ExchangeError::Body)?.to_bytes()))
+    }
+
+    /// Sends a request, and returns the response as soon as its headers have arrived. The body of
+    /// the response owns the connection, so that dropping the body closes the connection.
+    ///
+    /// `reuse` receives the connection if the connection can send another request after the end of
+    /// the body. After a 5xx response, the connection is closed instead: there may be several
+    /// servers behind one host name, so a new connection may reach a server that works.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the connection breaks before the response begins.
+    pub(crate) async fn stream(
+        mut self,
+        request: Request<RequestBody>,
+        reuse: Reuse,
+    ) -> Result<Response<Streamed>, ExchangeError> {
+        let response = self.send(request).await?;
+        let reuse = (!response.status().is_server_error()).then_some(reuse);
+        let mut response = response.map(|body| Streamed { body, connection: Some(self), reuse });
+        if response.body().body.is_end_stream() {
+            poll_fn(|context| {
+                response.body_mut().release(context);
+                Poll::Ready(())
+            })
+            .await;
+        }
+        Ok(response)
+    }
+
+    async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, ExchangeError> {
+        let Self { sender, driver, .. } = self;
+        let mut response = pin!(sender.try_send_request(request));
+        poll_fn(|context| poll_driven(driver, context, |cx| response.as_mut().poll(cx)))
+            .await
+            .map_err(|mut error| match error.take_message() {
+                Some(request) => {
+                    ExchangeError::NotSent { request: Box::new(request), error: error.into_error() }
+                }
+                None => ExchangeError::NoResponse(error.into_error()),
+            })
+    }
+}
+
+/// Converts a body in memory to the body of a request.
+pub(crate) fn in_memory(body: Bytes) -> RequestBody {
+    RequestBody::Complete(Full::new(body))
+}
+
+/// Polls `work`, which waits for the connection, and lets the HTTP library hyper read from and write
+/// to the socket if `work` is not complete.
+fn poll_driven<T>(
+    driver: &mut Driving,
+    context: &mut Context<'_>,
+    mut work: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    let done = work(context);
+    if done.is_ready() {
+        return done;
+    }
+    // The result of `drive` is ignored, because `work` also reports if the connection ended.
+    drive(driver, context);
+    work(context)
+}
+
+/// A function that receives a connection which can send another request.
+pub(crate) type Reuse = Box<dyn FnOnce(Connection) + Send>;
+
+/// The body of a response, whose bytes may still be arriving. The task that reads the body also
+/// drives the connection, so that the server can send only as fast as the task reads.
+pub(crate) struct Streamed {
+    body: Incoming,
+    /// `None` after the complete body has arrived.
+    connection: Option<Connection>,
+    /// `None` if the connection must be closed after the body.
+    reuse: Option<Reuse>,
+}
+
+impl Streamed {
+    /// Gives the connection away after the end of the body. Closes the connection if it cannot send
+    /// another request.
+    fn release(&mut self, context: &mut Context<'_>) {
+        let (Some(mut connection), Some(reuse)) = (self.connection.take(), self.reuse.take())
+        else {
+            return;
+        };
+        if connection.poll_open(context) {
+            reuse(connection);
+        }
+    }
+}
+
+impl fmt::Debug for Streamed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streamed").finish_non_exhaustive()
+    }
+}
+
+impl Body for Streamed {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Self { body, connection, .. } = &mut *self;
+        let Some(Connection { driver, .. }) = connection else { return Poll::Ready(None) };
+        let frame = ready!(poll_driven(driver, context, |cx| Pin::new(&mut *body).poll_frame(cx)));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.release(context);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -230,6 +386,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn streamed_body_arrives_in_pieces_and_frees_the_connection() {
+        let (connection, mut server) = connected().await;
+        let (freed, is_free) = tokio::sync::oneshot::channel();
+        let reuse = Box::new(|connection| drop(freed.send(connection)));
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\none";
+        let sent = request().map(in_memory);
+        let (response, ()) =
+            tokio::join!(connection.stream(sent, reuse), respond(&mut server, head),);
+        let mut body = response.expect("the server responds").into_body();
+        let mut next = async || {
+            body.frame().await.map(|frame| {
+                frame.expect("the connection is open").into_data().expect("the frame has data")
+            })
+        };
+        assert_eq!(next().await.expect("the first piece has arrived"), "one");
+        server.write_all(b"two").await.expect("the connection is open");
+        assert_eq!(next().await.expect("the second piece has arrived"), "two");
+        assert_eq!(next().await, None);
+        let mut connection: Connection = is_free.await.expect("the connection is free again");
+        assert!(connection.is_open().await);
+    }
+
+    #[tokio::test]
+    async fn dropped_body_closes_the_connection() {
+        let (connection, mut server) = connected().await;
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\none";
+        let sent = request().map(in_memory);
+        let (response, ()) =
+            tokio::join!(connection.stream(sent, Box::new(drop)), respond(&mut server, head),);
+        drop(response);
+        assert_eq!(server.read(&mut [0]).await.expect("the connection closes cleanly"), 0);
+    }
+
+    #[tokio::test]
     async fn bytes_that_arrive_unasked_close_the_connection() {
         for is_delayed in [false, true] {
             let (mut connection, mut server) = connected().await;
@@ -282,7 +472,10 @@ mod tests {
         let printed = format!("{error:?} {error:#?}");
         assert!(!printed.contains("t0k3n") && !printed.contains("body"), "{printed}");
         match error {
-            ExchangeError::NotSent { request, .. } => assert_eq!(request.body(), "body"),
+            ExchangeError::NotSent { request, .. } => {
+                let body = request.into_body().collect().await.expect("the body is in memory");
+                assert_eq!(body.to_bytes(), "body");
+            }
             other => panic!("the error must contain the request that was not sent: {other:?}"),
         }
         assert!(!connection.is_open().await);

@@ -8,12 +8,14 @@
 //!
 //! - [`printable`], [`http1`], [`clock`], [`hardening`], [`descriptors`]: small tools for the other
 //!   modules.
+//! - [`outbound`]: the HTTP client for calls to other servers.
 //! - [`tokens`]: the tokens that callers must send.
 //! - [`secret`]: names, ARNs, values and versions of secrets.
 //! - [`convention`]: rules for the names and values of secrets, for example which fields a Twilio
 //!   secret must have.
 //! - [`message`]: finds the names and ARNs of secrets in the messages that a Lambda function
 //!   receives.
+//! - [`broker`]: the rules of calls, which the agent passes on with a credential.
 //! - [`source`]: fetches secrets from AWS.
 //! - [`telemetry`]: the log and the metrics of the agent.
 //! - [`cache`]: keeps secrets, and decides when to refresh them.
@@ -40,10 +42,12 @@ pub mod http1;
 pub mod clock;
 pub mod hardening;
 pub(crate) mod descriptors;
+pub(crate) mod outbound;
 pub mod tokens;
 pub mod secret;
 pub mod convention;
 pub(crate) mod message;
+pub(crate) mod broker;
 pub mod source;
 pub mod telemetry;
 pub mod cache;

@@ -32,6 +32,7 @@ pub(crate) mod secret_read;
 pub(crate) mod aws_api_call;
 mod parameter_calls;
 pub(crate) mod resolving;
+pub(crate) mod calls;
 pub(crate) mod concurrent_reads;
 pub(crate) mod turn;
 pub(crate) mod lookup;

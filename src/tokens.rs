@@ -40,6 +40,11 @@ impl Token {
         &self.0
     }
 
+    /// Returns whether the token is `given`, in a time that depends only on their lengths.
+    pub(crate) fn matches(&self, given: &[u8]) -> bool {
+        self.is(given).into()
+    }
+
     /// Compares the token with `given` in a time that depends only on their lengths.
     ///
     /// Session tokens have about 1,000 bytes. A comparison of single bytes would take longer than

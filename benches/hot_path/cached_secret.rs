@@ -64,6 +64,7 @@ pub(crate) fn cache() -> Cache {
         scope: Scope::default(),
         conventions: Arc::default(),
         is_strict: false,
+        use_only: None,
         is_snapshot: false,
         seed: Some(1),
     };

@@ -12,6 +12,7 @@ use super::publisher::Publisher;
 use super::rollback::Verdict;
 use super::snapshot::Snapshot;
 use super::state::State;
+use super::withheld::Withheld;
 use crate::printable::LogExcerpt;
 use crate::secret::arn::Arn;
 use crate::secret::key::{Key, KeyRef};
@@ -140,7 +141,7 @@ impl Acceptor {
 
     /// Caches the list of parameters that AWS returned for `path`, and each parameter by its name.
     ///
-    /// Omits parameters that `SIDEKEY_ALLOW` does not allow. If AWS returned an older version of a
+    /// Omits parameters that `SIDEKEY_ALLOW` does not allow, and parameters that no caller can read. If AWS returned an older version of a
     /// parameter than the cached version, keeps the cached list, and returns an error. Without a
     /// cached list, the list contains the cached version of the parameter.
     fn accept_path(
@@ -164,12 +165,15 @@ impl Acceptor {
             if path.filters().is_some() {
                 // A filter can select an older version by its label, so requests by name must not
                 // get this version.
-                listed.extend(self.checked(&key, version).is_ok().then(|| version.clone()));
+                let is_listed = self.checked(&key, version).is_ok() && !self.is_use_only(version);
+                listed.extend(is_listed.then(|| version.clone()));
                 continue;
             }
             match self.judged(&key, sent, version.clone()) {
                 Ok(entry) => {
-                    listed.push(entry.version.clone());
+                    if !self.is_use_only(version) {
+                        listed.push(entry.version.clone());
+                    }
                     state.negative.forget(&key);
                     // Only the list was requested, so the parameter is evicted before secrets that
                     // were read.
@@ -179,6 +183,7 @@ impl Acceptor {
                 Err(error) if error.kind == FetchErrorKind::Lagging => {
                     let snapshot = state.snapshot.load();
                     let newer = snapshot.exact(&key);
+                    let newer = newer.filter(|_| !self.is_use_only(version));
                     listed.extend(newer.map(|newer| newer.version.clone()));
                     lagging = Some(error);
                 }
@@ -298,12 +303,28 @@ impl Acceptor {
         snapshot: &Snapshot,
     ) -> Entry {
         let malformed = self.check_convention(key, snapshot, &version);
-        let is_withheld = malformed.as_ref().is_some_and(|malformed| malformed.is_withheld);
-        let own = if is_withheld { policy.of_withheld() } else { policy };
+        let broken = malformed.clone().filter(|malformed| malformed.is_withheld);
+        let own = if broken.is_some() { policy.of_withheld() } else { policy };
+        let withheld = match self.use_only_route(&version) {
+            Some(route) => Some(Withheld::UseOnly(route)),
+            None => broken.map(Withheld::Malformed),
+        };
         Entry::new(version, key.selector.clone(), own, sent.moment, sent.epoch, sent.draw)
             .with_role(key.role.clone())
             .with_malformed(malformed)
+            .with_withheld(withheld)
             .with_grown(self.grown.clone())
+    }
+
+    fn is_use_only(&self, version: &Version) -> bool {
+        self.use_only_route(version).is_some()
+    }
+
+    /// Returns the path of the route that uses a secret which no caller can read.
+    fn use_only_route(&self, version: &Version) -> Option<Arc<str>> {
+        let state = &self.state;
+        let use_only = state.config.use_only.as_ref()?;
+        use_only.route_of(version, &state.config.conventions)
     }
 
     /// Returns how the value of `version` breaks the rules for secrets of this name, or `None` if

@@ -7,6 +7,7 @@ use super::marks::Marks;
 use super::predecessor::{Former, LastServed, Predecessor};
 use super::rendered::{Form, Rendered};
 use super::rollback::Verdict;
+use super::withheld::Withheld;
 use crate::clock::Moment;
 use crate::secret::field::Fields;
 use crate::secret::key::KeyRef;
@@ -39,6 +40,9 @@ pub struct Entry {
     pub(crate) policy: Policy,
     pub(crate) etag: Bytes,
     pub(crate) malformed: Option<Arc<Malformed>>,
+    /// Why the agent returns an error instead of this version's value. `None` if the agent returns
+    /// the value.
+    pub(crate) withheld: Option<Withheld>,
     /// The AWS region of the replica that returned this version, such as `eu-west-1`. `None` if the
     /// region of the secret itself returned it.
     pub(crate) replica_region: Option<Bytes>,
@@ -71,6 +75,7 @@ impl Entry {
             epoch,
             policy,
             malformed: None,
+            withheld: None,
             replica_region: None,
             rendered: Rendered::default(),
             marks: Marks::new(sent),
@@ -93,6 +98,11 @@ impl Entry {
     #[must_use]
     pub(crate) fn with_malformed(self, malformed: Option<Arc<Malformed>>) -> Self {
         Self { malformed, ..self }
+    }
+
+    #[must_use]
+    pub(crate) fn with_withheld(self, withheld: Option<Withheld>) -> Self {
+        Self { withheld, ..self }
     }
 
     /// Records that a replica in the AWS region `region` returned this version, because the region of

@@ -371,6 +371,7 @@ impl Setup {
             scope: Scope::new(self.allow).unwrap(),
             conventions: Arc::new(Conventions::built_in()),
             is_strict: self.is_strict,
+            use_only: None,
             is_snapshot: self.is_snapshot,
             seed: Some(7),
         };

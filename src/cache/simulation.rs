@@ -106,6 +106,7 @@ async fn simulate(seed: u64) -> Vec<String> {
         scope: Scope::new([]).expect("an empty list of patterns must be valid"),
         conventions: Arc::new(Conventions::default()),
         is_strict: false,
+        use_only: None,
         is_snapshot: setup.is_snapshot,
         seed: Some(seed),
     };

@@ -10,6 +10,7 @@ use super::limits::Limits;
 use super::negative_cache::NegativeCache;
 use super::policies::Policies;
 use super::snapshot::Snapshot;
+use super::withheld::UseOnly;
 use crate::clock::{Clock, Moment};
 use crate::convention::Conventions;
 use crate::secret::key::Key;
@@ -48,6 +49,9 @@ pub struct Config {
     pub discovery: discovery::Config,
     /// The secrets that clients may read, from `SIDEKEY_ALLOW`.
     pub scope: Scope,
+    /// The secrets that can be used in calls, and that no client can read. `None` if
+    /// `SIDEKEY_USE_ONLY` is unset.
+    pub use_only: Option<UseOnly>,
     /// The rules for the values of secrets. Each set of rules applies to the secrets whose names
     /// match a pattern.
     pub conventions: Arc<Conventions>,

@@ -160,7 +160,7 @@ fn version(body: &[u8]) -> Option<Version> {
 ///
 /// Replaces a hint about the token, which is meant for users of an AWS SDK, by a hint for users of
 /// this program.
-fn refusal(body: &[u8]) -> Option<ReadError> {
+pub(super) fn refusal(body: &[u8]) -> Option<ReadError> {
     let error: Value = serde_json::from_slice(body).ok()?;
     let (kind, message) = (error["__type"].as_str()?, error["message"].as_str()?);
     let hint = error["hint"].as_str().unwrap_or_default();

@@ -83,7 +83,7 @@ cannot be searched, or the search for a pattern failed or found no secret.";
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Check these secrets, parameters, patterns and tags, optionally with #FIELD [default:
-    /// SIDEKEY_SECRETS]
+    /// SIDEKEY_SECRETS, and the secrets of routes]
     #[arg(value_name = "REFERENCE")]
     references: Vec<String>,
     /// Check the secrets that this configuration file lists
@@ -305,11 +305,21 @@ fn candidates(
         for key in &config.cache.listed {
             candidates.add(&reference_text(key))?;
         }
+        for (route, secret) in config.calls.routes.own_secrets() {
+            let mut fields = route.fields().peekable();
+            if fields.peek().is_none() {
+                candidates.add(secret)?;
+            }
+            for field in fields {
+                candidates.add(&format!("{secret}#{field}"))?;
+            }
+        }
     }
     Ok((candidates, unsearched))
 }
 
-/// Returns whether the command checks the secrets in `SIDEKEY_SECRETS`.
+/// Returns whether the command checks the secrets in the configuration: those in `SIDEKEY_SECRETS`,
+/// and those of routes.
 fn checks_listed(args: &Args) -> bool {
     args.config.is_some() || (args.references.is_empty() && args.from_json.is_empty())
 }

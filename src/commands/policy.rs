@@ -77,7 +77,7 @@ missing or unneeded; 2 an argument is wrong.";
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Allow reading these secrets and parameters: names, ARNs, patterns or tags [default:
-    /// SIDEKEY_SECRETS]
+    /// SIDEKEY_SECRETS, and the secrets of routes]
     #[arg(value_name = "REFERENCE|PATTERN|TAG")]
     targets: Vec<String>,
     /// Set the account of secrets that you give by name [default: AWS_ACCOUNT_ID]
@@ -158,7 +158,9 @@ fn compute(
     let targets: Vec<String> = match args.targets.is_empty() {
         true => {
             let listed = config.cache.listed.iter().map(|key| target_of(&key.id));
-            listed.chain(patterns.iter().map(|pattern| pattern.as_str().to_owned())).collect()
+            let patterns = patterns.iter().map(|pattern| pattern.as_str().to_owned());
+            let of_routes = config.calls.routes.own_secrets().map(|(_, own)| own.to_owned());
+            listed.chain(patterns).chain(of_routes).collect()
         }
         false => args.targets.clone(),
     };

@@ -85,7 +85,7 @@ fn usable<const N: usize>(
     set.filter_map(|(name, value)| mistakes.noted(name, token(value).map(Some))).collect()
 }
 
-fn token(value: &str) -> Result<Token, String> {
+pub(super) fn token(value: &str) -> Result<Token, String> {
     match value.strip_prefix(FILE_PREFIX) {
         None => parse_token(value),
         Some(path) => std::fs::read_to_string(path)

@@ -1,5 +1,5 @@
 //! The configuration file in TOML. The file can contain every setting of the environment variables,
-//! and also the tables `[[policy]]`, `[[role]]` and `[resolve.tenant]`.
+//! and also the tables `[[policy]]`, `[[role]]`, `[[route]]` and `[resolve.tenant]`.
 
 use super::host::Host;
 use super::misspelt::{is_guard, is_nearly, nearest};
@@ -18,6 +18,8 @@ pub(super) const ROLE: &str = "role";
 
 pub(super) const RESOLVE: &str = "resolve";
 
+pub(super) const ROUTE: &str = "route";
+
 /// The path of the configuration file on Lambda if `SIDEKEY_CONFIG` is unset. The file is optional,
 /// and `/var/task` is the folder with the function's code.
 const LAMBDA_PATH: &str = "/var/task/sidekey.toml";
@@ -32,6 +34,7 @@ pub(super) struct File {
     pub(super) policy: Option<Value>,
     pub(super) role: Option<Value>,
     pub(super) resolve: Option<Value>,
+    pub(super) route: Option<Value>,
     pub(super) problems: Problems,
 }
 
@@ -68,6 +71,7 @@ fn parse(path: &str, text: &str) -> Result<File, Mistake> {
             POLICY => file.policy = Some(value),
             ROLE => file.role = Some(value),
             RESOLVE => file.resolve = Some(value),
+            ROUTE => file.route = Some(value),
             known if is_key(known) => file.add(&key, &value),
             _ => file.problems.unknown.push(unknown(&key)),
         }
@@ -104,7 +108,7 @@ impl File {
 }
 
 fn unknown(key: &str) -> Unknown {
-    let names = keys().chain([POLICY, ROLE, RESOLVE].map(str::to_owned));
+    let names = keys().chain([POLICY, ROLE, RESOLVE, ROUTE].map(str::to_owned));
     let nearest = nearest(names, &key.to_ascii_lowercase()).unwrap_or_default();
     Unknown {
         name: format!("{CONFIG_FILE}: {key}"),

@@ -10,7 +10,7 @@ const COMPARED_BYTES_MAX: usize = 128;
 
 /// The environment variables that restrict access to secrets. If Sidekey ignored a misspelt name of
 /// such a variable, callers could read more secrets than intended.
-const GUARDS: [&str; 3] = ["SIDEKEY_ALLOW", "SIDEKEY_ROLES", "SIDEKEY_TOKEN"];
+const GUARDS: [&str; 4] = ["SIDEKEY_ALLOW", "SIDEKEY_ROLES", "SIDEKEY_TOKEN", "SIDEKEY_USE_ONLY"];
 
 /// Returns whether the unknown variable `name` is a misspelt security setting, such as
 /// `SIDEKEY_ALOW`.

@@ -5,13 +5,15 @@ use super::aws_extension;
 use super::emf;
 use super::failover;
 use super::host::Host;
+use super::route::secrets_of;
 use super::settings::{Resolved, exposed_endpoints};
 use super::values::{DialectSetting, OnInitFailure};
+use crate::cache::withheld::UseOnly;
 use crate::cache::{self, discovery, prefetch};
 use crate::secret::arn::is_account;
 use crate::secret::role_rules::RoleRules;
 use crate::server::dialect::Dialect;
-use crate::server::{listener, resolving};
+use crate::server::{calls, listener, resolving};
 use crate::source::aws;
 use crate::telemetry;
 use crate::telemetry::log;
@@ -35,6 +37,8 @@ pub struct Config {
     /// The configuration of the HTTP request `POST /resolve`, which returns all secrets that a JSON
     /// message names.
     pub(crate) resolving: resolving::Config,
+    /// The servers to which the agent passes calls on.
+    pub(crate) calls: calls::Config,
     pub(crate) prefetch: Prefetch,
     /// The rules that choose the role with which the agent reads a secret.
     pub(crate) role_rules: RoleRules,
@@ -85,6 +89,7 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
         roles,
         role_rules,
         tenant_check,
+        routes,
         tokens,
         trust,
         environment,
@@ -115,13 +120,17 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
                 interval: settings.discover,
             },
             scope: settings.scope,
-            conventions,
+            use_only: settings
+                .use_only
+                .map(|patterns| UseOnly { patterns, routes: secrets_of(&routes) }),
+            conventions: conventions.clone(),
             is_strict: settings.is_strict,
             is_snapshot,
             seed: None,
         },
         account: account(&environment, host, warnings),
         resolving: resolving::Config { paths: settings.resolve_paths, tenant_check },
+        calls: calls::Config { routes, conventions },
         prefetch: Prefetch {
             mode: settings.prefetch,
             deadline: prefetch_deadline(settings.prefetch_deadline, host, warnings),

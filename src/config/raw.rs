@@ -23,9 +23,9 @@ type Text = Result<String, &'static str>;
 /// such a variable: if it ignored `SIDEKEY_ALLOW`, callers could read every secret.
 const NOT_UTF_8: &str = "the value is not UTF-8";
 
-/// The variables whose empty value is an error. All other variables count as unset if they are
-/// empty. If these variables are unset, callers can read every secret, with every role.
-const NEVER_UNSET: [&str; 2] = ["SIDEKEY_ALLOW", "SIDEKEY_ROLES"];
+/// The variables whose empty values are errors. All other variables count as unset if they are
+/// empty. If one of these variables is unset, callers can read more secrets.
+const NEVER_UNSET: [&str; 3] = ["SIDEKEY_ALLOW", "SIDEKEY_ROLES", "SIDEKEY_USE_ONLY"];
 
 /// The settings of the environment variables and the configuration file, before the strings are
 /// parsed.

@@ -10,7 +10,8 @@ use super::role::{self, RoleTable};
 use super::table_list::NamedTable;
 use super::values;
 use super::variables::Settings;
-use super::{conventions, failover, resolve};
+use super::{conventions, failover, resolve, route};
+use crate::broker::route::Routes;
 use crate::cache::freshness::Policy;
 use crate::cache::policies::{Policies, Rule};
 use crate::convention::Conventions;
@@ -24,6 +25,7 @@ use crate::source::aws::{AssumableRole, Endpoint, Trust};
 use crate::tokens::Token;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use toml::Value;
 
 /// The parsed values of all settings. A setting with an invalid value has its default value here.
 pub(super) struct Resolved {
@@ -37,6 +39,8 @@ pub(super) struct Resolved {
     pub(super) role_rules: RoleRules,
     /// The check that a message to `/resolve` names only secrets of its own tenant (customer).
     pub(super) tenant_check: TenantCheck,
+    /// The servers to which the agent passes calls on.
+    pub(super) routes: Routes,
     pub(super) tokens: Vec<Token>,
     pub(super) trust: Trust,
     /// The environment variables whose names do not begin with `SIDEKEY_`.
@@ -66,6 +70,7 @@ pub(super) fn resolve(raw: Raw, host: Host, problems: &mut Problems) -> Resolved
     });
     policy::check(&tables.policies, &default_policies, &mut problems.mistakes);
     let conventions = load_conventions(&settings, &tables, problems);
+    let routes = route::read(tables.routes, &conventions, &settings.listed.keys, problems);
     let own_token = settings.token.as_deref();
     Resolved {
         policies: policy::resolved(default_policies, tables.policies),
@@ -73,6 +78,7 @@ pub(super) fn resolve(raw: Raw, host: Host, problems: &mut Problems) -> Resolved
         conventions,
         roles,
         role_rules,
+        routes,
         tokens: credentials::tokens(own_token, &raw.environment, host, &mut problems.mistakes),
         trust: trust(&raw.environment, &mut problems.mistakes),
         environment: raw.environment,
@@ -101,6 +107,9 @@ pub(super) struct Tables {
     policies: Vec<NamedTable<Rule>>,
     roles: Vec<NamedTable<RoleTable>>,
     tenant_bindings: Vec<TenantBinding>,
+    /// The tables `[[route]]`, which are parsed after the conventions, because they refer to
+    /// conventions.
+    routes: Option<Value>,
 }
 
 impl Tables {
@@ -121,6 +130,7 @@ impl Tables {
             policies: policies.unwrap_or_default(),
             roles: roles.unwrap_or_default(),
             tenant_bindings: tenant_bindings.unwrap_or_default(),
+            routes: file.route,
         }
     }
 }

@@ -312,7 +312,7 @@ fn empty_variable_counts_as_unset() {
     for name in names.chain(aws).chain(of_extension).chain(others) {
         for text in ["", " \r\n", "\u{feff}"] {
             let loaded = load_from(&[(name, text)], Host::Standalone);
-            let is_guard = ["SIDEKEY_ALLOW", "SIDEKEY_ROLES"].contains(&name);
+            let is_guard = ["SIDEKEY_ALLOW", "SIDEKEY_ROLES", "SIDEKEY_USE_ONLY"].contains(&name);
             let expected: &[&str] = if is_guard { &[name] } else { &[] };
             let found: Vec<&str> = loaded.mistakes.0.iter().map(|mistake| &*mistake.name).collect();
             assert_eq!(found, expected, "{name}={text:?}: {}", loaded.mistakes);

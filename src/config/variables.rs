@@ -123,6 +123,12 @@ settings! {
             patterns(text, "the value must not be empty; unset the variable to allow every secret that IAM allows")
         },
     }
+    use_only: Option<Scope> {
+        name: "SIDEKEY_USE_ONLY",
+        default: "",
+        help: "Patterns of the secrets that can be used in calls to `/to/ROUTE`, and that no caller can read, in the format of SIDEKEY_ALLOW. A pattern for names applies to all accounts and regions.",
+        parse: |text| patterns(text, "the value must not be empty").map(Some),
+    }
     allowed_roles: Option<Vec<RolePattern>> {
         name: "SIDEKEY_ROLES",
         default: "",
@@ -324,7 +330,7 @@ settings! {
     emf: Groups {
         name: "SIDEKEY_EMF",
         default: "off",
-        help: "Which metrics the Lambda extension writes to the log for CloudWatch: `on` means all, `off` means none, and a list selects groups: `reads`, `latency`, `upstream`, `refusals`, `cache`, `versions`. CloudWatch charges for each metric.",
+        help: "Which metrics the Lambda extension writes to the log for CloudWatch: `on` means all, `off` means none, and a list selects groups: `reads`, `latency`, `upstream`, `refusals`, `cache`, `versions`, `routes`. CloudWatch charges for each metric.",
         parse: |text| Groups::parse(list(text)),
     }
     emf_namespace: String {

@@ -110,7 +110,6 @@ impl Convention {
         &self.service
     }
 
-    #[cfg(test)]
     pub(crate) fn fields(&self) -> &[Field] {
         &self.fields
     }

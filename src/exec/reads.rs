@@ -1,13 +1,14 @@
 //! Waits until an agent listens, and then reads the secrets for all environment variables from the
 //! agent. Several reads run at the same time.
 
+use super::variable::Answers;
+use crate::client::route::RouteAccess;
 use crate::client::secret::ReadError;
 use crate::client::{Address, Client, ClientError};
 use crate::clock::{Clock, within};
 use crate::config::contact::Contact;
 use crate::secret::key::Key;
 use crate::secret::version::Content;
-use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,15 +60,22 @@ fn may_start_later(error: &ClientError) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
 }
 
-/// Reads all given secrets from the agent, up to [`READS_MAX`] secrets at the same time.
+/// Reads all given secrets and routes from the agent, up to [`READS_MAX`] secrets at the same time.
 ///
 /// If the task that reads a secret panics, the result does not contain this secret.
 pub(super) async fn read_all(
     contact: Contact,
     keys: Vec<Key>,
+    routes: Vec<Box<str>>,
     clock: Arc<dyn Clock>,
-) -> HashMap<Key, Result<Content, ReadError>> {
+) -> Answers {
     let (contact, permits) = (Arc::new(contact), Arc::new(Semaphore::new(READS_MAX)));
+    let mut answers = Answers::default();
+    // The agent knows the routes without a call to AWS, so these few reads are fast.
+    for segment in routes {
+        let access = within(&*clock, READ_WAIT_MAX, route(&contact, &segment)).await;
+        answers.routes.insert(segment, access.unwrap_or_else(|| Err(late())));
+    }
     let mut reads = JoinSet::new();
     for key in keys {
         let (contact, permits, clock) = (contact.clone(), permits.clone(), clock.clone());
@@ -77,11 +85,17 @@ pub(super) async fn read_all(
             (key, content.unwrap_or_else(|| Err(late())))
         });
     }
-    let mut contents = HashMap::new();
     while let Some(read) = reads.join_next().await {
-        contents.extend(read);
+        answers.secrets.extend(read);
     }
-    contents
+    answers
+}
+
+async fn route(contact: &Contact, segment: &str) -> Result<RouteAccess, ReadError> {
+    let mut client = Client::connect(&contact.address, contact.token.as_ref())
+        .await
+        .map_err(|error| ReadError::NoAnswer(error.to_string()))?;
+    client.route(segment).await
 }
 
 fn late() -> ReadError {

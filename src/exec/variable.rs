@@ -3,18 +3,26 @@
 //!
 //! This module makes no network calls and reads no files.
 
+use crate::client::route::RouteAccess;
 use crate::client::secret::ReadError;
 use crate::secret::field::{FieldError, Fields};
 use crate::secret::key::Key;
 use crate::secret::reference::{BadReference, Reference};
 use crate::secret::value::SecretValue;
 use crate::secret::version::Content;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 /// The beginning of an environment variable's value that refers to a secret. The name or ARN of the
 /// secret follows, as in `sidekey:app/db`.
 const PREFIX: &str = "sidekey:";
+
+/// The beginning of the text after [`PREFIX`] that refers to a route, as in `sidekey:to:openai`.
+const ROUTE_PREFIX: &str = "to:";
+
+/// The end of a reference to the base URL of a route, as in `sidekey:to:openai#url`.
+const URL_SUFFIX: &str = "#url";
 
 /// The prefix of the names of Sidekey's own environment variables. `sidekey exec` never fills these
 /// variables with secrets, because they configure Sidekey.
@@ -27,11 +35,32 @@ const OWN_PREFIX: &str = "SIDEKEY_";
 /// 4 KiB each on most machines.
 const VARIABLE_BYTES_MAX: usize = 128 * 1024;
 
+/// An environment variable that refers to a secret or to a route.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SecretVariable {
     name: String,
-    key: Key,
-    field: Option<Box<str>>,
+    wanted: Wanted,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    Secret {
+        key: Key,
+        field: Option<Box<str>>,
+    },
+    /// The variable gets the phantom token of a route, or the base URL of the route.
+    Route {
+        /// The name of the route, and optionally `@` with a percent-encoded reference to a secret.
+        segment: Box<str>,
+        is_url: bool,
+    },
+}
+
+/// The agent's answers for all variables.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    pub(super) secrets: HashMap<Key, Result<Content, ReadError>>,
+    pub(super) routes: HashMap<Box<str>, Result<RouteAccess, ReadError>>,
 }
 
 #[derive(Debug)]
@@ -58,6 +87,11 @@ pub(super) enum Reason {
     NotAtStart,
     #[error("the text after '{PREFIX}' is not a valid reference to a secret: {0}")]
     Reference(BadReference),
+    #[error(
+        "the text after '{PREFIX}{ROUTE_PREFIX}' must be the name of a route, optionally '@' and a \
+         reference to a secret, and optionally '{URL_SUFFIX}'"
+    )]
+    Route,
     #[error(transparent)]
     Read(ReadError),
     #[error(transparent)]
@@ -98,14 +132,41 @@ pub(super) fn find(
             }
             continue;
         };
-        match Reference::parse(reference) {
-            Ok(Reference { id, selector, field }) => {
-                variables.push(SecretVariable { name, key: Key::own(id, selector), field });
-            }
-            Err(bad) => errors.push(VariableError { name, reason: Reason::Reference(bad) }),
+        match wanted(reference) {
+            Ok(wanted) => variables.push(SecretVariable { name, wanted }),
+            Err(reason) => errors.push(VariableError { name, reason }),
         }
     }
     (variables, errors)
+}
+
+/// Parses the text after [`PREFIX`].
+fn wanted(reference: &str) -> Result<Wanted, Reason> {
+    let Some(route) = reference.strip_prefix(ROUTE_PREFIX) else {
+        let Reference { id, selector, field } =
+            Reference::parse(reference).map_err(Reason::Reference)?;
+        return Ok(Wanted::Secret { key: Key::own(id, selector), field });
+    };
+    let (route, is_url) = match route.strip_suffix(URL_SUFFIX) {
+        Some(route) => (route, true),
+        None => (route, false),
+    };
+    let (name, secret) = match route.split_once('@') {
+        Some((name, secret)) => (name, Some(secret)),
+        None => (route, None),
+    };
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || !name.chars().all(is_name) {
+        return Err(Reason::Route);
+    }
+    let segment = match secret {
+        None => name.into(),
+        Some(secret) => {
+            Reference::parse(secret).map_err(Reason::Reference)?;
+            format!("{name}@{}", utf8_percent_encode(secret, NON_ALPHANUMERIC)).into()
+        }
+    };
+    Ok(Wanted::Route { segment, is_url })
 }
 
 /// Returns whether `value` is a misspelt reference to a secret, such as `Sidekey:app/db`, or a
@@ -119,30 +180,45 @@ fn is_misspelt_reference(value: &str) -> bool {
         c.is_whitespace() || c.is_control() || is_quote_or_invisible
     });
     text.split_at_checked(PREFIX.len()).is_some_and(|(start, reference)| {
-        start.eq_ignore_ascii_case(PREFIX) && Reference::parse(reference).is_ok()
+        start.eq_ignore_ascii_case(PREFIX) && wanted(reference).is_ok()
     })
 }
 
 /// Returns the secrets that the variables refer to. Each secret is in the result only once.
 pub(super) fn keys(variables: &[SecretVariable]) -> Vec<Key> {
     let mut seen = HashSet::new();
-    variables.iter().map(|one| &one.key).filter(|key| seen.insert(*key)).cloned().collect()
+    let keys = variables.iter().filter_map(|variable| match &variable.wanted {
+        Wanted::Secret { key, .. } => Some(key),
+        Wanted::Route { .. } => None,
+    });
+    keys.filter(|key| seen.insert(*key)).cloned().collect()
 }
 
-/// Fills each variable with the value of its secret. `contents` has the agent's answer for each
-/// secret. Returns an error for each variable that cannot be filled.
+/// Returns the routes that the variables refer to. Each route is in the result only once.
+pub(super) fn routes(variables: &[SecretVariable]) -> Vec<Box<str>> {
+    let mut seen = HashSet::new();
+    let routes = variables.iter().filter_map(|variable| match &variable.wanted {
+        Wanted::Secret { .. } => None,
+        Wanted::Route { segment, .. } => Some(segment),
+    });
+    routes.filter(|segment| seen.insert(*segment)).cloned().collect()
+}
+
+/// Fills each variable with the value of its secret, or with the token or base URL of its route.
+/// Returns an error for each variable that cannot be filled.
 pub(super) fn fill(
     variables: Vec<SecretVariable>,
-    contents: &HashMap<Key, Result<Content, ReadError>>,
+    answers: &Answers,
 ) -> (Vec<FilledVariable>, Vec<VariableError>) {
     let (mut filled, mut errors) = (Vec::new(), Vec::new());
-    for SecretVariable { name, key, field } in variables {
-        let value = match contents.get(&key) {
-            Some(Ok(content)) => value(content, field.as_deref()),
-            Some(Err(error)) => Err(Reason::Read(error.clone())),
-            None => Err(Reason::Read(ReadError::NoAnswer(
-                "reading the secret failed inside Sidekey; report this as a bug".to_owned(),
-            ))),
+    for SecretVariable { name, wanted } in variables {
+        let value = match &wanted {
+            Wanted::Secret { key, field } => {
+                read(answers.secrets.get(key)).and_then(|content| value(content, field.as_deref()))
+            }
+            Wanted::Route { segment, is_url } => read(answers.routes.get(segment))
+                .map(|route| if *is_url { &route.base_url } else { &route.token })
+                .cloned(),
         };
         match value.and_then(|value| check_size(&name, value)) {
             Ok(value) => filled.push(FilledVariable { name, value }),
@@ -150,6 +226,16 @@ pub(super) fn fill(
         }
     }
     (filled, errors)
+}
+
+fn read<T>(answer: Option<&Result<T, ReadError>>) -> Result<&T, Reason> {
+    match answer {
+        Some(Ok(read)) => Ok(read),
+        Some(Err(error)) => Err(Reason::Read(error.clone())),
+        None => Err(Reason::Read(ReadError::NoAnswer(
+            "reading the secret failed inside Sidekey; report this as a bug".to_owned(),
+        ))),
+    }
 }
 
 fn value(content: &Content, field: Option<&str>) -> Result<SecretValue, Reason> {
@@ -205,8 +291,7 @@ mod tests {
         ]));
         let variable = |name: &str, field: Option<&str>| SecretVariable {
             name: name.to_owned(),
-            key: key("app/db"),
-            field: field.map(Into::into),
+            wanted: Wanted::Secret { key: key("app/db"), field: field.map(Into::into) },
         };
         assert_eq!(found, [variable("A", None), variable("B", Some("user"))]);
         assert_eq!(errors, []);
@@ -226,13 +311,46 @@ mod tests {
         ]));
         let parsed: Vec<_> = found
             .iter()
-            .map(|one| (&*one.name, one.key.id.as_str(), one.key.selector.stage(), &one.field))
+            .map(|one| match &one.wanted {
+                Wanted::Secret { key, field } => {
+                    (&*one.name, key.id.as_str(), key.selector.stage(), field)
+                }
+                Wanted::Route { .. } => panic!("the variable {} refers to a parameter", one.name),
+            })
             .collect();
         let url = Some("url".into());
         let expected = [("A", "ssm:/app/db", None, &url), ("B", arn, Some("live"), &None)];
         assert_eq!(parsed, expected);
         let names: Vec<&str> = errors.iter().map(|error| &*error.name).collect();
         assert_eq!(names, ["C", "D"], "{errors:?}");
+    }
+
+    #[test]
+    fn route_can_fill_a_variable() {
+        let (found, errors) = find(pairs(&[
+            ("KEY", "sidekey:to:openai"),
+            ("URL", "sidekey:to:openai#url"),
+            ("OTHER", "sidekey:to:twilio@app/db#url"),
+            ("BAD", "sidekey:to:"),
+            ("WORSE", "sidekey:to:a/b"),
+            ("MISSPELT", "Sidekey:to:openai"),
+        ]));
+        assert_eq!(routes(&found), ["openai".into(), "twilio@app%2Fdb".into()] as [Box<str>; 2]);
+        assert_eq!(keys(&found), []);
+        let names: Vec<&str> = errors.iter().map(|error| &*error.name).collect();
+        assert_eq!(names, ["BAD", "WORSE", "MISSPELT"], "{errors:?}");
+        let access = |name: &str| RouteAccess {
+            base_url: format!("http://{name}").into(),
+            token: format!("token of {name}").into(),
+        };
+        let mut answers = Answers::default();
+        answers.routes.insert("openai".into(), Ok(access("openai")));
+        answers.routes.insert("twilio@app%2Fdb".into(), Ok(access("twilio")));
+        let (filled, errors) = fill(found, &answers);
+        assert_eq!(errors, []);
+        let texts: Vec<_> =
+            filled.iter().map(|one| String::from_utf8_lossy(one.value.expose())).collect();
+        assert_eq!(texts, ["token of openai", "http://openai", "http://twilio"]);
     }
 
     #[test]
@@ -274,7 +392,8 @@ mod tests {
     /// the secret `s`.
     fn filled(value: &str, read: Result<Content, ReadError>) -> Result<String, String> {
         let (variables, _) = find(pairs(&[("V", value)]));
-        let (filled, errors) = fill(variables, &HashMap::from([(key("s"), read)]));
+        let secrets = HashMap::from([(key("s"), read)]);
+        let (filled, errors) = fill(variables, &Answers { secrets, ..Answers::default() });
         let text = |value: &SecretValue| String::from_utf8_lossy(value.expose()).into_owned();
         match (&filled[..], &errors[..]) {
             ([one], []) => Ok(text(&one.value)),

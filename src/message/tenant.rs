@@ -82,6 +82,12 @@ impl TenantCheck {
         self.bindings.iter().map(|binding| &binding.path)
     }
 
+    /// Returns the placeholders in secrets' names that identify a tenant (customer), in the order of
+    /// [`paths`](Self::paths).
+    pub(crate) fn placeholders(&self) -> impl Iterator<Item = &str> {
+        self.bindings.iter().map(|binding| &*binding.placeholder)
+    }
+
     /// Checks whether a message of `tenant` (a customer) may read the secret with this name or ARN.
     ///
     /// An ARN can be ambiguous: a hyphen and six characters at its end can be AWS's random suffix,

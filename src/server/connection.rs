@@ -1,11 +1,12 @@
 //! Serves one connection of a client: answers its HTTP requests one after the other, and closes the
 //! connection if a time limit has passed.
 
+use super::calls::is_call;
 use super::connection_end::{End, HEAD_BYTES_MAX, HEADERS_MAX, last_answer, problem_of_large_head};
 use super::connection_slots::ConnectionSlot;
 use super::deadlines::{Deadlines, HEAD_TIME_MAX};
 use super::direct::{DirectReads, Left};
-use super::gate::ListenerKind;
+use super::gate::{BAD_HEAD, ListenerKind};
 use super::handler::Server;
 use super::head::Head;
 use super::operation::Operation;
@@ -97,6 +98,7 @@ pub(super) async fn serve<S>(
             },
         };
     };
+    server.context.metrics.gate_refused(BAD_HEAD);
     let answer = last_answer(server.context.dialect.problem(Target::Unknown, &problem));
     // One attempt to write the answer is enough. If the socket does not accept the answer at once,
     // the client has not even read the earlier answers.
@@ -258,6 +260,13 @@ async fn answer(
     request: Request<Incoming>,
 ) -> (Response, bool) {
     let (head, mut body) = request.into_parts();
+    if is_call(listener, head.uri.path()) {
+        // The future of a call is large, and most connections make no calls.
+        let response = Box::pin(server.call(listener, slot, &head, body)).await;
+        let response = observed(response, slot.exchange());
+        slot.note_answered();
+        return (response, false);
+    }
     let response = server.handle(listener, slot, &Head::of(&head), &mut body).await;
     let response = observed(response, slot.exchange());
     slot.note_answered();

@@ -73,7 +73,8 @@ impl<'a> Deadlines<'a> {
             self.tick = None;
             let exchange = self.slot.exchange();
             let before = std::mem::replace(&mut self.event, exchange.last_event());
-            let was_idle = before == self.event && !exchange.is_answering();
+            let has_new_piece = exchange.take_new_piece();
+            let was_idle = before == self.event && !exchange.is_answering() && !has_new_piece;
             self.idle_ticks = if was_idle { self.idle_ticks + 1 } else { 0 };
             if self.idle_ticks >= IDLE_TICKS_MAX {
                 return Poll::Ready(End::Idle);

@@ -79,10 +79,14 @@ impl Refusal {
     }
 }
 
+/// The reason under which the metrics count requests whose request line or headers are not valid
+/// HTTP, too large or too slow.
+pub(super) const BAD_HEAD: &str = "head";
+
 /// All reasons under which the metrics count refused requests. The metrics contain each reason from
 /// the start, even if its count is 0.
-pub const REASONS: [&str; 6] =
-    ["connections", "forwarded_for", "forwarded", "origin", "host", "token"];
+pub const REASONS: [&str; 7] =
+    ["connections", "forwarded_for", "forwarded", "origin", "host", "token", BAD_HEAD];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ListenerKind {
@@ -117,20 +121,7 @@ pub(crate) fn admit(
     if target == Target::Ping {
         return Ok(Admitted { is_trusted: checked.has_good_token(target, tokens) });
     }
-    if checked.is_forwarded_for {
-        return Err(Refusal::ForwardedFor);
-    }
-    if checked.is_forwarded {
-        return Err(Refusal::Forwarded);
-    }
-    if checked.is_from_browser {
-        return Err(Refusal::Origin);
-    }
-    if listener == ListenerKind::Loopback
-        && (checked.is_for_another_host || names_another_host(head.authority))
-    {
-        return Err(Refusal::Host);
-    }
+    checked.refuse_foreign(listener, head.authority)?;
     let is_trusted = checked.has_good_token(target, tokens);
     if is_trusted || target.is_public() {
         return Ok(Admitted { is_trusted });
@@ -140,6 +131,35 @@ pub(crate) fn admit(
         Target::AwsApi(_) => Refusal::NoSessionToken,
         _ => Refusal::Token,
     })
+}
+
+/// How the caller of a call to another server has proved itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CallProof {
+    /// The request has the ordinary token, which also reads secrets.
+    Token,
+    /// The request has the phantom token of its route.
+    Phantom,
+}
+
+/// Checks whether Sidekey makes a call to another server. `has_phantom` returns whether the request
+/// has a valid phantom token. The checks have the same order as in [`admit`].
+///
+/// # Errors
+///
+/// Fails with the [`Refusal`] of the first check that failed.
+pub(crate) fn admit_call(
+    listener: ListenerKind,
+    head: &Head<'_, impl Headers>,
+    tokens: &Tokens,
+    has_phantom: impl FnOnce() -> bool,
+) -> Result<CallProof, Refusal> {
+    let checked = CheckedHeaders::of(head.headers);
+    checked.refuse_foreign(listener, head.authority)?;
+    if checked.has_good_token(Target::Unknown, tokens) {
+        return Ok(CallProof::Token);
+    }
+    if has_phantom() { Ok(CallProof::Phantom) } else { Err(Refusal::Token) }
 }
 
 /// The headers that decide whether Sidekey answers a request, collected in one pass. A separate
@@ -178,6 +198,30 @@ impl<'a> CheckedHeaders<'a> {
             }
         }
         checked
+    }
+
+    /// Refuses a request that came through a proxy or from a browser, or that names another host.
+    #[inline]
+    fn refuse_foreign(
+        &self,
+        listener: ListenerKind,
+        authority: Option<&str>,
+    ) -> Result<(), Refusal> {
+        if self.is_forwarded_for {
+            return Err(Refusal::ForwardedFor);
+        }
+        if self.is_forwarded {
+            return Err(Refusal::Forwarded);
+        }
+        if self.is_from_browser {
+            return Err(Refusal::Origin);
+        }
+        if listener == ListenerKind::Loopback
+            && (self.is_for_another_host || names_another_host(authority))
+        {
+            return Err(Refusal::Host);
+        }
+        Ok(())
     }
 
     fn has_good_token(&self, target: Target<'_>, tokens: &Tokens) -> bool {
@@ -366,8 +410,9 @@ mod tests {
     fn every_refusal_has_its_label() {
         use Refusal::*;
         assert_eq!(
-            [TooManyConnections, ForwardedFor, Forwarded, Origin, Host, Token].map(Refusal::label),
-            REASONS
+            [TooManyConnections, ForwardedFor, Forwarded, Origin, Host, Token].map(Refusal::label)
+                [..],
+            REASONS[..6]
         );
         assert_eq!(
             [WrongSessionToken, NoSessionToken, NoSessionKnown].map(Refusal::label),

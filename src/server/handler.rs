@@ -2,6 +2,7 @@
 
 use super::aws_api_call::AwsApiCall;
 use super::body::{self, RequestBody};
+use super::calls::{Call, Calls};
 use super::connection_slots::ConnectionSlot;
 use super::context::Context;
 use super::gate::{self, Admitted, ListenerKind, Refusal};
@@ -18,7 +19,9 @@ use super::secret_read::SecretRead;
 use crate::printable::LogExcerpt;
 use crate::telemetry::metrics::ReadResult;
 use crate::tokens::Tokens;
+use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
+use hyper::http::request::Parts;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -32,6 +35,7 @@ pub(crate) struct Server {
     /// customer, for example) a message belongs.
     pub(crate) resolving: resolving::Config,
     pub(crate) memory: MemoryBudget,
+    pub(crate) calls: Calls,
 }
 
 impl Server {
@@ -75,6 +79,25 @@ impl Server {
         }
         body::drain(&mut body, cache.clock()).await;
         response
+    }
+
+    /// Answers a call to another server. If the request has a valid token, the connection stays open.
+    pub(super) async fn call(
+        &self,
+        listener: ListenerKind,
+        slot: &ConnectionSlot,
+        head: &Parts,
+        body: Incoming,
+    ) -> Response {
+        let call = Call {
+            calls: &self.calls,
+            context: &self.context,
+            tokens: &self.tokens,
+            tenant_check: &self.resolving.tenant_check,
+            listener,
+            slot,
+        };
+        call.answer(head, body).await
     }
 
     /// Answers a request with a valid token that reads one cached secret, and returns the time of
@@ -142,7 +165,10 @@ impl Server {
         let response = match route::route(admitted, listener, target, head, unknown)? {
             Route::Ping => probes.ping(),
             Route::Ready { is_trusted } => probes.ready(is_trusted),
-            Route::Metrics => probes.metrics(),
+            Route::Metrics => {
+                self.calls.announce(&context.metrics);
+                probes.metrics()
+            }
             Route::Status => probes.status(),
             Route::Restore => probes.restored(),
             Route::Resolve => {
@@ -151,7 +177,7 @@ impl Server {
             }
             Route::Secret(query) => {
                 if query.wait.is_some() {
-                    slot.exchange().note_long_poll();
+                    slot.exchange().note_abandonable();
                 }
                 let read = SecretRead { context, query, headers: head.headers };
                 let (answer, result) = read.answer().await?;

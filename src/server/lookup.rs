@@ -4,6 +4,7 @@
 
 use super::context::Context;
 use super::problem::Problem;
+use crate::cache::withheld::Withheld;
 use crate::cache::{Cache, How, Served};
 use crate::clock::Moment;
 use crate::secret::key::{Key, KeyRef};
@@ -86,12 +87,14 @@ pub(super) async fn find_since(
     Ok(cache.read_since(wanted.owned_key()?, started).await?)
 }
 
-/// Returns an error if the secret's value breaks the rules that the configuration sets for the
-/// secret's name. If `SIDEKEY_STRICT` is `false`, returns no error.
+/// Returns an error if no caller may read the secret (`SIDEKEY_USE_ONLY`), or if the secret's value
+/// breaks the rules that the configuration sets for the secret's name. If `SIDEKEY_STRICT` is
+/// `false`, broken rules are no error.
 pub(super) fn refuse_withheld(served: &Served) -> Result<(), Problem> {
-    match &served.entry.malformed {
-        Some(malformed) if malformed.is_withheld => Err(Problem::Malformed(malformed.clone())),
-        _ => Ok(()),
+    match &served.entry.withheld {
+        None => Ok(()),
+        Some(Withheld::Malformed(malformed)) => Err(Problem::Malformed(malformed.clone())),
+        Some(Withheld::UseOnly(route)) => Err(Problem::UseOnly(route.clone())),
     }
 }
 

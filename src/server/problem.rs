@@ -75,6 +75,9 @@ pub(crate) enum Problem {
     /// names, and Sidekey is configured to refuse such values.
     #[error("Sidekey refused this read: {0}")]
     Malformed(Arc<Malformed>),
+    /// Error: the secret can only be used in calls. The text is the path of the route to use.
+    #[error("Sidekey refused this read: SIDEKEY_USE_ONLY allows the secret only in calls to {0}")]
+    UseOnly(Arc<str>),
     #[error(transparent)]
     Field(#[from] FieldError),
 }
@@ -140,6 +143,7 @@ impl Problem {
             Self::Read(ReadError::WaitOver(_)) => "TimeoutError",
             Self::Read(ReadError::Upstream(error)) => &error.code,
             Self::Malformed(_) => "MalformedSecretException",
+            Self::UseOnly(_) => "UseOnlySecretException",
             Self::Field(_) => "FieldNotFoundException",
         }
     }
@@ -240,6 +244,10 @@ impl Problem {
             Self::Malformed(_) => {
                 "store a complete value in the secret, which Sidekey then fetches within seconds; to \
                  serve values that break the rules too, set SIDEKEY_STRICT=false"
+            }
+            Self::UseOnly(_) => {
+                "send the call to this path of the agent, which adds the credential: \
+                 docs/calls.md describes how"
             }
             Self::Field(FieldError::Null(_)) => "store a value in this field of the secret",
             Self::Field(_) => "check the name of the field and the secret's value",

@@ -5,7 +5,7 @@ use crate::cache::{How, Served};
 use crate::secret::value::SecretValue;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{Either, Full};
+use http_body_util::{BodyExt, Either, Full};
 use hyper::StatusCode;
 use hyper::body::Body;
 use hyper::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue};
@@ -17,7 +17,13 @@ pub(crate) type Response = hyper::Response<ResponseBody>;
 
 /// The body of a response. It is either complete in memory, or created piece by piece while the
 /// caller reads it.
-pub(crate) type ResponseBody = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
+pub(crate) type ResponseBody = Either<Full<Bytes>, UnsyncBoxBody<Bytes, BrokenAnswer>>;
+
+/// The error of a body that cannot be completed. The server then closes the connection, so that the
+/// caller does not take the incomplete body for complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer cannot be completed")]
+pub(crate) struct BrokenAnswer;
 
 pub(super) const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
@@ -80,6 +86,7 @@ pub(super) fn secret(content_type: &'static str, body: &SecretValue) -> Response
 pub(super) fn secret_pieces(
     body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static,
 ) -> Response {
+    let body = body.map_err(|never| match never {});
     let mut response = Response::new(Either::Right(UnsyncBoxBody::new(body)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
     set_no_store(response.headers_mut());

@@ -48,8 +48,11 @@ pub(crate) struct Exchange {
     /// client may still wait for its answer, or it may be gone: the server cannot see the
     /// difference.
     is_half_closed: AtomicBool,
-    /// Whether the current request is a long poll: a request that waits until a secret changes.
-    is_long_poll: AtomicBool,
+    /// Whether the current request ends if the client closes its sending direction: a long poll,
+    /// which waits until a secret changes, or a call to another server.
+    is_abandonable: AtomicBool,
+    /// Whether a piece of an answer was created since the last check whether the connection is idle.
+    has_new_piece: AtomicBool,
 }
 
 impl Exchange {
@@ -58,13 +61,19 @@ impl Exchange {
     pub(crate) fn note_request(&self) {
         self.is_head_arriving.store(false, Ordering::Relaxed);
         self.may_have_buffered.store(true, Ordering::Relaxed);
-        self.is_long_poll.store(false, Ordering::Relaxed);
+        self.is_abandonable.store(false, Ordering::Relaxed);
         self.is_answering.store(true, Ordering::Relaxed);
     }
 
-    /// Records that the current request is a long poll: it waits until a secret changes.
-    pub(crate) fn note_long_poll(&self) {
-        self.is_long_poll.store(true, Ordering::Relaxed);
+    /// Records that the current request ends if the client closes its sending direction, because it
+    /// is a long poll (a request that waits until a secret changes) or a call to another server.
+    pub(crate) fn note_abandonable(&self) {
+        self.is_abandonable.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether a piece of an answer was created since the last call of this function.
+    pub(crate) fn take_new_piece(&self) -> bool {
+        self.has_new_piece.swap(false, Ordering::Relaxed)
     }
 
     /// Returns whether the client closed its sending direction while the server handled a request.
@@ -74,9 +83,9 @@ impl Exchange {
 
     /// Returns whether the server must end the connection because its client is probably gone: the
     /// client has closed its sending direction during a long poll (a request that waits until a
-    /// secret changes).
+    /// secret changes) or a call to another server.
     pub(crate) fn is_abandoned(&self) -> bool {
-        self.is_half_closed() && self.is_answering() && self.is_long_poll.load(Ordering::Relaxed)
+        self.is_half_closed() && self.is_incomplete() && self.is_abandonable.load(Ordering::Relaxed)
     }
 
     /// Returns whether the server is handling a request, or still writes its answer.
@@ -152,6 +161,11 @@ impl Streaming {
     pub(crate) fn begin(exchange: Arc<Exchange>) -> Self {
         exchange.is_streaming.store(true, Ordering::Relaxed);
         Self(exchange)
+    }
+
+    /// Records that a piece of the answer was created, so the connection is not idle.
+    pub(crate) fn note_piece(&self) {
+        self.0.has_new_piece.store(true, Ordering::Relaxed);
     }
 }
 

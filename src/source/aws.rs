@@ -42,15 +42,16 @@ mod public_endpoint;
 mod timestamp;
 mod advice;
 
+pub(crate) use crate::outbound::Trust;
 pub(crate) use endpoint::Endpoint;
 pub use failover::BadFailover;
 pub(crate) use failover::check_failover;
-pub(crate) use http::Trust;
 pub(crate) use secrets_manager::Rotation;
 pub(crate) use sts::{AssumableRole, DURATION, SESSION_NAME};
 
 use super::{BatchResult, FetchError, FetchFuture, FoundPage, OwnCredentials, ReplicaCall, Source};
 use crate::clock::Clock;
+use crate::outbound::{IdlePolicy, Outbound};
 use crate::secret::arn::is_region;
 use crate::secret::key::Key;
 use crate::secret::region::nearest_if_unknown;
@@ -62,7 +63,7 @@ use account::Account;
 use credentials::Runner;
 use credentials::{Loaded, Settings};
 use failover::Failover;
-use http::{IdlePolicy, Timeouts};
+use http::Timeouts;
 use reach::{Means, Reach};
 use roles::Roles;
 use session::Session;
@@ -157,6 +158,7 @@ pub enum RegionError {
 /// A client that reads secrets from AWS, in any AWS region. The `Debug` output omits the objects of
 /// the AWS SDK, which would print environment variables.
 pub struct Aws {
+    outbound: Arc<Outbound>,
     has_custom_endpoint: bool,
     failover: Option<Failover>,
     own: Reach,
@@ -192,7 +194,8 @@ impl Aws {
         let attempt_timeout = config.attempt_timeout;
         let credentials_source = advice::credentials_source(&config.environment);
         let idle_policy = if config.is_snapshot { IdlePolicy::Close } else { IdlePolicy::Reuse };
-        let http = http::Client::new(config.trust, own_ports, idle_policy, clock.clone());
+        let outbound = Arc::new(Outbound::new(config.trust, own_ports, idle_policy, clock.clone()));
+        let http = http::Client::new(outbound.clone());
         let mut settings = Settings {
             environment: config.environment,
             region: config.region,
@@ -241,6 +244,7 @@ impl Aws {
             parameter_store_timeout_setting: config.parameter_store_timeout.variable,
         };
         Ok(Self {
+            outbound,
             has_custom_endpoint,
             failover,
             own: Reach::new(account.clone(), &means),
@@ -250,6 +254,11 @@ impl Aws {
 
     pub(crate) fn region(&self) -> &str {
         &self.own.account.region
+    }
+
+    /// Returns the HTTP client for calls to AWS, which other calls can share.
+    pub(crate) fn outbound(&self) -> &Arc<Outbound> {
+        &self.outbound
     }
 
     /// Returns the AWS region with the most similar name if the configured region does not exist.

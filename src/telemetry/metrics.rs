@@ -4,16 +4,22 @@
 //! caller. Otherwise, callers could create any number of time series.
 
 mod call;
+mod calls;
+mod create;
 mod totals;
 
 pub(crate) use call::{Ended, Operation, SearchResult};
+pub(crate) use calls::CallMetrics;
+#[cfg(test)]
+pub(crate) use calls::REASONS;
 
 use crate::source::FetchErrorKind;
+use create::{counter, counters, gauge, gauges, seconds, valid};
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    IntGaugeVec, Registry, TextEncoder,
 };
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
@@ -103,6 +109,7 @@ pub struct Metrics {
     /// How many log lines Sidekey dropped, because there were too many of the same kind or because
     /// another process read the log too slowly.
     pub log_lines_dropped: IntCounter,
+    calls: OnceLock<CallMetrics>,
     /// Notified when something has turned bad: a stale or refused read, a throttled call to AWS, or
     /// a failed prefetch.
     trouble: Notify,
@@ -248,6 +255,7 @@ impl Metrics {
             ),
             trouble: Notify::new(),
             registry: OnceLock::new(),
+            calls: OnceLock::new(),
         }
     }
 
@@ -286,7 +294,7 @@ impl Metrics {
             Box::new(self.panics.clone()),
             Box::new(self.log_lines_dropped.clone()),
         ];
-        for metric in metrics {
+        for metric in metrics.into_iter().chain(self.calls().collectors()) {
             registry.register(metric).expect("each metric must be registered only once");
         }
         registry
@@ -384,6 +392,16 @@ impl Metrics {
         self.gate_reasons.get_or_init(|| reasons.into());
     }
 
+    /// Returns the metrics of calls.
+    pub(crate) fn calls(&self) -> &CallMetrics {
+        self.calls.get_or_init(CallMetrics::new)
+    }
+
+    /// Creates the time series of calls with the value zero, for each of the routes with these names.
+    pub fn announce_calls<'a>(&self, routes: impl Iterator<Item = &'a str>) {
+        self.calls().announce(routes);
+    }
+
     /// Renders all metrics in Prometheus' text format, including the metrics of the process.
     pub fn render(&self) -> String {
         self.create_series();
@@ -432,31 +450,6 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
-}
-
-fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    valid(IntCounterVec::new(Opts::new(name, help), labels))
-}
-
-fn counter(name: &str, help: &str) -> IntCounter {
-    valid(IntCounter::new(name, help))
-}
-
-fn gauges(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-    valid(IntGaugeVec::new(Opts::new(name, help), labels))
-}
-
-fn gauge(name: &str, help: &str) -> IntGauge {
-    valid(IntGauge::new(name, help))
-}
-
-/// Returns a gauge whose value may have a fraction.
-fn seconds(name: &str, help: &str) -> Gauge {
-    valid(Gauge::new(name, help))
-}
-
-fn valid<M>(metric: prometheus::Result<M>) -> M {
-    metric.expect("the names, labels and buckets of this metric must be valid")
 }
 
 #[cfg(all(target_os = "linux", feature = "host"))]

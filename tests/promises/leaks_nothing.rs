@@ -6,6 +6,7 @@ use crate::support::client::{Connection, get, request};
 use crate::support::clock::ManualClock;
 use crate::support::gateway::CannedUpstream;
 use crate::support::program::Program;
+use crate::support::upstream::{self, Upstream};
 use crate::support::{TempFolder, fake};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -454,6 +455,73 @@ async fn program_output_shows_no_value() {
         assert!(log.contains(part), "the log does not contain {part}:\n{log}");
     }
     check_log(&log);
+}
+
+/// Sends calls through a route to a server that repeats the credential, refuses it, fails, or does not
+/// answer. Then no answer, page or log line may contain the credential, a token, or a part of a call.
+#[tokio::test]
+async fn calls_through_a_route_show_no_value() {
+    let clock = ManualClock::new();
+    let fake = start_fake(&clock).await;
+    let upstream = Upstream::start(|seen| {
+        let echo = seen.header("authorization").unwrap_or_default().to_owned();
+        let status = if seen.target.contains("refused") { 401 } else { 200 };
+        let status = if seen.target.contains("failed") { 500 } else { status };
+        upstream::answer(status, &[("x-echo", &echo)], format!("{{\"echo\":\"{echo}\"}}"))
+    })
+    .await;
+    let route = |name: &str, url: &str| {
+        format!(
+            "[[route]]\nname = \"{name}\"\nupstream = \"{url}\"\nsecret = \"app/object\"\n\
+             bearer = \"#password\"\n"
+        )
+    };
+    let folder = TempFolder::new();
+    let routes = route("crm", &upstream.url()) + &route("down", "http://127.0.0.1:1");
+    let config = folder.write("sidekey.toml", &routes);
+    let setup = setup(&fake.url(), &clock)
+        .with("SIDEKEY_LOG", "trace")
+        .with("SIDEKEY_CONFIG", config.display());
+    let program = Program::start(&["serve"], setup.vars());
+    let mut connection = Connection::open(program.address().await).await;
+    let header = ("X-Aws-Parameters-Secrets-Token", TOKEN);
+    let described = connection.exchange(get("/to/crm", &[header])).await.json();
+    let phantom = described["token"].as_str().expect("the token is a string").to_owned();
+    let bearer = format!("Bearer {phantom}");
+    let mut texts = String::new();
+    for (path, status) in [
+        ("/to/crm/echo", 200),
+        ("/to/crm/refused", 401),
+        ("/to/crm/failed", 500),
+        ("/to/crm//double", 400),
+        ("/to/down/x", 502),
+        ("/to/unknown/x", 404),
+    ] {
+        let target = format!("{path}?q={TEXT}");
+        let headers = [header, ("X-Own", TEXT), ("Content-Type", TEXT)];
+        let answer = connection.exchange(request("POST", &target, &headers, TEXT)).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        texts += &format!("{:?}\n{}\n", answer.header("x-echo"), answer.text());
+    }
+    let called = connection.exchange(get("/to/crm/echo", &[("Authorization", &bearer)])).await;
+    assert_eq!(called.status, 200);
+    assert!(called.text().contains("[redacted by sidekey]"), "{}", called.text());
+    texts += called.text();
+    for path in ["/status", "/metrics", "/ready"] {
+        texts += connection.exchange(get(path, &[header])).await.text();
+    }
+    check("an answer", &texts);
+    program.signal(Signal::TERM);
+    let (code, log) = program.ended().await;
+    assert_eq!(code, Some(0));
+    assert!(log.contains("Sidekey did not make a call"), "{log}");
+    check_log(&log);
+    for text in [&texts, &log] {
+        assert!(!text.contains(&phantom), "the phantom token must not be displayed: {text}");
+    }
+    for part in ["/echo", "/refused", "/double"] {
+        assert!(!log.contains(part), "the log must not contain the path of a call: {log}");
+    }
 }
 
 /// Checks that a log contains no secret value, and only lines of Sidekey itself. Libraries could

@@ -248,7 +248,7 @@ async fn bad_heads_get_typed_errors() {
         ),
         (get("/a b", &[]), 400, "the request line or a header is not valid HTTP/1.1"),
     ] {
-        let answer = send_refused(&fake, &sidekey, &sent, None).await;
+        let answer = send_refused(&fake, &sidekey, &sent, Some("head")).await;
         let excerpt = &sent[..sent.len().min(60)];
         let kind = "BadRequestException";
         assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{excerpt}");

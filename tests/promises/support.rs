@@ -9,9 +9,12 @@ pub(crate) mod container;
 pub(crate) mod finished;
 pub(crate) mod gateway;
 pub(crate) mod linters;
+pub(crate) mod memory;
 pub(crate) mod metrics;
 pub(crate) mod program;
 pub(crate) mod relay;
+pub(crate) mod scene;
+pub(crate) mod upstream;
 
 use crate::clients::{pause, scratch};
 use clock::ManualClock;

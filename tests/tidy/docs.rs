@@ -1,7 +1,7 @@
 //! Compares the documentation with tables and tests in the code.
 
 use crate::repository::{File, is_of_word, page, root};
-use sidekey::config::{aws_extension, policy, role, variables};
+use sidekey::config::{aws_extension, policy, role, route_keys, variables};
 use sidekey::convention::file::{FIELD_KEYS, KEYS};
 use std::collections::BTreeMap;
 
@@ -37,6 +37,7 @@ fn wrong_settings(files: &[File]) -> Vec<String> {
     let of_aws = aws_extension::VARIABLES.iter().map(|one| row(one.name, one.default, one.help));
     let policy = policy::KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let role = role::KEYS.iter().map(|key| row(key.name, key.default, key.help));
+    let route = route_keys::KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let convention = KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let field = FIELD_KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let page = page(files, "docs/configuration.md");
@@ -46,7 +47,7 @@ fn wrong_settings(files: &[File]) -> Vec<String> {
     let tables: [(Vec<String>, Vec<Vec<&str>>); 2] = [
         (variables.chain(of_aws).collect(), rows(&page.text, &names)),
         (
-            policy.chain(role).chain(convention).chain(field).collect(),
+            policy.chain(role).chain(route).chain(convention).chain(field).collect(),
             key_tables.flat_map(|table| rows(table, &[""])).collect(),
         ),
     ];
@@ -267,6 +268,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.announce_stale_reasons(&Reason::ALL.map(Reason::label));
         metrics.announce_gate_refusals(&gate::REASONS);
+        metrics.announce_calls(["openai"].into_iter());
         metrics.show_problems(&Problem::CODES.map(|code| (code, 0)));
         let remedy = "Copy names and types from src/telemetry/metrics.rs to docs/metrics.md.";
         assert_none(&wrong_metrics(&repository(), &metrics.render()), remedy);
@@ -288,6 +290,7 @@ mod tests {
             "go/go.mod",
             "java/pom.xml",
             "../../support/clients.rs",
+            "../calls_libraries/node/package.json",
         ];
         let pins = pins.map(|pin| fs::read_to_string(folder.join(pin)).expect("the file exists"));
         let pins = pins.join("\n");

@@ -70,7 +70,7 @@ mod tests {
         let text = page(&repository(), PAGE).text;
         for (from, to, expected) in [
             ("| `CallsOk` | Count", "| `CallsOk` | Seconds", &["| `CallsOk` | Count |"][..]),
-            ("$4.80", "$4.90", &["| `on` | "]),
+            ("$6.00", "$6.10", &["| `on` | "]),
             ("`ReadHits`", "`Hits`", &["| `ReadHits` | Count", "no metric Hits"]),
             ("| `SIDEKEY_EMF` | metrics", "| `X` | metrics", &["no table of costs"]),
         ] {

@@ -19,5 +19,6 @@ mod freeze;
 mod lambda;
 mod modes;
 mod roles;
+mod routes;
 mod trouble;
 mod wrapper;

@@ -13,12 +13,14 @@ use std::time::Duration;
 /// The path of the wrapper script in Sidekey's Lambda layer.
 const WRAPPER: &str = "/opt/sidekey/exec-wrapper";
 
-/// Starts a Lambda environment with the test function. `references` are environment variables that
-/// refer to secrets, such as `DB=sidekey:app/db`.
-async fn start(
+/// Starts a Lambda environment with the test function. `variables` are environment variables that can
+/// refer to secrets, such as `DB=sidekey:app/db`. `files` are further files of the layers: their paths
+/// in the environment and on this machine.
+pub(crate) async fn start(
     mode: Mode,
     fake: &Fake,
-    references: &[(&str, &str)],
+    variables: &[(&str, &str)],
+    files: &[(&str, &Path)],
 ) -> Result<Emulator, MissingTool> {
     const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
     let clients = Clients::install()?;
@@ -33,7 +35,9 @@ async fn start(
         .env("PLAIN", "as it was");
     let set =
         |environment: Environment, (name, value): &(&str, &str)| environment.env(name, *value);
-    Emulator::start(&clients, &references.iter().fold(environment, set)).await
+    let environment = variables.iter().fold(environment, set);
+    let add = |environment: Environment, (path, from): &(&str, &Path)| environment.file(path, from);
+    Emulator::start(&clients, &files.iter().fold(environment, add)).await
 }
 
 /// Checks that the function finds a complete secret in one variable, a field of a secret in another
@@ -44,7 +48,7 @@ async fn fills_variables(mode: Mode) {
     fake.faults().set_latency(Duration::from_millis(300));
     let full_value = format!("sidekey:{}", LISTED[0]);
     let field = format!("sidekey:{}#key", LISTED[1]);
-    let started = start(mode, &fake, &[("WHOLE", &full_value), ("FIELD", &field)]).await;
+    let started = start(mode, &fake, &[("WHOLE", &full_value), ("FIELD", &field)], &[]).await;
     let mut emulator = match started {
         Ok(emulator) => emulator,
         Err(missing) => return missing.skip_or_fail(),
@@ -90,7 +94,7 @@ async fn unresolved_variables_are_logged() {
         ("MALFORMED", "sidekey:app db"),
         ("QUOTED", "\"sidekey:app/db#user\""),
     ];
-    let emulator = match start(Mode::OnDemand, &fake, &references).await {
+    let emulator = match start(Mode::OnDemand, &fake, &references, &[]).await {
         Ok(emulator) => emulator,
         Err(missing) => return missing.skip_or_fail(),
     };

@@ -1,20 +1,32 @@
-"""A function without any knowledge of Sidekey: its handler only reads environment variables.
+"""A function without any knowledge of Sidekey: its handler only reads environment variables, and calls
+a service at OPENAI_BASE_URL with OPENAI_API_KEY.
 
-Event:  {"variables": ["NAME", ...]}
-Answer: {"variables": {"NAME": "value" or null}, "arguments": ["..."]}
+Event:  {"variables": ["NAME", ...], "call": "/PATH" or absent}
+Answer: {"variables": {"NAME": "value" or null}, "arguments": ["..."], "answer": "text" or absent}
 """
 
 import http.client
 import json
 import os
 import sys
+import urllib.request
 
 INVOCATION = "/2018-06-01/runtime/invocation"
 
 
 def handle(event):
     names = event.get("variables", [])
-    return {"variables": {name: os.environ.get(name) for name in names}, "arguments": sys.argv[1:]}
+    answer = {"variables": {name: os.environ.get(name) for name in names}, "arguments": sys.argv[1:]}
+    if "call" in event:
+        answer["answer"] = call(os.environ["OPENAI_BASE_URL"] + event["call"])
+    return answer
+
+
+def call(url):
+    request = urllib.request.Request(url)
+    request.add_header("Authorization", "Bearer " + os.environ["OPENAI_API_KEY"])
+    with urllib.request.urlopen(request, timeout=20) as response:
+        return response.read().decode()
 
 
 def main():

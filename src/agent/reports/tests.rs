@@ -55,6 +55,7 @@ impl Fixture {
             listed: Vec::new(),
             discovery: cache::discovery::Config::default(),
             scope: Scope::default(),
+            use_only: None,
             conventions: Arc::new(Conventions::built_in()),
             is_strict: false,
             is_snapshot,

@@ -13,6 +13,9 @@ pub(super) struct Counters {
     pub(super) calls: BTreeMap<String, u64>,
     /// The number of reads for each result, such as `hit` or `miss`.
     pub(super) reads: BTreeMap<String, u64>,
+    /// For each route with calls, the number of calls for each class of statuses, such as `2xx`, or
+    /// `none` for calls without an answer of the server.
+    pub(super) routes: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 impl Counters {
@@ -30,6 +33,11 @@ impl Counters {
                     add(&mut counters.calls, labels, "outcome", value);
                 }
                 "sidekey_reads_total" => add(&mut counters.reads, labels, "result", value),
+                "sidekey_calls_total" if value > 0.0 => {
+                    let Some(route) = label_value(labels, "route") else { continue };
+                    let statuses = counters.routes.entry(route.to_owned()).or_default();
+                    add(statuses, labels, "status", value);
+                }
                 _ => {}
             }
         }
@@ -39,11 +47,14 @@ impl Counters {
 
 /// Adds the value of a time series to the sum for its value of `label`. Ignores zero.
 fn add(sums: &mut BTreeMap<String, u64>, labels: &str, label: &str, value: f64) {
-    let start = format!("{label}=\"");
-    let own = labels.split(',').find_map(|pair| pair.strip_prefix(&*start)?.split('"').next());
-    if let Some(own) = own.filter(|_| value > 0.0) {
+    if let Some(own) = label_value(labels, label).filter(|_| value > 0.0) {
         *sums.entry(own.to_owned()).or_default() += whole(value);
     }
+}
+
+fn label_value<'a>(labels: &'a str, label: &str) -> Option<&'a str> {
+    let start = format!("{label}=\"");
+    labels.split(',').find_map(|pair| pair.strip_prefix(&*start)?.split('"').next())
 }
 
 #[expect(
@@ -68,6 +79,9 @@ mod tests {
                     sidekey_upstream_requests_total{operation=\"GetSecretValue\",outcome=\"ok\"} 3\n\
                     sidekey_upstream_requests_total{operation=\"GetParameter\",outcome=\"ok\"} 4\n\
                     sidekey_upstream_requests_total{operation=\"GetParameter\",outcome=\"timeout\"} 1\n\
+                    sidekey_calls_total{route=\"crm\",status=\"2xx\"} 5\n\
+                    sidekey_calls_total{route=\"crm\",status=\"none\"} 1\n\
+                    sidekey_calls_total{route=\"openai\",status=\"2xx\"} 0\n\
                     process_start_time_seconds 1764480000\n";
         let counts = |pairs: &[(&str, u64)]| {
             pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
@@ -77,6 +91,7 @@ mod tests {
             connections: 2,
             calls: counts(&[("ok", 7), ("timeout", 1)]),
             reads: counts(&[("hit", 40)]),
+            routes: [("crm".to_owned(), counts(&[("2xx", 5), ("none", 1)]))].into(),
         };
         assert_eq!(Counters::parse(page), expected);
     }

@@ -38,6 +38,8 @@ pub(super) struct AgentReport {
     pub(super) upstream: Upstream,
     /// The number of reads since the start of the agent, for each result.
     pub(super) reads: BTreeMap<String, u64>,
+    /// For each route with calls, the number of calls for each class of statuses.
+    pub(super) routes: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 /// The calls to AWS since the start of the agent.
@@ -82,6 +84,7 @@ impl Report {
                 credentials,
                 upstream,
                 reads: counters.reads,
+                routes: counters.routes,
             },
             secrets: entries,
             missing,

@@ -22,11 +22,16 @@ pub(super) fn summary(report: &Report, now: SystemTime) -> String {
         (0, _) => String::new(),
         (all, required) => format!(", {all} not cached ({required} required)"),
     };
+    let routes: String = agent
+        .routes
+        .iter()
+        .map(|(route, calls)| format!("Calls to {}: {}\n", Printable(route), total(calls)))
+        .collect();
     format!(
         "Sidekey {} at {address}: {ready}{uptime}\n\
          AWS: {}; {}\n\
          Reads: {}; connections: {connections}; calls to AWS in progress: {flights}\n\
-         Secrets: {} cached{absent}\n",
+         {routes}Secrets: {} cached{absent}\n",
         Printable(version),
         upstream(&agent.upstream),
         credentials(agent.credentials.as_ref(), now),

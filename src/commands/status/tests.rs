@@ -90,6 +90,19 @@ fresh     app/good      7f7adc2c  2m   2m         12
 }
 
 #[test]
+fn calls_are_displayed_for_each_route_that_has_some() {
+    let metrics = "sidekey_calls_total{route=\"crm\",status=\"2xx\"} 5\n\
+                   sidekey_calls_total{route=\"crm\",status=\"none\"} 1\n\
+                   sidekey_calls_total{route=\"openai\",status=\"2xx\"} 0\n";
+    let report = report(&[], &json!([]), metrics);
+    let text = for_people(&report, now(), None, false);
+    assert!(text.contains("\nCalls to crm: 6 (5 2xx, 1 none)\nSecrets: "), "{text}");
+    assert!(!text.contains("openai"), "{text}");
+    let json: Value = serde_json::from_str(&report.json()).expect("the report is JSON");
+    assert_eq!(json["agent"]["routes"], json!({"crm": {"2xx": 5, "none": 1}}));
+}
+
+#[test]
 fn columns_without_values_are_omitted() {
     let with = |changes: Value| {
         let report = report(&[entry("app/db", &changes)], &json!([]), "");

@@ -2,16 +2,19 @@
 //! random input.
 
 use super::*;
+use crate::broker::route::Routes;
 use crate::cache;
 use crate::clock::{Clock, VirtualClock};
 use crate::convention::Conventions;
 use crate::message::paths::Paths;
 use crate::message::tenant::TenantCheck;
+use crate::outbound::{IdlePolicy, Outbound, Trust};
 use crate::secret::key::Key;
 use crate::secret::role_rules::RoleRules;
 use crate::secret::scope::{Home, Scope};
 use crate::secret::version::Version;
 use crate::server::body::{BODY_TIME_MAX, DRAIN_TIME_MAX};
+use crate::server::calls::{self, Calls};
 use crate::server::connection_slots::ConnectionSlots;
 use crate::server::context::Context as ServerContext;
 use crate::server::deadlines::{IDLE_TICK, IDLE_TICKS_MAX, UNTRUSTED_TIME_MAX};
@@ -90,6 +93,7 @@ impl TestServer {
             scope: Scope::default(),
             conventions: Arc::new(Conventions::built_in()),
             is_strict: false,
+            use_only: None,
             is_snapshot: false,
             seed: Some(7),
         };
@@ -124,6 +128,17 @@ impl TestServer {
                 tenant_check: TenantCheck::default(),
             },
             memory: MemoryBudget::default(),
+            calls: Calls {
+                config: calls::Config { routes: Routes::default(), conventions: Arc::default() },
+                outbound: Arc::new(Outbound::new(
+                    Trust::default(),
+                    Vec::new(),
+                    IdlePolicy::Close,
+                    clock.clone(),
+                )),
+                kept: Arc::default(),
+                address: None,
+            },
         });
         Self { server, slots: ConnectionSlots::new(8, trusted_max), tasks, clock }
     }

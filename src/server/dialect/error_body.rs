@@ -20,7 +20,7 @@ pub(super) fn json_error(status: StatusCode, problem: &Problem) -> Response {
     error_response(status, JSON, &body)
 }
 
-pub(super) fn error_response(
+pub(in crate::server) fn error_response(
     status: StatusCode,
     content_type: &'static str,
     body: &ErrorBody<'_>,

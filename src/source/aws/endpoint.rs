@@ -1,7 +1,7 @@
 //! The custom endpoint URL in `SIDEKEY_ENDPOINT`, which the agent calls instead of AWS's own
 //! endpoints.
 
-use std::net::IpAddr;
+use crate::outbound::is_loopback;
 
 /// The part of the URL in `SIDEKEY_ENDPOINT` that the agent replaces with the AWS region of the
 /// secret.
@@ -70,26 +70,6 @@ impl Endpoint {
     pub(crate) fn for_other_region(&self, region: &str) -> Option<String> {
         self.serves_other_regions().then(|| self.for_home_region(region))
     }
-}
-
-/// Returns whether the host of a URL is this machine: `localhost`, a loopback address, or an
-/// unspecified address such as `0.0.0.0`.
-pub(super) fn is_this_machine(host: &str) -> bool {
-    is_loopback(host.trim_end_matches('.'))
-        || parse_ip(host).is_some_and(|address| {
-            let canonical = address.to_canonical();
-            canonical.is_unspecified() || canonical.is_loopback()
-        })
-}
-
-fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost")
-        || parse_ip(host).is_some_and(|address| address.is_loopback())
-}
-
-/// Parses the host of a URL as an IP address. IPv6 addresses in URLs are in square brackets.
-fn parse_ip(host: &str) -> Option<IpAddr> {
-    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 #[cfg(test)]

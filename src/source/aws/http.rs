@@ -1,27 +1,16 @@
-//! The HTTP/1.1 client for all calls to AWS, also those of the AWS SDK for credentials. The HTTP client
-//! reuses connections for calls in quick succession, and refuses to call the agent itself.
+//! Calls AWS over HTTP, also for the AWS SDK, which gets credentials.
 
-mod pool;
-mod dialer;
-mod origin;
-mod trust;
-mod call_error;
 #[cfg(feature = "host")]
 mod sdk_client;
 
-pub(super) use pool::IdlePolicy;
-pub(crate) use trust::Trust;
-
-use crate::clock::{Clock, within};
-use crate::http1::{Connection, ExchangeError};
+use crate::clock::within;
+use crate::http1::{ExchangeError, in_memory};
+use crate::outbound::{CallError, Outbound};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use bytes::Bytes;
-use call_error::CallError;
-use dialer::Dialer;
+use http_body_util::{BodyExt, Limited};
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, Uri};
-use origin::Origin;
-use pool::Pool;
 use std::error::Error;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -32,9 +21,14 @@ use std::time::Duration;
 /// the same default.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 
+/// The maximum size of a response body from AWS in bytes, about twice the size of the largest
+/// possible response. That response contains 20 secrets of 64 KiB, and JSON escapes make each byte
+/// up to six times as long.
+const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// The HTTP client for calls to AWS. All clones share their idle connections.
 #[derive(Clone, Debug)]
-pub(super) struct Client(Arc<Transport>);
+pub(super) struct Client(Arc<Outbound>);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timeouts {
@@ -51,17 +45,8 @@ impl Timeouts {
 }
 
 impl Client {
-    /// Creates the HTTP client. `own_ports` are the loopback ports on which the agent itself
-    /// listens. The client refuses to call these ports, because the agent would call itself.
-    pub(super) fn new(
-        trust: Trust,
-        own_ports: Vec<u16>,
-        idle_policy: IdlePolicy,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        let dialer = Dialer::new(own_ports, trust);
-        let pool = Arc::new(Pool::new(idle_policy, clock.clone()));
-        Self(Arc::new(Transport { dialer, pool, clock }))
+    pub(super) fn new(outbound: Arc<Outbound>) -> Self {
+        Self(outbound)
     }
 
     /// Sends one request to AWS, and returns the complete response. The URI of `request` must be a
@@ -71,74 +56,40 @@ impl Client {
         request: Request<Bytes>,
         timeouts: Timeouts,
     ) -> Result<Response<Bytes>, ConnectorError> {
-        let call = pin!(self.0.call(request, Some(timeouts.connect)));
-        self.0.within(Some(timeouts.attempt), call).await?
+        let call = pin!(call(&self.0, request, Some(timeouts.connect)));
+        within_timeout(&self.0, Some(timeouts.attempt), call).await?
     }
 }
 
-#[derive(Debug)]
-struct Transport {
-    dialer: Dialer,
-    pool: Arc<Pool>,
-    clock: Arc<dyn Clock>,
+async fn call(
+    outbound: &Outbound,
+    request: Request<Bytes>,
+    connect_timeout: Option<Duration>,
+) -> Result<Response<Bytes>, ConnectorError> {
+    let server = request.uri().clone();
+    let request = to_wire(request)?.map(in_memory);
+    let response = outbound.send(&server, request, connect_timeout).await;
+    let (head, body) = response.map_err(to_connector_error)?.into_parts();
+    let body = Limited::new(body, RESPONSE_BYTES_MAX).collect().await;
+    let body = body.map_err(|error| to_connector_error(ExchangeError::Body(error).into()))?;
+    Ok(Response::from_parts(head, body.to_bytes()))
 }
 
-impl Transport {
-    async fn call(
-        &self,
-        request: Request<Bytes>,
-        connect_timeout: Option<Duration>,
-    ) -> Result<Response<Bytes>, ConnectorError> {
-        let uri = request.uri().clone();
-        let origin = Origin::of(&uri).ok_or_else(|| {
-            unsendable("the URL of the AWS endpoint is not an http or https URL with a host".into())
-        })?;
-        let mut request = to_wire(request)?;
-        if let Some(reused) = self.pool.take(&origin).await {
-            match self.exchange(reused, &origin, request).await {
-                // The server closed the reused connection before the request was sent. The agent
-                // sends the request again over a new connection.
-                Err(ExchangeError::NotSent { request: unsent, .. }) => request = *unsent,
-                result => return result.map_err(|error| to_connector_error(error.into())),
-            }
-        }
-        let dial = pin!(self.dialer.dial(&origin, &uri));
-        let dialed = self.within(connect_timeout, dial).await?.map_err(to_connector_error)?;
-        self.exchange(dialed, &origin, request)
-            .await
-            .map_err(|error| to_connector_error(error.into()))
+/// Awaits the future `work`, and returns an error if `work` takes longer than `timeout`. `work` is a
+/// pinned reference, because a future that is passed by value needs memory for another copy.
+async fn within_timeout<T>(
+    outbound: &Outbound,
+    timeout: Option<Duration>,
+    work: Pin<&mut impl Future<Output = T>>,
+) -> Result<T, ConnectorError> {
+    match timeout {
+        None => Ok(work.await),
+        Some(timeout) => within(&**outbound.clock(), timeout, work).await.ok_or_else(timed_out),
     }
+}
 
-    async fn exchange(
-        &self,
-        mut connection: Connection,
-        origin: &Origin,
-        request: Request<Bytes>,
-    ) -> Result<Response<Bytes>, ExchangeError> {
-        let response = connection.exchange(request).await?;
-        // A connection is not reused after a 5xx response. There may be several servers behind one
-        // host name, so a new connection may reach a server that works.
-        if !response.status().is_server_error() {
-            self.pool.put(origin.clone(), connection).await;
-        }
-        Ok(response)
-    }
-
-    /// Awaits the future `work`, and returns an error if `work` takes longer than `timeout`. `work`
-    /// is a pinned reference, because a future that is passed by value needs memory for another
-    /// copy.
-    async fn within<T>(
-        &self,
-        timeout: Option<Duration>,
-        work: Pin<&mut impl Future<Output = T>>,
-    ) -> Result<T, ConnectorError> {
-        match timeout {
-            None => Ok(work.await),
-            Some(timeout) => within(&*self.clock, timeout, work).await.ok_or_else(|| {
-                ConnectorError::timeout("the call to AWS did not finish within the timeout".into())
-            }),
-        }
-    }
+fn timed_out() -> ConnectorError {
+    ConnectorError::timeout("the call to AWS did not finish within the timeout".into())
 }
 
 /// Converts a request to the form in which HTTP/1.1 sends it: with a path instead of a full URL,
@@ -172,17 +123,16 @@ fn unsendable(reason: Box<dyn Error + Send + Sync>) -> ConnectorError {
 /// unknown. Returns `None` if the connection was open: a later error may quote the response of AWS,
 /// which may contain secret values.
 pub(super) fn connect_failure(error: &ConnectorError) -> Option<String> {
-    let CallError::Connect(cause) = error.source()?.downcast_ref()? else { return None };
-    let mut root: &dyn Error = &**cause;
-    while let Some(next) = root.source() {
-        root = next;
-    }
-    Some(root.to_string())
+    error.source()?.downcast_ref::<CallError>()?.connect_failure()
 }
 
 fn to_connector_error(error: CallError) -> ConnectorError {
     match error {
         CallError::OwnAddress => ConnectorError::user(error.into()),
+        CallError::ConnectTimeout => timed_out(),
+        CallError::BadUrl => {
+            unsendable("the URL of the AWS endpoint is not an http or https URL with a host".into())
+        }
         CallError::Exchange(ExchangeError::Body(_)) => ConnectorError::other(error.into(), None),
         // The original error is dropped, because it contains the request with AWS credentials.
         CallError::Exchange(ExchangeError::NotSent { .. }) => {

@@ -15,12 +15,21 @@ pub enum Group {
     Cache,
     /// Which versions of secrets readers were given.
     Versions,
+    /// Calls that Sidekey passes on to the servers of routes.
+    Routes,
 }
 
 impl Group {
     /// All groups, in the order of the documentation.
-    pub const ALL: [Self; 6] =
-        [Self::Reads, Self::Latency, Self::Upstream, Self::Refusals, Self::Cache, Self::Versions];
+    pub const ALL: [Self; 7] = [
+        Self::Reads,
+        Self::Latency,
+        Self::Upstream,
+        Self::Refusals,
+        Self::Cache,
+        Self::Versions,
+        Self::Routes,
+    ];
 
     /// Returns the name of this group in `SIDEKEY_EMF`.
     pub fn label(self) -> &'static str {
@@ -31,6 +40,7 @@ impl Group {
             Self::Refusals => "refusals",
             Self::Cache => "cache",
             Self::Versions => "versions",
+            Self::Routes => "routes",
         }
     }
 }

@@ -45,6 +45,10 @@ pub const METRICS: &[Metric] = &[
     Metric { name: "SecretsMissing", unit: COUNT, group: Group::Cache, value: |of| (of.state.missing > 0).then(|| of.state.missing.into()) },
     Metric { name: "OldestServedAge", unit: SECONDS, group: Group::Cache, value: |of| seconds(of.state.served.oldest_age?) },
     Metric { name: "SinceReplacedVersion", unit: SECONDS, group: Group::Versions, value: |of| seconds(of.state.since_replaced_read?) },
+    Metric { name: "RouteCallsOk", unit: COUNT, group: Group::Routes, value: |of| increase(of.increase(|all| all.routes.ok)) },
+    Metric { name: "RouteCallsFailed", unit: COUNT, group: Group::Routes, value: |of| increase(of.increase(|all| all.routes.failed)) },
+    Metric { name: "RouteCallsRefused", unit: COUNT, group: Group::Routes, value: |of| increase(of.increase(|all| all.routes.refused)) },
+    Metric { name: "RouteRedactions", unit: COUNT, group: Group::Routes, value: |of| increase(of.increase(|all| all.routes.redacted)) },
 ];
 
 fn increase(count: u64) -> Option<Number> {

@@ -119,7 +119,7 @@ mod tests {
     use super::super::interval::State;
     use super::super::latency::Latencies;
     use super::super::served::Served;
-    use super::super::totals::{Calls, Reads, Totals};
+    use super::super::totals::{Calls, Reads, RouteCalls, Totals};
     use super::*;
 
     fn config(groups: &str) -> Config {
@@ -153,6 +153,12 @@ mod tests {
             },
             calls: Calls { ok: 4 * times, throttled: 3 * times, denied: 2 * times, failed: times },
             gate_refusals: 7 * times,
+            routes: RouteCalls {
+                ok: 4 * times,
+                failed: 3 * times,
+                refused: 2 * times,
+                redacted: times,
+            },
         }
     }
 
@@ -205,6 +211,7 @@ mod tests {
                 "GateRefusals": 14,
                 "SecretsHeld": 3, "SecretsMissing": 1, "OldestServedAge": 1.5,
                 "SinceReplacedVersion": 60.0,
+                "RouteCallsOk": 8, "RouteCallsFailed": 6, "RouteCallsRefused": 4, "RouteRedactions": 2,
                 "served": [
                     {"secret": "app/db", "version": "v1", "last_read": "1970-01-01T00:16:40Z"},
                     {"secret": "app/db", "version": "v2", "last_read": "1970-01-01T00:17:10Z"},

@@ -12,6 +12,7 @@ pub(crate) struct Totals {
     /// Requests that Sidekey refused before it looked for a secret, for example because of a wrong
     /// token.
     pub(crate) gate_refusals: u64,
+    pub(crate) routes: RouteCalls,
 }
 
 /// How many reads of secrets had each result.
@@ -22,6 +23,19 @@ pub(crate) struct Reads {
     pub(crate) stale: u64,
     pub(crate) refused: u64,
     pub(crate) error: u64,
+}
+
+/// What happened to the calls that Sidekey passes on to the servers of routes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RouteCalls {
+    /// Calls that were answered with a status below 400.
+    pub(crate) ok: u64,
+    /// Calls that were answered with a status from 400, or that the server did not answer.
+    pub(crate) failed: u64,
+    /// Requests that Sidekey answered itself with an error.
+    pub(crate) refused: u64,
+    /// Fields of secrets that Sidekey replaced in answers.
+    pub(crate) redacted: u64,
 }
 
 /// How many calls to AWS had each kind of result.

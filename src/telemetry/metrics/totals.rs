@@ -1,11 +1,11 @@
 //! Copies the counters that CloudWatch gets.
 
-use super::{Ended, Metrics, ReadResult};
+use super::create::sums;
+use super::{CallMetrics, Ended, Metrics, ReadResult};
 use crate::source::FetchErrorKind;
 use crate::telemetry::emf::latency::Latencies;
 use crate::telemetry::emf::totals::{Calls, Reads, Totals};
-use prometheus::IntCounterVec;
-use prometheus::core::{Collector, Metric};
+use prometheus::core::Metric;
 
 impl Metrics {
     /// Returns the counters that CloudWatch gets, since the start of the process.
@@ -20,8 +20,9 @@ impl Metrics {
                 error: read(ReadResult::Error),
             },
             latencies: self.read_latencies(),
-            calls: self.calls(),
+            calls: self.aws_calls(),
             gate_refusals: sums(&self.gate_refusals, "reason").map(|(_, count)| count).sum(),
+            routes: self.calls.get().map(CallMetrics::totals).unwrap_or_default(),
         }
     }
 
@@ -38,7 +39,7 @@ impl Metrics {
 
     /// Counts the calls to AWS by outcome. Calls that a freeze interrupted are not counted, because
     /// Sidekey repeats these calls.
-    fn calls(&self) -> Calls {
+    fn aws_calls(&self) -> Calls {
         let mut calls = Calls::default();
         for (outcome, count) in sums(&self.upstream_requests, "outcome") {
             let mut kinds = FetchErrorKind::ALL.into_iter();
@@ -50,21 +51,6 @@ impl Metrics {
         }
         calls
     }
-}
-
-/// Returns the value of each time series of `counters`, with the series' value of `label`.
-fn sums(counters: &IntCounterVec, label: &'static str) -> impl Iterator<Item = (String, u64)> {
-    let families = counters.collect();
-    let series = families.into_iter().flat_map(|mut family| std::mem::take(family.mut_metric()));
-    series.filter_map(move |series| {
-        let value = series.get_label().iter().find(|own| own.name() == label)?.value().to_owned();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "the library returns whole counts as floating-point numbers"
-        )]
-        Some((value, series.get_counter().get_value() as u64))
-    })
 }
 
 #[cfg(test)]

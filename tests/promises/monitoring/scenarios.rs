@@ -8,7 +8,7 @@ use crate::support::client::{Connection, get};
 use crate::support::clock::ManualClock;
 use crate::support::metrics::Metrics;
 use crate::support::program::Program;
-use crate::support::{eventually, fake};
+use crate::support::{TempFolder, eventually, fake};
 use fake_aws::{Fake, Fault, Match};
 use rustix::process::Signal;
 use sidekey::telemetry::{metrics, panics};
@@ -64,6 +64,7 @@ pub(super) async fn all() -> Vec<Scenario> {
         wrong_token().await,
         forged_requests().await,
         busy_connections().await,
+        unreachable_service().await,
         small_cache().await,
         panic().await,
         stopped().await,
@@ -209,6 +210,20 @@ async fn busy_connections() -> Scenario {
         })
         .await;
         (fake, sidekey, busy)
+    })
+}
+
+/// The server of a route is not reachable.
+async fn unreachable_service() -> Scenario {
+    let (fake, setup) = prepare().await;
+    let folder = TempFolder::new();
+    let route = "[[route]]\nname = \"crm\"\nupstream = \"http://127.0.0.1:1\"\n\
+                 secret = \"app/db\"\nbearer = \"#\"\n";
+    let file = folder.write("sidekey.toml", route);
+    let sidekey = setup.with("SIDEKEY_CONFIG", file.display()).start().await;
+    Scenario::new("unreachable service", sidekey.address, &["SidekeyRouteCallsFail"], async |_| {
+        assert_eq!(sidekey.get("/to/crm/x").await.kind(), "UpstreamException");
+        (fake, sidekey)
     })
 }
 

@@ -55,6 +55,11 @@ impl Answer {
         })
     }
 
+    /// Returns the body as JSON, or `None` if the body is not JSON.
+    pub(crate) fn try_json(&self) -> Option<Value> {
+        serde_json::from_slice(&self.body).ok()
+    }
+
     /// Returns the member `SecretString` of the JSON body.
     #[track_caller]
     pub(crate) fn value(&self) -> String {
@@ -160,6 +165,11 @@ impl Connection {
             .expect("the connection must be open");
     }
 
+    /// Closes the sending direction of the connection, unless the agent has closed the connection.
+    pub(crate) async fn try_finish_sending(&mut self) {
+        let _ = with_timeout("shutdown", self.socket.shutdown()).await;
+    }
+
     /// Receives one response. Bytes that follow the response are kept for the next call of this
     /// function.
     pub(crate) async fn receive(&mut self) -> Answer {
@@ -188,6 +198,15 @@ impl Connection {
                 Ok(_) => {}
             }
         }
+    }
+
+    /// Receives bytes until the received bytes end in `end`, and returns all received bytes.
+    pub(crate) async fn receive_until(&mut self, end: &[u8]) -> Vec<u8> {
+        while !self.received.ends_with(end) {
+            let read = with_timeout("more bytes", self.socket.read_buf(&mut self.received)).await;
+            assert!(read.is_ok_and(|bytes| bytes > 0), "the connection ended too early");
+        }
+        std::mem::take(&mut self.received)
     }
 
     pub(crate) async fn exchange(&mut self, request: impl AsRef<[u8]>) -> Answer {

@@ -4,9 +4,8 @@
 //! Other builds than the Lambda layer use the SDK's provider for this endpoint. In the layer, that
 //! provider would be most of the SDK's code.
 
-use crate::source::aws::endpoint::is_this_machine;
+use crate::outbound::host::is_this_machine;
 use crate::source::aws::http::{self, Timeouts};
-use crate::source::aws::timestamp::to_system_time;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
@@ -17,6 +16,7 @@ use hyper::header::{ACCEPT, AUTHORIZATION};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::SystemTime;
 
 /// The variable with the URL of the endpoint, such as `http://127.0.0.1:9001/2021-04-23/credentials`.
 const URL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
@@ -110,7 +110,7 @@ fn parsed(json: &[u8]) -> Option<Credentials> {
         response.access_key_id,
         response.secret_access_key,
         Some(response.token.to_owned()),
-        Some(to_system_time(expiry)?),
+        Some(SystemTime::try_from(expiry).ok()?),
         "container",
     ))
 }
@@ -119,18 +119,27 @@ fn parsed(json: &[u8]) -> Option<Credentials> {
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
-    use crate::source::aws::http::{IdlePolicy, Trust};
+    use crate::outbound::{IdlePolicy, Outbound, Trust};
     use std::sync::Arc;
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     const KEYS: &str = r#"{"AccessKeyId":"ASIAEXAMPLE","SecretAccessKey":"hunter2","Token":"t",
         "Expiration":"2099-01-01T00:00:00Z"}"#;
 
+    /// Lambda returns such credentials before it takes a SnapStart snapshot.
+    #[test]
+    fn credentials_that_expired_in_the_year_1_are_read() {
+        let json = KEYS.replace("2099", "0001");
+        let credentials = parsed(json.as_bytes()).expect("the response has credentials");
+        assert!(credentials.expiry().is_some_and(|expiry| expiry < SystemTime::UNIX_EPOCH));
+    }
+
     fn provider(url: &str) -> ContainerProvider {
         let clock = Arc::new(SystemClock::new());
-        let http = http::Client::new(Trust::default(), Vec::new(), IdlePolicy::Close, clock);
+        let outbound = Outbound::new(Trust::default(), Vec::new(), IdlePolicy::Close, clock);
+        let http = http::Client::new(Arc::new(outbound));
         let environment = [(URL, url), (TOKEN, "secret-token")];
         let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let timeouts = Timeouts::for_attempt(Duration::from_secs(60));

@@ -1,6 +1,7 @@
 //! The HTTP client in the form that the AWS SDK needs to get credentials.
 
-use super::{Client, Transport, unsendable};
+use super::{Client, call, unsendable, within_timeout};
+use crate::outbound::Outbound;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
     SharedHttpConnector,
@@ -28,7 +29,7 @@ impl HttpClient for Client {
         _: &RuntimeComponents,
     ) -> SharedHttpConnector {
         SharedHttpConnector::new(Connector {
-            transport: self.0.clone(),
+            outbound: self.0.clone(),
             connect_timeout: settings.connect_timeout(),
             read_timeout: settings.read_timeout(),
         })
@@ -38,18 +39,18 @@ impl HttpClient for Client {
 /// The HTTP client that the AWS SDK uses. The AWS SDK sets the timeouts of each request.
 #[derive(Debug)]
 struct Connector {
-    transport: Arc<Transport>,
+    outbound: Arc<Outbound>,
     connect_timeout: Option<Duration>,
     read_timeout: Option<Duration>,
 }
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let transport = self.transport.clone();
+        let outbound = self.outbound.clone();
         let (connect_timeout, read_timeout) = (self.connect_timeout, self.read_timeout);
         HttpConnectorFuture::new(async move {
-            let call = pin!(transport.call(in_memory(request)?, connect_timeout));
-            let response = transport.within(read_timeout, call).await??;
+            let call = pin!(call(&outbound, without_stream(request)?, connect_timeout));
+            let response = within_timeout(&outbound, read_timeout, call).await??;
             HttpResponse::try_from(response.map(SdkBody::from))
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
@@ -57,7 +58,7 @@ impl HttpConnector for Connector {
 }
 
 /// Converts a request of the AWS SDK to a request whose body is in memory.
-fn in_memory(request: HttpRequest) -> Result<Request<Bytes>, ConnectorError> {
+fn without_stream(request: HttpRequest) -> Result<Request<Bytes>, ConnectorError> {
     let request = request.try_into_http1x().map_err(|error| unsendable(error.into()))?;
     let (head, sdk_body) = request.into_parts();
     let body = sdk_body.bytes().ok_or_else(|| {

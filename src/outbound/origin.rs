@@ -1,21 +1,21 @@
 //! The scheme, host and port of a URL, which together are called its origin.
 
-use crate::source::aws::endpoint::is_this_machine;
+use super::host::is_this_machine;
 use hyper::Uri;
 
 /// The scheme, host and port of a URL. Two calls can use the same connection if these three parts
 /// of their URLs are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Origin {
-    pub(super) is_secure: bool,
-    pub(super) host: Box<str>,
+pub(crate) struct Origin {
+    pub(crate) is_secure: bool,
+    pub(crate) host: Box<str>,
     port: u16,
 }
 
 impl Origin {
     /// Returns the scheme, host and port of a URL. Returns `None` if the URL has no host, or if its
     /// scheme is not http or https.
-    pub(super) fn of(uri: &Uri) -> Option<Self> {
+    pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let is_secure = match uri.scheme_str()? {
             "https" => true,
             "http" => false,

@@ -1,4 +1,4 @@
-//! Opens connections to AWS, and refuses connections to the agent itself.
+//! Opens connections to other servers, and refuses connections to the agent itself.
 
 use super::call_error::CallError;
 use super::origin::Origin;
@@ -17,18 +17,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-/// The maximum size of a response body from AWS in bytes, about twice the size of the largest
-/// possible response. That response contains 20 secrets of 64 KiB, and JSON escapes make each byte
-/// up to six times as long.
-const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
-
 pub(super) struct Dialer {
     /// The loopback ports on which the agent itself listens. The agent refuses to connect to these
     /// ports, because it would call itself.
     own_ports: Vec<u16>,
     trust: Trust,
-    /// The TLS configuration for calls to AWS. The first https call creates it, so that an agent
-    /// with only an http endpoint never needs it.
+    /// The TLS configuration of all calls. The first https call creates it, so that an agent with
+    /// only an http endpoint never needs it.
     tls: OnceLock<Arc<ClientConfig>>,
     tcp: HttpConnector,
 }
@@ -80,7 +75,7 @@ impl Dialer {
 }
 
 async fn start_http(socket: Box<dyn Socket>) -> Result<Connection, CallError> {
-    Connection::new(socket, RESPONSE_BYTES_MAX).await.map_err(connect_error)
+    Connection::new(socket, usize::MAX).await.map_err(connect_error)
 }
 
 fn connect_error(error: impl Into<Box<dyn Error + Send + Sync>>) -> CallError {

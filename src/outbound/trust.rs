@@ -1,4 +1,4 @@
-//! The root certificates and the TLS configuration for connections to AWS.
+//! The root certificates and the TLS configuration for connections to other servers.
 
 use rustls::crypto::{CryptoProvider, KeyProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
@@ -46,7 +46,7 @@ impl Trust {
         roots
     }
 
-    /// Returns the TLS configuration for connections to AWS. The configuration prefers a
+    /// Returns the TLS configuration for connections to other servers. The configuration prefers a
     /// post-quantum key exchange, and allows only HTTP/1.1.
     pub(super) fn tls(&self) -> Arc<ClientConfig> {
         let provider =

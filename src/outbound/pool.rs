@@ -1,4 +1,4 @@
-//! Stores idle connections to AWS, so that later calls reuse these connections.
+//! Stores idle connections to other servers, so that later calls reuse these connections.
 
 use super::origin::Origin;
 use crate::clock::{Clock, Moment};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How long the agent keeps an idle connection to AWS open for the next call. Two seconds are
+/// How long the agent keeps an idle connection open for the next call. Two seconds are
 /// enough for a burst of refreshes of cached secrets.
 ///
 /// With a longer time, calls would fail: Lambda and NAT gateways drop idle connections without
@@ -16,11 +16,11 @@ use tokio::task::JoinSet;
 const IDLE_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum IdlePolicy {
-    /// The agent keeps an idle connection to AWS open for [`IDLE_MAX`], so that a later call to the
+pub(crate) enum IdlePolicy {
+    /// The agent keeps an idle connection open for [`IDLE_MAX`], so that a later call to the
     /// same scheme, host and port reuses the connection.
     Reuse,
-    /// The agent closes each connection to AWS after one call. Otherwise connections would break
+    /// The agent closes each connection after one call. Otherwise connections would break
     /// when Lambda SnapStart restores the process from a snapshot.
     Close,
 }
@@ -33,7 +33,7 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Idle {
-    /// The idle connections to AWS, in the order in which they became idle: the time at which the
+    /// The idle connections, in the order in which they became idle: the time at which the
     /// connection became idle, its scheme, host and port, and the connection itself.
     connections: Vec<(Moment, Origin, Connection)>,
     /// Whether a task is running that closes idle connections after [`IDLE_MAX`].
@@ -54,7 +54,7 @@ impl Pool {
     }
 
     /// Removes the most recently used idle connection to `origin` (scheme, host and port) from the
-    /// pool and returns it. Skips connections that AWS has closed, and connections on which bytes
+    /// pool and returns it. Skips connections that the server has closed, and connections on which bytes
     /// arrived without a request. Returns `None` if no connection is left.
     pub(super) async fn take(&self, origin: &Origin) -> Option<Connection> {
         loop {
@@ -74,10 +74,10 @@ impl Pool {
         Some(connections.remove(index).2)
     }
 
-    /// Puts a connection to AWS into the pool, so that later calls can reuse the connection. Closes
-    /// a connection that cannot be reused.
-    pub(super) async fn put(self: &Arc<Self>, origin: Origin, mut connection: Connection) {
-        if self.policy == IdlePolicy::Close || !connection.is_open().await {
+    /// Puts a connection that can send another request into the pool. Closes the connection if the
+    /// agent must not reuse connections.
+    pub(super) fn put(self: &Arc<Self>, origin: Origin, connection: Connection) {
+        if self.policy == IdlePolicy::Close {
             return;
         }
         let now = self.clock.now();

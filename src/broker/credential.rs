@@ -1,0 +1,264 @@
+//! The credential that a route adds to its calls, and how the credential is made from the fields of
+//! a secret.
+
+use super::redact::Needles;
+use crate::convention::problem::Problem;
+use crate::secret::field::{FieldError, Fields};
+use crate::secret::version::Content;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use zeroize::Zeroizing;
+
+/// A text of the configuration, such as `#api_key` or `Key #api_key`. The part that begins with `#`
+/// stands for a field of the secret, and a `#` alone stands for the complete value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Template {
+    prefix: Box<str>,
+    /// The name of the field. Empty for the complete value. `None` if the text has no `#`.
+    field: Option<Box<str>>,
+}
+
+impl Template {
+    pub(crate) fn parse(text: &str) -> Self {
+        match text.split_once('#') {
+            Some((prefix, field)) => Self { prefix: prefix.into(), field: Some(field.into()) },
+            None => Self { prefix: text.into(), field: None },
+        }
+    }
+
+    /// Returns whether the text stands for a part of the secret.
+    pub(crate) fn has_field(&self) -> bool {
+        self.field.is_some()
+    }
+
+    /// Returns the constant beginning of the text.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    fn field(&self) -> Option<&str> {
+        self.field.as_deref().filter(|field| !field.is_empty())
+    }
+
+    /// Returns the part of the secret that the text stands for. Empty if the text has no `#`.
+    fn secret_part(&self, secret: &Secret<'_>) -> Result<Zeroizing<Vec<u8>>, BadCredential> {
+        let part = match (self.field.as_deref(), secret.content) {
+            (None, _) => return Ok(Zeroizing::default()),
+            (Some(""), Content::Text(text)) => text,
+            (Some(""), Content::Binary(_)) => return Err(BadCredential::Binary),
+            (Some(field), _) => secret.fields.field(field)?,
+        };
+        if part.expose().trim_ascii().is_empty() {
+            return Err(BadCredential::Empty);
+        }
+        Ok(part.expose().to_vec().into())
+    }
+}
+
+/// A credential that a route adds to its calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Credential {
+    /// The header `Authorization: Bearer …`.
+    Bearer(Template),
+    /// The header `Authorization: Basic …`.
+    Basic {
+        user: Template,
+        password: Template,
+    },
+    Header {
+        name: HeaderName,
+        value: Template,
+    },
+}
+
+/// The value of a secret, as text and in fields.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Secret<'a> {
+    pub(crate) content: &'a Content,
+    pub(crate) fields: &'a Fields,
+    /// How the value breaks its convention.
+    pub(crate) problems: &'a [Problem],
+    /// The names of the fields that are confidential by their convention.
+    pub(crate) confidential: &'a [&'a str],
+}
+
+/// Why a secret gives no credential for a call. The error contains no part of the secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadCredential {
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    #[error("the secret is binary, and a credential must be text")]
+    Binary,
+    #[error("the part of the secret that the call needs is empty")]
+    Empty,
+    #[error("the part of the secret that the call needs has a line break or a control character")]
+    NotAHeader,
+    #[error("{0}")]
+    Malformed(Problem),
+}
+
+/// A credential that was made from a secret.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) value: HeaderValue,
+    /// The texts that must not be in the answer to the call.
+    pub(crate) needles: Needles,
+}
+
+impl Credential {
+    /// Returns the header that the route fills.
+    pub(crate) fn header(&self) -> &HeaderName {
+        match self {
+            Self::Bearer(_) | Self::Basic { .. } => &AUTHORIZATION,
+            Self::Header { name, .. } => name,
+        }
+    }
+
+    /// Returns the constant beginning of the header that the route fills.
+    pub(crate) fn prefix(&self) -> &str {
+        match self {
+            Self::Bearer(_) | Self::Basic { .. } => "",
+            Self::Header { value, .. } => value.prefix(),
+        }
+    }
+
+    /// Returns the names of the fields from which the credential is made.
+    #[cfg(feature = "host")]
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
+        self.templates().filter_map(Template::field)
+    }
+
+    fn templates(&self) -> impl Iterator<Item = &Template> {
+        let (first, second) = match self {
+            Self::Bearer(value) | Self::Header { value, .. } => (value, None),
+            Self::Basic { user, password } => (user, Some(password)),
+        };
+        std::iter::once(first).chain(second)
+    }
+
+    /// Makes the header's value from a secret. `path_fields` are the fields that the path of the
+    /// call needs, too.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a needed field is missing, empty, a placeholder, or otherwise breaks its
+    /// convention.
+    pub(crate) fn make(
+        &self,
+        secret: &Secret<'_>,
+        path_fields: &[Box<str>],
+    ) -> Result<Made, BadCredential> {
+        let is_needed = |field: &str| {
+            self.templates().any(|template| template.field() == Some(field))
+                || path_fields.iter().any(|needed| **needed == *field)
+        };
+        let mut problems = secret.problems.iter();
+        if let Some(problem) = problems.find(|problem| problem.field().is_none_or(is_needed)) {
+            return Err(BadCredential::Malformed(problem.clone()));
+        }
+        let mut confidential: Vec<Zeroizing<Vec<u8>>> = Vec::new();
+        for field in secret.confidential {
+            confidential
+                .extend(secret.fields.field(field).ok().map(|text| text.expose().to_vec().into()));
+        }
+        let value: Zeroizing<Vec<u8>> = match self {
+            Self::Bearer(token) => {
+                let part = token.secret_part(secret)?;
+                confidential.push(part.clone());
+                [b"Bearer ", token.prefix.as_bytes(), &part].concat().into()
+            }
+            Self::Header { value, .. } => {
+                let part = value.secret_part(secret)?;
+                confidential.push(part.clone());
+                [value.prefix.as_bytes(), &part].concat().into()
+            }
+            Self::Basic { user, password } => {
+                let (user_part, part) = (user.secret_part(secret)?, password.secret_part(secret)?);
+                let (user, password) = (user.prefix.as_bytes(), password.prefix.as_bytes());
+                let pair: Zeroizing<Vec<u8>> =
+                    [user, &user_part, b":", password, &part].concat().into();
+                let encoded = Zeroizing::new(STANDARD.encode(&*pair));
+                confidential.extend([part, encoded.as_bytes().to_vec().into()]);
+                [b"Basic ", encoded.as_bytes()].concat().into()
+            }
+        };
+        let mut value = HeaderValue::from_bytes(&value).map_err(|_| BadCredential::NotAHeader)?;
+        value.set_sensitive(true);
+        Ok(Made { value, needles: Needles::new(confidential) })
+    }
+}
+
+/// Returns the text of a field that becomes a part of the path of a call.
+///
+/// # Errors
+///
+/// Returns an error if the secret has no such field, or if the field is empty.
+pub(crate) fn path_text(secret: &Secret<'_>, field: &str) -> Result<String, BadCredential> {
+    let text = secret.fields.field(field)?.expose();
+    match std::str::from_utf8(text) {
+        Ok(text) if !text.trim().is_empty() => Ok(text.to_owned()),
+        _ => Err(BadCredential::Empty),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALUE: &str = r#"{"key":"secret-key-1","user":"user","empty":" ","lines":"a\nb"}"#;
+
+    fn made(
+        credential: &Credential,
+        value: &str,
+        problems: &[Problem],
+    ) -> Result<Made, BadCredential> {
+        let content = Content::Text(value.to_owned().into());
+        let fields = Fields::of(&content);
+        let secret =
+            Secret { content: &content, fields: &fields, problems, confidential: &["user"] };
+        credential.make(&secret, &["sid".into()])
+    }
+
+    fn bearer(text: &str) -> Credential {
+        Credential::Bearer(Template::parse(text))
+    }
+
+    #[test]
+    fn credential_is_made_from_fields_of_the_secret() {
+        let basic =
+            Credential::Basic { user: Template::parse("#user"), password: Template::parse("#key") };
+        let name = HeaderName::from_static("x-api-key");
+        let header = Credential::Header { name, value: Template::parse("Key #key") };
+        for (credential, value, expected) in [
+            (bearer("#key"), VALUE, "Bearer secret-key-1"),
+            (bearer("#"), "plain-text", "Bearer plain-text"),
+            (basic, VALUE, "Basic dXNlcjpzZWNyZXQta2V5LTE="),
+            (header, VALUE, "Key secret-key-1"),
+        ] {
+            let made = made(&credential, value, &[]).expect("the fields exist");
+            assert_eq!(made.value, expected);
+            assert!(made.value.is_sensitive() && !format!("{made:?}").contains("secret-key"));
+            for echo in [expected.rsplit(' ').next().unwrap_or_default(), "plain-text"] {
+                let is_hidden = made.needles.redact(echo.as_bytes()).is_some();
+                assert_eq!(is_hidden, expected.contains(echo), "{expected}: {echo}");
+            }
+        }
+    }
+
+    #[test]
+    fn unusable_secret_is_an_error_without_its_value() {
+        let placeholder = |field: &str| Problem::Placeholder { field: field.into() };
+        let check = |credential, problems: &[Problem], expected: &str| {
+            let error = made(&bearer(credential), VALUE, problems).expect_err("unusable");
+            assert!(error.to_string().contains(expected), "{error}");
+        };
+        check("#other", &[], "no field 'other'");
+        check("#empty", &[], "is empty");
+        check("#lines", &[], "line break");
+        check("#key", &[placeholder("key")], "placeholder");
+        check("#key", &[placeholder("sid")], "placeholder");
+        check("#key", &[Problem::NotJson], "not JSON");
+        assert!(made(&bearer("#key"), VALUE, &[placeholder("other")]).is_ok());
+    }
+}

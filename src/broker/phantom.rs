@@ -1,0 +1,128 @@
+//! Phantom tokens: random texts that callers send in place of an API key. A phantom token opens one
+//! route of one agent, reads no secret, and is worthless elsewhere.
+
+use super::headers::{authorization, value_after};
+use crate::tokens::Token;
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, HeaderName};
+use std::sync::OnceLock;
+use zeroize::Zeroizing;
+
+/// The number of random bytes in a phantom token.
+const RANDOM_BYTES: usize = 32;
+
+/// The phantom token of one route. If no token is configured, the agent makes a token at its first
+/// use, so that an agent whose routes are not used starts without this work.
+#[derive(Debug)]
+pub(crate) struct Phantom {
+    /// The beginning of a generated token. Some libraries expect that API keys begin with a certain
+    /// text.
+    prefix: &'static str,
+    token: OnceLock<Token>,
+}
+
+impl Phantom {
+    pub(crate) fn generated(prefix: &'static str) -> Self {
+        Self { prefix, token: OnceLock::new() }
+    }
+
+    pub(crate) fn configured(token: Token) -> Self {
+        Self { prefix: "", token: OnceLock::from(token) }
+    }
+
+    /// Returns the beginning of a generated token.
+    pub(crate) fn prefix(&self) -> &'static str {
+        self.prefix
+    }
+
+    /// Returns the token.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the operating system provides no random bytes.
+    pub(crate) fn token(&self) -> &Token {
+        self.token.get_or_init(|| {
+            let mut random = Zeroizing::new([0; RANDOM_BYTES]);
+            getrandom::fill(&mut *random).expect("the operating system must have random bytes");
+            let mut text = String::with_capacity(self.prefix.len() + 2 * RANDOM_BYTES);
+            text.push_str(self.prefix);
+            for byte in *random {
+                for digit in [byte >> 4, byte & 15] {
+                    text.push(char::from_digit(digit.into(), 16).unwrap_or_default());
+                }
+            }
+            Token::new(text).expect("the token has random digits")
+        })
+    }
+
+    /// Returns whether one of the header values `sent` is the token. A token that was never
+    /// returned by [`token`](Self::token) does not exist yet, so no caller can have sent it.
+    pub(crate) fn is_in(&self, sent: &[Zeroizing<Vec<u8>>]) -> bool {
+        let Some(token) = self.token.get() else { return false };
+        // Every value is compared, so that the time does not show which value is the token.
+        sent.iter().fold(false, |found, value| found | token.matches(value))
+    }
+}
+
+/// Returns the texts in the headers of a request that may be a phantom token: a bearer token, the
+/// password of Basic authentication, and the header that the route fills. `prefix` is the constant
+/// beginning of that header's value.
+pub(crate) fn sent(
+    headers: &HeaderMap,
+    filled: &HeaderName,
+    prefix: &str,
+) -> Vec<Zeroizing<Vec<u8>>> {
+    let mut sent: Vec<Zeroizing<Vec<u8>>> =
+        headers.get_all(AUTHORIZATION).iter().filter_map(authorization).collect();
+    if *filled != AUTHORIZATION {
+        let values = headers.get_all(filled).iter();
+        sent.extend(values.map(|value| value_after(prefix, value.as_bytes()).to_vec().into()));
+    }
+    sent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    fn headers(name: &str, value: &str) -> HeaderMap {
+        let name: HeaderName = name.parse().expect("the name is valid");
+        HeaderMap::from_iter([(name, HeaderValue::from_str(value).expect("the value is valid"))])
+    }
+
+    #[test]
+    fn token_is_found_wherever_libraries_send_api_keys() {
+        let phantom =
+            Phantom::configured(Token::new("phantom".to_owned()).expect("the token is not empty"));
+        let filled = HeaderName::from_static("x-api-key");
+        for (name, value, expected) in [
+            ("authorization", "Bearer phantom", true),
+            ("authorization", "bearer  phantom", true),
+            ("authorization", "Basic dXNlcjpwaGFudG9t", true),
+            ("authorization", "Basic cGhhbnRvbTpwaGFudG9t", true),
+            ("x-api-key", "phantom", true),
+            ("x-api-key", "Key phantom", true),
+            ("authorization", "Basic cGhhbnRvbTpvdGhlcg==", false),
+            ("authorization", "phantom", false),
+            ("authorization", "Bearer phantom2", false),
+            ("x-other", "phantom", false),
+        ] {
+            let sent = sent(&headers(name, value), &filled, "Key ");
+            assert_eq!(phantom.is_in(&sent), expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn generated_tokens_differ_and_have_the_prefix() {
+        let (one, other) = (Phantom::generated("SG."), Phantom::generated("SG."));
+        let sent = [Zeroizing::new(Vec::new())];
+        assert!(!one.is_in(&sent), "a token that was never returned must match nothing");
+        let token = one.token().reveal();
+        assert!(token.starts_with(b"SG.") && token.len() == 3 + 64, "{} bytes", token.len());
+        assert_ne!(token, other.token().reveal());
+        assert_eq!(token, one.token().reveal());
+        assert!(one.is_in(&[token.to_vec().into()]));
+        assert!(!other.is_in(&[token.to_vec().into()]));
+    }
+}

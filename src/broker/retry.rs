@@ -1,0 +1,130 @@
+//! Decides whether a call is made once more, because the server refused the credential and the
+//! secret has changed.
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The maximum size of a body that the agent keeps for a second call, in bytes.
+pub(crate) const KEPT_BYTES_MAX: usize = 1024 * 1024;
+
+/// The maximum number of bytes that the agent keeps of the bodies of all calls together. A body that
+/// does not fit is sent only once.
+const KEPT_OF_ALL_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Returns whether the status of an answer means that the server refused the credential. `refused`
+/// contains the statuses that a route names.
+pub(crate) fn is_refused(status: StatusCode, refused: &[StatusCode]) -> bool {
+    refused.contains(&status)
+}
+
+/// The number of bytes that the agent keeps of the bodies of all calls together.
+#[derive(Debug, Default)]
+pub(crate) struct KeptBytes(AtomicUsize);
+
+impl KeptBytes {
+    /// Adds `bytes`, unless the agent then keeps more than [`KEPT_OF_ALL_BYTES_MAX`].
+    fn reserve(&self, bytes: usize) -> bool {
+        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before + bytes <= KEPT_OF_ALL_BYTES_MAX;
+        if !fits {
+            self.release(bytes);
+        }
+        fits
+    }
+
+    fn release(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The pieces of a call's body that were sent, for a second call. If the pieces take too much
+/// memory, none of them is kept.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pieces: Vec<Bytes>,
+    bytes: usize,
+    is_too_large: bool,
+    of_all: Arc<KeptBytes>,
+}
+
+impl Kept {
+    /// Creates an empty list of pieces. `of_all` counts the kept bytes of all calls.
+    pub(crate) fn new(of_all: Arc<KeptBytes>) -> Self {
+        Self { pieces: Vec::new(), bytes: 0, is_too_large: false, of_all }
+    }
+
+    /// Returns the kept piece with this number.
+    pub(crate) fn piece(&self, number: usize) -> Option<&Bytes> {
+        self.pieces.get(number)
+    }
+
+    pub(crate) fn add(&mut self, piece: &Bytes) {
+        if self.is_too_large || piece.is_empty() {
+            return;
+        }
+        let fits = self.bytes + piece.len() <= KEPT_BYTES_MAX && self.of_all.reserve(piece.len());
+        if fits {
+            self.bytes += piece.len();
+            self.pieces.push(piece.clone());
+        } else {
+            self.forget();
+            self.is_too_large = true;
+        }
+    }
+
+    fn forget(&mut self) {
+        self.pieces = Vec::new();
+        self.of_all.release(std::mem::take(&mut self.bytes));
+    }
+
+    /// Returns whether the body can be sent once more.
+    pub(crate) fn is_complete(&self) -> bool {
+        !self.is_too_large
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn body_is_kept_up_to_the_limit() {
+        let half = Bytes::from(vec![0; KEPT_BYTES_MAX / 2]);
+        let of_all = Arc::new(KeptBytes::default());
+        let mut kept = Kept::new(of_all.clone());
+        for _ in 0..2 {
+            kept.add(&half);
+        }
+        assert!(kept.is_complete() && kept.piece(1) == Some(&half));
+        kept.add(&Bytes::new());
+        assert!(kept.is_complete() && kept.piece(2).is_none());
+        kept.add(&Bytes::from_static(b"x"));
+        assert!(!kept.is_complete() && kept.piece(0).is_none());
+        kept.add(&half);
+        assert!(!kept.is_complete() && kept.piece(0).is_none());
+        assert_eq!(of_all.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn bodies_of_all_calls_share_a_limit() {
+        let whole = Bytes::from(vec![0; KEPT_BYTES_MAX]);
+        let of_all = Arc::new(KeptBytes::default());
+        let mut calls = Vec::new();
+        for number in 0..KEPT_OF_ALL_BYTES_MAX / KEPT_BYTES_MAX + 2 {
+            let mut kept = Kept::new(of_all.clone());
+            kept.add(&whole);
+            assert_eq!(kept.is_complete(), number < KEPT_OF_ALL_BYTES_MAX / KEPT_BYTES_MAX);
+            calls.push(kept);
+        }
+        drop(calls);
+        assert_eq!(of_all.0.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,140 @@
+//! The body of a call, which can be sent a second time if it is small enough.
+
+use crate::broker::retry::{Kept, KeptBytes};
+use crate::http1::IncompleteBody;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, ready};
+
+/// The body of a call. Its bytes are read from the caller only while they are sent.
+#[derive(Clone)]
+pub(super) struct Replayable {
+    source: Arc<Mutex<Source>>,
+    /// The declared length of the body in bytes. `None` if the body is chunked.
+    length: Option<u64>,
+}
+
+struct Source {
+    body: Incoming,
+    kept: Kept,
+    /// The number of pieces that were read from the caller.
+    pieces: u64,
+    is_ended: bool,
+    is_broken: bool,
+}
+
+impl Replayable {
+    /// Wraps the body of a call. `kept` counts the kept bytes of all calls.
+    pub(super) fn new(body: Incoming, kept: Arc<KeptBytes>) -> Self {
+        let length = body.size_hint().exact();
+        let (kept, pieces) = (Kept::new(kept), 0);
+        let source = Source { body, kept, pieces, is_ended: false, is_broken: false };
+        Self { source: Arc::new(Mutex::new(source)), length }
+    }
+
+    /// Returns the body from its beginning. If the body was too large to be kept, only the first
+    /// result of this function contains the complete body.
+    pub(super) fn replay(&self) -> Replay {
+        Replay { body: self.clone(), position: 0, sent: 0 }
+    }
+
+    /// Returns whether the body can be sent once more.
+    pub(super) fn can_replay(&self) -> bool {
+        let source = self.source();
+        source.kept.is_complete() && !source.is_broken
+    }
+
+    /// Returns whether the caller did not send the complete body.
+    pub(super) fn is_broken(&self) -> bool {
+        self.source().is_broken
+    }
+
+    /// Returns the number of pieces that were read from the caller so far.
+    pub(super) fn pieces(&self) -> u64 {
+        self.source().pieces
+    }
+
+    fn source(&self) -> MutexGuard<'_, Source> {
+        self.source.lock().expect("no thread panics while it holds the lock of a body")
+    }
+}
+
+impl fmt::Debug for Replayable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replayable").field("length", &self.length).finish_non_exhaustive()
+    }
+}
+
+/// The body of a call while it is sent.
+#[derive(Debug)]
+pub(super) struct Replay {
+    body: Replayable,
+    /// The number of pieces that were sent.
+    position: usize,
+    /// The number of bytes that were sent.
+    sent: u64,
+}
+
+impl Replay {
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, IncompleteBody>>> {
+        let mut source = self.body.source();
+        if let Some(kept) = source.kept.piece(self.position) {
+            return Poll::Ready(Some(Ok(kept.clone())));
+        }
+        loop {
+            if source.is_ended {
+                return Poll::Ready(None);
+            }
+            if source.is_broken {
+                return Poll::Ready(Some(Err(IncompleteBody)));
+            }
+            match ready!(Pin::new(&mut source.body).poll_frame(context)) {
+                None => source.is_ended = true,
+                Some(Err(_)) => source.is_broken = true,
+                // Trailers are omitted, because they are headers of one connection.
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data()
+                        && !data.is_empty()
+                    {
+                        source.pieces += 1;
+                        source.kept.add(&data);
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Body for Replay {
+    type Data = Bytes;
+    type Error = IncompleteBody;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, IncompleteBody>>> {
+        let next = ready!(self.next(context));
+        if let Some(Ok(piece)) = &next {
+            self.position += 1;
+            self.sent += u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        }
+        Poll::Ready(next.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let source = self.body.source();
+        source.kept.piece(self.position).is_none()
+            && (source.is_ended || source.body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.body.length {
+            Some(length) => SizeHint::with_exact(length.saturating_sub(self.sent)),
+            None => SizeHint::default(),
+        }
+    }
+}
