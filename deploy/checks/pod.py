@@ -70,15 +70,13 @@ with tempfile.TemporaryDirectory() as temporary:
         while as_user([binary, "ping", "--ready"], own, stderr=subprocess.DEVNULL).wait() != 0:
             if time.monotonic() > deadline:
                 fail("the sidecar does not become ready")
-        read = as_user(
-            [binary, "get", "--agent", "openai-api-key/whatsapp#ai_api_key"],
-            variables(app, str(volume), port),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        value, error = read.communicate(timeout=30)
-        if value != "development-only":
-            fail(f"the program cannot read the secret: {error}")
+        get = [binary, "get", "--agent", "openai-api-key/whatsapp#ai_api_key"]
+        # The program, and `kubectl exec --container sidekey`.
+        for name, env in (("the program", variables(app, str(volume), port)), ("the sidecar", own)):
+            read = as_user(get, env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            value, error = read.communicate(timeout=30)
+            if value != "development-only":
+                fail(f"{name} cannot read the secret: {error}")
         print(f"the program reads a secret with the token of the sidecar, both as user {user}")
     finally:
         for process in running:
