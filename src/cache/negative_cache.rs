@@ -19,7 +19,9 @@ pub(super) struct NegativeCache {
     /// The secrets in `SIDEKEY_SECRETS`. Their failures are remembered even if too many failures
     /// are stored, because the agent retries these secrets by itself.
     listed: HashSet<Key>,
-    failures: Mutex<HashMap<Key, Failure>>,
+    /// Boxes keep the table of the map small: with 1000 failures, it would otherwise take 0.6 MB, and
+    /// 0.9 MB while it grows.
+    failures: Mutex<HashMap<Key, Box<Failure>>>,
 }
 
 impl NegativeCache {
@@ -44,7 +46,7 @@ impl NegativeCache {
 
     pub(super) fn failure(&self, key: &Key) -> Option<Failure> {
         let failures = self.failures.lock().expect("no thread panics while it holds the lock");
-        failures.get(key).cloned()
+        failures.get(key).map(|failure| (**failure).clone())
     }
 
     pub(super) fn failed_at(&self, key: &Key) -> Option<Moment> {
@@ -56,8 +58,9 @@ impl NegativeCache {
     /// how long the agent waits before it retries by itself.
     pub(super) fn record(&self, key: &Key, error: FetchError, now: Moment, draw: f64) {
         let mut failures = self.failures.lock().expect("no thread panics while it holds the lock");
-        let failure = Failure::after(failures.get(key), error, now, EMPTY_BACK_OFF_MAX, draw);
-        failures.insert(key.clone(), failure);
+        let before = failures.get(key).map(|failure| &**failure);
+        let failure = Failure::after(before, error, now, EMPTY_BACK_OFF_MAX, draw);
+        failures.insert(key.clone(), Box::new(failure));
         if failures.len() > FAILURES_MAX {
             let unlisted = failures.iter().filter(|(key, _)| !self.listed.contains(key));
             let oldest = unlisted.min_by_key(|(_, failure)| failure.at.steady);

@@ -272,11 +272,12 @@ async fn send(address: SocketAddr, request: String) -> u16 {
     Connection::open(address).await.exchange(request).await.status
 }
 
-/// Starts an agent that has already answered one small request.
+/// Starts an agent that has already answered one small request, for a secret that exists and for one
+/// that does not exist. So the code that answers such requests is already in memory.
 async fn warm_program(setup: &Setup) -> (Program, SocketAddr) {
     let program = Program::start(&["serve"], setup.vars());
     let address = program.address().await;
-    let small = event(&[message([good(0)])]).to_string();
+    let small = event(&[message([good(0)]), message(invented(1))]).to_string();
     assert_eq!(send(address, resolve_request(&small)).await, 200);
     (program, address)
 }

@@ -283,7 +283,7 @@ async fn wrong_values_are_refused_before_any_write() {
 
     let good = json!({"openai-api-key/email": {"ai_api_key": "hunter4"}}).to_string();
     for (args, reported) in [
-        (&["scaffold"][..], "the placeholder 'company_name' in the names"),
+        (&["scaffold"][..], "the placeholder 'company_name' has no value"),
         (
             &["scaffold", "--company", "a/b", "--project", "c"],
             "the value of the placeholder 'company_name' must",
