@@ -197,9 +197,9 @@ impl Connection {
     /// Sends a request, and returns the response as soon as its headers have arrived. The body of
     /// the response owns the connection, so that dropping the body closes the connection.
     ///
-    /// `reuse` receives the connection if the connection can send another request after the end of
-    /// the body. After a 5xx response, the connection is closed instead: there may be several
-    /// servers behind one host name, so a new connection may reach a server that works.
+    /// When the body has been read to its end, `reuse` gets the connection, if it can send another
+    /// request. After a 5xx response, the connection is closed instead: there may be several servers
+    /// behind one host name, so a new connection may reach a server that works.
     ///
     /// # Errors
     ///

@@ -155,8 +155,8 @@ pub struct FetchError {
     /// The category of the error. The category decides whether the agent retries the call, and
     /// which advice the user gets.
     pub(crate) kind: FetchErrorKind,
-    /// The error code of AWS, such as `ResourceNotFoundException`. If AWS sent no code, the agent
-    /// chooses a similar code.
+    /// The error code of AWS, such as `ResourceNotFoundException`. If AWS sent no code, the
+    /// agent chooses the code of AWS that fits the failure best.
     pub(crate) code: Box<str>,
     /// The error message of AWS, or a message of the agent if AWS sent none. The agent never quotes
     /// an unreadable response, because such a response may contain a secret value.

@@ -22,7 +22,7 @@ const SLACK: Duration = Duration::from_millis(2);
 pub(super) struct Previous {
     /// The first characters of the id of the replaced version.
     pub(super) version: Box<str>,
-    /// When Sidekey sent the call to AWS that returned the newer version.
+    /// The time at which Sidekey sent the call to AWS whose answer contained the newer version.
     pub(super) replaced: SystemTime,
     /// When a reader was last given the replaced version. `None` if no reader was.
     pub(super) last_read: Option<SystemTime>,

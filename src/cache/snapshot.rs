@@ -77,10 +77,11 @@ impl Snapshot {
         entries.into_iter()
     }
 
-    /// Returns a new map of cached secrets that also contains `entries`, each with the request for
-    /// which it was fetched, and the number of versions that were evicted to make room.
+    /// Returns two values: a new map of cached secrets that also contains `entries`, and the number
+    /// of versions that were evicted to make room. Each entry comes with the key for which it was
+    /// fetched.
     ///
-    /// Requests find an entry by the name or ARN in its request, and by the ARN that AWS returned.
+    /// Later requests find an entry by the name or ARN in this key, and by the ARN that AWS returned.
     /// They do not find it by the name that AWS returned, because this name may belong to another
     /// secret in the agent's own account and region.
     #[must_use]

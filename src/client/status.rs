@@ -16,7 +16,7 @@ pub(crate) struct Pages {
     pub(crate) metrics: String,
 }
 
-/// The reason why the client could not read the pages of an agent.
+/// The reason why the client could not read `/status` and `/metrics` of an agent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PagesError {
     #[error(transparent)]

@@ -57,7 +57,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "PARAMETERS_SECRETS_EXTENSION_CACHE_ENABLED",
         default: "SIDEKEY_TTL",
-        help: "Whether the cache is on: `FALSE` turns the cache off, and `TRUE` changes nothing.",
+        help: "`FALSE` turns the cache off. With `TRUE`, the cache is on, as without this variable.",
         parse: |settings, text| match text.to_ascii_lowercase().as_str() {
             "true" | "1" => Ok(()),
             "false" | "0" => {

@@ -30,11 +30,11 @@ pub struct Version {
     pub created: Option<SystemTime>,
     /// The value of this version of the secret or parameter.
     pub content: Content,
-    /// The metadata that only secrets, only parameters or only paths of parameters have.
+    /// The metadata that depends on the kind: secret, parameter, or path of parameters.
     pub details: Details,
 }
 
-/// The metadata that only secrets, only parameters or only paths of parameters have.
+/// The metadata of one kind: of a secret, of a parameter, or of a path of parameters.
 #[derive(Clone, Debug)]
 pub enum Details {
     /// The metadata of a secret.

@@ -312,8 +312,9 @@ fn excess_reason(
     })
 }
 
-/// Returns why a policy statement allows more uses of a KMS key than Sidekey needs. Returns `None`
-/// if the statement is restricted to the needed statement `need`, or to the services in `needs`.
+/// Returns why the statement `granted` of the user's policy allows more uses of a KMS key than
+/// Sidekey needs. Returns `None` if it allows no more than the needed statement `need`, or if it
+/// allows the key only through the AWS services that the statements `needs` name.
 fn unrestricted(
     granted: &ParsedStatement,
     need: &Statement,

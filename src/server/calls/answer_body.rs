@@ -21,7 +21,8 @@ pub(super) struct AnswerBody {
     is_ended: bool,
     /// The maximum time between two pieces.
     idle_max: Duration,
-    /// The time limit for the next piece. `None` until the body waits for a piece.
+    /// The timer that limits the wait for the next piece of the body. `None` while the body does not
+    /// wait.
     idle: Option<Sleep>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,

@@ -15,7 +15,7 @@ pub(crate) struct Totals {
     pub(crate) routes: RouteCalls,
 }
 
-/// How many reads of secrets had each result.
+/// The number of reads of secrets, for each result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reads {
     pub(crate) hit: u64,

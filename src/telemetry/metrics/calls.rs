@@ -66,7 +66,7 @@ impl CallMetrics {
             ),
             refusals: counters(
                 "sidekey_call_refusals_total",
-                "Calls that Sidekey answered itself, by reason.",
+                "Calls through routes that Sidekey refused or could not pass on, by reason.",
                 &["reason"],
             ),
         }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use std::collections::VecDeque;
 
 /// The maximum number of events in a [`History`]. The page shows the last minute: with 50 secrets
-/// that are read 4 times per second, these are 12,000 reads.
+/// that are each read 4 times per second, these are 12,000 reads.
 const EVENTS_MAX: usize = 12_000;
 
 /// The newest events, oldest first.
