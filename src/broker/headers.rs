@@ -53,23 +53,24 @@ pub(crate) const RETRIED: HeaderName = HeaderName::from_static("x-sidekey-retrie
 /// Returns the headers that the agent sends to the server of a route: the headers of the call that
 /// may pass, the host, and the credential.
 ///
-/// If the caller proved itself with the header `Authorization`, this header does not pass.
+/// A header `Authorization` whose value is the phantom token does not pass. `is_phantom` returns
+/// whether a value of this header is the phantom token.
 pub(crate) fn sent_on(
     call: &HeaderMap,
     host: &HeaderValue,
     credential: (&HeaderName, HeaderValue),
-    has_phantom: bool,
+    is_phantom: impl Fn(&HeaderValue) -> bool,
 ) -> HeaderMap {
     let named = named_by_connection(call);
-    let passes = |name: &HeaderName| {
+    let passes = |name: &HeaderName, value: &HeaderValue| {
         !OF_AGENT.contains(name)
             && is_end_to_end(name, &named)
             && name != credential.0
-            && !(has_phantom && *name == AUTHORIZATION)
+            && !(*name == AUTHORIZATION && is_phantom(value))
     };
     let mut sent = HeaderMap::with_capacity(call.len() + 2);
     sent.insert(HOST, host.clone());
-    for (name, value) in call.iter().filter(|(name, _)| passes(name)) {
+    for (name, value) in call.iter().filter(|(name, value)| passes(name, value)) {
         sent.append(name, value.clone());
     }
     sent.insert(credential.0, credential.1);
@@ -79,12 +80,23 @@ pub(crate) fn sent_on(
 /// Removes the headers of an answer that describe only the connection to the server of a route, and
 /// headers that only the agent may set.
 pub(crate) fn keep_end_to_end(answer: &mut HeaderMap) {
+    // If an answer has both headers, `Transfer-Encoding` decides where the body ends (RFC 9112, section
+    // 6.3).
+    if answer.contains_key(TRANSFER_ENCODING) {
+        answer.remove(CONTENT_LENGTH);
+    }
     let named = named_by_connection(answer);
     let removed: Vec<HeaderName> =
         answer.keys().filter(|name| !is_end_to_end(name, &named)).cloned().collect();
     for name in removed {
         answer.remove(name);
     }
+}
+
+/// Returns whether the agent or the HTTP library sets the header `name` of a call, or whether the
+/// header never passes. Such a header cannot contain a credential.
+pub(crate) fn is_reserved(name: &HeaderName) -> bool {
+    OF_AGENT.contains(name) || !is_end_to_end(name, &[])
 }
 
 fn is_end_to_end(name: &HeaderName, named: &[HeaderName]) -> bool {
@@ -101,7 +113,7 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 /// Returns the bearer token or the password of Basic authentication in an `Authorization` header.
-pub(super) fn authorization(value: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
+pub(crate) fn authorization(value: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
     let bytes = value.as_bytes();
     let (scheme, rest) = bytes.split_at(bytes.iter().position(|byte| *byte == b' ')?);
     let text = rest.trim_ascii();
@@ -140,7 +152,8 @@ mod tests {
         let host = HeaderValue::from_static("api.example");
         let credential = HeaderValue::from_static("key");
         let name = HeaderName::from_static("x-api-key");
-        assert_eq!(sent_on(&map(call), &host, (&name, credential), has_phantom), map(expected));
+        let is_phantom = |value: &HeaderValue| has_phantom && value == "Bearer phantom";
+        assert_eq!(sent_on(&map(call), &host, (&name, credential), is_phantom), map(expected));
     }
 
     const ADDED: [(&str, &str); 2] = [("host", "api.example"), ("x-api-key", "key")];
@@ -191,13 +204,18 @@ mod tests {
             ("content-length", "3"),
         ]);
         keep_end_to_end(&mut answer);
-        assert_eq!(answer, map(&[("content-type", "text/plain"), ("content-length", "3")]));
+        assert_eq!(answer, map(&[("content-type", "text/plain")]));
+        let mut answer = map(&[("content-length", "3")]);
+        keep_end_to_end(&mut answer);
+        assert_eq!(answer, map(&[("content-length", "3")]));
     }
 
     #[test]
     fn authorization_of_the_caller_passes_unless_it_is_the_phantom_token() {
         let call = [("authorization", "Bearer x")];
         check(&call, false, &[&call[..], &ADDED].concat());
-        check(&call, true, &ADDED);
+        // The caller proved itself with another header.
+        check(&call, true, &[&call[..], &ADDED].concat());
+        check(&[("authorization", "Bearer phantom")], true, &ADDED);
     }
 }

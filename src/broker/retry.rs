@@ -9,9 +9,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The maximum size of a body that the agent keeps for a second call, in bytes.
 pub(crate) const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
-/// The maximum number of bytes that the agent keeps of the bodies of all calls together. A body that
-/// does not fit is sent only once.
+/// The maximum memory for the bodies of all calls that the agent keeps, in bytes. A body that does not
+/// fit is sent only once.
 const KEPT_OF_ALL_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// The maximum number of pieces of one body that the agent keeps. A caller can send pieces of one
+/// byte, which take more memory than their bytes.
+const PIECES_MAX: usize = 10_000;
+
+/// The memory for one kept piece, in addition to its bytes: its place in a list, which may be half empty.
+const PIECE_BYTES: usize = 2 * size_of::<Bytes>();
 
 /// Returns whether the status of an answer means that the server refused the credential. `refused`
 /// contains the statuses that a route names.
@@ -64,7 +71,9 @@ impl Kept {
         if self.is_too_large || piece.is_empty() {
             return;
         }
-        let fits = self.bytes + piece.len() <= KEPT_BYTES_MAX && self.of_all.reserve(piece.len());
+        let fits = self.bytes + piece.len() <= KEPT_BYTES_MAX
+            && self.pieces.len() < PIECES_MAX
+            && self.of_all.reserve(piece.len() + PIECE_BYTES);
         if fits {
             self.bytes += piece.len();
             self.pieces.push(piece.clone());
@@ -75,8 +84,8 @@ impl Kept {
     }
 
     fn forget(&mut self) {
-        self.pieces = Vec::new();
-        self.of_all.release(std::mem::take(&mut self.bytes));
+        let pieces = std::mem::take(&mut self.pieces).len();
+        self.of_all.release(std::mem::take(&mut self.bytes) + pieces * PIECE_BYTES);
     }
 
     /// Returns whether the body can be sent once more.
@@ -114,14 +123,29 @@ mod tests {
     }
 
     #[test]
+    fn number_of_kept_pieces_is_limited() {
+        let of_all = Arc::new(KeptBytes::default());
+        let mut kept = Kept::new(of_all.clone());
+        for _ in 0..PIECES_MAX {
+            kept.add(&Bytes::from_static(b"x"));
+        }
+        assert!(kept.is_complete());
+        assert_eq!(of_all.0.load(Ordering::Relaxed), PIECES_MAX * (1 + PIECE_BYTES));
+        kept.add(&Bytes::from_static(b"x"));
+        assert!(!kept.is_complete());
+        assert_eq!(of_all.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
     fn bodies_of_all_calls_share_a_limit() {
         let whole = Bytes::from(vec![0; KEPT_BYTES_MAX]);
         let of_all = Arc::new(KeptBytes::default());
         let mut calls = Vec::new();
-        for number in 0..KEPT_OF_ALL_BYTES_MAX / KEPT_BYTES_MAX + 2 {
+        let fitting = KEPT_OF_ALL_BYTES_MAX / (KEPT_BYTES_MAX + PIECE_BYTES);
+        for number in 0..fitting + 2 {
             let mut kept = Kept::new(of_all.clone());
             kept.add(&whole);
-            assert_eq!(kept.is_complete(), number < KEPT_OF_ALL_BYTES_MAX / KEPT_BYTES_MAX);
+            assert_eq!(kept.is_complete(), number < fitting);
             calls.push(kept);
         }
         drop(calls);

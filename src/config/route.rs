@@ -36,9 +36,19 @@ pub(super) fn read(
             kinds.iter().any(|kind| conventions.of_kind(kind).is_some())
         }
     });
-    for (number, table) in (1..).zip(tables(value, &mut problems.mistakes)) {
+    let tables = tables(value, &mut problems.mistakes);
+    for (number, table) in (1..).zip(&tables) {
         let name = format!("{}[{number}]", location());
-        if let Some(route) = read_table(&name, &table, conventions, &mut routes, problems) {
+        let is_repeated = |earlier: &Table| {
+            table.contains_key("name") && earlier.get("name") == table.get("name")
+        };
+        if tables[..number - 1].iter().any(is_repeated) {
+            let problem =
+                "an earlier [[route]] table has the same name; write one table for each route";
+            problems.mistakes.add(format!("{name}.name"), problem);
+            continue;
+        }
+        if let Some(route) = read_table(&name, table, conventions, &mut routes, problems) {
             routes.push(route);
         }
     }
@@ -243,6 +253,15 @@ mod tests {
             ("[[route]]\nname = \"x\"\nmethods = [\"CONNECT\"]", "without CONNECT"),
             ("[[route]]\nname = \"x\"\nsecret = \"a#b\"", "must not select a field"),
             ("[[route]]\nname = \"x\"\nheader = \"X\"", "must be a table such as"),
+            ("[[route]]\nname = \"x\"\npaths = []", "route[1].paths: the list is empty"),
+            (
+                "[[route]]\nname = \"x\"\nheader = { name = \"Host\", value = \"#key\" }",
+                "the header 'host' cannot contain a credential",
+            ),
+            (
+                "[[route]]\nname = \"openai\"\n[[route]]\nname = \"openai\"",
+                "route[2].name: an earlier [[route]] table has the same name",
+            ),
             ("[[route]]\nname = \"x\"\nsecret = \"a\"\nconvention = \"sms-twilio\"", "keep one"),
         ] {
             let (_, mistakes) = routes(text);

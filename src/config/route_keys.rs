@@ -4,6 +4,7 @@ use super::credentials::token;
 use super::key::Key;
 use super::values::{FILE_PREFIX, list, positive_span};
 use crate::broker::credential::{Credential, Template};
+use crate::broker::headers::is_reserved;
 use crate::broker::phantom::Phantom;
 use crate::broker::route::{Limits, Route, SecretOfRoute};
 use crate::broker::target::{PathRule, check};
@@ -94,6 +95,9 @@ pub const KEYS: &[Key<Draft>] = &[
             let (name, value) = text.split_once(':').unwrap_or((text, ""));
             let name = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| "the name is not a valid name of a header".to_owned())?;
+            if is_reserved(&name) {
+                return Err(format!("the header '{name}' cannot contain a credential"));
+            }
             draft.credential = Some(Credential::Header { name, value: template(value)? });
             Ok(())
         },
@@ -117,10 +121,15 @@ pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "paths",
         default: "",
-        help: "Patterns of the allowed paths, such as `/v2/*`. A `*` at the end matches all further segments, and any other `*` matches within one segment. If unset, all paths are allowed.",
+        help: "Patterns of the allowed paths, such as `/v2/*`. A `/*` at the end matches all further segments, and any other `*` matches within one segment. If unset, all paths are allowed.",
         parse: |draft, text| {
             let rules: Result<Vec<PathRule>, String> = list(text).map(path_rule).collect();
-            set(&mut draft.paths, rules)
+            let rules = rules?;
+            if rules.is_empty() {
+                return Err("the list is empty; omit the key to allow all paths".to_owned());
+            }
+            draft.paths = Some(rules);
+            Ok(())
         },
     },
     Key {

@@ -31,7 +31,7 @@ use failure::Failure;
 use http_body_util::combinators::{BoxBody, UnsyncBoxBody};
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, StatusCode, Uri, Version};
 use replayed::Replayable;
@@ -247,6 +247,8 @@ impl<'a> Call<'a> {
         let Answered { response, secret, is_retried } = answered;
         let (mut parts, body) = response.into_parts();
         parts.version = Version::HTTP_11;
+        // hyper keeps the server's reason phrase here, which could contain the credential.
+        parts.extensions.clear();
         headers::keep_end_to_end(&mut parts.headers);
         let needles = secret.made.needles;
         let mut replaced = 0;
@@ -334,14 +336,23 @@ fn request(
     let mut request = Request::new(RequestBody::Pieces(BoxBody::new(body.replay())));
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = target;
-    let credential = &route.credential;
-    let sent = phantom::sent(&head.headers, credential.header(), credential.prefix());
     *request.headers_mut() = headers::sent_on(
         &head.headers,
         &route.host(),
-        (credential.header(), secret.made.value.clone()),
-        route.phantom.is_in(&sent),
+        (route.credential.header(), secret.made.value.clone()),
+        |value| headers::authorization(value).is_some_and(|text| route.phantom.is_in(&[text])),
     );
+    // Without these headers, hyper would send an empty body without its length, and would not send the
+    // body of a GET at all.
+    match body.length() {
+        None => {
+            request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        Some(0) if [Method::POST, Method::PUT, Method::PATCH].contains(&head.method) => {
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        Some(_) => {}
+    }
     Ok(request)
 }
 

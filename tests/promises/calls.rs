@@ -50,6 +50,41 @@ async fn call_gets_the_credential_and_passes_unchanged() {
 }
 
 #[tokio::test]
+async fn empty_body_has_a_length_and_a_chunked_body_passes_with_every_method() {
+    let upstream = ok().await;
+    let scene = Scene::start(&crm(&upstream, BEARER)).await;
+    for (method, expected) in [("POST", Some("0")), ("PUT", Some("0")), ("GET", None)] {
+        assert_eq!(scene.call(method, "/to/crm/x", &[TOKEN_HEADER], "").await.status, 200);
+        let seen = upstream.last();
+        assert_eq!((seen.header("content-length"), &*seen.body), (expected, &b""[..]), "{method}");
+    }
+    for method in ["GET", "POST"] {
+        let (name, token) = TOKEN_HEADER;
+        let call = format!(
+            "{method} /to/crm/x HTTP/1.1\r\nHost: localhost\r\n{name}: {token}\r\n\
+             Transfer-Encoding: chunked\r\n\r\n5\r\nquery\r\n0\r\n\r\n"
+        );
+        let found = scene.sidekey.connect().await.exchange(call).await;
+        assert_eq!(found.status, 200, "{}", found.text());
+        let seen = upstream.last();
+        assert_eq!((seen.method.as_str(), &*seen.body), (method, &b"query"[..]));
+    }
+}
+
+#[tokio::test]
+async fn authorization_of_the_caller_passes_if_another_header_has_the_phantom_token() {
+    let upstream = ok().await;
+    let header = "header = { name = \"X-Api-Key\", value = \"#api_key\" }";
+    let scene = Scene::start(&crm(&upstream, header)).await;
+    let phantom = scene.phantom("crm").await;
+    let headers = [("X-Api-Key", &*phantom), ("Authorization", "Bearer user-session")];
+    assert_eq!(scene.call("GET", "/to/crm/x", &headers, "").await.status, 200);
+    let seen = upstream.last();
+    assert_eq!(seen.header("x-api-key"), Some(KEY));
+    assert_eq!(seen.header("authorization"), Some("Bearer user-session"));
+}
+
+#[tokio::test]
 async fn phantom_token_opens_its_route_wherever_libraries_send_it() {
     let upstream = ok().await;
     let header = "header = { name = \"X-Api-Key\", value = \"Key #api_key\" }";

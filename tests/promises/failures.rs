@@ -122,8 +122,8 @@ async fn cached_value_is_served_stale_through_every_failure() {
     }
 }
 
-/// A read waits for a call to AWS that never ends. After a timeout, the read returns the cached
-/// value, or an error if no value is cached.
+/// A read waits for a call to AWS that never ends. After ten minutes, which are the limit of a read and
+/// of a call, the read returns the cached value, or an error if no value is cached.
 #[tokio::test]
 async fn reader_waits_no_longer_than_its_limit() {
     let clock = ManualClock::new();
@@ -144,7 +144,6 @@ async fn reader_waits_no_longer_than_its_limit() {
         assert_eq!((answer.status, answer.cache()), (status, cache), "{id}");
         if status == 504 {
             assert_eq!(answer.kind(), "TimeoutError");
-            assert!(answer.text().contains("within 600s"), "{}", answer.text());
         }
     }
 }

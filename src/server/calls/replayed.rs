@@ -41,6 +41,11 @@ impl Replayable {
         Replay { body: self.clone(), position: 0, sent: 0 }
     }
 
+    /// Returns the declared length of the body in bytes, or `None` if the body is chunked.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.length
+    }
+
     /// Returns whether the body can be sent once more.
     pub(super) fn can_replay(&self) -> bool {
         let source = self.source();

@@ -36,8 +36,10 @@ impl Drop for Body {
 struct ErrorBody {
     #[serde(rename = "__type")]
     code: Option<Box<str>>,
-    #[serde(alias = "Message")]
     message: Option<Box<str>>,
+    /// Some services write the name of the member `message` in this way.
+    #[serde(rename = "Message")]
+    capitalized_message: Option<Box<str>>,
 }
 
 /// Returns the body of a successful response of `service`. Otherwise returns the error that the
@@ -56,7 +58,8 @@ pub(super) fn body(
     if head.status.is_success() {
         return Ok(body);
     }
-    let ErrorBody { code, message } = serde_json::from_slice(&body.0).unwrap_or_default();
+    let error: ErrorBody = serde_json::from_slice(&body.0).unwrap_or_default();
+    let (code, message) = (error.code, error.message.or(error.capitalized_message));
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     let response = ErrorResponse {
         status: head.status.as_u16(),

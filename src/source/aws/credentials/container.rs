@@ -14,6 +14,7 @@ use aws_smithy_types::date_time::Format;
 use bytes::Bytes;
 use hyper::header::{ACCEPT, AUTHORIZATION};
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::SystemTime;
@@ -35,10 +36,14 @@ pub(super) struct ContainerProvider {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Response<'a> {
-    access_key_id: &'a str,
-    secret_access_key: &'a str,
-    token: &'a str,
-    expiration: &'a str,
+    #[serde(borrow)]
+    access_key_id: Cow<'a, str>,
+    #[serde(borrow)]
+    secret_access_key: Cow<'a, str>,
+    #[serde(borrow)]
+    token: Cow<'a, str>,
+    #[serde(borrow)]
+    expiration: Cow<'a, str>,
 }
 
 /// Omits the token.
@@ -59,7 +64,16 @@ impl ContainerProvider {
         Self { http, timeouts, url, token }
     }
 
+    /// Asks the endpoint, and once more if it does not return credentials. The SDK's provider tries
+    /// again, too.
     async fn credentials(&self) -> provider::Result {
+        match self.ask().await {
+            Err(CredentialsError::ProviderError(_)) => self.ask().await,
+            result => result,
+        }
+    }
+
+    async fn ask(&self) -> provider::Result {
         let request = self.request()?;
         let response = self.http.send(request, self.timeouts).await;
         // The error is dropped, because the SDK's errors may quote the response.
@@ -105,11 +119,11 @@ impl ProvideCredentials for ContainerProvider {
 
 fn parsed(json: &[u8]) -> Option<Credentials> {
     let response: Response<'_> = serde_json::from_slice(json).ok()?;
-    let expiry = DateTime::from_str(response.expiration, Format::DateTime).ok()?;
+    let expiry = DateTime::from_str(&response.expiration, Format::DateTime).ok()?;
     Some(Credentials::new(
         response.access_key_id,
         response.secret_access_key,
-        Some(response.token.to_owned()),
+        Some(response.token.into_owned()),
         Some(SystemTime::try_from(expiry).ok()?),
         "container",
     ))
@@ -146,22 +160,27 @@ mod tests {
         ContainerProvider::new(&environment.into(), http, timeouts)
     }
 
-    /// Starts an endpoint that answers one request with `status` and `body`. Returns the result of
-    /// the provider, and the request.
-    async fn answered(status: &str, body: &str) -> (provider::Result, String) {
+    /// Starts an endpoint that answers the first request with the first of `answers` (a status and a
+    /// body), and so on. Returns the result of the provider, and the last request.
+    async fn answered(answers: &[(&str, &str)]) -> (provider::Result, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
         let address = listener.local_addr().expect("the bound socket has an address");
         let provider = provider(&format!("http://{address}/2021-04-23/credentials"));
         let serving = async {
-            let (mut socket, _) = listener.accept().await.expect("the provider connects");
             let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                let byte = socket.read_u8().await.expect("the provider sends a whole request");
-                request.push(byte);
+            for (status, body) in answers {
+                let (mut socket, _) = listener.accept().await.expect("the provider connects");
+                request.clear();
+                while !request.ends_with(b"\r\n\r\n") {
+                    let byte = socket.read_u8().await.expect("the provider sends a whole request");
+                    request.push(byte);
+                }
+                let length = body.len();
+                let response =
+                    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+                let written = socket.write_all(response.as_bytes()).await;
+                written.expect("the provider reads the response");
             }
-            let length = body.len();
-            let response = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
-            socket.write_all(response.as_bytes()).await.expect("the provider reads the response");
             String::from_utf8(request).expect("the request is ASCII")
         };
         tokio::join!(provider.credentials(), serving)
@@ -169,7 +188,7 @@ mod tests {
 
     #[tokio::test]
     async fn credentials_come_from_the_endpoint_with_its_token() {
-        let (credentials, request) = answered("200 OK", KEYS).await;
+        let (credentials, request) = answered(&[("200 OK", KEYS)]).await;
         let credentials = credentials.expect("the response has credentials");
         assert_eq!(credentials.access_key_id(), "ASIAEXAMPLE");
         assert_eq!(credentials.secret_access_key(), "hunter2");
@@ -193,11 +212,21 @@ mod tests {
             ("200 OK", "hunter2"),
             ("200 OK", ""),
         ] {
-            let (credentials, _) = answered(status, body).await;
+            let (credentials, _) = answered(&[(status, body); 2]).await;
             let error = credentials.expect_err("the response has no credentials");
             assert!(matches!(error, CredentialsError::ProviderError(_)), "{status} {body}");
             assert!(!format!("{error:?}").contains("hunter2"), "{status} {body}");
         }
+    }
+
+    #[tokio::test]
+    async fn endpoint_is_asked_once_more_after_a_failure() {
+        let failed = ("503 Service Unavailable", "");
+        let escaped = KEYS.replace("hunter2", r"a\/b").replace(r#""t""#, r#""t\u003d""#);
+        let (credentials, _) = answered(&[failed, ("200 OK", &escaped)]).await;
+        let credentials = credentials.expect("the second response has credentials");
+        assert_eq!(credentials.secret_access_key(), "a/b");
+        assert_eq!(credentials.session_token(), Some("t="));
     }
 
     #[tokio::test]

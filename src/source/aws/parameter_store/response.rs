@@ -215,6 +215,7 @@ mod tests {
         for (header, json) in [
             (None, r#"{"__type":"AccessDeniedException","message":"m"}"#),
             (None, r#"{"__type":"com.amazonaws.ssm#AccessDeniedException","Message":"m"}"#),
+            (None, r#"{"__type":"AccessDeniedException","message":null,"Message":"m"}"#),
             (Some("AccessDeniedException"), r#"{"__type":"ValidationException","message":"m"}"#),
             (Some("AccessDeniedException:http://x.amazonaws.com/"), r#"{"Message":"m"}"#),
             (Some("a#AccessDeniedException:http://x#y"), r#"{"message":"m"}"#),

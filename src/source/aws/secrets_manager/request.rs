@@ -14,8 +14,8 @@ const LIST_PAGE_MAX: usize = 100;
 const VALUE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The maximum size of a response of `ListSecrets` in bytes. The response has no values, but each of
-/// its secrets can have a description of 2 KB and 50 tags of up to 384 characters.
-const LIST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// its 100 secrets can have a description of 2 KB and 50 tags of up to 384 characters.
+const LIST_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {

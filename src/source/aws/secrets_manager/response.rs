@@ -54,8 +54,7 @@ pub(super) struct SecretError {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Listed {
-    #[serde(default)]
-    pub(super) secret_list: Vec<ListedSecret>,
+    pub(super) secret_list: Option<Vec<ListedSecret>>,
     /// The token for requesting the next page. `None` or empty if this page is the last.
     pub(super) next_token: Option<Box<str>>,
 }
@@ -291,9 +290,10 @@ mod tests {
         let listed = listed(&ok(r#"{"SecretList":[{"ARN":"a","Name":"app/db","CreatedDate":1.5,
             "Tags":[{"Key":"channel","Value":"sms"}]},{"Name":"b","Tags":null},{}]}"#))
         .expect("the response is valid");
-        let names: Vec<_> = listed.secret_list.iter().map(|own| own.name.as_deref()).collect();
+        let secrets = listed.secret_list.expect("the page has secrets");
+        let names: Vec<_> = secrets.iter().map(|own| own.name.as_deref()).collect();
         assert_eq!(names, [Some("app/db"), Some("b"), None]);
-        let tags = listed.secret_list[0].tags.as_ref().expect("the secret has tags");
+        let tags = secrets[0].tags.as_ref().expect("the secret has tags");
         assert_eq!(tags[0].value.as_deref(), Some("sms"));
         assert_eq!(listed.next_token, None);
     }

@@ -67,7 +67,12 @@ impl SecretsManager {
             Some((Found::Name(secret.name?), tags.collect()))
         };
         Ok(Candidates {
-            found: listed.secret_list.into_iter().filter_map(candidate).collect(),
+            found: listed
+                .secret_list
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(candidate)
+                .collect(),
             next: listed.next_token.filter(|token| !token.is_empty()),
         })
     }
