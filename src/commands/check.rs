@@ -83,7 +83,7 @@ cannot be searched, or the search for a pattern failed or found no secret.";
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Check these secrets, parameters, patterns and tags, optionally with #FIELD [default:
-    /// SIDEKEY_SECRETS, and the secrets in [[route]] tables]
+    /// SIDEKEY_SECRETS, and the secrets of the routes in SIDEKEY_CONFIG]
     #[arg(value_name = "REFERENCE")]
     references: Vec<String>,
     /// Check the secrets that this configuration file lists

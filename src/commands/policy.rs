@@ -77,7 +77,7 @@ missing or unneeded; 2 an argument is wrong.";
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Allow reading these secrets and parameters: names, ARNs, patterns or tags [default:
-    /// SIDEKEY_SECRETS, and the secrets in [[route]] tables]
+    /// SIDEKEY_SECRETS, and the secrets of the routes in SIDEKEY_CONFIG]
     #[arg(value_name = "REFERENCE|PATTERN|TAG")]
     targets: Vec<String>,
     /// Set the account of secrets that you give by name [default: AWS_ACCOUNT_ID]
