@@ -252,20 +252,38 @@ async fn invented_names_do_not_delay_other_reads() {
 }
 
 /// Returns the peak resident memory of a process, in bytes.
-fn peak(process: u32) -> usize {
+/// Returns the number of bytes in a line of a process's status, such as `VmHWM`, the peak of its
+/// resident memory.
+fn memory(process: u32, line: &str) -> usize {
     let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let mut lines = status.lines().filter_map(|text| text.split_once(':'));
+    let kib = lines.find(|(name, _)| *name == line).and_then(|(_, text)| text.strip_suffix(" kB"));
     1024 * kib
         .and_then(|kib| kib.trim().parse::<usize>().ok())
-        .expect("the value of VmHWM must be a number of kibibytes")
+        .expect("the line must have a number of kibibytes")
 }
 
-/// Resets the peak memory of a process, and returns the new peak. The reset needs root, because the
-/// agent is not dumpable.
-fn reset_peak(process: u32) -> io::Result<usize> {
-    fs::write(format!("/proc/{process}/clear_refs"), "5")?;
-    Ok(peak(process))
+/// Measures the peak of the memory that a process takes from a certain moment on. Pages of the program's
+/// file, which Linux maps when the program first uses them, do not count.
+struct Meter {
+    process: u32,
+    peak: usize,
+    of_file: usize,
+}
+
+impl Meter {
+    /// Begins a measurement. It needs root, because the agent is not dumpable.
+    fn start(process: u32) -> io::Result<Self> {
+        fs::write(format!("/proc/{process}/clear_refs"), "5")?;
+        let (peak, of_file) = (memory(process, "VmHWM"), memory(process, "RssFile"));
+        Ok(Self { process, peak, of_file })
+    }
+
+    /// Returns the number of bytes that the process has taken since the beginning.
+    fn took(&self) -> usize {
+        let mapped = memory(self.process, "RssFile").saturating_sub(self.of_file);
+        (memory(self.process, "VmHWM") - self.peak).saturating_sub(mapped)
+    }
 }
 
 async fn send(address: SocketAddr, request: String) -> u16 {
@@ -289,10 +307,10 @@ async fn warm_program(setup: &Setup) -> (Program, SocketAddr) {
 /// need.
 async fn memory_of(setup: &Setup, request: String) -> io::Result<usize> {
     let (program, address) = warm_program(setup).await;
-    let before = reset_peak(program.id())?;
+    let meter = Meter::start(program.id())?;
     let status = send(address, request).await;
     assert!([200, 400].contains(&status), "the status must be 200 or 400, not {status}");
-    Ok(peak(program.id()) - before)
+    Ok(meter.took())
 }
 
 /// Checks that a request body needs at most [`EXTRA_BYTES`] of memory in addition to its size.
@@ -417,8 +435,8 @@ async fn many_bodies_at_once_take_at_most_twice_the_memory_of_one() {
     let clock = ManualClock::new();
     let fake = start_fake(&clock).await;
     let (program, address) = warm_program(&Setup::for_fake(&fake, &clock)).await;
-    let before = match reset_peak(program.id()) {
-        Ok(before) => before,
+    let meter = match Meter::start(program.id()) {
+        Ok(meter) => meter,
         Err(error) => {
             return MissingTool::new(error)
                 .context("the permission to read the memory of another process")
@@ -438,7 +456,7 @@ async fn many_bodies_at_once_take_at_most_twice_the_memory_of_one() {
     for connection in &mut connections {
         assert_eq!(connection.receive().await.status, 200);
     }
-    let took = peak(program.id()) - before;
+    let took = meter.took();
     assert!(
         took <= 2 * (objects.len() + EXTRA_BYTES),
         "twenty requests at once took {took} bytes of memory"
