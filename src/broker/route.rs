@@ -26,7 +26,8 @@ pub(crate) struct Route {
     pub(crate) paths: Vec<PathRule>,
     /// The fields of the secret that a path can contain, as in `/Accounts/{twilio_account_sid}`.
     pub(crate) path_fields: Vec<Box<str>>,
-    /// The end of the base URL that a library needs, such as `/v1`. Empty if there is none.
+    /// The end of the base URL that a library needs, such as `/v1`. This text is
+    /// empty if the base URL has no path after the route.
     pub(crate) base_path: Box<str>,
     /// The statuses with which the server refuses a credential.
     pub(crate) refused: Vec<StatusCode>,

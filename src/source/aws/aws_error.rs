@@ -226,9 +226,8 @@ pub(super) fn credentials_timeout() -> FetchError {
 const CREDENTIALS_TIMEOUT: &str =
     "Sidekey could not get AWS credentials: the credential provider did not respond in time";
 
-/// Checks that AWS can have issued the credentials. The AWS SDK would panic if it signed a call
-/// with certain control characters. For other invalid characters, AWS's error message gives no
-/// reason.
+/// Checks that AWS can have issued the credentials. Sidekey cannot sign a call if they contain certain
+/// control characters. For other invalid characters, AWS's error message gives no reason.
 ///
 /// # Errors
 ///

@@ -76,7 +76,7 @@ impl ContainerProvider {
     async fn ask(&self) -> provider::Result {
         let request = self.request()?;
         let response = self.http.send(request, self.timeouts).await;
-        // The error is dropped, because the SDK's errors may quote the response.
+        // The error is dropped, because it may quote the response.
         let response = response.map_err(|error| match error.is_timeout() {
             true => CredentialsError::provider_timed_out(self.timeouts.attempt),
             false => CredentialsError::provider_error("the endpoint did not respond"),

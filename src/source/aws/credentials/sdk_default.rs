@@ -22,9 +22,9 @@ use aws_types::os_shim_internal::{Env, Fs};
 use std::fmt;
 use std::time::Duration;
 
-/// Environment variables that make the AWS SDK of an application call Sidekey. The AWS SDK in the
-/// agent must ignore these variables. Otherwise the agent would call itself.
-const IGNORED_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"];
+/// An environment variable that makes the AWS SDK of an application call Sidekey for every service. The
+/// AWS SDK in the agent must ignore it. Otherwise the agent would call itself for credentials.
+const IGNORED_VARIABLE: &str = "AWS_ENDPOINT_URL";
 
 /// The name of an AWS profile that exists only in memory. The profile contains the credentials that
 /// a `credential_process` printed, so that the AWS SDK can assume a role with these credentials.
@@ -92,7 +92,7 @@ fn variables(settings: &Settings) -> Env {
         .environment
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()))
-        .filter(|(name, _)| !IGNORED_VARIABLES.contains(name))
+        .filter(|(name, _)| *name != IGNORED_VARIABLE)
         .collect();
     Env::from_slice(&variables)
 }

@@ -8,10 +8,10 @@ use serde::Serialize;
 /// Source: `MaxResults` of `ListSecrets` in AWS's API reference.
 const LIST_PAGE_MAX: usize = 100;
 
-/// The maximum size of a response with one value in bytes, more than twice the size of the largest
+/// The maximum size of a response with one value in bytes, about twice the size of the largest
 /// possible value in JSON. That value has 65,536 bytes, and JSON escapes make each byte up to six
 /// times as long.
-const VALUE_BYTES_MAX: usize = 1024 * 1024;
+const VALUE_BYTES_MAX: usize = 768 * 1024;
 
 /// The maximum size of a response of `ListSecrets` in bytes. The response has no values, but each of
 /// its 100 secrets can have a description of 2 KB and 50 tags of up to 384 characters.
