@@ -7,7 +7,7 @@ use super::path::{BadPath, Path};
 ///
 /// `build.rs` reads these paths from `presets/channel-processors/sidekey.toml` when Sidekey is
 /// built. Parsing TOML at run time would slow down every start.
-pub(crate) const BUILT_IN_PATHS: &str = env!("SIDEKEY_BUILT_IN_RESOLVE_PATHS");
+pub(crate) const BUILT_IN_PATHS: &str = env!("BUILT_IN_RESOLVE_PATHS");
 
 const PATHS_MAX: usize = 32;
 
