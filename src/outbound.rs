@@ -19,7 +19,6 @@ use crate::http1::{Connection, ExchangeError, RequestBody, Reuse, Streamed};
 use dialer::Dialer;
 use hyper::{Request, Response, Uri};
 use pool::Pool;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,9 +68,9 @@ impl Outbound {
                 result => return Ok(result?),
             }
         }
-        // The future is pinned here, because a future that is passed by value needs memory for
-        // another copy.
-        let dial = pin!(self.dialer.dial(&origin, server));
+        // Few calls open a connection. In a box, this large future does not make the future of every
+        // call larger.
+        let dial = Box::pin(self.dialer.dial(&origin, server));
         let dialed = match connect_timeout {
             None => dial.await,
             Some(timeout) => {

@@ -198,7 +198,8 @@ impl<'a> Call<'a> {
         if !is_refused(response.status(), &route.refused) {
             return Ok(Answered { response, secret, is_retried: false });
         }
-        let changed = self.finder().changed(route, &secret).await;
+        // Few calls are refused. In a box, this large future does not make the future of every call larger.
+        let changed = Box::pin(self.finder().changed(route, &secret)).await;
         let Some(changed) = changed.filter(|_| body.can_replay()) else {
             return Ok(Answered { response, secret, is_retried: false });
         };
