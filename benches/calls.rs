@@ -5,6 +5,10 @@
 //! of each request to the server, and copies the bytes of each answer back. The added time is the
 //! median of calls through the agent (or the loop), minus the median of direct calls over TLS.
 //!
+//! The caller and the server of the route run on one CPU. The agent and the loop first run on a CPU of
+//! their own, as on most machines, and then on the same CPU as the caller, as on Lambda with little
+//! memory. The promise is about the first.
+//!
 //! ```text
 //! cargo bench --bench calls
 //! ```
@@ -29,7 +33,8 @@ use std::time::{Duration, Instant, SystemTime};
 use tls::TlsFront;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// The maximum ratio of the time that the agent adds to the time that the loop adds.
+/// The maximum ratio of the time that the agent adds to the time that the loop adds, if both have a CPU
+/// of their own.
 const RATIO_MAX: f64 = 1.3;
 
 const CALLS: usize = 3000;
@@ -77,38 +82,59 @@ fn compare() -> io::Result<ExitCode> {
             "GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Aws-Parameters-Secrets-Token: {TOKEN}\r\n\r\n"
         )
     };
+    let processors = pinning::processors();
+    // This thread sends the calls. The server of the route runs on the same CPU.
+    pinning::pin_to_last_processor();
     let mut direct = connect_tls(&front)?;
     let mut through_loop = connect(loop_at)?;
     let mut through_agent = connect(agent_at)?;
-    let mut ratios = Vec::new();
     writeln!(io::stdout(), "median of {CALLS} calls, in microseconds")?;
-    for _ in 0..ROUNDS {
-        let base = median(&mut direct, &call("/x"))?;
-        let of_loop = median(&mut through_loop, &call("/x"))?;
-        let of_agent = median(&mut through_agent, &call("/to/bench/x"))?;
-        let micros = |span: Duration| span.as_secs_f64() * 1e6;
-        let added = |span: Duration| micros(span) - micros(base);
-        let ratio = added(of_agent) / added(of_loop).max(1.0);
-        writeln!(
-            io::stdout(),
-            "direct {:6.1}   loop +{:6.1}   agent +{:6.1}   ratio {ratio:.2}, of whole calls {:.2}",
-            micros(base),
-            added(of_loop),
-            added(of_agent),
-            micros(of_agent) / micros(of_loop)
-        )?;
-        ratios.push(ratio);
-    }
+    let mut measure = |layout: &str, processor: usize| {
+        for program in [&agent, &forwarder] {
+            pinning::pin_program(program, processor)?;
+        }
+        let mut ratios = Vec::new();
+        for _ in 0..ROUNDS {
+            let base = median(&mut direct, &call("/x"))?;
+            let of_loop = median(&mut through_loop, &call("/x"))?;
+            let of_agent = median(&mut through_agent, &call("/to/bench/x"))?;
+            let micros = |span: Duration| span.as_secs_f64() * 1e6;
+            let added = |span: Duration| micros(span) - micros(base);
+            let ratio = added(of_agent) / added(of_loop).max(1.0);
+            writeln!(
+                io::stdout(),
+                "{layout}: direct {:6.1}   loop +{:6.1}   agent +{:6.1}   ratio {ratio:.2}",
+                micros(base),
+                added(of_loop),
+                added(of_agent),
+            )?;
+            ratios.push(ratio);
+        }
+        ratios.sort_by(f64::total_cmp);
+        Ok::<f64, io::Error>(ratios[ROUNDS / 2])
+    };
+    let of_own = match processors[..] {
+        [first, .., _] => Some(measure("own CPU", first)?),
+        _ => None,
+    };
+    let last = processors.last().ok_or(io::ErrorKind::Unsupported)?;
+    let of_shared = measure("same CPU", *last)?;
     for mut child in [agent, forwarder] {
         child.kill()?;
         child.wait()?;
     }
     fs::remove_file(config)?;
-    ratios.sort_by(f64::total_cmp);
-    let ratio = ratios[ROUNDS / 2];
+    writeln!(io::stdout(), "ratio of added times on the same CPU as the caller {of_shared:.2}")?;
+    let Some(ratio) = of_own else {
+        writeln!(io::stdout(), "the promise needs two CPUs, and this machine has one")?;
+        return Ok(ExitCode::SUCCESS);
+    };
     let is_kept = ratio <= RATIO_MAX;
     let verdict = if is_kept { "kept" } else { "BROKEN" };
-    writeln!(io::stdout(), "ratio of added times {ratio:.2}, promised {RATIO_MAX}: {verdict}")?;
+    writeln!(
+        io::stdout(),
+        "ratio of added times on a CPU of its own {ratio:.2}, promised {RATIO_MAX}: {verdict}"
+    )?;
     Ok(if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
