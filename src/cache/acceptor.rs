@@ -31,7 +31,8 @@ const HINT: &str =
 pub(super) struct Acceptor {
     state: Arc<State>,
     publisher: Publisher,
-    /// Notified when a cached secret takes more memory, so that the cache checks its memory limit.
+    /// Notified when a cached secret takes more memory than before, so that the cache checks its
+    /// memory limit.
     grown: Arc<Notify>,
     logged_versions: LoggedVersions,
 }
@@ -72,7 +73,8 @@ impl Acceptor {
         Ok(self.publisher.publish(key, entry))
     }
 
-    /// Caches the version that a replica returned for the request `key`, unless the secret's TTL is 0.
+    /// Caches the version that a replica returned for the request `key`, unless the secret's TTL is
+    /// 0.
     ///
     /// Returns the error of the home region if the cache may not use the replica's version, for
     /// example because a newer version is cached.
@@ -87,8 +89,8 @@ impl Acceptor {
         let snapshot = state.snapshot.load();
         let now = state.clock.now();
         state.detect_restore(now);
-        // The cache may not know yet that the name in `key` belongs to this ARN, or may know the name
-        // under another ARN, because the secret was created again.
+        // The cache may not know yet that the name in `key` belongs to this ARN, or may know the
+        // name under another ARN, because the secret was created again.
         let by_arn = KeyRef { id: &version.arn, ..KeyRef::from(key) };
         let cached = snapshot.exact(by_arn).or_else(|| snapshot.exact(key));
         let judged = cached.map(|entry| Cached {
@@ -122,7 +124,7 @@ impl Acceptor {
             kind = home.kind.label(),
             code = &*home.code,
             region = region_name,
-            "the region of a secret failed, so Sidekey read the replica of the secret in another region"
+            "the region of a secret failed, so Sidekey read the secret's replica in another region"
         );
         let policy = self.policy(key, &arn, &version);
         let previous = match cached {
@@ -141,9 +143,10 @@ impl Acceptor {
 
     /// Caches the list of parameters that AWS returned for `path`, and each parameter by its name.
     ///
-    /// Omits parameters that `SIDEKEY_ALLOW` does not allow, and parameters that no caller can read. If AWS returned an older version of a
-    /// parameter than the cached version, keeps the cached list, and returns an error. Without a
-    /// cached list, the list contains the cached version of the parameter.
+    /// Omits parameters that `SIDEKEY_ALLOW` does not allow, and parameters that no caller can
+    /// read. If AWS returned an older version of a parameter than the cached version, keeps the
+    /// cached list, and returns an error. If no list is cached, caches a list with the cached
+    /// version of the parameter.
     fn accept_path(
         &self,
         key: &Key,
@@ -163,8 +166,8 @@ impl Acceptor {
             }
             let key = Key { id, ..key.clone() };
             if path.filters().is_some() {
-                // A filter can select an older version by its label, so requests by name must not
-                // get this version.
+                // A filter can select an older version by its label, so this version must not
+                // answer requests by name.
                 let is_listed = self.checked(&key, version).is_ok() && !self.is_use_only(version);
                 listed.extend(is_listed.then(|| version.clone()));
                 continue;
@@ -207,8 +210,8 @@ impl Acceptor {
         })
     }
 
-    /// Caches the secrets that a search returned, as far as there is room, and evicts no other
-    /// secret. Returns the number of secrets without room.
+    /// Caches the secrets that a search found, until the cache is full. Evicts no other secret.
+    /// Returns the number of secrets for which the cache had no room.
     ///
     /// Omits secrets that `SIDEKEY_ALLOW` does not allow, and secrets of which a newer version is
     /// cached.
@@ -320,7 +323,8 @@ impl Acceptor {
         self.use_only_route(version).is_some()
     }
 
-    /// Returns the path of the route that uses a secret which no caller can read.
+    /// Returns the path of the route (calls to one external API) that uses the secret `version`, if
+    /// no caller can read this secret. Returns `None` if callers can read it.
     fn use_only_route(&self, version: &Version) -> Option<Arc<str>> {
         let state = &self.state;
         let use_only = state.config.use_only.as_ref()?;
@@ -365,8 +369,8 @@ pub(super) fn out_of_scope() -> FetchError {
     FetchError::new(FetchErrorKind::OutOfScope, "AccessDeniedException", message)
 }
 
-/// Returns whether the answer `arn` is a secret of another account than that of the role in `key`.
-/// With a role, a plain name means a secret of the role's account.
+/// Returns whether `key` has a role and a plain name, but AWS returned a secret (`arn`) of another
+/// account than the role's account. With a role, a plain name means a secret of the role's account.
 fn is_of_another_account(key: &Key, arn: &Arn) -> bool {
     let is_foreign = |role: &RoleArn| arn.account() != role.account();
     !key.id.is_arn() && !arn.account().is_empty() && key.role.as_ref().is_some_and(is_foreign)

@@ -32,9 +32,9 @@ pub(crate) struct CachedSecret {
 }
 
 impl CachedSecret {
-    /// Returns the cached version for `selector`, a staging label or version id. If no
-    /// version was fetched for `selector`, returns a version that was fetched for another label or
-    /// id, but also has this one.
+    /// Returns the cached version for `selector`, a staging label or version id. If no version was
+    /// fetched for `selector`, returns a version that was fetched for another label or id, but also
+    /// has the label or id `selector`.
     pub(crate) fn select(&self, selector: &Selector) -> Option<&Arc<Entry>> {
         self.exact(selector).or_else(|| {
             let mut entries = self.entries.iter();
@@ -43,7 +43,7 @@ impl CachedSecret {
     }
 
     /// Returns the cached version that was fetched for exactly this staging label or version id.
-    /// Ignores versions that have the label or id but were fetched for another one.
+    /// Ignores versions that have the label or id, but were fetched for another label or id.
     pub(crate) fn exact(&self, selector: &Selector) -> Option<&Arc<Entry>> {
         self.entries.iter().find(|entry| entry.selector == *selector)
     }
@@ -69,13 +69,14 @@ impl CachedSecret {
         self.keys(selector).any(|key| listed.contains(key))
     }
 
-    /// Returns whether `listed` contains one of the names or ARNs of this secret, and not only a path
-    /// that contains it, with the staging label or version id `selector`.
+    /// Returns whether `listed` contains one of the names or ARNs of this secret, with the staging
+    /// label or version id `selector`. A path that contains the secret does not count.
     pub(super) fn is_named(&self, listed: &Listed, selector: &Selector) -> bool {
         self.keys(selector).any(|key| listed.names(key))
     }
 
-    /// Returns the path in `listed` whose call fetches this parameter too.
+    /// Returns the path in `listed` that contains this parameter. One call for the path fetches all
+    /// its parameters.
     pub(super) fn path_in<'a>(
         &self,
         listed: &'a Listed,
@@ -113,7 +114,7 @@ impl CachedSecret {
         self.entries.retain(|own| !Arc::ptr_eq(own, entry));
     }
 
-    /// Lets requests find this cached secret by the name or ARN `id`, too, unless the secret
+    /// Lets requests find this cached secret also by the name or ARN `id`, unless the secret
     /// already has [`IDS_MAX`] names and ARNs.
     pub(super) fn link(&mut self, id: &SecretId) {
         let is_new = self.ids.iter().all(|own| **own != *id.as_str());

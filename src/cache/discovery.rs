@@ -1,5 +1,5 @@
-//! Decides when Sidekey searches again for the secrets that match a pattern, and remembers what
-//! it found.
+//! Decides when Sidekey searches again for the secrets that match a pattern, and remembers the
+//! secrets that each search found.
 //!
 //! All functions are pure: times and random numbers are arguments.
 
@@ -12,8 +12,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The range of random factors of the interval between two searches. The factors are at most 1, so
-/// that a search with the default interval replaces values before their default TTL ends.
+/// The range of the random factor by which the interval between two searches is multiplied. The
+/// factor is at most 1, so that a search with the default interval replaces values before their
+/// default TTL ends.
 pub const JITTER: std::ops::Range<f64> = 0.8..1.0;
 
 /// The wait after the first failure of a search. Each further failure doubles the wait.
@@ -26,22 +27,23 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(5 * 60);
 /// pauses.
 const PAGE_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// The part of the interval between two searches for which one pause between two pages may last.
+/// The divisor that limits the pause between two pages of a search: a pause lasts at most the
+/// interval between two searches, divided by this number.
 const PAUSES_PER_INTERVAL: u32 = 100;
 
-/// The number of secrets on a page that is full.
+/// The number of secrets on a full page of a search.
 const PAGE_SIZE: usize = 20;
 
-/// The number of pages that each search may read in addition to the pages that fill the cache twice.
-/// AWS may return pages without secrets.
+/// The number of pages that each search may read in addition to the pages that fill the cache
+/// twice, because AWS may return pages without secrets.
 const PAGES_MIN: usize = 20;
 
 /// The patterns in `SIDEKEY_SECRETS`, and how often Sidekey searches for them.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     pub(crate) patterns: Vec<SecretPattern>,
-    /// The time between two searches, from `SIDEKEY_DISCOVER`. Zero means that Sidekey searches only
-    /// at its start.
+    /// The time between two searches, from `SIDEKEY_DISCOVER`. Zero means that Sidekey searches
+    /// only at its start.
     pub(crate) interval: Duration,
 }
 
@@ -57,8 +59,8 @@ impl Config {
 pub(super) enum Subject {
     /// The search for the secrets that match a pattern.
     Pattern(Arc<SecretPattern>),
-    /// The list of the parameters under a path in `SIDEKEY_SECRETS`. The prefetch makes the first
-    /// list.
+    /// The list of the parameters under a path in `SIDEKEY_SECRETS`. The prefetch at the start of
+    /// the agent makes the first list.
     Path(Key),
 }
 
@@ -83,8 +85,9 @@ pub(super) enum Ended {
     Failed(HashSet<Key>, FetchError),
 }
 
-/// The maximum number of names that a search keeps from earlier searches. Without this limit, the names
-/// would become ever more if each search stops before its last page, and secrets are created and deleted.
+/// The maximum number of names that a search keeps from earlier searches. Without this limit, the
+/// number of names would grow for ever if no search reached its last page while secrets were
+/// created and deleted.
 const FOUND_MAX: usize = 10_000;
 
 /// All searches of the agent. Only one of them runs at a time.
@@ -131,8 +134,9 @@ pub(super) struct Standing {
 }
 
 impl Discovery {
-    /// Makes the searches for the patterns in `config`, and for the paths in `listed`, the secrets
-    /// and paths of `SIDEKEY_SECRETS`. The prefetch lists the paths at `start`.
+    /// Creates the searches for the patterns in `config`, and for the paths in `listed`, which
+    /// contains the secrets and paths of `SIDEKEY_SECRETS`. The prefetch makes the first search for
+    /// each path, at the time `start`.
     pub(super) fn new(config: &Config, listed: &[Key], start: Moment) -> Self {
         let interval = config.interval;
         let patterns = config
@@ -152,8 +156,8 @@ impl Discovery {
     }
 
     /// Returns the index of the search that is due next, and the time until then. Returns `None` if
-    /// all searches are finished. Only a SnapStart restore, which increases `epoch`, then makes them
-    /// due again.
+    /// all searches are finished. Only a SnapStart restore, which increases `epoch`, then makes
+    /// them due again.
     pub(super) fn next(&self, now: Moment, epoch: u64) -> Option<(usize, Duration)> {
         let waits = self.searches.iter().enumerate();
         let waits = waits.filter_map(|(index, search)| Some((index, search.wait(now, epoch)?)));
@@ -173,7 +177,8 @@ impl Discovery {
     }
 
     /// Records that the search with the index `index` ended at `at`, after `epoch` SnapStart
-    /// restores. Returns what earlier searches found and no search finds any more.
+    /// restores. Returns the secrets that earlier searches found, but that no search finds any
+    /// more.
     ///
     /// Only a complete search shows that a secret does not match its pattern any more.
     pub(super) fn end(
@@ -252,18 +257,19 @@ impl Discovery {
             .collect()
     }
 
-    /// Returns whether the last search for this pattern failed with an error of the same category.
+    /// Returns whether the last search with the index `index` failed with an error of the same
+    /// category as `error`.
     pub(super) fn has_failed_before(&self, index: usize, error: &FetchError) -> bool {
         self.searches[index].problem.as_ref().is_some_and(|problem| problem.kind == error.kind)
     }
 
-    /// Returns whether a search for the pattern with the index `index` has ended before.
+    /// Returns whether a search with the index `index` has ended without an error before.
     pub(super) fn has_succeeded_before(&self, index: usize) -> bool {
         self.searches[index].has_succeeded
     }
 
     /// Records whether the size limit of the cache left no room for a secret of the last search.
-    /// Returns what the search before it recorded.
+    /// Returns the value that was recorded for the search before the last.
     pub(super) fn set_limited(&mut self, index: usize, is_limited: bool) -> bool {
         std::mem::replace(&mut self.searches[index].is_limited, is_limited)
     }
@@ -297,7 +303,7 @@ impl Search {
 
     fn wait(&self, now: Moment, epoch: u64) -> Option<Duration> {
         let Some(last) = self.last else { return Some(Duration::ZERO) };
-        // A restored process is like a new process: its names may be days old.
+        // A restored process is like a new process: the names that it has found may be days old.
         if last.epoch != epoch {
             return Some(Duration::ZERO);
         }
@@ -307,8 +313,9 @@ impl Search {
     }
 }
 
-/// Returns the maximum number of pages that one search reads, if the cache may contain `entries_max`
-/// secrets. The limit bounds the calls to AWS for a pattern that matches far more secrets.
+/// Returns the maximum number of pages that one search reads, if the cache may contain
+/// `entries_max` secrets. The limit bounds the calls to AWS for a pattern that matches far more
+/// secrets.
 pub(super) fn pages_max(entries_max: usize) -> usize {
     2 * entries_max.div_ceil(PAGE_SIZE) + PAGES_MIN
 }
@@ -317,7 +324,7 @@ fn after_success(interval: Duration, draw: f64) -> Option<Duration> {
     (!interval.is_zero()).then(|| interval.mul_f64(spread(&JITTER, draw)))
 }
 
-/// Returns the wait after the failure number `failures` in a row.
+/// Returns how long to wait for the next search after `failures` failed searches in a row.
 fn after_failure(interval: Duration, failures: u32, error: &FetchError, draw: f64) -> Duration {
     let wait = match error.kind.is_transient() {
         true => {

@@ -105,9 +105,9 @@ impl Entry {
         Self { withheld, ..self }
     }
 
-    /// Records that a replica in the AWS region `region` returned this version, because the region of
-    /// the secret itself had just failed. Until that region answers, `failure` decides when Sidekey
-    /// calls it again.
+    /// Records that a replica in the AWS region `region` returned this version, because the region
+    /// of the secret itself had just failed. Until that region answers, `failure` decides when
+    /// Sidekey calls it again.
     #[must_use]
     pub(crate) fn with_replica(self, region: Bytes, failure: Failure) -> Self {
         self.marks.set_failure(failure.for_at_most(self.policy.ttl));
@@ -121,8 +121,8 @@ impl Entry {
         Self { rendered: Rendered::notifying(grown), ..self }
     }
 
-    /// Returns the AWS region of the replica that returned this version. Returns `None` if the region
-    /// of the secret itself returned it.
+    /// Returns the AWS region of the replica that returned this version. Returns `None` if the
+    /// region of the secret itself returned it.
     pub(crate) fn replica_region(&self) -> Option<&str> {
         self.replica_region.as_deref().and_then(|region| str::from_utf8(region).ok())
     }
@@ -163,8 +163,8 @@ impl Entry {
         }
     }
 
-    /// Keeps from `older`, the entry that this entry replaces, when readers were last given its
-    /// version of the secret.
+    /// Copies from `older`, the entry that this entry replaces, when a reader last got the version
+    /// in `older`.
     pub(super) fn take_over(&self, older: &Self) {
         self.marks.inherit_last_read(&older.marks);
         let (sent, epoch) = (self.sent, self.epoch);
@@ -182,20 +182,22 @@ impl Entry {
             last_served: older.last_served(epoch),
             former,
         };
-        // Fails if this entry has already replaced an entry, and then keeps the first.
+        // `set` fails if this entry has already replaced an entry. Then the data of the first
+        // replaced entry stays.
         let _ = self.predecessor.set(taken);
     }
 
-    /// Returns the version of the secret that this entry's version replaced in the cache.
+    /// Returns the version of the secret that this entry's version replaced in the cache. Returns
+    /// `None` if no other version was cached before.
     pub(super) fn former(&self) -> Option<&Arc<Former>> {
         self.predecessor.get()?.former.as_ref()
     }
 
-    /// Returns when a reader was last given this version of the secret, by this entry or by an
-    /// earlier entry. Returns `None` if no reader was.
+    /// Returns when a reader last got this version of the secret, from this entry or from an
+    /// earlier entry. Returns `None` if no reader got this version.
     ///
-    /// If SnapStart has restored the process since Sidekey fetched the version, the time is unknown.
-    /// Then the result is the time `now`, which is too late rather than too early.
+    /// If SnapStart has restored the process since Sidekey fetched the version, the time is
+    /// unknown. Then the result is the time `now`, which is too late rather than too early.
     pub(super) fn last_read(&self, now: Moment, epoch: u64) -> Option<SystemTime> {
         match self.marks.last_read() {
             None => self.predecessor.get()?.same_version_read,
@@ -205,13 +207,14 @@ impl Entry {
     }
 
     /// Returns the last read of this entry, with the age of the value at that time. Returns `None`
-    /// if no reader was given this entry, or if SnapStart has restored the process since then.
+    /// if no reader got this entry, or if SnapStart has restored the process since then.
     pub(super) fn last_served(&self, epoch: u64) -> Option<LastServed> {
         let at = self.marks.last_read().filter(|_| self.epoch == epoch)?;
         Some(LastServed { at, age: at.duration_since(self.sent.wall).unwrap_or_default() })
     }
 
-    /// Returns the last read of the entry that this entry replaced.
+    /// Returns the last read of the entry that this entry replaced. Returns `None` if there was no
+    /// such entry or no read of it.
     pub(super) fn last_served_before(&self) -> Option<LastServed> {
         self.predecessor.get()?.last_served
     }
@@ -249,8 +252,8 @@ impl Entry {
     }
 
     /// Decides whether `answer`, a version that AWS returned, replaces this cached version. An
-    /// older version does so only after AWS has returned it twice, because AWS may still return
-    /// outdated versions soon after a rotation.
+    /// older version replaces it only after AWS has returned the older version twice, because AWS
+    /// may still return outdated versions soon after a rotation.
     pub(crate) fn judge(&self, answer: &Version, now: Moment, epoch: u64) -> Verdict {
         let may_serve = self.freshness_in_trouble(now, epoch) != Freshness::Expired;
         self.marks.judge(&self.version, answer, now, may_serve)

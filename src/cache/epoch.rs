@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// The minimum drift between the wall clock and the steady (monotonic) clock that shows a SnapStart
-/// restore. A freeze of the process causes no drift, and time synchronisation only milliseconds.
+/// restore. A freeze of the process causes no drift, and time synchronisation causes a drift of
+/// only milliseconds.
 pub(super) const DRIFT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]

@@ -1,24 +1,25 @@
 //! Decides when Sidekey reads the replica of a secret in another region, and whether the cache
 //! accepts the replica's version.
 //!
-//! The agent's own region (the home region) has the last word: a replica helps only while the home
-//! region gives no answer. All functions are pure.
+//! The answer of the agent's own region (the home region) always takes precedence: Sidekey uses a
+//! replica only while the home region gives no answer. All functions are pure.
 
 use super::freshness::{FAILING_MAX, Freshness};
 use crate::secret::version::Version;
 use crate::source::{FetchError, FetchErrorKind};
 use std::time::Duration;
 
-/// The shortest time limit of a call for a replica. The call goes on even if the readers that waited
-/// for it have given up, because its answer serves later readers.
+/// The shortest time limit of a call for a replica. The call goes on even if the readers that
+/// waited for it have given up, because its answer serves later readers.
 pub(crate) const REPLICA_WAIT_MIN: Duration = Duration::from_secs(1);
 
-/// How long after a timeout or a broken connection Sidekey reads replicas without a new call to the
-/// home region. Without this time, each of many secrets would wait for a timeout of its own.
+/// After a timeout or a broken connection, Sidekey reads replicas for this time without a new call
+/// to the home region. Otherwise, the read of each secret would wait for its own timeout.
 pub(crate) const OUTAGE_MEMORY: Duration = Duration::from_secs(5);
 
 /// Returns whether an error of the home region is a failure of the region, so that another region
-/// may help. A refusal is an answer, and missing credentials fail in each region.
+/// may help. A refusal, such as denied access, is an answer of the region. Missing credentials
+/// would also fail in another region.
 pub(crate) fn is_failure_of_region(kind: FetchErrorKind) -> bool {
     matches!(
         kind,
@@ -42,14 +43,15 @@ pub(crate) enum Outage {
     /// The home region did not respond a moment ago. Calls for secrets without a fresh value go to
     /// the failover region.
     Known,
-    /// The home region did not respond some time ago. One call must find out whether it works again.
+    /// The home region did not respond some time ago. One call must find out whether the region
+    /// works again.
     Doubtful,
     /// The home region responds, as far as Sidekey knows.
     Over,
 }
 
-/// Decides whether the home region responds to calls. `failed` is the time since the last call to
-/// which it did not respond, and `tried` the time since a call was last sent to find out. Each is
+/// Decides whether the home region responds to calls. `failed` is the time since the last call
+/// without a response, and `tried` the time since the last attempt to call the region. Each is
 /// `None` if the time is unknown after a SnapStart restore.
 pub(crate) fn outage(failed: Option<Duration>, tried: Option<Duration>) -> Outage {
     match (failed, tried) {
@@ -62,15 +64,17 @@ pub(crate) fn outage(failed: Option<Duration>, tried: Option<Duration>) -> Outag
 
 /// Returns whether Sidekey reads the replica of a secret after its home region has failed.
 ///
-/// `cached` is the freshness of the cached version, if there is one. `was_refused` tells whether the
-/// home region has refused the secret, for example denied access, and has not returned it since.
+/// `cached` is the freshness of the cached version, if there is one. `was_refused` tells whether
+/// the home region has refused the secret, for example denied access, and has not returned it
+/// since.
 pub(crate) fn needs_replica(cached: Option<Freshness>, was_refused: bool) -> bool {
     let is_fresh = matches!(cached, Some(Freshness::Fresh | Freshness::Due));
     !is_fresh && !was_refused
 }
 
-/// Returns the time limit of a call for a replica: what is left of `reader_wait`, the maximum wait of
-/// a reader. `waited` is the time since the first reader began to wait, or `None` if it is unknown.
+/// Returns the time limit of a call for a replica: what is left of `reader_wait`, the maximum wait
+/// of a reader. `waited` is the time since the first reader began to wait, or `None` if it is
+/// unknown.
 pub(crate) fn patience(reader_wait: Duration, waited: Option<Duration>) -> Duration {
     reader_wait.saturating_sub(waited.unwrap_or_default()).max(REPLICA_WAIT_MIN)
 }
@@ -83,21 +87,21 @@ pub(crate) struct Cached<'a> {
     pub(crate) is_refused: bool,
 }
 
-/// What becomes of the version that a replica returned.
+/// What the cache does with the version that a replica returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The replica's version is cached, and readers get it.
     Accept,
     /// The replica's version is ignored, because it is older than the cached version.
     Older,
-    /// The replica's version is ignored, because the home region answered a call for another id of
-    /// the secret meanwhile: it returned the secret, or refused it.
+    /// The replica's version is ignored, because the home region has meanwhile returned or refused
+    /// the secret in its answer to a call for another name or ARN of the secret.
     Unneeded,
 }
 
-/// Decides what becomes of `answer`, the version that a replica returned. An older version never
-/// replaces the cached version, even if the cached version is too old to serve: a replica may lag
-/// behind by any time while its region is cut off.
+/// Decides whether the cache uses `answer`, the version that a replica returned. An older version
+/// never replaces the cached version, even if the cached version is too old to serve: a replica can
+/// be out of date by any time while its region is cut off from the home region.
 pub(crate) fn judge(cached: Option<&Cached<'_>>, answer: &Version) -> Verdict {
     let Some(cached) = cached else { return Verdict::Accept };
     let is_older = cached.version.id != answer.id && answer.is_older_than(cached.version);

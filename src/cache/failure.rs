@@ -25,7 +25,7 @@ pub struct Failure {
 
 impl Failure {
     /// Describes an attempt to fetch a secret that has just failed. `previous` describes the
-    /// attempt before it, if that attempt failed, too.
+    /// attempt before it. It is `None` if that attempt succeeded, or if there was none.
     ///
     /// `most` is the longest wait after a transient failure. The random number `draw` from `[0, 1)`
     /// decides the length of the wait.
@@ -63,9 +63,10 @@ impl Failure {
         }
     }
 
-    /// Limits the wait and the memory of this failure to `most`. This is needed if another region was
-    /// not asked, because a cached version was fresh: when this version is no longer fresh, another
-    /// call must find out whether the other region can help.
+    /// Limits to `most` the time before the next attempt, and the time for which requests get the
+    /// error of this failure. This is needed if Sidekey read no replica because a cached version
+    /// was fresh: as soon as that version is no longer fresh, the next attempt must be able to read
+    /// a replica.
     #[must_use]
     pub(crate) fn for_at_most(self, most: Duration) -> Self {
         let most = most.max(freshness::BACK_OFF_MIN);

@@ -6,19 +6,20 @@ use crate::secret::version::Version;
 use crate::source::{BatchResult, FetchError};
 use bytes::Bytes;
 
-/// The circumstances of one call to AWS.
+/// The time at which a call to AWS was sent, and a random number for the call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub(super) moment: Moment,
     /// The number of SnapStart restores before Sidekey sent the call to AWS.
     pub(super) epoch: u64,
-    /// A random number from `[0, 1)` that decides when everything that the call fetched is fetched
-    /// again. Parameters of one call then share their next call too.
+    /// A random number from `[0, 1)` that decides when the agent refreshes the secrets or
+    /// parameters that the call fetched. All of them have the same number, so parameters that share
+    /// this call also share the next call.
     pub(super) draw: f64,
 }
 
 impl Sent {
-    /// Returns the circumstances of a call to AWS that is sent now.
+    /// Returns the current time and a random number, for a call to AWS that is sent now.
     pub(super) fn now(state: &State) -> Self {
         let moment = state.clock.now();
         state.detect_restore(moment);

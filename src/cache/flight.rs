@@ -380,7 +380,7 @@ mod tests {
     async fn next_flight_is_shared_until_its_call_is_sent() {
         let flights = Flights::new(FLIGHTS_MAX);
         let next = || flights.join_next(&key("a"), Rank::Known).unwrap();
-        let Next::Started(first, landing) = next() else { panic!("no call was registered") };
+        let Next::Started(first, landing) = next() else { panic!("a new call must be registered") };
         assert!(matches!(next(), Next::Joined(joined) if joined.is_same(&first)));
         landing.mark_sent();
         let Next::After { last, flight, landing: later } = next() else {
@@ -409,7 +409,9 @@ mod tests {
     fn next_flight_without_readers_ends_without_a_call() {
         let flights = Flights::new(FLIGHTS_MAX);
         let next = || flights.join_next(&key("a"), Rank::FirstTime).unwrap();
-        let Next::Started(flight, landing) = next() else { panic!("no call was registered") };
+        let Next::Started(flight, landing) = next() else {
+            panic!("a new call must be registered")
+        };
         let landing =
             landing.if_wanted().expect("a call must be made while a reader waits for its result");
         drop(flight);
@@ -472,7 +474,7 @@ mod tests {
             let seen = within(&clock, Duration::from_secs(60), readers.join_all()).await;
             assert!(
                 seen.is_some(),
-                "a reader was not woken after its call had ended (random seed {seed})"
+                "each reader must be woken after its call has ended (random seed {seed})"
             );
             lander.join().expect("the thread that ends the calls must not panic");
             assert!(flights.is_empty(), "seed {seed}");

@@ -162,7 +162,8 @@ pub enum Freshness {
 /// to return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The agent returns a stale value because the TTL is over, while a refresh is running.
+    /// The TTL of the cached value is over. The agent returns the old value while a refresh is
+    /// running, as `stale_while_revalidate` in the policy allows.
     Revalidating,
     /// The agent returns a stale value because the TTL is over and calls to AWS fail with transient
     /// errors.
@@ -229,8 +230,8 @@ pub(crate) fn due(policy: &Policy, jitter: f64) -> Duration {
     policy.ttl.mul_f64(1.0 - jitter)
 }
 
-/// Converts `draw`, a random number from `[0, 1)`, to the share of its TTL by which a secret is
-/// refreshed early: 0.1 to 0.3.
+/// Converts `draw`, a random number from `[0, 1)`, to the share of the TTL by which the agent
+/// refreshes a secret before the TTL ends: 0.1 to 0.3.
 pub fn jitter(draw: f64) -> f64 {
     debug_assert!((0.0..1.0).contains(&draw), "the random number must lie in the range [0, 1)");
     JITTER.start + draw * (JITTER.end - JITTER.start)

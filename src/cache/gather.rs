@@ -29,7 +29,7 @@ const REFUSAL_MEMORY: Duration = Duration::from_secs(15 * 60);
 pub(super) struct Gatherer {
     open: Arc<Mutex<Vec<Batch>>>,
     /// When AWS last refused a call for several parameters, but allowed calls for single
-    /// parameters, for each role that Sidekey assumes and for its own credentials (`None`).
+    /// parameters, for each role that Sidekey assumes and for Sidekey's own credentials (`None`).
     refused: Mutex<Vec<(Option<RoleArn>, Moment)>>,
 }
 
@@ -102,8 +102,8 @@ pub(super) struct Leader {
 }
 
 impl Gatherer {
-    /// Adds the parameter of Parameter Store that `key` names to a batch, or starts a new batch with
-    /// it. Returns `None` if the IAM role may not fetch several parameters with one call.
+    /// Adds the parameter of Parameter Store that `key` names to a batch, or starts a new batch
+    /// with it. Returns `None` if the IAM role may not fetch several parameters with one call.
     pub(super) fn join(&self, key: &Key, rank: Rank, now: Moment) -> Option<Place> {
         let refused = {
             let refused = self.refused.lock().expect(POISONED);
@@ -189,8 +189,8 @@ impl Batch {
     }
 
     /// Returns whether one call to AWS can fetch `key` with the parameters of this batch. A call
-    /// has one priority, one role, one region and one setting for decryption. It must not name a
-    /// parameter twice, which a mix of names and ARNs could do.
+    /// has one priority, one role, one region and one setting for decryption. A call has only names
+    /// or only ARNs, because it must not ask for a parameter twice.
     fn fits(&self, key: &Key, rank: Rank) -> bool {
         let first = &self.keys[0];
         self.keys.len() < PARAMETERS_BATCH_MAX

@@ -216,7 +216,10 @@ mod tests {
         let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
         fixture.pass(1000 * SECOND).await;
         let refreshed = fixture.calls() - 3;
-        assert!((11..=15).contains(&refreshed), "the cache made {refreshed} calls in 1,000 s");
+        assert!(
+            (11..=15).contains(&refreshed),
+            "the cache must make 11 to 15 calls in 1,000 s, but made {refreshed}"
+        );
         refreshing.abort();
     }
 

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What has happened to a cached secret since its last fetch, such as reads and failed refreshes. A
-/// read takes no lock to record itself.
+/// What has happened to a cached secret since its last fetch, such as reads and failed refreshes.
+/// Recording a read takes no lock.
 #[derive(Debug)]
 pub(crate) struct Marks {
     failure: ArcSwapOption<Failure>,
@@ -27,8 +27,8 @@ pub(crate) struct Marks {
     earlier_reads: AtomicU64,
     /// When a request last read the cached secret, in milliseconds on the steady (monotonic) clock.
     read_at_ms: AtomicU64,
-    /// The same time in milliseconds since 1970. The steady clock cannot tell it, because this clock
-    /// may stop while Lambda freezes the process.
+    /// When a request last read the cached secret, in milliseconds since 1970. The time on the
+    /// steady clock is not enough, because this clock may stop while Lambda freezes the process.
     read_at_unix_ms: AtomicU64,
 }
 
@@ -85,8 +85,8 @@ impl Marks {
     }
 
     /// Decides whether `answer`, a version that AWS returned, replaces the `cached` version. An
-    /// older version does so only after AWS has returned it twice, or if the agent may not return
-    /// the cached version (`may_serve` is `false`).
+    /// older version replaces it only after AWS has returned the older version twice, or if the
+    /// agent may not return the cached version (`may_serve` is `false`).
     pub(crate) fn judge(
         &self,
         cached: &Version,

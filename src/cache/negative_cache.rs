@@ -19,8 +19,8 @@ pub(super) struct NegativeCache {
     /// The secrets in `SIDEKEY_SECRETS`. Their failures are remembered even if too many failures
     /// are stored, because the agent retries these secrets by itself.
     listed: HashSet<Key>,
-    /// Boxes keep the table of the map small: with 1000 failures, it would otherwise take 0.6 MB, and
-    /// 0.9 MB while it grows.
+    /// Boxes keep the table of the map small: with 1000 failures, the table would otherwise take
+    /// 0.6 MB, and 0.9 MB while it grows.
     failures: Mutex<HashMap<Key, Box<Failure>>>,
 }
 

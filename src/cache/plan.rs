@@ -46,9 +46,9 @@ pub fn next(
     }
 }
 
-/// Returns whether the agent should already have refreshed a cached secret: its age is over its time
-/// to live, although requests have read the secret since its last fetch, or its policy is `always`.
-/// A secret whose age is unknown counts as too old.
+/// Returns whether the agent should already have refreshed a cached secret: its age is over its
+/// time to live, although requests have read the secret since its last fetch, or its policy is
+/// `always`. A secret whose age is unknown counts as too old.
 pub(crate) fn is_overdue(policy: &Policy, age: Option<Duration>, was_read: bool) -> bool {
     let is_old = age.is_none_or(|age| age > policy.ttl);
     !policy.ttl.is_zero() && is_wanted(policy, was_read) && is_old

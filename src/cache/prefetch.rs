@@ -65,8 +65,9 @@ pub struct Report {
     pub missing: Vec<Missing>,
     /// How long the agent took to fetch the secrets in `SIDEKEY_SECRETS` at start.
     pub took: Duration,
-    /// Whether the first call for every required secret, and the first search for every pattern,
-    /// ended before the deadline, with a value or an error. The agent is ready only after it has fetched the required secrets.
+    /// Whether the first call for every required secret (a secret without which the agent is not
+    /// ready), and the first search for every pattern, ended before the deadline, successfully or
+    /// not.
     pub is_settled: bool,
 }
 
@@ -74,7 +75,7 @@ pub struct Report {
 /// answers of AWS. A smaller number costs more in task switches than it gains.
 const CALLS_PER_YIELD: usize = 4;
 
-/// The calls for the secrets in `SIDEKEY_SECRETS` that the agent has started at its own start.
+/// The calls for the secrets in `SIDEKEY_SECRETS` that the prefetch has started.
 #[derive(Debug)]
 pub(crate) struct Underway {
     started: Moment,
@@ -170,7 +171,7 @@ async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
         batches.entry((role.clone(), id.is_arn())).or_default().push(landing);
     }
     for mut remaining in batches.into_values() {
-        // One role may lack the permission for batch calls that another has.
+        // One role may lack the permission for batch calls that another role has.
         let mut is_batching = true;
         while !remaining.is_empty() {
             let chunk: Vec<Landing> = remaining.drain(..remaining.len().min(BATCH_MAX)).collect();
@@ -185,7 +186,7 @@ async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
 }
 
 /// Returns whether the home region of the secrets in `chunk` did not respond a moment ago, and
-/// another region may have their replicas. A replica needs no batch call.
+/// another region may have replicas of these secrets. Replicas are read by single calls.
 fn knows_outage(writer: &Writer, chunk: &[Landing]) -> bool {
     let first = chunk.first();
     first.is_some_and(|landing| writer.upstream().replicas().known_outage(landing.key()).is_some())

@@ -74,7 +74,8 @@ impl Publisher {
         self.replace(next);
     }
 
-    /// Logs a warning for each role whose secrets were all evicted because there are too many roles.
+    /// Logs a warning for each role whose secrets were all evicted because there are too many
+    /// roles.
     fn log_evicted_roles(&self, before: &Snapshot, after: &Snapshot) {
         // With fewer roles, only the limits of entries and memory can have evicted secrets.
         if after.roles().count() < ROLES_MAX {

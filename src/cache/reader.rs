@@ -42,8 +42,8 @@ impl Cache {
         Self { state, writer }
     }
 
-    /// Returns the cached version of a secret for `key`. Returns `None` if the request must wait for
-    /// AWS.
+    /// Returns the cached version of a secret for `key`. Returns `None` if the request must wait
+    /// for AWS.
     ///
     /// Takes no lock, allocates no memory, and does not copy the value.
     pub fn lookup<'a>(&self, key: impl Into<KeyRef<'a>>) -> Option<Served> {
@@ -81,8 +81,8 @@ impl Cache {
     }
 
     /// Returns all cached entries of the secret of `entry` that the agent may return without a call
-    /// to AWS, always including `entry`. If `is_in_trouble` is `true`, calls to AWS fail, so entries
-    /// that are served only during failures are included.
+    /// to AWS, always including `entry`. If `is_in_trouble` is `true`, calls to AWS fail, so
+    /// entries that are served only during failures are included.
     pub(super) fn servable_entries(
         &self,
         entry: &Arc<Entry>,
@@ -207,7 +207,7 @@ impl Cache {
     /// `refreshNow=true`. Requests that come before the call is sent share the call.
     ///
     /// The call is sent at least [`REFRESH_NOW_INTERVAL`] after the last call for the secret. The
-    /// maximum wait of the requests is longer by this time.
+    /// maximum wait of these requests is longer by the same time.
     pub(crate) async fn read_now(&self, key: Key) -> Result<Served, ReadError> {
         self.check_scope(&key)?;
         let wait = self.state.config.reader_wait + REFRESH_NOW_INTERVAL;
@@ -262,7 +262,8 @@ impl Cache {
     }
 
     /// Returns whether a request for `key` may get `entry`, which a call for another name or label
-    /// fetched. The request may not if AWS has moved the name or the label of `key` since then.
+    /// fetched. The request may not get `entry` if AWS has meanwhile moved the name or the label of
+    /// `key` to another version.
     fn answers(&self, entry: &Entry, key: &Key) -> bool {
         let snapshot = self.state.snapshot.load();
         let secret = snapshot.secret(key);

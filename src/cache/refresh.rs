@@ -19,8 +19,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 
 /// Refreshes cached secrets until the agent stops.
 ///
-/// After a freeze of the process, fetches each secret whose refresh is due only once. Fetches
-/// unread secrets only if their policy says `always`.
+/// After a freeze of the process, makes only one call for each secret whose refresh is due.
+/// Refreshes unread secrets only if their policy is `always`.
 pub(crate) async fn run(writer: Writer) {
     loop {
         let changed = writer.state().changed.notified();
@@ -71,9 +71,10 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
     wake_in
 }
 
-/// Returns the path in `SIDEKEY_SECRETS` whose call refreshes the parameter `secret` too, and the
-/// cached list of this path. Returns `None` if the parameter needs a call of its own: AWS refuses the
-/// path, or the list does not contain the parameter.
+/// Returns the path in `SIDEKEY_SECRETS` that contains the parameter `secret`, and the cached list
+/// of this path. One call for the path refreshes all its parameters. Returns `None` if the
+/// parameter needs a call of its own: AWS refuses the path, or the list does not contain the
+/// parameter.
 fn path_of(
     state: &State,
     snapshot: &Snapshot,

@@ -18,8 +18,8 @@ const POISONED: &str = "no thread panics while it holds the lock";
 pub(super) struct Replicas {
     state: Arc<State>,
     source: Arc<dyn Source>,
-    /// The last call to which the home region did not respond. `None` if the home region has answered
-    /// since, or if no failover region is configured.
+    /// The last call to which the home region did not respond. `None` if the home region has
+    /// answered since, or if no failover region is configured.
     outage: Mutex<Option<Unanswered>>,
 }
 
@@ -38,8 +38,8 @@ struct Unanswered {
 pub(super) enum Attempt {
     /// The failover region returned the secret, or did not answer.
     Ended(Fetched),
-    /// The failover region refused the call, for example because there is no replica. `fetched` is the
-    /// error of the home region.
+    /// The failover region refused the call, for example because there is no replica. `fetched` is
+    /// the error of the home region.
     Refused { fetched: Fetched, refusal: Refusal },
     /// A freeze of the process interrupted the call.
     Interrupted,
@@ -106,7 +106,8 @@ impl Replicas {
             Outage::Known => Some(error.clone()),
             Outage::Doubtful => {
                 // This caller finds out whether the home region works again. Other callers need not
-                // wait for its call, unless it has a role, because its failure proves nothing.
+                // wait for this call, unless the call has a role: the failure of a call with a role
+                // does not show that the region is down.
                 if key.role.is_none() {
                     *tried = now;
                 }
@@ -119,8 +120,8 @@ impl Replicas {
     /// Records whether the home region responded to a call for `key`. `failed` is the error of the
     /// call, or `None` if the call succeeded.
     ///
-    /// The failure of a call with an assumed role does not count, because it may be a failure of STS
-    /// for this role.
+    /// The failure of a call with an assumed role does not count, because it may be a failure of
+    /// STS for this role.
     pub(super) fn note(&self, key: &Key, failed: Option<&FetchError>) {
         let outage = failed.filter(|error| is_outage(error.kind));
         if self.may_exist(key) && (key.role.is_none() || outage.is_none()) {
@@ -134,8 +135,8 @@ impl Replicas {
     /// Reads the replica of `key` after the home region failed with the error `home`. The readers
     /// have waited since `started`, and the replica gets the rest of their maximum wait.
     ///
-    /// If the replica does not help, returns the error of the home region, with the reason in its
-    /// advice.
+    /// If the replica does not help, returns the error of the home region, and adds the reason to
+    /// the advice of this error.
     pub(super) async fn fetch(&self, key: &Key, home: FetchError, started: Moment) -> Attempt {
         let state = &self.state;
         let sent = Sent::now(state);

@@ -23,8 +23,9 @@ pub(crate) enum Verdict {
 }
 
 /// Decides whether `answer`, a version that AWS returned, replaces the `cached` version. `seen` is
-/// the time since AWS first returned the same older version, if it did. If the agent may not return
-/// the cached version (`may_serve` is `false`), every answer replaces it.
+/// the time since AWS first returned the same older version, or `None` if AWS has not returned it
+/// before. If the agent may not return the cached version (`may_serve` is `false`), every answer
+/// replaces it.
 pub(crate) fn judge(
     cached: &Version,
     answer: &Version,

@@ -1,4 +1,4 @@
-//! Answers since when no reader was given a version of a secret that a newer version has replaced.
+//! Finds out when readers last got a version of a secret that a newer version has since replaced.
 
 use super::cached_secret::CachedSecret;
 use super::entry::Entry;
@@ -9,30 +9,31 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// How many characters of a version id are shown. They are enough to tell the versions of one secret
-/// apart.
+/// How many characters of a version id are shown. They are enough to tell the versions of one
+/// secret apart.
 const PREFIX_CHARS: usize = 8;
 
-/// How much earlier than a reported interval the reads of the interval begin. Times of reads are
-/// stored in whole milliseconds, so a read can seem to be earlier than it was.
+/// A read counts as a read of an interval even if its stored time is earlier than the interval by
+/// up to this duration. Times of reads are cut to whole milliseconds, so a read can seem to be
+/// earlier than it was.
 const SLACK: Duration = Duration::from_millis(2);
 
-/// A version of a secret that the cached version has replaced.
+/// A version of a secret that a newer version has replaced in the cache.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Previous {
     /// The first characters of the id of the replaced version.
     pub(super) version: Box<str>,
     /// The time at which Sidekey sent the call to AWS whose answer contained the newer version.
     pub(super) replaced: SystemTime,
-    /// When a reader was last given the replaced version. `None` if no reader was.
+    /// When a reader last got the replaced version. `None` if no reader got it.
     pub(super) last_read: Option<SystemTime>,
 }
 
-/// Returns the version that the version in `entry` replaced in the cache. Returns `None` if the cache
-/// contained no other version before.
+/// Returns the version that the version in `entry` replaced in the cache. Returns `None` if the
+/// cache contained no other version before.
 ///
-/// Reads of the replaced version by its id or by another staging label count, too, as long as the
-/// replaced version is cached.
+/// While the replaced version is cached, requests can still read it by its version id or by another
+/// staging label. The time of the last read includes such reads.
 pub(super) fn previous(
     secret: &CachedSecret,
     entry: &Entry,
@@ -49,7 +50,8 @@ pub(super) fn previous(
     })
 }
 
-/// Returns when a reader was last given a version of any secret that a newer version has replaced.
+/// Returns the time of the last read, over all secrets, of a version that a newer version has since
+/// replaced in the cache. Returns `None` if there was no such read.
 pub(super) fn last_replaced_read(
     snapshot: &Snapshot,
     now: Moment,
@@ -61,8 +63,8 @@ pub(super) fn last_replaced_read(
     reads.max()
 }
 
-/// Records the read of `entry` if a newer version has replaced `entry` in the cache while the reader
-/// waited for AWS.
+/// Records the read of `entry` if a newer version has replaced `entry` in the cache while the
+/// reader waited for AWS.
 pub(super) fn note_late_read(snapshot: &Snapshot, entry: &Arc<Entry>, now: Moment) {
     let Some(cached) = snapshot.exact(entry.key()) else { return };
     let former = cached.former().filter(|former| former.version == entry.version.id);
@@ -71,8 +73,8 @@ pub(super) fn note_late_read(snapshot: &Snapshot, entry: &Arc<Entry>, now: Momen
     }
 }
 
-/// Returns the versions that readers were given since the time `since`, and the age of the oldest
-/// value among them.
+/// Returns the versions that readers got since the time `since`, and the age of the oldest value
+/// among them.
 pub(super) fn served_since(
     snapshot: &Snapshot,
     since: SystemTime,

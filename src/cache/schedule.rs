@@ -28,7 +28,8 @@ pub(super) fn next_refresh(
 }
 
 /// Counts the cached values that are older than their time to live, although callers have read them
-/// since the last refresh or their policy is `always`. The agent should have refreshed these values.
+/// since the last refresh or their policy is `always`. The agent should have refreshed these
+/// values.
 pub(super) fn overdue(state: &State, now: Moment) -> usize {
     let epoch = state.epoch();
     let snapshot = state.snapshot.load();
@@ -40,9 +41,10 @@ pub(super) fn overdue(state: &State, now: Moment) -> usize {
     overdue.count()
 }
 
-/// Returns the refresh policy of an entry. The policy `always` applies neither to an unlisted version
-/// with a label such as `AWSPREVIOUS`, because the agent perhaps fetched this version only to answer
-/// the operation `DescribeSecret`, nor to a secret that only a pattern lists.
+/// Returns the refresh policy of an entry. The policy `always` does not apply to two kinds of
+/// unlisted entries: secrets that only match a pattern of `SIDEKEY_SECRETS`, and versions with a
+/// label such as `AWSPREVIOUS`, because the agent may have fetched them only to answer
+/// `DescribeSecret`.
 fn own_policy(state: &State, secret: &CachedSecret, entry: &Entry, is_listed: bool) -> Policy {
     let is_always = entry.policy.refresh == Refresh::Always && !is_listed;
     let is_other = || entry.selector.stage().is_some_and(|label| OTHER_LABELS.contains(&label));

@@ -17,8 +17,8 @@ use crate::telemetry::metrics::SearchResult;
 use std::collections::HashSet;
 use std::time::Duration;
 
-/// The longest sleep of the loop. It limits how late a search starts after a clock jumps: while Lambda
-/// freezes the process, a sleep does not progress.
+/// The longest sleep of the loop. A sleep makes no progress while Lambda freezes the process, so a
+/// long sleep would delay a search that became due during the freeze.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// Returns whether `SIDEKEY_SECRETS` contains patterns or paths that Sidekey must search for.
@@ -181,7 +181,7 @@ async fn fetch(writer: &Writer, keys: &[Key], progress: &mut Progress) -> Result
 }
 
 /// Caches the secrets that AWS returned for their names. Returns the first error that a retry may
-/// fix.
+/// fix, if there is one.
 fn accept(
     writer: &Writer,
     sent: Sent,
@@ -202,7 +202,8 @@ fn accept(
 }
 
 impl Progress {
-    /// Counts the secret `name`, which exists but cannot be read.
+    /// Increases the count of unreadable secrets, and logs why the secret `name`, which a search
+    /// found, cannot be read.
     fn skip(&mut self, name: &str, error: &FetchError) {
         self.unreadable += 1;
         tracing::debug!(
@@ -214,8 +215,8 @@ impl Progress {
     }
 }
 
-/// Records and logs the end of a search, and removes the secrets that it does not find any more from
-/// the cache.
+/// Records and logs the end of a search, and removes from the cache the secrets that no search
+/// finds any more.
 fn record(
     writer: &Writer,
     index: usize,

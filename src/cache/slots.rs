@@ -145,7 +145,7 @@ mod tests {
         drop(known);
         assert!(
             poll(seventh.as_mut()).is_none(),
-            "calls for unknown secrets must not take the places of calls for known secrets"
+            "calls for unknown secrets must not take the slots for calls for known secrets"
         );
         drop(taken);
         assert!(poll(seventh.as_mut()).is_some());

@@ -37,7 +37,7 @@ impl Snapshot {
     }
 
     /// Returns the cached version for `key`. The version may have been fetched for another staging
-    /// label or version id, if it has the one in `key` too.
+    /// label or version id, if it also has the label or id in `key`.
     pub(crate) fn entry<'a>(&self, key: impl Into<KeyRef<'a>>) -> Option<&Arc<Entry>> {
         let key = key.into();
         self.secret(key)?.select(key.selector)
@@ -68,8 +68,8 @@ impl Snapshot {
         [&self.own].into_iter().chain(self.by_role.values()).flat_map(entries_of)
     }
 
-    /// Returns every cached version with its secret, sorted by ARN and role, so that the result does
-    /// not depend on the random order of a hash map.
+    /// Returns every cached version with its secret, sorted by ARN and role, so that the result
+    /// does not depend on the random order of a hash map.
     pub(crate) fn entries_by_arn(&self) -> impl Iterator<Item = (&Arc<CachedSecret>, &Arc<Entry>)> {
         let mut entries: Vec<_> = self.entries().collect();
         entries
@@ -81,9 +81,9 @@ impl Snapshot {
     /// of versions that were evicted to make room. Each entry comes with the key for which it was
     /// fetched.
     ///
-    /// Later requests find an entry by the name or ARN in this key, and by the ARN that AWS returned.
-    /// They do not find it by the name that AWS returned, because this name may belong to another
-    /// secret in the agent's own account and region.
+    /// Later requests find an entry by the name or ARN in this key, and by the ARN that AWS
+    /// returned. They do not find it by the name that AWS returned, because this name may belong to
+    /// another secret in the agent's own account and region.
     #[must_use]
     pub(crate) fn publish_all(
         &self,
@@ -123,8 +123,8 @@ impl Snapshot {
         evicted
     }
 
-    /// Returns a new map that also contains each of `entries` for which there is room, and the number
-    /// of entries without room. Never evicts another secret.
+    /// Returns a new map that also contains each of `entries` for which there is room, and the
+    /// number of entries without room. Never evicts another secret.
     #[must_use]
     pub(crate) fn publish_in_free_room(
         &self,
@@ -165,7 +165,8 @@ impl Snapshot {
         next
     }
 
-    /// Adds `entry` to this map. Returns the number of other versions of the secret that made room.
+    /// Adds `entry` to this map. Returns the number of other versions of the secret that were
+    /// removed to make room.
     fn add(&mut self, asked: &Key, entry: Arc<Entry>, limits: &Limits) -> usize {
         let arn: Arc<str> = Arc::from(&*entry.version.arn);
         self.unlink_other(asked, &arn);
@@ -561,7 +562,7 @@ mod tests {
     fn publish_for(snapshot: &Snapshot, asked: &Key, id: &str, limits: &Limits) -> Snapshot {
         let entry =
             entry(&format!("{HERE}app/db-AbC123"), id, &["AWSCURRENT"], Selector::current());
-        let entry = Arc::into_inner(entry).expect("the entry has one owner");
+        let entry = Arc::into_inner(entry).expect("the entry must have only one owner");
         let entry = Arc::new(entry.with_role(asked.role.clone()));
         snapshot.publish(asked, entry, limits).0
     }
@@ -618,12 +619,12 @@ mod tests {
         let asked = key(ROLES_MAX);
         let arn = format!("{HERE}app/db-AbC123");
         let newest = entry(&arn, "v", &["AWSCURRENT"], Selector::current());
-        let newest = Arc::into_inner(newest).expect("the entry has one owner");
+        let newest = Arc::into_inner(newest).expect("the entry must have only one owner");
         let newest = Arc::new(newest.with_role(asked.role.clone()));
         let (next, evicted) = snapshot.publish(&asked, newest, &limits);
         assert_eq!(evicted, 1);
         assert_eq!(next.roles().count(), ROLES_MAX);
-        assert!(next.entry(&key(2)).is_none(), "the role that was unused longest must go");
+        assert!(next.entry(&key(2)).is_none(), "the role that was unused longest must be evicted");
         for stays in [&listed, &key(1), &key(3), &asked] {
             assert!(next.entry(stays).is_some(), "{stays:?}");
         }

@@ -49,8 +49,8 @@ pub struct Config {
     pub discovery: discovery::Config,
     /// The secrets that clients may read, from `SIDEKEY_ALLOW`.
     pub scope: Scope,
-    /// The secrets that can be used in calls, and that no client can read. `None` if
-    /// `SIDEKEY_USE_ONLY` is unset.
+    /// The secrets that no client can read, because the agent only inserts them into calls to
+    /// external APIs. `None` if `SIDEKEY_USE_ONLY` is unset.
     pub use_only: Option<UseOnly>,
     /// The rules for the values of secrets. Each set of rules applies to the secrets whose names
     /// match a pattern.

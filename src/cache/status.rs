@@ -80,15 +80,16 @@ pub struct EntryStatus {
     pub(crate) withheld: bool,
 }
 
-/// A version of a secret that the cached version has replaced, for the status page.
+/// A version of a secret that a newer version has replaced in the cache, for the status page.
 #[derive(Debug, Serialize)]
 pub(crate) struct PreviousStatus {
     /// The first characters of the id of the replaced version.
     pub(crate) version_id: Box<str>,
-    /// When Sidekey sent the call to AWS that returned the newer version, in the format of RFC 3339.
+    /// When Sidekey sent the call to AWS that returned the newer version, in the format of RFC
+    /// 3339.
     pub(crate) replaced: Option<String>,
-    /// When a reader was last given the replaced version, in the format of RFC 3339. `None` if no
-    /// reader was.
+    /// When a reader last got the replaced version, in the format of RFC 3339. `None` if no reader
+    /// got it.
     pub(crate) last_read: Option<String>,
 }
 
@@ -120,7 +121,7 @@ pub(crate) struct PatternStatus {
     /// The number of secrets that match the pattern, cached or not.
     pub(crate) found: usize,
     /// How many seconds ago a search last found all secrets that match the pattern. `None` if no
-    /// search has.
+    /// search has found all of them.
     pub(crate) age_seconds: Option<u64>,
     /// Why the last search failed. `None` if it succeeded.
     pub(crate) problem: Option<Problem>,

@@ -47,7 +47,8 @@ impl Upstream {
     }
 
     /// Fetches the secret or parameter of `landing` from AWS. Waits until the number of running
-    /// calls permits one more call. Parameters that requests need at the same moment share one call.
+    /// calls permits one more call. Parameters that requests need at the same moment share one
+    /// call.
     pub(super) async fn fetch(&self, landing: &Landing) -> Fetched {
         let key = landing.key();
         let started = self.state.clock.now();
@@ -128,8 +129,8 @@ impl Upstream {
     pub(super) async fn fetch_one(&self, key: &Key, started: Moment) -> Fetched {
         let mut refusal = None;
         if let Some(outage) = self.replicas.known_outage(key) {
-            // Perhaps only a call for another secret got no response. So the home region gets a
-            // chance if the secret has no replica.
+            // Perhaps only a call for another secret got no response. So Sidekey calls the home
+            // region if the secret has no replica.
             let is_home_untried = self.state.failure(key).is_none();
             match self.replicas.fetch(key, outage, started).await {
                 Attempt::Refused { refusal: why, .. } if is_home_untried => refusal = Some(why),
@@ -182,9 +183,9 @@ impl Upstream {
         }
     }
 
-    /// Reads one page of the secrets that match `pattern`. `page` is the token of the page, or `None`
-    /// for the first page. Waits until the number of running calls permits one more call, and
-    /// repeats the call if a freeze of the process interrupted it.
+    /// Reads one page of the secrets that match `pattern`. `page` is the token of the page, or
+    /// `None` for the first page. Waits until the number of running calls permits one more call,
+    /// and repeats the call if a freeze of the process interrupted it.
     pub(super) async fn find(
         &self,
         pattern: &SecretPattern,

@@ -15,21 +15,22 @@ use std::sync::Arc;
 pub(crate) enum Withheld {
     /// The value breaks the rules for secrets of its name.
     Malformed(Arc<Malformed>),
-    /// The secret can only be used in calls. The text is the path of the route to use, such as
-    /// `/to/openai`.
+    /// No caller can read the secret, because the agent only inserts it into calls to an external
+    /// API. The text is the path of the route for these calls, such as `/to/openai`.
     UseOnly(Arc<str>),
 }
 
-/// The secrets that can be used in calls, and that no caller can read.
+/// The secrets that no caller can read, because the agent only inserts them into calls to external
+/// APIs.
 #[derive(Clone, Debug)]
 pub struct UseOnly {
     /// The patterns in `SIDEKEY_USE_ONLY`.
     pub(crate) patterns: Scope,
-    /// The routes whose calls use these secrets.
+    /// The routes (each for the calls to one external API) that use these secrets.
     pub(crate) routes: Vec<RouteOfSecrets>,
 }
 
-/// A route, and the secrets that its calls use.
+/// A route (the calls to one external API), and the secrets that it uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RouteOfSecrets {
     pub(crate) name: Box<str>,
@@ -39,7 +40,8 @@ pub(crate) struct RouteOfSecrets {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SecretsOfRoute {
     One(SecretId),
-    /// All secrets of these kinds, such as `sms-twilio`.
+    /// All secrets whose conventions (rules for their values) have these names, such as
+    /// `sms-twilio`.
     Kinds(Vec<Box<str>>),
 }
 
@@ -96,9 +98,11 @@ mod tests {
     #[test]
     fn secret_is_used_by_the_route_of_its_name_or_kind() {
         let route = |name: &str, secrets| RouteOfSecrets { name: name.into(), secrets };
-        let own = SecretId::parse("crm-key/production").expect("the name is valid");
+        let own =
+            SecretId::parse("crm-key/production").expect("the name in the test must be valid");
         let use_only = UseOnly {
-            patterns: Scope::new(["crm-key/*", "openai-api-key/*"]).expect("valid patterns"),
+            patterns: Scope::new(["crm-key/*", "openai-api-key/*"])
+                .expect("the patterns in the test must be valid"),
             routes: vec![
                 route("openai", SecretsOfRoute::Kinds(vec!["openai-api-key".into()])),
                 route("crm", SecretsOfRoute::One(own)),

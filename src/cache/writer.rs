@@ -179,8 +179,8 @@ impl Writer {
     }
 
     /// Reads the replica of a secret for which a batch call to the home region returned the error
-    /// `home`, and gives the result to all requests that wait for the secret. The batch call was sent
-    /// at `sent`.
+    /// `home`, and gives the result to all requests that wait for the secret. The batch call was
+    /// sent at `sent`.
     pub(super) async fn run_failover(self, landing: Landing, home: FetchError, sent: Sent) {
         let (key, upstream) = (landing.key(), &self.0.upstream);
         let (sent, answer) = tokio::select! {
@@ -216,8 +216,8 @@ impl Writer {
         let snapshot = if outcome.is_ok() { before } else { after };
         let older = snapshot.exact(key);
         if let Some(older) = older {
-            // Allow further refreshes of this entry. A successful call may have left it in the
-            // cache, if the answer has another ARN or comes after the answer to a later call.
+            // Allow further refreshes of this entry. A successful call leaves this entry in the
+            // cache if the answer has another ARN, or if the answer to a later call came first.
             older.marks.release_refresh();
             state.metrics.refreshed(outcome.as_ref().err().map(|error| error.kind));
         }
@@ -286,8 +286,8 @@ impl Writer {
     }
 
     /// Returns whether `key` asks for a staging label, other than `AWSCURRENT`, of a cached secret.
-    /// Such a failure needs no warning, because most secrets have no version with the label
-    /// `AWSPENDING`, which `DescribeSecret` looks for.
+    /// A failed call for such a label needs no warning, because most secrets have no version with
+    /// the label `AWSPENDING`, which `DescribeSecret` looks for.
     fn is_missing_label(&self, key: &Key) -> bool {
         let snapshot = self.0.state.snapshot.load();
         let current = KeyRef { selector: &Selector::current(), ..KeyRef::from(key) };
