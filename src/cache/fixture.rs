@@ -66,13 +66,13 @@ pub(super) struct ScriptedSource {
     answers: Mutex<HashMap<String, Answer>>,
     /// The name or ARN in each call for a single secret, in the order of the calls.
     pub(super) calls: Mutex<Vec<String>>,
-    /// The current number of calls for single secrets, and the largest number so far.
+    /// The number of running calls for single secrets, and the largest number so far.
     pub(super) in_flight: Mutex<(usize, usize)>,
     pub(super) batches: Mutex<Vec<usize>>,
     batch_fails: Option<FetchErrorKind>,
     /// The pattern in each call that searches for secrets, in the order of the calls.
     pub(super) searches: Mutex<Vec<String>>,
-    /// The error of each search. `None` means that searches succeed.
+    /// The error with which each search fails. `None` means that searches succeed.
     pub(super) search_fails: Mutex<Option<FetchErrorKind>>,
     /// How the replicas in the failover region answer calls. `None` if no failover region is
     /// configured.
@@ -88,8 +88,8 @@ const PAGE_SIZE: usize = 2;
 pub(super) const FAILOVER_REGION: &str = "eu-west-1";
 
 impl ScriptedSource {
-    /// Returns one page of the scripted secrets that match `pattern`, in the order of their names.
-    /// All secrets have the tag `channel` with the value `sms`.
+    /// Returns one page of the secrets that the test has defined and that match `pattern`, in the
+    /// order of their names. All secrets have the tag `channel` with the value `sms`.
     fn page(&self, pattern: &SecretPattern, page: Option<&str>) -> FoundPage {
         let answers = self.answers.lock().unwrap();
         let is_match = |name: &&String| {

@@ -71,13 +71,14 @@ fn two_runs_of_one_seed_are_identical() {
         for (line, (one, other)) in first.iter().zip(&second).enumerate() {
             assert_eq!(
                 one, other,
-                "two simulations with the random seed {seed} differ in line {line} of their logs"
+                "two simulations with the random seed {seed} must not differ in line {line} of \
+                 their logs"
             );
         }
         assert_eq!(
             first.len(),
             second.len(),
-            "two simulations with the random seed {seed} have logs of different lengths"
+            "two simulations with the random seed {seed} must have logs of equal lengths"
         );
     }
 }

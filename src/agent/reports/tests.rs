@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 const SECOND: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The log of a test.
+/// A log output that keeps the log of a test in memory.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 
@@ -72,9 +72,11 @@ impl Fixture {
         );
         let written = Written::default();
         let dropped = metrics.log_lines_dropped.clone();
-        let lines = Lines::start(written.clone(), dropped).expect("the system can start a thread");
+        let lines = Lines::start(written.clone(), dropped)
+            .expect("the system must be able to start a thread");
         let emf = Config {
-            groups: Groups::parse(["on"].into_iter()).expect("the groups are valid"),
+            groups: Groups::parse(["on"].into_iter())
+                .expect("the groups in the test must be valid"),
             namespace: "Sidekey".to_owned(),
             dimensions: vec![("FunctionName".to_owned(), "f".to_owned())],
             level: "INFO".to_owned(),
@@ -103,10 +105,11 @@ impl Fixture {
     fn records(&self) -> Vec<(String, u64)> {
         assert!(self.lines.flush(TIMEOUT), "the log must accept each line");
         let mut written = self.written.0.lock().expect("no thread panics while it holds the lock");
-        let text = String::from_utf8(std::mem::take(&mut *written)).expect("records are UTF-8");
+        let text = String::from_utf8(std::mem::take(&mut *written)).expect("records must be UTF-8");
         let records = text.lines().map(|line| {
-            let record: Value = serde_json::from_str(line).expect("each record is JSON");
-            let reason = record["reason"].as_str().expect("each record has a reason").to_owned();
+            let record: Value = serde_json::from_str(line).expect("each record must be JSON");
+            let reason =
+                record["reason"].as_str().expect("each record must have a reason").to_owned();
             (reason, record["ReadHits"].as_u64().unwrap_or(0))
         });
         records.collect()
@@ -122,11 +125,19 @@ async fn each_event_is_in_one_record() {
     let (fixture, mut reports) = Fixture::new(false);
     fixture.read(3);
     fixture.run(&mut reports, 59 * SECOND).await;
-    assert_eq!(fixture.records(), written(&[]), "a minute has not passed");
+    assert_eq!(
+        fixture.records(),
+        written(&[]),
+        "no record must be written before a minute has passed"
+    );
     fixture.run(&mut reports, 2 * SECOND).await;
     assert_eq!(fixture.records(), written(&[("interval", 3)]));
     fixture.run(&mut reports, 600 * SECOND).await;
-    assert_eq!(fixture.records(), written(&[]), "nothing has happened");
+    assert_eq!(
+        fixture.records(),
+        written(&[]),
+        "no record must be written if nothing has happened"
+    );
     fixture.read(4);
     fixture.run(&mut reports, 61 * SECOND).await;
     fixture.read(5);
@@ -156,15 +167,23 @@ async fn trouble_is_reported_at_once_but_only_once_a_minute() {
         fixture.read(2);
         event(&fixture.metrics);
         fixture.run(&mut reports, 55 * SECOND).await;
-        assert_eq!(fixture.records(), written(&[]), "{name}: one record is enough for a minute");
+        assert_eq!(
+            fixture.records(),
+            written(&[]),
+            "{name}: a minute must have only one early record"
+        );
         fixture.run(&mut reports, 6 * SECOND).await;
         assert_eq!(fixture.records(), written(&[("trouble", 2)]), "{name}");
         reports.finish();
-        assert_eq!(fixture.records(), written(&[]), "{name}: nothing has happened since");
+        assert_eq!(
+            fixture.records(),
+            written(&[]),
+            "{name}: no record must be written if nothing has happened since"
+        );
     }
 }
 
-/// A call that succeeds or that a freeze interrupts is no trouble.
+/// A call to AWS that succeeds, times out, or is interrupted by a freeze is no trouble.
 #[tokio::test(start_paused = true)]
 async fn usual_events_wait_for_the_next_record() {
     let (fixture, mut reports) = Fixture::new(false);
@@ -176,8 +195,8 @@ async fn usual_events_wait_for_the_next_record() {
     assert_eq!(fixture.records(), written(&[]));
 }
 
-/// While Lambda freezes the process, the wall clock runs on. The record is due soon after the process
-/// runs again, although the timers of the process show less than a minute.
+/// While Lambda freezes the process, the wall clock runs on. The record is due soon after the
+/// process runs again, although the timers of the process show less than a minute.
 #[tokio::test(start_paused = true)]
 async fn record_is_written_after_a_freeze() {
     let (fixture, mut reports) = Fixture::new(false);

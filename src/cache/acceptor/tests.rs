@@ -46,7 +46,10 @@ async fn path_and_its_parameters_are_cached_by_one_call() {
 #[tokio::test(start_paused = true)]
 async fn parameters_that_are_not_allowed_are_left_out() {
     let fixture = two_parameters(Setup { allow: vec!["app/*"], ..Setup::default() });
-    assert!(fixture.cache.read(path()).await.is_err(), "SIDEKEY_ALLOW allows no parameter");
+    assert!(
+        fixture.cache.read(path()).await.is_err(),
+        "the read must fail, because SIDEKEY_ALLOW allows no parameter"
+    );
     assert_eq!(fixture.calls(), 0);
     let fixture = two_parameters(Setup { allow: vec!["ssm:/app/b"], ..Setup::default() });
     assert_eq!(listed(&fixture).await, ["/app/b 2"]);
@@ -63,8 +66,8 @@ async fn older_version_in_the_answer_does_not_replace_a_newer_one() {
     assert_eq!(outcome(fixture.cache.read(key("ssm:/app/a")).await), ok("9", How::Hit));
 }
 
-/// A parameter is deleted and created again, so its version numbers begin again. The list shows the
-/// new parameter after a second answer has confirmed it.
+/// A parameter is deleted and created again, so its version numbers begin again. The cache uses the
+/// new parameter, which has a lower version number, only after AWS has returned it twice.
 #[tokio::test(start_paused = true)]
 async fn older_version_replaces_a_newer_one_after_a_second_answer() {
     let fixture = two_parameters(Setup::default());
@@ -73,7 +76,7 @@ async fn older_version_replaces_a_newer_one_after_a_second_answer() {
     fixture.script("ssm:/app/a", Answer::Version(1));
     fixture.script("ssm:/app/b", Answer::Version(3));
     fixture.pass(101 * SECOND).await;
-    assert_eq!(listed(&fixture).await, ["/app/a 9", "/app/b 2"], "the cached list stays");
+    assert_eq!(listed(&fixture).await, ["/app/a 9", "/app/b 2"], "the cached list must stay");
     assert_eq!(outcome(fixture.cache.read(key("ssm:/app/b")).await), ok("3", How::Hit));
     fixture.pass(6 * SECOND).await;
     // This request gets the cached list, and starts a refresh.
@@ -100,7 +103,8 @@ async fn filtered_list_does_not_answer_requests_by_name() {
             served.entry.version.parameters().iter().map(|version| &*version.id).collect();
         assert_eq!(versions, ["3", "2"]);
         fixture.script("ssm:/app/a", Answer::Version(5));
-        let read = fixture.cache.read(key("ssm:/app/a")).await.expect("it must be readable");
+        let read =
+            fixture.cache.read(key("ssm:/app/a")).await.expect("the parameter must be readable");
         assert_eq!(&*read.entry.version.id, "5", "{is_cached_before}");
     }
 }

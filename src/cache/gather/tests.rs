@@ -64,7 +64,8 @@ async fn role_without_the_permission_is_noticed_once() {
     assert_eq!((batches(&fixture), fixture.calls()), (vec![5], 5));
     assert_eq!(read_all(&fixture, &names[5..8]).await, vec!["7"; 3]);
     assert_eq!((batches(&fixture), fixture.calls()), (vec![5], 8));
-    // The permission may be granted later.
+    // After 15 minutes, the agent tries a call for several parameters again, because the permission
+    // may have been granted.
     fixture.pass(901 * SECOND).await;
     read_all(&fixture, &names[8..]).await;
     assert_eq!(batches(&fixture), [5, 4]);
@@ -94,7 +95,8 @@ async fn missing_parameter_does_not_hide_that_only_single_calls_are_allowed() {
     assert_eq!((batches(&fixture), fixture.calls()), (vec![2], 4));
 }
 
-/// A user of AWS's extension may have set `PARAMETERS_SECRETS_EXTENSION_MAX_CONNECTIONS` to 3.
+/// Sidekey also reads the variable `PARAMETERS_SECRETS_EXTENSION_MAX_CONNECTIONS` of AWS's
+/// extension, which may allow only a few calls at the same time.
 #[tokio::test(start_paused = true)]
 async fn batch_counts_as_one_of_the_concurrent_calls() {
     let (fixture, names) = scripted(20, Setup { calls_max: 1, ..Setup::default() });
@@ -131,7 +133,10 @@ async fn dropped_leader_closes_the_channels_of_its_batch() {
     };
     drop(leader);
     assert!(joined.await.is_err());
-    assert!(matches!(join("ssm:/b"), Place::Leader(_)), "the batch must be gone");
+    assert!(
+        matches!(join("ssm:/b"), Place::Leader(_)),
+        "the dropped batch must not exist any more"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -187,7 +192,7 @@ async fn parameters_fetched_by_one_call_are_refreshed_by_one_call() {
     assert_eq!((&*batches, single), (&*vec![3; batches.len()], 0));
     assert!(
         (12..=15).contains(&batches.len()),
-        "the TTL is 100 s, so a refresh is due in 70 to 90 s"
+        "the cache must refresh every 70 to 90 s, because the TTL is 100 s"
     );
 }
 
@@ -196,5 +201,8 @@ async fn parameters_of_a_throttled_call_are_retried_by_one_call() {
     let setup = Setup { batch_fails: Some(FetchErrorKind::Throttled), ..Setup::default() };
     let (batches, single) = calls_in_1000_seconds(setup).await;
     assert_eq!((&*batches, single), (&*vec![3; batches.len()], 0));
-    assert!(batches.len() > 100, "the back-off is at most 5 s");
+    assert!(
+        batches.len() > 100,
+        "the cache must make more than 100 calls, because the back-off is at most 5 s"
+    );
 }

@@ -144,7 +144,11 @@ async fn parameters_do_not_count_toward_batches_of_secrets() {
         fixture.script(name, Answer::Version(1));
     }
     fixture.prefetch(Mode::Auto, SECOND).await;
-    assert_eq!(*fixture.source.batches.lock().unwrap(), [8], "only the parameters share a call");
+    assert_eq!(
+        *fixture.source.batches.lock().unwrap(),
+        [8],
+        "only the parameters must share a call"
+    );
     assert_eq!(*fixture.source.calls.lock().unwrap(), ["app"]);
 }
 

@@ -77,7 +77,8 @@ fn concurrently_published_entries_are_all_cached() {
                 let now = cache.snapshot().entries().count();
                 assert!(
                     now >= cached,
-                    "the cache had {cached} entries, but has only {now} entries now (round {round})"
+                    "the cache must not lose entries: it had {cached}, but has only {now} (round \
+                     {round})"
                 );
                 cached = now;
             }

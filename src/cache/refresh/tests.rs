@@ -71,7 +71,7 @@ async fn readers_of_a_busy_secret_never_wait_and_never_get_an_older_or_expired_v
         }
         let before = fixture.clock.now();
         let (id, how) = fixture.read("busy").await.unwrap();
-        assert_eq!((how, fixture.clock.now()), (How::Hit, before), "no reader must wait");
+        assert_eq!((how, fixture.clock.now()), (How::Hit, before), "readers must not wait");
         let version: usize = id[1..].parse().unwrap();
         assert!(
             version >= newest,
@@ -81,14 +81,18 @@ async fn readers_of_a_busy_secret_never_wait_and_never_get_an_older_or_expired_v
         if let Some(replaced) = rotations.get(version + 1) {
             assert!(
                 since(*replaced) <= TTL,
-                "a reader got the version v{version} {:?} after AWS had replaced this version",
+                "readers must not get the version v{version} {:?} after AWS replaced it",
                 since(*replaced)
             );
         }
         fixture.pass(Duration::from_millis(1)).await;
     }
     // The cache may make one call at start, and one call for each 70 % of the TTL.
-    assert!(fixture.calls() <= 12 * 10 / 7 + 2, "the cache made {} calls", fixture.calls());
+    assert!(
+        fixture.calls() <= 12 * 10 / 7 + 2,
+        "the cache must make at most 19 calls, but made {}",
+        fixture.calls()
+    );
     refreshing.abort();
 }
 

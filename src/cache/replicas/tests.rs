@@ -41,8 +41,12 @@ async fn replica_is_read_if_home_fails_and_home_replaces_it_when_it_answers() {
         fixture.pass(4 * SECOND).await;
         assert_eq!(fixture.read("app").await, ok("v1", How::Hit));
     }
-    assert_eq!(fixture.replica_calls(), 1, "a fresh value must need no further replica");
-    assert!(fixture.calls() > 4, "home must be called again by the back-off");
+    assert_eq!(
+        fixture.replica_calls(),
+        1,
+        "the cache must not call the replica again while the value is fresh"
+    );
+    assert!(fixture.calls() > 4, "the cache must call the home region again after each back-off");
     fixture.script("app", Answer::Version(1));
     fixture.pass(BACK_OFF_MAX + LATENCY).await;
     assert_eq!(fixture.read("app").await, ok("v1", How::Hit));
@@ -89,7 +93,11 @@ async fn replica_replaces_a_stale_value_but_not_a_fresh_one() {
     fixture.pass(95 * SECOND).await;
     assert_eq!(fixture.read("app").await, ok("v1", How::Hit));
     fixture.pass(SECOND).await;
-    assert_eq!((fixture.calls(), fixture.replica_calls()), (2, 0), "the value is still fresh");
+    assert_eq!(
+        (fixture.calls(), fixture.replica_calls()),
+        (2, 0),
+        "the cache must not call the replica while the value is fresh"
+    );
     fixture.pass(4 * SECOND).await;
     assert_eq!(fixture.read("app").await, ok("v1", How::Stale(Reason::Failing)));
     fixture.pass(SECOND).await;
@@ -104,7 +112,7 @@ async fn refusal_never_leads_to_a_replica() {
         fixture.script_replica("app", Answer::Version(1));
         fixture.script("app", Answer::Fail(kind));
         assert_eq!(fixture.read("app").await, failed(kind.label()));
-        // Home has not returned the secret since it refused the secret.
+        // The home region has not returned the secret since it refused the secret.
         fixture.script("app", DOWN);
         fixture.pass(60 * SECOND).await;
         assert_eq!(fixture.read("app").await, failed("service"));
@@ -145,7 +153,7 @@ async fn older_version_of_a_replica_never_replaces_a_newer_one() {
     assert_eq!(region(&fixture), FAILOVER_REGION);
 }
 
-/// The newer version was fetched by its id, and has the label `AWSCURRENT`.
+/// The cached newer version was fetched by its version id, and has the label `AWSCURRENT`.
 #[tokio::test(start_paused = true)]
 async fn older_version_of_a_replica_never_replaces_a_newer_one_that_is_held_by_its_id() {
     let policy = Policy { ttl: 100 * SECOND, stale_if_error: 10 * SECOND, ..Policy::default() };
@@ -164,8 +172,8 @@ async fn older_version_of_a_replica_never_replaces_a_newer_one_that_is_held_by_i
     assert!(fixture.replica_calls() > 0);
 }
 
-/// The secret was deleted and created again, so it has another ARN. The replica is that of the deleted
-/// secret.
+/// The secret was deleted and created again, so it has another ARN. The replica is that of the
+/// deleted secret.
 #[tokio::test(start_paused = true)]
 async fn replica_of_a_deleted_secret_never_replaces_the_secret_that_was_created_again() {
     let policy = Policy { ttl: 100 * SECOND, stale_if_error: 10 * SECOND, ..Policy::default() };
@@ -224,7 +232,11 @@ async fn slow_replica_gets_the_rest_of_the_readers_wait() {
     fixture.script_replica("app", Answer::Hang);
     assert_eq!(fixture.read("app").await, failed("wait over"));
     fixture.pass(LATENCY).await;
-    assert_eq!(fixture.cache.status().flights, 0, "the call must end with the reader's wait");
+    assert_eq!(
+        fixture.cache.status().flights,
+        0,
+        "the call must end when the reader's maximum wait is over"
+    );
     let timeouts = "sidekey_failover_requests_total{outcome=\"timeout\"} 1";
     assert!(fixture.metrics.render().contains(timeouts));
 }
@@ -249,7 +261,7 @@ async fn parameter_has_no_replica() {
     assert_eq!(fixture.replica_calls(), 0);
 }
 
-/// A call by name fails over, while a call by ARN, which was sent earlier, is still waiting for home.
+/// A call by name reads the replica, while an earlier call by ARN still waits for the home region.
 #[tokio::test(start_paused = true)]
 async fn home_replaces_a_replica_even_if_home_was_asked_earlier() {
     let fixture = setup().build();
@@ -264,8 +276,8 @@ async fn home_replaces_a_replica_even_if_home_was_asked_earlier() {
     assert_eq!(region(&fixture), "eu-north-1");
 }
 
-/// A call by name fails, but home has just returned the secret for its ARN. A request with
-/// `refreshNow` must not get that version as a new one.
+/// A call by name fails, but the home region has just returned the secret for its ARN. A request
+/// with `refreshNow` for the name must fail, because it needs an answer to a new call.
 #[tokio::test(start_paused = true)]
 async fn version_that_is_fresh_by_another_id_needs_no_replica() {
     let fixture = setup().build();
@@ -279,7 +291,8 @@ async fn version_that_is_fresh_by_another_id_needs_no_replica() {
     assert_eq!(region(&fixture), "eu-north-1");
 }
 
-/// Home responds to no call, so each call takes 2 s. Only the first calls wait for that.
+/// The home region responds to no call, so each call to it times out after 2 s. Only the first
+/// calls wait for this timeout.
 #[tokio::test(start_paused = true)]
 async fn prefetch_of_many_secrets_fails_over_within_its_deadline() {
     let names: Vec<&'static str> =
@@ -333,7 +346,8 @@ async fn home_is_called_for_a_secret_without_a_replica_although_another_call_got
     assert_eq!((fixture.calls(), fixture.replica_calls()), (2, 2));
 }
 
-/// The home region gets one call for each secret, and then the failure of this call is remembered.
+/// The cache makes one call to the home region for each secret, and then remembers the failure of
+/// this call.
 #[tokio::test(start_paused = true)]
 async fn home_is_called_once_for_a_secret_without_a_replica_during_an_outage() {
     let fixture = setup().build();
@@ -341,17 +355,21 @@ async fn home_is_called_once_for_a_secret_without_a_replica_during_an_outage() {
     fixture.script_replica("replicated", Answer::Version(1));
     fixture.script("single", Answer::TimeOut);
     assert_eq!(fixture.read("replicated").await, ok("v1", How::Miss));
-    let error = fixture.cache.read(key("single")).await.expect_err("both regions fail");
+    let error = fixture
+        .cache
+        .read(key("single"))
+        .await
+        .expect_err("the read must fail, because both regions fail");
     let crate::cache::ReadError::Upstream(error) = error else { panic!("{error:?}") };
     assert!(error.hint().contains("eu-west-1 has no replica of this secret"), "{}", error.hint());
     assert_eq!((fixture.calls(), fixture.replica_calls()), (2, 2));
     fixture.pass(SECOND).await;
     assert_eq!(fixture.read("single").await, failed("timeout"));
-    assert_eq!(fixture.calls(), 2, "the home region did not respond a moment ago");
+    assert_eq!(fixture.calls(), 2, "the cache must not call the home region again at once");
 }
 
-/// The replica's region throttles the call, so it may have a replica. The home region is not called
-/// again.
+/// The failover region throttles the call, so it may still have a replica. The cache must not call
+/// the home region again.
 #[tokio::test(start_paused = true)]
 async fn transient_failure_of_a_replica_during_an_outage_is_no_reason_to_call_home() {
     let fixture = setup().build();
@@ -393,7 +411,7 @@ async fn success_with_a_role_shows_that_home_works_again() {
     fixture.read("a").await.unwrap();
     assert_eq!((fixture.calls(), fixture.replica_calls()), (1, 1));
     fixture.pass(6 * SECOND).await;
-    fixture.cache.read(key_with_role("b")).await.expect("home answers");
+    fixture.cache.read(key_with_role("b")).await.expect("the home region must answer");
     let (c, d) = tokio::join!(fixture.read("c"), fixture.read("d"));
     assert_eq!((c, d), (ok("v2", How::Miss), ok("v2", How::Miss)));
     assert_eq!((fixture.calls(), fixture.replica_calls()), (4, 1));
@@ -410,8 +428,8 @@ async fn failure_with_a_role_is_no_outage_of_home() {
     assert_eq!(fixture.replica_calls(), replica_calls);
 }
 
-/// The call with a role fails, which proves nothing. So the next call must still find out whether the
-/// home region works again.
+/// The failure of a call with a role does not show that the home region is down. So the next call
+/// must still find out whether the home region works again.
 #[tokio::test(start_paused = true)]
 async fn failure_with_a_role_does_not_take_the_call_that_finds_out_whether_home_works_again() {
     let fixture = setup().build();
@@ -423,12 +441,12 @@ async fn failure_with_a_role_does_not_take_the_call_that_finds_out_whether_home_
     fixture.script_replica("c", Answer::Version(1));
     fixture.read("a").await.unwrap();
     fixture.pass(6 * SECOND).await;
-    fixture.cache.read(key_with_role("b")).await.expect("the replica answers");
+    fixture.cache.read(key_with_role("b")).await.expect("the replica must answer");
     assert_eq!(fixture.read("c").await, ok("v2", How::Miss));
     assert_eq!((fixture.calls(), fixture.replica_calls()), (3, 2));
 }
 
-/// The freeze interrupts the call for the replica, so its answer may be old.
+/// A freeze interrupts the call for the replica, so the answer may be old and must not count.
 #[tokio::test(start_paused = true)]
 async fn call_for_a_replica_that_a_freeze_interrupts_is_no_answer() {
     let fixture = setup().build();

@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 
 const INTERVAL: Duration = Duration::from_secs(300);
 
-/// Makes a cache with these patterns, which it searches for every five minutes, and with a TTL that
-/// does not end during a test.
+/// Makes a cache that searches for `patterns` every five minutes, with a TTL that does not end
+/// during a test.
 fn setup(patterns: &[&'static str]) -> Setup {
     Setup {
         patterns: patterns.to_vec(),
@@ -108,7 +108,10 @@ async fn failed_searches_back_off_and_change_nothing() {
     fixture.fail_searches(Some(FetchErrorKind::Throttled));
     fixture.pass(INTERVAL + 100 * SECOND).await;
     let searches = fixture.searches();
-    assert!((5..=8).contains(&searches), "{searches} searches are not a back-off");
+    assert!(
+        (5..=8).contains(&searches),
+        "the cache must make 5 to 8 searches, but made {searches}"
+    );
     assert_eq!(fixture.read("app/1").await, ok("v1", How::Hit));
     fixture.fail_searches(None);
     fixture.script("app/2", Answer::Version(1));
@@ -278,8 +281,8 @@ async fn pages_of_later_searches_are_spread_out() {
     searching.abort();
 }
 
-/// Two patterns are due at the same time, and each search reads several pages. The second search starts
-/// after the last page of the first search.
+/// Two patterns are due at the same time, and each search reads several pages. The second search
+/// starts after the last page of the first search.
 #[tokio::test(start_paused = true)]
 async fn only_one_search_runs_at_a_time() {
     let fixture = setup(&["app/*", "web/*"]).build();
@@ -294,15 +297,15 @@ async fn only_one_search_runs_at_a_time() {
         }
         fixture.pass(20 * SECOND).await;
         let mut searches = std::mem::take(&mut *fixture.source.searches.lock().unwrap());
-        assert_eq!(searches.len(), 6, "each search has three pages: {searches:?}");
+        assert_eq!(searches.len(), 6, "each search must read three pages: {searches:?}");
         searches.dedup();
         assert_eq!(searches.len(), 2, "no search may interrupt another search: {searches:?}");
     }
     searching.abort();
 }
 
-/// While Lambda freezes the process, the wall clock runs on. The search is due soon after the process
-/// runs again, although its timer shows less than five minutes.
+/// While Lambda freezes the process, the wall clock runs on. The search is due soon after the
+/// process runs again, although its timer shows less than five minutes.
 #[tokio::test(start_paused = true)]
 async fn search_that_became_due_during_a_freeze_starts_soon() {
     let fixture = setup(&["app/*"]).build();

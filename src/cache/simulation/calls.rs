@@ -51,7 +51,7 @@ impl World {
         state.calls.len() - 1
     }
 
-    /// Returns a call to the home region for `id` that is sent now and fetches only `id`.
+    /// Returns the record of a call to the home region that is sent now and fetches only `id`.
     pub(super) fn call(&self, id: &str) -> Call {
         let state = self.state();
         Call {
@@ -112,8 +112,8 @@ impl World {
         age.is_some_and(|age| age < policy.ttl) && state.refused(cached).is_none()
     }
 
-    /// Returns whether the test knows for which entry the cache recorded each failure of `id`. The
-    /// test does not know if the secret was created again, or if its entry was evicted.
+    /// Returns whether the test knows for which entry the cache recorded each failure of `id`.
+    /// Returns `false` if the secret was created again, or if its entry may have been evicted.
     pub(super) fn is_simple(&self, state: &State, id: &str) -> bool {
         let truth = &state.truths[secret(id)];
         self.setup.names.len() <= FLIGHTS_MAX
@@ -214,8 +214,8 @@ impl World {
         // The cache must call the home region now, so this is no failure yet.
         let is_passed_on = state.calls[call].is_home_untried
             && matches!(&answered, Answered::Failed(kind) if !kind.is_transient());
-        // A failed replica counts as a failure of the home region, which has failed before. So does a
-        // version of the replica that the cache must ignore.
+        // A failed replica counts as a failure of the home region, which has failed before. So does
+        // a version of the replica that the cache must ignore.
         let is_ignored = is_replica
             && match (&answered, &cached) {
                 (Answered::Version { arn, id, .. }, Some(cached)) => {

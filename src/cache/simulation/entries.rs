@@ -65,7 +65,7 @@ impl World {
         }
         if entry.replica_region.is_some() {
             return Some(format!(
-                "the cache replaced version {from} of {} by version {to} of a replica, which is older",
+                "the cache replaced version {from} of {} by the older version {to} of a replica",
                 entry.version.arn
             ));
         }
@@ -99,7 +99,10 @@ impl World {
         };
         state.calls.iter().rev().any(is_newer).then(|| {
             let arn = &entry.version.arn;
-            format!("the cache has kept the replica's version of {arn}, although home has answered")
+            format!(
+                "the cache has kept the replica's version of {arn}, although the home region has \
+                 answered"
+            )
         })
     }
 
@@ -112,10 +115,11 @@ impl World {
     /// Returns an error text if the cache removed the secret `name`, which `SIDEKEY_SECRETS` lists.
     fn was_forgotten(&self, name: &str) -> Option<String> {
         let is_cacheable = !self.setup.policies[secret(name)].ttl.is_zero();
-        is_cacheable.then(|| format!("the cache removed {name}, which is listed"))
+        is_cacheable.then(|| format!("the cache removed {name}, which SIDEKEY_SECRETS lists"))
     }
 
-    /// Returns an error text if only a search can have removed `entry`, although AWS has the secret.
+    /// Returns an error text if only a search can have removed `entry`, although AWS has the
+    /// secret.
     fn was_pushed_out(&self, state: &State, entry: &Entry) -> Option<String> {
         let number = secret(&entry.version.arn);
         let (truth, policy) = (&state.truths[number], &self.setup.policies[number]);

@@ -1,5 +1,5 @@
-//! The identities of the simulated secrets: which secret a text means, and with which role the cache
-//! reads the secret.
+//! The identities of the simulated secrets: which secret a text means, and with which role the
+//! cache reads the secret.
 //!
 //! A text is a name such as `s3`, a name that is read with a role such as `1@s3`, or an ARN. The
 //! account in an ARN determines the role. The secret `1@s3` has the name `s3` in the account of the
@@ -71,8 +71,8 @@ fn role_arn(number: usize) -> Option<RoleArn> {
 
 /// Returns the text of a key: the inverse of [`key`].
 ///
-/// If the key has an ARN and the role of another account, the text contains both, so that it is no
-/// text of a simulated secret.
+/// If the key has an ARN and the role of another account, the text contains both, so that the text
+/// means no simulated secret.
 pub(super) fn text(key: &Key) -> String {
     let account = key.role.as_ref().map_or(ACCOUNTS[0], RoleArn::account);
     let role = ACCOUNTS.iter().position(|own| *own == account).unwrap_or_default();

@@ -33,8 +33,8 @@ pub(super) struct Call {
     pub(super) secret: usize,
     /// Whether this is a call for the replica of the secret in the failover region.
     pub(super) is_replica: bool,
-    /// Whether this is a call for a replica, and no call to the home region for the secret has failed
-    /// before. The home region did not respond to a call for another secret.
+    /// Whether the cache called the replica although no call to the home region for this secret has
+    /// failed before. It may do so if the home region did not respond to a call for another secret.
     pub(super) is_home_untried: bool,
     /// The number of the batch call to which this call belongs, if any.
     pub(super) batch: Option<usize>,
@@ -187,9 +187,9 @@ impl State {
         refusals.map(|(_, at)| at).min_by_key(|at| at.steady)
     }
 
-    /// Returns whether the home region has just failed for `id`, or has not responded to the last call
-    /// for any secret with a replica, not long ago. If `is_at_once` is `false`, the call for the
-    /// replica may have waited for other calls.
+    /// Returns whether the cache may call the replica of `id`: the home region has just failed for
+    /// `id`, or recently did not respond to the last call for any secret with a replica. If
+    /// `is_at_once` is `false`, the call for the replica may have waited for other calls.
     pub(super) fn home_has_failed(&self, id: &str, is_at_once: bool, now: Moment) -> bool {
         let of_home = self
             .calls
@@ -234,8 +234,8 @@ impl State {
         matches!(last, Some((_, Answered::Failed(_))))
     }
 
-    /// Returns the last failed call for `id` (a name or ARN) that the cache still remembers. `cached`
-    /// is the cached version, if there is one.
+    /// Returns the last failed call for `id` (a name or ARN) that the cache still remembers.
+    /// `cached` is the cached version, if there is one.
     pub(super) fn last_failure(
         &self,
         id: &str,

@@ -219,9 +219,9 @@ impl World {
                         && (!reader.is_now || call.sent.steady >= reader.started.steady)
                 };
                 // While the home region does not respond, a reader gets the error of a call for
-                // another secret if the replica does not respond either, or if a restore has made the
-                // replica's value unusable. If the replica refuses, the home region must be called
-                // once, so that the failure of that call is the cause.
+                // another secret if the replica does not respond either, or if a restore has made
+                // the replica's value unusable. If the replica refuses, the home region must be
+                // called once, so that the failure of that call is the cause.
                 let is_simple = self.is_simple(state, &reader.id);
                 let is_outage = is_outage(error.kind)
                     && state.calls.iter().any(|call| {
@@ -258,9 +258,10 @@ impl World {
         })
     }
 
-    /// Returns an error text if `reader` got an error of the kind `kind` from the home region, although
-    /// the cache has not called the replica. After a restore or a change of the wall clock, no value is
-    /// fresh, so the cache may remember a failure from when it needed no replica.
+    /// Returns an error text if `reader` got an error of the kind `kind` from the home region,
+    /// although the cache has not called the replica. The error is allowed after a restore or a
+    /// change of the wall clock: no value is then fresh, and the cache may remember a failure from
+    /// the time when it needed no replica.
     fn gave_up(
         &self,
         state: &State,

@@ -1,4 +1,4 @@
-//! The settings of a simulation, which its random seed determines.
+//! The settings of a simulation. The random seed of the simulation determines them.
 
 use super::identity::{ROLES, plain, role};
 use crate::cache::discovery;

@@ -37,7 +37,7 @@ pub(super) struct World {
 /// The number of secrets on one page of a simulated search, including secrets that do not match.
 const PAGE_SIZE: usize = 3;
 
-/// One of this many secrets has no replica.
+/// In each group of this many simulated secrets, one secret has no replica.
 const UNREPLICATED: usize = 3;
 
 impl World {
@@ -133,8 +133,8 @@ impl World {
         }
     }
 
-    /// Fails the test if the cache has broken a rule, and prints the last log lines before that
-    /// moment.
+    /// Fails the test if the cache has broken a rule, and prints the last log lines before the
+    /// cache broke the rule.
     pub(super) fn check(&self, seed: u64, when: &str) {
         self.observe();
         self.note(when);
@@ -362,8 +362,8 @@ impl Source for World {
 }
 
 impl World {
-    /// Returns one page of the simulated secrets whose names begin with `prefix`, and records a call
-    /// for each of them. `page` is the index of the first secret on the page.
+    /// Returns one page of the simulated secrets whose names begin with `prefix`, and records a
+    /// call for each of them. `page` is the index of the first secret on the page.
     fn page(
         &self,
         prefix: &str,

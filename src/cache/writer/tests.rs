@@ -169,7 +169,7 @@ async fn entry_cached_before_the_account_was_known_is_removed_if_its_ttl_is_zero
     assert_eq!(
         outcome(by_arn().await),
         ok("v1", How::Hit),
-        "the cache must keep the secret until a name is read, whose answer contains the account"
+        "the cache must keep the secret while it does not know its AWS account"
     );
     let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.read("other").await.unwrap();
