@@ -14,8 +14,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest sleep between two checks whether a record is due. While Lambda freezes the process, a
-/// sleep does not progress.
+/// The longest sleep between two checks whether a record of metrics is due. A sleep makes no
+/// progress while Lambda freezes the process, so a long sleep would delay the record.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// Writes records with the agent's metrics for CloudWatch. Each record reports what has happened
@@ -37,13 +37,13 @@ pub struct Reports {
 struct Base {
     totals: Totals,
     at: Moment,
-    /// How often SnapStart had restored the process.
+    /// How many times SnapStart had restored the process at the end of the interval.
     restores: u64,
 }
 
 impl Agent {
-    /// Prepares the records of the agent's metrics, which are written to `records`. The first record
-    /// counts from the start of the process.
+    /// Prepares the records of the agent's metrics, which are written to `records`. The first
+    /// record counts from the start of the process.
     pub fn reports(&self, config: Config, records: Records) -> Reports {
         let context = &self.server.context;
         Reports::new(
@@ -71,23 +71,24 @@ impl Reports {
         Self { config, records, cache, metrics, clock, base, schedule, is_trouble: false }
     }
 
-    /// Call this method when the start of the agent has ended. If SnapStart may take a snapshot of
-    /// the process now, writes a record, so that the environments that start from the snapshot do not
-    /// report the same events again.
+    /// Writes a record if SnapStart may take a snapshot of the process. Otherwise, all environments
+    /// that start from the snapshot would report the events before it. Call this method when the
+    /// start of the agent has ended.
     pub fn start_ended(&mut self) {
         if self.config.is_snapshot {
             self.write(self.clock.now(), Reason::Snapshot);
         }
     }
 
-    /// Writes a record once a minute, and additional records if something turns bad. Never returns.
+    /// Writes a record of metrics once a minute, and at once after the first trouble of a minute,
+    /// such as a stale read. Never returns.
     ///
     /// The caller may drop the future at any time. If a minute has passed during a freeze of the
     /// process, a record is written within [`SLEEP_MAX`] after the freeze.
     pub async fn run(&mut self) -> Infallible {
         let cache = self.cache.clone();
         loop {
-            // A restore by SnapStart notifies this future, too.
+            // A restore by SnapStart also completes this future.
             let changed = cache.changed();
             let wait = self.step();
             tokio::select! {
@@ -119,8 +120,8 @@ impl Reports {
         }
     }
 
-    /// Starts a new interval if SnapStart has restored the process. All environments that start from
-    /// one snapshot would otherwise report what happened before the snapshot.
+    /// Starts a new interval if SnapStart has restored the process. All environments that start
+    /// from one snapshot would otherwise report what happened before the snapshot.
     fn forget_before_restore(&mut self, now: Moment) {
         let restores = self.cache.restores(now);
         if restores != self.base.restores {

@@ -50,7 +50,7 @@ impl Lines {
     }
 
     /// Waits until the log thread has written all lines, but at most for the time `wait`. Returns
-    /// `false` if some lines are not written then.
+    /// `false` if `wait` is over before all lines are written.
     pub(crate) fn flush(&self, wait: Duration) -> bool {
         let waited = self.0.changed.wait_timeout_while(self.0.state(), wait, |state| {
             state.is_writing || !state.queued.is_empty()
@@ -165,10 +165,10 @@ mod tests {
     ) -> (Lines, mpsc::Receiver<Vec<u8>>, IntCounter) {
         let (written, lines) = mpsc::channel();
         let dropped = IntCounter::new("dropped", "Counts the lines that this test drops.")
-            .expect("the metric name is valid");
+            .expect("the metric name must be valid");
         let sink = Sink { written, blocked: blocked.clone(), is_closed };
         (
-            Lines::start(sink, dropped.clone()).expect("the system can start a thread"),
+            Lines::start(sink, dropped.clone()).expect("the system must be able to start a thread"),
             lines,
             dropped,
         )

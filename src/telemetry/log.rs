@@ -54,15 +54,16 @@ pub(crate) enum Stream {
 pub struct Log(Option<Lines>);
 
 impl Log {
-    /// Returns a handle that writes lines of another format than the log's, in between the log
-    /// lines.
+    /// Returns a handle that writes records, such as metrics, as lines between the log lines.
+    /// Records have a format of their own.
     pub fn records(&self) -> Records {
         Records(self.0.clone())
     }
 }
 
-/// Writes lines of another format than the log's to the stream of the log. The thread that writes
-/// the log lines also writes these lines, so no line interrupts another line.
+/// Writes records, such as metrics, as lines to the stream of the log. Records have a format of
+/// their own. The thread that writes the log lines also writes these lines, so no line interrupts
+/// another line.
 #[derive(Clone, Debug)]
 pub struct Records(Option<Lines>);
 
@@ -75,7 +76,7 @@ impl Records {
     /// Writes `record` and a line break. `record` must not contain a line break.
     pub(crate) fn write(&self, record: &str) {
         let line = format!("{record}\n");
-        // An error means that the stream is closed. Then the log is lost, too.
+        // An error means that the stream is closed. Then the log is also lost.
         let _ = match &self.0 {
             Some(lines) => (&mut &*lines).write_all(line.as_bytes()),
             None => io::stdout().write_all(line.as_bytes()),

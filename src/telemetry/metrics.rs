@@ -68,8 +68,9 @@ impl ReadResult {
 
 /// All metrics of the agent.
 ///
-/// A [`LazyLock`] creates its metric at its first change or at the first scrape. A start changes few
-/// metrics, and to create all of them would take some per cent of the CPU instructions of a start.
+/// A [`LazyLock`] creates its metric at its first change or at the first scrape. A start changes
+/// few metrics, and to create all of them would take a few per cent of the CPU instructions of a
+/// start.
 #[derive(Debug)]
 pub struct Metrics {
     registry: OnceLock<Registry>,
@@ -110,8 +111,8 @@ pub struct Metrics {
     /// another process read the log too slowly.
     pub log_lines_dropped: IntCounter,
     calls: OnceLock<CallMetrics>,
-    /// Notified when something has turned bad: a stale or refused read, a throttled call to AWS, or
-    /// a failed prefetch.
+    /// Notified when there is trouble: a stale or refused read, a throttled call to AWS, or a
+    /// failed prefetch.
     trouble: Notify,
 }
 
@@ -208,7 +209,7 @@ impl Metrics {
             replaced_version_read: LazyLock::new(|| {
                 seconds(
                     "sidekey_replaced_version_last_read_timestamp_seconds",
-                    "When a reader last got a version of a secret that was replaced since, in \
+                    "When a reader last got a version of a secret that has been replaced since, in \
                      seconds since 1970; 0 if no reader got one.",
                 )
             }),
@@ -318,8 +319,8 @@ impl Metrics {
         self.report_trouble();
     }
 
-    /// Counts a call to AWS for secrets or parameters, and records how long the call took. The duration is not
-    /// recorded if Lambda froze the process during the call.
+    /// Counts a call to AWS for secrets or parameters, and records how long the call took. The
+    /// duration is not recorded if Lambda froze the process during the call.
     pub(crate) fn upstream(&self, operation: Operation, ended: Ended, took: Duration) {
         self.upstream_requests.with_label_values(&[operation.label(), ended.label()]).inc();
         if ended == Ended::Failed(FetchErrorKind::Throttled) {
@@ -358,14 +359,14 @@ impl Metrics {
         self.gate_refusals.with_label_values(&[reason]).inc();
     }
 
-    /// Reports that something has turned bad, so that the agent writes its metrics for CloudWatch at
-    /// once. Has no effect if `SIDEKEY_EMF` is `off`.
+    /// Reports trouble, such as a stale read, so that the agent writes its metrics for CloudWatch
+    /// at once. Has no effect if `SIDEKEY_EMF` is `off`.
     pub(crate) fn report_trouble(&self) {
         self.trouble.notify_one();
     }
 
-    /// Waits until something has turned bad. Returns at once if this has happened since the last
-    /// call of this function.
+    /// Waits until trouble is reported. Returns at once if trouble was reported since the last call
+    /// of this function.
     pub(crate) async fn trouble(&self) {
         self.trouble.notified().await;
     }
@@ -380,8 +381,8 @@ impl Metrics {
         }
     }
 
-    /// Sets all reasons why Sidekey may answer with a stale value (a cached value that is older than
-    /// its time to live). Call this function before the first scrape.
+    /// Sets all reasons why Sidekey may answer with a stale value (a cached value that is older
+    /// than its time to live). Call this function before the first scrape.
     pub fn announce_stale_reasons(&self, reasons: &[&'static str]) {
         self.stale_reasons.get_or_init(|| reasons.into());
     }
@@ -392,12 +393,13 @@ impl Metrics {
         self.gate_reasons.get_or_init(|| reasons.into());
     }
 
-    /// Returns the metrics of calls.
+    /// Returns the metrics of calls to external APIs, through routes.
     pub(crate) fn calls(&self) -> &CallMetrics {
         self.calls.get_or_init(CallMetrics::new)
     }
 
-    /// Creates the time series of calls with the value zero, for each of the routes with these names.
+    /// Creates the time series of calls to external APIs, with the value zero. `routes` are the
+    /// names of the routes for these calls.
     pub fn announce_calls<'a>(&self, routes: impl Iterator<Item = &'a str>) {
         self.calls().announce(routes);
     }
@@ -457,8 +459,9 @@ fn process_metrics() -> Vec<MetricFamily> {
     prometheus::process_collector::ProcessCollector::for_self().collect()
 }
 
-/// Returns an empty list. The Prometheus library has metrics of the process only on Linux, and the
-/// Lambda layer is smaller without them, because Lambda reports the memory of an environment itself.
+/// Returns an empty list. Outside of Linux, the Prometheus library has no metrics of the process.
+/// The Lambda layer omits them to be smaller, because Lambda itself reports the memory of an
+/// environment.
 #[cfg(not(all(target_os = "linux", feature = "host")))]
 fn process_metrics() -> Vec<MetricFamily> {
     Vec::new()

@@ -11,16 +11,16 @@ const DIMENSIONS_MAX: usize = 30;
 /// Format.
 const NAME_BYTES_MAX: usize = 250;
 
-/// The maximum length of a dimension's value, in bytes, as in the text of AWS's specification of the
-/// Embedded Metric Format.
+/// The maximum length of a dimension's value, in bytes, as in the text of AWS's specification of
+/// the Embedded Metric Format.
 const VALUE_BYTES_MAX: usize = 1024;
 
-/// The maximum length of a namespace, in bytes. The JSON schema of the Embedded Metric Format allows
-/// 1024 bytes, but CloudWatch's API only 255.
+/// The maximum length of a namespace, in bytes. The JSON schema of the Embedded Metric Format
+/// allows 1024 bytes, but CloudWatch's API only 255.
 const NAMESPACE_BYTES_MAX: usize = 255;
 
-/// The name of the dimension that `function` means. AWS's own metrics of Lambda have this dimension
-/// too.
+/// The name in CloudWatch of the dimension that `SIDEKEY_EMF_DIMENSIONS` calls `function`. AWS's
+/// own metrics of Lambda functions also have this dimension.
 const FUNCTION_NAME: &str = "FunctionName";
 
 /// A dimension of metrics in CloudWatch.
@@ -60,12 +60,17 @@ impl Dimension {
                 };
                 if !is_text(name, NAME_BYTES_MAX) || !is_text(value, VALUE_BYTES_MAX) {
                     return Err(format!(
-                        "'{item}': the name (at most {NAME_BYTES_MAX} characters) and the value (at most {VALUE_BYTES_MAX}) must be printable ASCII without a colon at the beginning"
+                        "'{item}': the name (at most {NAME_BYTES_MAX} characters) and the value \
+                         (at most {VALUE_BYTES_MAX}) must be printable ASCII without a colon at \
+                         the beginning"
                     ));
                 }
                 let mut taken = METRICS.iter().map(|metric| metric.name).chain(OWN_MEMBERS);
                 match taken.any(|taken| taken == name) {
-                    true => Err(format!("'{item}': a metric or another field has the name {name}")),
+                    true => Err(format!(
+                        "'{item}': a metric or another field of the record already has the name \
+                         {name}"
+                    )),
                     false => Ok(Self::Fixed(name.to_owned(), value.to_owned())),
                 }
             }
@@ -118,7 +123,8 @@ pub(crate) fn namespace(text: &str) -> Result<String, String> {
     match is_namespace {
         true => Ok(text.to_owned()),
         false => Err(format!(
-            "the value must have 1 to {NAMESPACE_BYTES_MAX} characters: letters, digits, spaces and . - _ / # :, and must not begin with a colon or with AWS/"
+            "the value must have 1 to {NAMESPACE_BYTES_MAX} characters: letters, digits, spaces \
+             and . - _ / # :, and must not begin with a colon, a space or AWS/"
         )),
     }
 }
@@ -161,7 +167,7 @@ mod tests {
             match (parse(&text), expected) {
                 (Ok(found), Ok(count)) => assert_eq!(found.len(), count),
                 (Err(problem), Err(part)) => assert!(problem.contains(part), "{problem}"),
-                (found, expected) => panic!("{expected:?} was expected: {found:?}"),
+                (found, expected) => panic!("the result must be {expected:?}, not {found:?}"),
             }
         }
     }
@@ -176,9 +182,10 @@ mod tests {
             ("", &["the list is empty"]),
             ("none,function", &["'none': an item must be"]),
         ] {
-            let problem = parse(text).expect_err("the list has a bad dimension");
+            let problem =
+                parse(text).expect_err("the list must be refused, because it has a bad dimension");
             for part in expected {
-                assert!(problem.contains(part), "{part} is not in: {problem}");
+                assert!(problem.contains(part), "the error must contain {part}: {problem}");
             }
         }
     }

@@ -13,9 +13,9 @@ pub enum Group {
     Refusals,
     /// The state of the cache.
     Cache,
-    /// Which versions of secrets readers were given.
+    /// The versions of secrets that readers got.
     Versions,
-    /// Calls that Sidekey passes on to the servers of routes.
+    /// Calls that Sidekey passes on to external APIs, through routes.
     Routes,
 }
 
@@ -50,7 +50,8 @@ impl Group {
 pub struct Groups(Vec<Group>);
 
 impl Groups {
-    /// Parses the value of `SIDEKEY_EMF`: `on`, `off`, or `items`, the names of groups.
+    /// Parses the value of `SIDEKEY_EMF`. `items` is `on` alone, `off` alone, or a list of names of
+    /// groups.
     ///
     /// # Errors
     ///
@@ -112,7 +113,7 @@ mod tests {
             ("on,reads", "unknown: on"),
             ("", "list of these groups: reads,"),
         ] {
-            let problem = parse(text).expect_err("the value contains no valid list of groups");
+            let problem = parse(text).expect_err("a value with an unknown group must be refused");
             assert!(problem.contains(unknown), "{problem}");
         }
     }

@@ -1,11 +1,13 @@
-//! What has happened in one interval, and the state of the cache at its end.
+//! The counters before and after one interval, and the state of the cache at the end of the
+//! interval.
 
 use super::latency::Latencies;
 use super::served::Served;
 use super::totals::Totals;
 use std::time::Duration;
 
-/// What has happened in one interval, and the state of the cache at its end.
+/// The counters before and after one interval, and the state of the cache at the end of the
+/// interval.
 #[derive(Debug)]
 pub(crate) struct Interval<'a> {
     pub(crate) before: &'a Totals,
@@ -21,8 +23,8 @@ pub(crate) struct State {
     /// The number of required secrets in `SIDEKEY_SECRETS` that are not cached.
     pub(crate) missing: usize,
     pub(crate) served: Served,
-    /// The time since a reader was last given a version of any secret that a newer version has
-    /// replaced. `None` if no reader was.
+    /// The time since the last read, over all secrets, of a version that a newer version has since
+    /// replaced. `None` if there was no such read.
     pub(crate) since_replaced_read: Option<Duration>,
 }
 

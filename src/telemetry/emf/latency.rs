@@ -26,8 +26,8 @@ impl Latencies {
         }
     }
 
-    /// Returns a duration that is at least as long as the slowest: the upper bound of its bucket, or
-    /// the sum of all durations if the sum is less. Returns `None` if there are no durations.
+    /// Returns an upper bound of the slowest duration, in seconds: the upper bound of its bucket,
+    /// or the sum of all durations if the sum is smaller. Returns `None` if there are no durations.
     pub(crate) fn slowest(&self) -> Option<f64> {
         if self.count == 0 {
             return None;
@@ -36,8 +36,8 @@ impl Latencies {
         Some(bounds.next().map_or(self.sum, |(bound, _)| bound.min(self.sum)))
     }
 
-    /// Returns an estimate of the median, as if the durations of a bucket had equal distances.
-    /// Returns `None` if there are no durations.
+    /// Returns an estimate of the median in seconds, as if the durations in each bucket were spread
+    /// evenly. Returns `None` if there are no durations.
     pub(crate) fn median(&self) -> Option<f64> {
         let slowest = self.slowest()?;
         let (mut lower, mut below) = (0.0, 0);

@@ -1,7 +1,7 @@
 //! The table of metrics for CloudWatch.
 //!
-//! CloudWatch charges for each metric that it receives in an hour. So there are few metrics, and most
-//! metrics are written only if they are not zero.
+//! CloudWatch charges for each metric that it receives in an hour. So there are few metrics, and
+//! most metrics are written only if they are not zero.
 
 use super::group::Group;
 use super::interval::Interval;

@@ -13,13 +13,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The members of a record that are neither metrics nor dimensions.
+/// The JSON fields of a record that are neither metrics nor dimensions.
 pub(super) const OWN_MEMBERS: [&str; 7] =
     ["_aws", "level", "timestamp", "message", "reason", "served", "served_omitted"];
 
-/// The maximum number of versions in the member `served`. This number limits the size of a line: the
-/// queue of the log drops lines that are longer than 256 KiB, CloudWatch Logs accepts 1 MB, and the
-/// name of a parameter can have 1011 bytes.
+/// The maximum number of versions in the field `served`. It limits the size of a line, because each
+/// version has a name of up to 1011 bytes. The queue of the log drops lines that are longer than
+/// 256 KiB, and CloudWatch Logs accepts at most 1 MB.
 const SERVED_MAX: usize = 100;
 
 /// Returns the line for an interval that ended at `now`, without a line break. Returns `None` if
@@ -66,7 +66,7 @@ pub(crate) fn record(
     Some(Value::Object(members).to_string())
 }
 
-/// Returns the member that tells CloudWatch which members of the record are metrics.
+/// Returns the field `_aws`, which tells CloudWatch which fields of the record are metrics.
 fn directive(config: &Config, metrics: &[(&Metric, Number)], now: SystemTime) -> Value {
     let dimensions: Vec<&str> = config.dimensions.iter().map(|(name, _)| &**name).collect();
     let metrics: Vec<Value> = metrics
@@ -84,16 +84,17 @@ fn directive(config: &Config, metrics: &[(&Metric, Number)], now: SystemTime) ->
     })
 }
 
-/// Returns the member with the versions that readers were given, and how many versions are omitted.
-/// The versions that were read last are kept. Of the kept versions, the one that was read first comes
-/// first, because a query that finds only one version of a secret must find a replaced version.
+/// Returns the field `served`, which has the most recently read versions, and the number of omitted
+/// versions. The versions are sorted by the time of their last read, so a replaced version of a
+/// secret comes before the version that replaced it. A query that sees only the first version of a
+/// secret then sees the replaced version.
 fn served(versions: &[ServedVersion]) -> (Value, usize) {
     let mut latest: Vec<&ServedVersion> = versions.iter().collect();
     latest.sort_by_key(|version| std::cmp::Reverse(version.last_read));
     let omitted = latest.len().saturating_sub(SERVED_MAX);
     latest.truncate(SERVED_MAX);
     let shown = latest.into_iter().rev().map(|version| {
-        // The queries in `deploy/monitoring` depend on the order of these members.
+        // The queries in `deploy/monitoring` depend on the order of these fields.
         json!({
             "last_read": rfc3339_seconds(version.last_read),
             "secret": version.secret,
@@ -124,7 +125,7 @@ mod tests {
 
     fn config(groups: &str) -> Config {
         Config {
-            groups: Groups::parse(groups.split(',')).expect("the groups of the test are valid"),
+            groups: Groups::parse(groups.split(',')).expect("the groups in the test must be valid"),
             namespace: "Sidekey".to_owned(),
             dimensions: vec![("FunctionName".to_owned(), "f".to_owned())],
             level: "INFO".to_owned(),
@@ -136,7 +137,7 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    /// Returns counters after something of each kind has happened `times` times.
+    /// Returns the counters after `times` rounds of events. Each round increases every counter.
     fn totals(times: u64) -> Totals {
         Totals {
             reads: Reads {
@@ -195,7 +196,7 @@ mod tests {
     #[test]
     fn record_has_every_metric_with_its_increase() {
         let found = made(&config("on"), &totals(1), &totals(3), &state(), Reason::Interval);
-        let found = found.expect("the counters have changed");
+        let found = found.expect("a record must report the changed counters");
         assert_eq!(
             found,
             json!({
@@ -222,7 +223,7 @@ mod tests {
         assert_eq!(found["_aws"]["Timestamp"], 1_060_000);
         assert_eq!(directive["Dimensions"], json!([["FunctionName"]]));
         let names: Vec<&str> = METRICS.iter().map(|metric| metric.name).collect();
-        let listed = directive["Metrics"].as_array().expect("`Metrics` is an array");
+        let listed = directive["Metrics"].as_array().expect("`Metrics` must be an array");
         assert_eq!(listed.iter().map(|one| &one["Name"]).collect::<Vec<_>>(), names);
     }
 
@@ -231,11 +232,11 @@ mod tests {
         let quiet = State { held: 3, ..State::default() };
         let one_read = Totals { reads: Reads { hit: 6, ..totals(1).reads }, ..totals(1) };
         let found = made(&config("on"), &totals(1), &one_read, &quiet, Reason::Interval);
-        let found = found.expect("the counters have changed");
+        let found = found.expect("a record must report the changed counters");
         let listed = &found["_aws"]["CloudWatchMetrics"][0]["Metrics"];
         let names: Vec<&Value> = listed
             .as_array()
-            .expect("`Metrics` is an array")
+            .expect("`Metrics` must be an array")
             .iter()
             .map(|one| &one["Name"])
             .collect();
@@ -263,7 +264,7 @@ mod tests {
             ("refusals,latency", &["ReadMedian", "ReadSlowest", "GateRefusals"]),
         ] {
             let found = made(&config(groups), &totals(1), &totals(2), &state(), Reason::Interval);
-            let found = found.expect("the counters have changed");
+            let found = found.expect("a record must report the changed counters");
             for metric in METRICS {
                 let is_expected = expected.contains(&metric.name);
                 assert_eq!(
@@ -281,12 +282,16 @@ mod tests {
     fn versions_alone_need_no_metric() {
         let state = State { since_replaced_read: None, ..state() };
         let found = made(&config("versions"), &totals(1), &totals(2), &state, Reason::Interval);
-        let found = found.expect("readers were given versions");
-        assert_eq!(found.get("_aws"), None, "CloudWatch must not charge for a metric");
+        let found = found.expect("a record must report the versions that readers got");
+        assert_eq!(
+            found.get("_aws"),
+            None,
+            "a record with versions alone must not create a metric"
+        );
         assert_eq!(found["served"].as_array().map(Vec::len), Some(2));
     }
 
-    /// The longest names, and more versions than a line may contain.
+    /// This test uses the longest possible names, and more versions than a line may contain.
     #[test]
     fn line_has_a_limited_number_of_versions() {
         let pair = |at: u32| (format!("{at:0>250}"), "v".repeat(1024));
@@ -303,7 +308,7 @@ mod tests {
         let served = Served { versions: (0..1000).map(version).collect(), oldest_age: None };
         let state = State { served, ..State::default() };
         let found = made(&config, &totals(1), &totals(2), &state, Reason::Shutdown);
-        let found = found.expect("the counters have changed");
+        let found = found.expect("a record must report the changed counters");
         assert_eq!(found["served"].as_array().map(Vec::len), Some(SERVED_MAX));
         assert_eq!(
             (&found["served"][0]["version"], &found["served_omitted"]),

@@ -3,7 +3,7 @@
 use crate::clock::Moment;
 use std::time::Duration;
 
-/// The shortest time between two records, unless there is trouble.
+/// The shortest time between two records, unless there is trouble, such as a stale read.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(60);
 
 /// When records were written.
@@ -19,7 +19,7 @@ pub(crate) struct Schedule {
 pub(crate) enum Reason {
     /// A minute has passed since the last record.
     Interval,
-    /// Something has turned bad, such as the first stale read of a minute.
+    /// There was trouble, such as the first stale read of a minute.
     Trouble,
     /// SnapStart is about to take a snapshot of the process.
     Snapshot,
@@ -41,8 +41,8 @@ impl Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     Now(Reason),
-    /// No record is due for this time. After a freeze of the process, the time may be over sooner
-    /// than a timer shows.
+    /// No record is due until this time has passed. After a freeze of the process, the time may be
+    /// over sooner than a timer shows.
     In(Duration),
 }
 
@@ -51,11 +51,11 @@ impl Schedule {
         Self { last: now, last_early: None }
     }
 
-    /// Decides whether a record is due. `is_trouble` says whether something has turned bad since the
-    /// last record.
+    /// Decides whether a record is due. `is_trouble` says whether there was trouble, such as a
+    /// stale read, since the last record.
     ///
-    /// If the passed time is unknown, because a SnapStart restore has set a clock back, the record is
-    /// due.
+    /// If the passed time is unknown, because a SnapStart restore has set a clock back, the record
+    /// is due.
     pub(crate) fn next(&self, now: Moment, is_trouble: bool) -> Next {
         let left = |since: Moment| match now.since(since) {
             Some(passed) => INTERVAL.saturating_sub(passed),
@@ -96,7 +96,8 @@ mod tests {
         Next::In(Duration::from_secs(seconds))
     }
 
-    /// Asks at each of the seconds whether a record is due, and notes each record.
+    /// Asks at the time of each step whether a record is due. If so, notes that the record was
+    /// written.
     #[track_caller]
     fn check(steps: &[(u64, bool, Next)]) {
         let mut schedule = Schedule::starting(START);

@@ -1,17 +1,17 @@
-//! The versions of secrets that readers were given in an interval.
+//! The versions of secrets that readers got in an interval.
 
 use std::time::{Duration, SystemTime};
 
-/// What readers were given from the cache in an interval.
+/// The versions that readers got from the cache in an interval, and their highest age.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Served {
     pub(crate) versions: Vec<ServedVersion>,
-    /// The age that the oldest value had when a reader was given the value. `None` if no reader was
-    /// given a value.
+    /// The age that the oldest value had when a reader got the value. `None` if no reader got a
+    /// value.
     pub(crate) oldest_age: Option<Duration>,
 }
 
-/// A version of a secret that readers were given in an interval.
+/// A version of a secret that readers got in an interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServedVersion {
     /// The name of the secret.

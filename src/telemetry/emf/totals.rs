@@ -25,12 +25,12 @@ pub(crate) struct Reads {
     pub(crate) error: u64,
 }
 
-/// What happened to the calls that Sidekey passes on to the servers of routes.
+/// The numbers of calls to external APIs (through routes), by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RouteCalls {
     /// Calls that were answered with a status below 400.
     pub(crate) ok: u64,
-    /// Calls that were answered with a status from 400, or that the server did not answer.
+    /// Calls that were answered with a status of 400 or more, or that the server did not answer.
     pub(crate) failed: u64,
     /// Requests that Sidekey answered itself with an error.
     pub(crate) refused: u64,
@@ -38,14 +38,14 @@ pub(crate) struct RouteCalls {
     pub(crate) redacted: u64,
 }
 
-/// How many calls to AWS had each kind of result.
+/// The numbers of calls to AWS, by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Calls {
     pub(crate) ok: u64,
     pub(crate) throttled: u64,
-    /// AWS refused the call, because of IAM, a KMS key, or the agent's credentials.
+    /// Calls that AWS refused, because of IAM, a KMS key, or the agent's credentials.
     pub(crate) denied: u64,
-    /// The call failed for any other reason.
+    /// Calls that failed for any other reason.
     pub(crate) failed: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The metrics of calls: requests that the agent passes on to the server of a route.
+//! The metrics of calls: requests that the agent passes on to an external API, through a route.
 
 use super::create::{counters, sums, valid};
 use crate::telemetry::emf::totals::RouteCalls;
@@ -15,8 +15,9 @@ const NO_ANSWER: &str = "none";
 /// The classes of HTTP statuses. This is the label `status` of the metric `sidekey_calls_total`.
 const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", NO_ANSWER];
 
-/// All words under which the metrics count calls that the agent did not make or finish. `gate` is a
-/// wrong token or a foreign host, and `secret` is a secret that could not be read.
+/// All values of the label `reason` of `sidekey_call_refusals_total`: why the agent refused a call
+/// or could not finish it. `gate` means a wrong token or a foreign host, and `secret` means that
+/// the secret could not be read.
 pub(crate) const REASONS: [&str; 11] = [
     "gate",
     "route",
@@ -82,8 +83,8 @@ impl CallMetrics {
         ]
     }
 
-    /// Counts a call. `status` is the status of the answer, or `None` if the server of the route did
-    /// not answer. `took` is the time until the headers of the answer.
+    /// Counts a call. `status` is the status of the answer, or `None` if the server of the route
+    /// did not answer. `took` is the time until the headers of the answer.
     pub(crate) fn ended(&self, route: &str, status: Option<u16>, took: Duration) {
         let class = status.map_or(STATUSES.len(), |status| usize::from(status / 100));
         let class = STATUSES.get(class.saturating_sub(1)).copied().unwrap_or(NO_ANSWER);
@@ -103,7 +104,7 @@ impl CallMetrics {
         self.refusals.with_label_values(&[reason]).inc();
     }
 
-    /// Returns the counters that CloudWatch gets, since the start of the process.
+    /// Returns the counts since the start of the process, for the metrics of CloudWatch.
     pub(super) fn totals(&self) -> RouteCalls {
         let mut totals = RouteCalls::default();
         for (status, count) in sums(&self.calls, "status") {
@@ -115,8 +116,8 @@ impl CallMetrics {
         totals
     }
 
-    /// Creates all time series with the value zero. If a time series first appeared with the value
-    /// one, Prometheus would see no increase.
+    /// Creates all time series with the value zero, for the routes with the names `routes`. If a
+    /// time series first appeared with the value one, Prometheus would see no increase.
     pub(super) fn announce<'a>(&self, routes: impl Iterator<Item = &'a str>) {
         for route in routes {
             for status in STATUSES {

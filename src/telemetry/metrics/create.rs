@@ -28,7 +28,7 @@ pub(super) fn valid<M>(metric: prometheus::Result<M>) -> M {
     metric.expect("the names, labels and buckets of this metric must be valid")
 }
 
-/// Returns the value of each time series of `counters`, with the series' value of `label`.
+/// Returns, for each time series of `counters`, the value of its label `label`, and its count.
 pub(super) fn sums(
     counters: &IntCounterVec,
     label: &'static str,

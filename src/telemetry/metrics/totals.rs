@@ -1,4 +1,4 @@
-//! Copies the counters that CloudWatch gets.
+//! Copies the counters for the metrics of CloudWatch.
 
 use super::create::sums;
 use super::{CallMetrics, Ended, Metrics, ReadResult};
@@ -8,7 +8,7 @@ use crate::telemetry::emf::totals::{Calls, Reads, Totals};
 use prometheus::core::Metric;
 
 impl Metrics {
-    /// Returns the counters that CloudWatch gets, since the start of the process.
+    /// Returns the counts since the start of the process, for the metrics of CloudWatch.
     pub(crate) fn totals(&self) -> Totals {
         let read = |result: ReadResult| self.reads[result as usize].get();
         Totals {
