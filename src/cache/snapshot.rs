@@ -239,7 +239,7 @@ impl Snapshot {
             .filter(|(secret, entry)| !secret.is_listed(&limits.listed, &entry.selector))
             .map(|(secret, entry)| (secret.clone(), entry.clone()))
             .collect();
-        // Sort by ARN and role, too, so that entries that were read at the same time have a fixed
+        // Sort also by ARN and role, so that entries that were read at the same time have a fixed
         // order.
         evictable.sort_by_cached_key(|(secret, entry)| {
             let is_newest = newest.is_some_and(|newest| Arc::ptr_eq(newest, entry));

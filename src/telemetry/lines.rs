@@ -30,7 +30,7 @@ struct Queue {
 struct State {
     queued: Vec<u8>,
     /// Whether the log thread is still writing lines that it has removed from the queue. A flush
-    /// must wait for these lines too.
+    /// must also wait for these lines.
     is_writing: bool,
 }
 

@@ -172,7 +172,7 @@ async fn older_version_of_a_replica_never_replaces_a_newer_one_that_is_held_by_i
     assert!(fixture.replica_calls() > 0);
 }
 
-/// The secret was deleted and created again, so it has another ARN. The replica is that of the
+/// The secret was deleted and created again, so it has another ARN. The replica belongs to the
 /// deleted secret.
 #[tokio::test(start_paused = true)]
 async fn replica_of_a_deleted_secret_never_replaces_the_secret_that_was_created_again() {

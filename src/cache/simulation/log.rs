@@ -38,8 +38,8 @@ pub(super) struct Call {
     pub(super) is_home_untried: bool,
     /// The number of the batch call to which this call belongs, if any.
     pub(super) batch: Option<usize>,
-    /// Whether the call was a search for a pattern. The cache records no failure of such a call for
-    /// a secret.
+    /// Whether the call was a search for a pattern. If a search fails, the cache records no failure
+    /// for a secret.
     pub(super) is_search: bool,
     pub(super) sent: Moment,
     /// The number of SnapStart restores of the simulated process before the call was sent.
