@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub enum RequestBody {
     /// The body is complete in memory.
     Complete(Full<Bytes>),
-    /// The body is created piece by piece while the request is sent.
+    /// The body is streamed: its pieces are created while the request is sent.
     Pieces(BoxBody<Bytes, IncompleteBody>),
 }
 
@@ -267,15 +267,15 @@ pub(crate) type Reuse = Box<dyn FnOnce(Connection) + Send>;
 /// drives the connection, so that the server can send only as fast as the task reads.
 pub(crate) struct Streamed {
     body: Incoming,
-    /// `None` after the complete body has arrived.
+    /// The connection on which the body arrives. `None` after the complete body has arrived.
     connection: Option<Connection>,
-    /// `None` if the connection must be closed after the body.
+    /// Receives the connection after the body. `None` if the connection must be closed then.
     reuse: Option<Reuse>,
 }
 
 impl Streamed {
-    /// Gives the connection away after the end of the body. Closes the connection if it cannot send
-    /// another request.
+    /// Passes the connection to `reuse` after the end of the body. Closes the connection if it
+    /// cannot send another request.
     fn release(&mut self, context: &mut Context<'_>) {
         let (Some(mut connection), Some(reuse)) = (self.connection.take(), self.reuse.take())
         else {

@@ -15,7 +15,7 @@
 //!   secret must have.
 //! - [`message`]: finds the names and ARNs of secrets in the messages that a Lambda function
 //!   receives.
-//! - [`broker`]: the rules of calls, which the agent passes on with a credential.
+//! - [`broker`]: the rules of calls to other servers, to which the agent adds a credential.
 //! - [`source`]: fetches secrets from AWS.
 //! - [`telemetry`]: the log and the metrics of the agent.
 //! - [`cache`]: keeps secrets, and decides when to refresh them.
@@ -33,7 +33,7 @@
     allow(
         dead_code,
         unused_imports,
-        reason = "without the feature `host`, the crate has no command line, which uses these items"
+        reason = "only the command line uses these items, and it needs the feature `host`"
     )
 )]
 

@@ -49,7 +49,7 @@ impl Outbound {
     /// URL, and a `Host` header.
     ///
     /// If a reused connection is closed before the request is sent, sends the request over a new
-    /// connection. Does not retry a call that failed later.
+    /// connection. Does not retry a call after its request was sent.
     ///
     /// # Errors
     ///

@@ -9,7 +9,8 @@ struct Row {
     name: &'static str,
     upstream: &'static str,
     kinds: &'static [&'static str],
-    /// The user of Basic authentication. `None` if the route sends a bearer token.
+    /// The template of the user name for Basic authentication. `None` if the route sends a bearer
+    /// token.
     user: Option<&'static str>,
     secret: &'static str,
     path_fields: &'static [&'static str],
@@ -36,7 +37,7 @@ const ROWS: [Row; 3] = [
         secret: "#sendgrid_auth_value",
         path_fields: &[],
         base_path: "",
-        // The library of SendGrid for Node warns about API keys that begin otherwise.
+        // SendGrid's library for Node.js warns about API keys that do not begin with `SG.`.
         token_prefix: "SG.phantom-",
     },
     Row {

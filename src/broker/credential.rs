@@ -10,12 +10,12 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use zeroize::Zeroizing;
 
-/// A text of the configuration, such as `#api_key` or `Key #api_key`. The part that begins with `#`
-/// stands for a field of the secret, and a `#` alone stands for the complete value.
+/// A template from the configuration, such as `#api_key` or `Key #api_key`. `#api_key` stands for
+/// the field `api_key` of the secret, and `#` without a name for the complete value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
     prefix: Box<str>,
-    /// The name of the field. Empty for the complete value. `None` if the text has no `#`.
+    /// The name of the field. Empty for the complete value. `None` if the template has no `#`.
     field: Option<Box<str>>,
 }
 
@@ -27,12 +27,12 @@ impl Template {
         }
     }
 
-    /// Returns whether the text stands for a part of the secret.
+    /// Returns whether the template has a `#`, which stands for a part of the secret.
     pub(crate) fn has_field(&self) -> bool {
         self.field.is_some()
     }
 
-    /// Returns the constant beginning of the text.
+    /// Returns the constant text before the `#` of the template.
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -41,7 +41,7 @@ impl Template {
         self.field.as_deref().filter(|field| !field.is_empty())
     }
 
-    /// Returns the part of the secret that the text stands for. Empty if the text has no `#`.
+    /// Returns the part of the secret for which the `#` stands. Empty if the template has no `#`.
     fn secret_part(&self, secret: &Secret<'_>) -> Result<Zeroizing<Vec<u8>>, BadCredential> {
         let part = match (self.field.as_deref(), secret.content) {
             (None, _) => return Ok(Zeroizing::default()),
@@ -72,18 +72,18 @@ pub(crate) enum Credential {
     },
 }
 
-/// The value of a secret, as text and in fields.
+/// The value of a secret, as a whole and divided into its fields.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Secret<'a> {
     pub(crate) content: &'a Content,
     pub(crate) fields: &'a Fields,
-    /// How the value breaks its convention.
+    /// How the value breaks the convention (the rules for secrets with such a name).
     pub(crate) problems: &'a [Problem],
-    /// The names of the fields that are confidential by their convention.
+    /// The names of the fields that the convention for the secret's name marks as confidential.
     pub(crate) confidential: &'a [&'a str],
 }
 
-/// Why a secret gives no credential for a call. The error contains no part of the secret.
+/// Why the agent cannot make a credential from a secret. The error contains no part of the secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadCredential {
     #[error(transparent)]
@@ -102,12 +102,12 @@ pub(crate) enum BadCredential {
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) value: HeaderValue,
-    /// The texts that must not be in the answer to the call.
+    /// The confidential texts that the agent replaces in the answer to the call.
     pub(crate) needles: Needles,
 }
 
 impl Credential {
-    /// Returns the header that the route fills.
+    /// Returns the name of the header that contains the credential.
     pub(crate) fn header(&self) -> &HeaderName {
         match self {
             Self::Bearer(_) | Self::Basic { .. } => &AUTHORIZATION,
@@ -115,7 +115,8 @@ impl Credential {
         }
     }
 
-    /// Returns the constant beginning of the header that the route fills.
+    /// Returns the constant text before the secret in a configured header. Empty for bearer tokens
+    /// and Basic authentication.
     pub(crate) fn prefix(&self) -> &str {
         match self {
             Self::Bearer(_) | Self::Basic { .. } => "",
@@ -137,13 +138,13 @@ impl Credential {
         std::iter::once(first).chain(second)
     }
 
-    /// Makes the header's value from a secret. `path_fields` are the fields that the path of the
-    /// call needs, too.
+    /// Makes the value of the credential's header from a secret. `path_fields` are the fields of
+    /// the secret that the path of a call can contain.
     ///
     /// # Errors
     ///
-    /// Returns an error if a needed field is missing, empty, a placeholder, or otherwise breaks its
-    /// convention.
+    /// Returns an error if a field of the credential or of the path is missing, empty or a
+    /// placeholder, or breaks another rule for the secret.
     pub(crate) fn make(
         &self,
         secret: &Secret<'_>,

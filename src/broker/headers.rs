@@ -10,8 +10,8 @@ use hyper::header::{
 use zeroize::Zeroizing;
 
 /// The headers that describe one connection and not the request (RFC 9110, section 7.6.1), and the
-/// headers of the body's length, which the HTTP library writes itself. Two programs could otherwise
-/// disagree about where the body ends.
+/// headers of the body's length, which the HTTP library writes itself. If the agent passed them on,
+/// two programs could disagree about where the body ends.
 const OF_CONNECTION: [HeaderName; 10] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -25,7 +25,8 @@ const OF_CONNECTION: [HeaderName; 10] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// The headers of a call that are for the agent, or that say where the call comes from or goes to.
+/// The headers that the agent does not pass on, because they are for the agent, or say where the
+/// call comes from or goes to.
 const OF_AGENT: [HeaderName; 9] = [
     HOST,
     CONTENT_LENGTH,
@@ -38,7 +39,7 @@ const OF_AGENT: [HeaderName; 9] = [
     HeaderName::from_static("x-real-ip"),
 ];
 
-/// The beginnings of the names of headers that never pass.
+/// The agent passes on no header whose name begins with one of these texts.
 const PREFIXES: [&str; 2] = ["x-forwarded-", "x-sidekey-"];
 
 /// The header in which a caller names the secret of a call.
@@ -47,7 +48,8 @@ pub(crate) const REFERENCE: HeaderName = HeaderName::from_static("x-sidekey-refe
 /// The header in which a caller names the tenant (a customer) for which it makes a call.
 pub(crate) const TENANT: HeaderName = HeaderName::from_static("x-sidekey-tenant");
 
-/// The header that says that the agent made a call twice, because the secret has changed.
+/// The header of an answer that says that the agent made the call twice, because the secret has
+/// changed.
 pub(crate) const RETRIED: HeaderName = HeaderName::from_static("x-sidekey-retried");
 
 /// Returns the headers that the agent sends to the server of a route: the headers of the call that
@@ -93,8 +95,8 @@ pub(crate) fn keep_end_to_end(answer: &mut HeaderMap) {
     }
 }
 
-/// Returns whether the agent or the HTTP library sets the header `name` of a call, or whether the
-/// header never passes. Such a header cannot contain a credential.
+/// Returns whether the header `name` of a call is set by the agent or the HTTP library, or is never
+/// passed on. A route cannot send its credential in such a header.
 pub(crate) fn is_reserved(name: &HeaderName) -> bool {
     OF_AGENT.contains(name) || !is_end_to_end(name, &[])
 }
@@ -105,7 +107,7 @@ fn is_end_to_end(name: &HeaderName, named: &[HeaderName]) -> bool {
         && PREFIXES.iter().all(|prefix| !name.as_str().starts_with(prefix))
 }
 
-/// Returns the headers that the header `Connection` names. They describe only one connection, too.
+/// Returns the headers that the header `Connection` names. They all describe only one connection.
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(CONNECTION).iter();
     let names = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));

@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 /// The number of random bytes in a phantom token.
 const RANDOM_BYTES: usize = 32;
 
-/// The phantom token of one route. If no token is configured, the agent makes a token at its first
-/// use, so that an agent whose routes are not used starts without this work.
+/// The phantom token of one route, which callers send instead of an API key. If the configuration
+/// has no token, the agent generates it at its first use, so that the agent starts faster.
 #[derive(Debug)]
 pub(crate) struct Phantom {
     /// The beginning of a generated token. Some libraries expect that API keys begin with a certain
@@ -51,12 +51,12 @@ impl Phantom {
                     text.push(char::from_digit(digit.into(), 16).unwrap_or_default());
                 }
             }
-            Token::new(text).expect("the token has random digits")
+            Token::new(text).expect("a generated token must not be empty")
         })
     }
 
-    /// Returns whether one of the header values `sent` is the token. A token that was never
-    /// returned by [`token`](Self::token) does not exist yet, so no caller can have sent it.
+    /// Returns whether one of the header values `sent` is the token. Returns `false` if the token
+    /// is not generated yet: no caller can have sent it before [`token`](Self::token) returns it.
     pub(crate) fn is_in(&self, sent: &[Zeroizing<Vec<u8>>]) -> bool {
         let Some(token) = self.token.get() else { return false };
         // Every value is compared, so that the time does not show which value is the token.
@@ -65,8 +65,8 @@ impl Phantom {
 }
 
 /// Returns the texts in the headers of a request that may be a phantom token: a bearer token, the
-/// password of Basic authentication, and the header that the route fills. `prefix` is the constant
-/// beginning of that header's value.
+/// password of Basic authentication, and the value of the header in which the route sends its
+/// credential. `prefix` is the constant text at the beginning of this value.
 pub(crate) fn sent(
     headers: &HeaderMap,
     filled: &HeaderName,

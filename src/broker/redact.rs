@@ -12,12 +12,12 @@ pub(crate) const REPLACEMENT: &[u8] = b"[redacted by sidekey]";
 /// chance.
 const NEEDLE_BYTES_MIN: usize = 8;
 
-/// The texts that must not be in an answer. Code cannot print them.
+/// The confidential texts that the agent replaces in an answer. Code cannot print them.
 #[derive(Clone, Default)]
 pub(crate) struct Needles(Vec<Zeroizing<Vec<u8>>>);
 
 impl Needles {
-    /// Collects the texts that must not be in an answer. Texts with less than 8 bytes are ignored.
+    /// Collects the texts to replace in an answer. Texts with less than 8 bytes are ignored.
     pub(crate) fn new(texts: impl IntoIterator<Item = Zeroizing<Vec<u8>>>) -> Self {
         let mut needles: Vec<_> =
             texts.into_iter().filter(|text| text.len() >= NEEDLE_BYTES_MIN).collect();
@@ -27,7 +27,7 @@ impl Needles {
         Self(needles)
     }
 
-    /// Returns the position of the first text in `bytes`, and its length.
+    /// Returns the position and the length of the first confidential text in `bytes`.
     fn find(&self, bytes: &[u8]) -> Option<(usize, usize)> {
         let found = self.0.iter().filter_map(|needle| {
             let mut starts = memchr::memchr_iter(needle[0], bytes);
@@ -36,7 +36,8 @@ impl Needles {
         found.min_by_key(|(at, length)| (*at, usize::MAX - length))
     }
 
-    /// Returns the length of the longest end of `bytes` with which one of the texts begins.
+    /// Returns the length of the longest end of `bytes` that may be the beginning of a confidential
+    /// text.
     fn beginning_at_end(&self, bytes: &[u8]) -> usize {
         let longest = |needle: &Zeroizing<Vec<u8>>| {
             let tail = &bytes[bytes.len().saturating_sub(needle.len() - 1)..];
@@ -46,7 +47,8 @@ impl Needles {
         self.0.iter().map(longest).max().unwrap_or_default()
     }
 
-    /// Replaces all texts in a header's value. Returns `None` if the value contains none of them.
+    /// Replaces the confidential texts in a header's value. Returns the new value and the number of
+    /// replacements, or `None` if the value contains no such text.
     pub(crate) fn redact(&self, value: &[u8]) -> Option<(Vec<u8>, u64)> {
         self.find(value)?;
         let mut redactor = Redactor::new(self.clone());
@@ -106,7 +108,7 @@ impl Redactor {
         passed.into()
     }
 
-    /// Returns the bytes that were kept, at the end of the body.
+    /// Returns the bytes that were kept. Must be called at the end of the body.
     pub(crate) fn finish(&mut self) -> Bytes {
         std::mem::take(&mut *self.held).into()
     }

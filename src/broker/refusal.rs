@@ -6,8 +6,8 @@ use super::target::BadTarget;
 use hyper::StatusCode;
 use std::time::Duration;
 
-/// Why a caller gets an answer of the agent, and not an answer of the server of a route. No text
-/// contains a path, a header or a body of the call.
+/// Why the agent answers a call itself, instead of passing on the answer of the other server. The
+/// error texts contain no path, header or body of the call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CallRefusal {
     #[error("the agent has no route with this name; the routes are: {0}")]
@@ -26,20 +26,20 @@ pub(crate) enum CallRefusal {
     OwnSecret,
     #[error("the call names a secret twice: in the path, and in the header X-Sidekey-Reference")]
     ReferenceTwice,
-    #[error("the call names a secret of another kind than the secrets of the route")]
+    #[error("the name of the secret does not match the route's convention")]
     OtherKind,
     #[error(
         "the secret belongs to another tenant than the header X-Sidekey-Tenant says, or the header \
          is missing"
     )]
     Tenant,
-    #[error("the secret gives no credential: {0}")]
+    #[error("no credential can be made from the secret: {0}")]
     Credential(BadCredential),
     #[error("the server of the route could not be reached: {0}")]
     Unreachable(String),
     #[error("the connection to the server of the route broke before its answer began")]
     Broken,
-    #[error("the server's answer asks to change the protocol of the connection")]
+    #[error("the server asks to switch the connection to another protocol than HTTP")]
     Upgrade,
     #[error("the server of the route is the Sidekey agent itself")]
     OwnAddress,
@@ -93,17 +93,19 @@ impl CallRefusal {
             Self::UnknownRoute(_) => {
                 "correct the name after /to/, or add a table [[route]] to the configuration file"
             }
-            Self::NoPath => "send GET to the route itself for its base URL, token and rules",
-            Self::Target(_) => "send a path in which each segment has only one meaning",
+            Self::NoPath => "send GET /to/ROUTE to get the route's base URL, token and rules",
+            Self::Target(_) => {
+                "correct the path or the query: see Refused targets in docs/calls.md"
+            }
             Self::Method => "use another method, or add the method to the route's list 'methods'",
             Self::Path => "use another path, or add a pattern to the route's list 'paths'",
             Self::NoReference => {
                 "name a secret in the header X-Sidekey-Reference or in the path, as in \
                  /to/ROUTE@REFERENCE/PATH with a percent-encoded reference"
             }
-            Self::OwnSecret => "send the call without a reference",
-            Self::ReferenceTwice => "remove one of the two references",
-            Self::OtherKind => "name a secret of the route's convention",
+            Self::OwnSecret => "remove the name of the secret from the call",
+            Self::ReferenceTwice => "name the secret only once",
+            Self::OtherKind => "name a secret that matches the 'convention' of the route",
             Self::Tenant => {
                 "send the placeholders of [resolve.tenant] in the header X-Sidekey-Tenant, as in \
                  company_name=acme"
@@ -115,7 +117,7 @@ impl CallRefusal {
                 "check the network to the server, the 'upstream' of the route, and AWS_CA_BUNDLE \
                  for a server with a private certificate authority"
             }
-            Self::Broken => "send the call again if it may be made twice",
+            Self::Broken => "send the call again, if the server may receive it twice",
             Self::Upgrade => "use an interface of the server that works over plain HTTP/1.1",
             Self::OwnAddress => "correct the 'upstream' of the route",
             Self::ConnectTooSlow(_) => "check the network, or raise connect_timeout of the route",

@@ -6,32 +6,33 @@ use hyper::StatusCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The maximum size of a body that the agent keeps for a second call, in bytes.
+/// The maximum size of a request's body that the agent keeps to send it a second time, in bytes.
 pub(crate) const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
-/// The maximum memory for the bodies of all calls that the agent keeps, in bytes. A body that does not
-/// fit is sent only once.
+/// The maximum memory for all request bodies that the agent keeps, in bytes. A call whose body does
+/// not fit is sent only once.
 const KEPT_OF_ALL_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// The maximum number of pieces of one body that the agent keeps. A caller can send pieces of one
-/// byte, which take more memory than their bytes.
+/// The maximum number of pieces of one request body that the agent keeps. If a caller sends pieces
+/// of one byte, the list of pieces takes more memory than the bytes.
 const PIECES_MAX: usize = 10_000;
 
-/// The memory for one kept piece, in addition to its bytes: its place in a list, which may be half empty.
+/// The memory that one piece of a kept body takes in addition to its data, in bytes: its entry in a
+/// list that has room for up to twice as many entries.
 const PIECE_BYTES: usize = 2 * size_of::<Bytes>();
 
 /// Returns whether the status of an answer means that the server refused the credential. `refused`
-/// contains the statuses that a route names.
+/// contains the statuses that the route's configuration lists for this.
 pub(crate) fn is_refused(status: StatusCode, refused: &[StatusCode]) -> bool {
     refused.contains(&status)
 }
 
-/// The number of bytes that the agent keeps of the bodies of all calls together.
+/// The memory of all request bodies that the agent keeps to send them a second time, in bytes.
 #[derive(Debug, Default)]
 pub(crate) struct KeptBytes(AtomicUsize);
 
 impl KeptBytes {
-    /// Adds `bytes`, unless the agent then keeps more than [`KEPT_OF_ALL_BYTES_MAX`].
+    /// Adds `bytes` and returns `true`, unless the sum would exceed [`KEPT_OF_ALL_BYTES_MAX`].
     fn reserve(&self, bytes: usize) -> bool {
         let before = self.0.fetch_add(bytes, Ordering::Relaxed);
         let fits = before + bytes <= KEPT_OF_ALL_BYTES_MAX;
@@ -46,8 +47,8 @@ impl KeptBytes {
     }
 }
 
-/// The pieces of a call's body that were sent, for a second call. If the pieces take too much
-/// memory, none of them is kept.
+/// The sent pieces of a request's body, which the agent keeps to send them a second time. If the
+/// pieces take too much memory, the agent keeps none of them.
 #[derive(Debug)]
 pub(crate) struct Kept {
     pieces: Vec<Bytes>,
@@ -57,12 +58,12 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Creates an empty list of pieces. `of_all` counts the kept bytes of all calls.
+    /// Creates an empty list of pieces. `of_all` counts the kept bytes of all requests together.
     pub(crate) fn new(of_all: Arc<KeptBytes>) -> Self {
         Self { pieces: Vec::new(), bytes: 0, is_too_large: false, of_all }
     }
 
-    /// Returns the kept piece with this number.
+    /// Returns the kept piece with this number, counted from 0.
     pub(crate) fn piece(&self, number: usize) -> Option<&Bytes> {
         self.pieces.get(number)
     }
@@ -88,7 +89,7 @@ impl Kept {
         self.of_all.release(std::mem::take(&mut self.bytes) + pieces * PIECE_BYTES);
     }
 
-    /// Returns whether the body can be sent once more.
+    /// Returns whether all pieces were kept, so that the body can be sent once more.
     pub(crate) fn is_complete(&self) -> bool {
         !self.is_too_large
     }

@@ -16,18 +16,19 @@ const NEVER_ALLOWED: [Method; 2] = [Method::CONNECT, Method::TRACE];
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) name: Box<str>,
-    /// The scheme, host and port of the server. All calls go to this server.
+    /// The scheme, host and port of the server to which the agent passes on all calls.
     pub(crate) upstream: Uri,
     pub(crate) secret: SecretOfRoute,
     pub(crate) credential: Credential,
-    /// The allowed methods. Empty if all methods except `CONNECT` and `TRACE` are allowed.
+    /// The allowed HTTP methods. Empty if all methods except `CONNECT` and `TRACE` are allowed.
     pub(crate) methods: Vec<Method>,
     /// The patterns of the allowed paths. Empty if all paths are allowed.
     pub(crate) paths: Vec<PathRule>,
-    /// The fields of the secret that a path can contain, as in `/Accounts/{twilio_account_sid}`.
+    /// The fields of the secret that the agent fills into the path of a call, as in
+    /// `/Accounts/{twilio_account_sid}`.
     pub(crate) path_fields: Vec<Box<str>>,
-    /// The end of the base URL that a library needs, such as `/v1`. This text is
-    /// empty if the base URL has no path after the route.
+    /// The path at the end of the base URL that a library needs, such as `/v1` in `/to/openai/v1`.
+    /// Empty if the base URL ends with the name of the route.
     pub(crate) base_path: Box<str>,
     /// The statuses with which the server refuses a credential.
     pub(crate) refused: Vec<StatusCode>,
@@ -35,7 +36,7 @@ pub(crate) struct Route {
     pub(crate) phantom: Phantom,
 }
 
-/// The time limits of a call.
+/// The time limits of a call to another server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// The maximum time for opening a connection, including the TLS handshake.
@@ -61,18 +62,18 @@ impl Default for Limits {
 pub(crate) enum SecretOfRoute {
     /// All calls use the secret with this reference.
     Own(Box<str>),
-    /// Each call names a secret of one of these kinds, such as `sms-twilio`.
+    /// Each call names a secret. The secret's name must match one of the conventions with these
+    /// kinds, such as `sms-twilio`.
     Kinds {
         kinds: Vec<Box<str>>,
-        /// The secret of calls that name no secret.
+        /// The secret for calls that name no secret. `None` if such calls fail.
         default: Option<Box<str>>,
     },
 }
 
 impl SecretOfRoute {
-    /// Returns whether a secret with this name may be used.
-    ///
-    /// The check of an own secret compares nothing, because the configuration names this secret.
+    /// Returns whether the calls of the route may use the secret with the name `name`. For a route
+    /// with a secret of its own, returns `true`, because the configuration names the secret.
     pub(crate) fn includes(&self, name: &str, conventions: &Conventions) -> bool {
         match self {
             Self::Own(_) => true,
@@ -83,7 +84,8 @@ impl SecretOfRoute {
         }
     }
 
-    /// Returns whether a secret with the requested name or ARN can be a secret of this route.
+    /// Returns whether the calls of the route may use the secret with the requested name or ARN. An
+    /// ARN can have two possible names, of which one is enough.
     pub(crate) fn may_include(&self, id: &SecretId, conventions: &Conventions) -> bool {
         match id {
             SecretId::Name(_) | SecretId::Parameter(_) | SecretId::Path(_) => {
@@ -99,7 +101,7 @@ impl SecretOfRoute {
 }
 
 impl Route {
-    /// Returns the value of the header `Host` for the server.
+    /// Returns the value of the header `Host` in requests to the server.
     ///
     /// # Panics
     ///

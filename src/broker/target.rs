@@ -1,5 +1,5 @@
-//! Decides what the target of a call may be: the path and the query that the agent sends to the
-//! server of a route.
+//! Checks the target of a call: the path and the query that the agent sends to the server of a
+//! route.
 //!
 //! The server of a route is fixed, so a target can never name another server. The rules here refuse
 //! targets that different programs read as different paths, because the path rules of a route would
@@ -24,12 +24,12 @@ pub(crate) struct Address<'a> {
     pub(crate) route: &'a str,
     /// The name or ARN of the secret after `@`. `None` if the path has no such part.
     pub(crate) reference: Option<Cow<'a, str>>,
-    /// The path for the server of the route, which begins with a slash. `None` if the request only
-    /// addresses the route itself.
+    /// The path that the agent sends to the server. It begins with a slash. `None` if the request
+    /// has no path after the route.
     pub(crate) path: Option<&'a str>,
 }
 
-/// Why the agent does not send a call with this target.
+/// Why the agent refuses the path or the query of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadTarget {
     #[error("the path contains '//', which some servers read as the beginning of a host")]
@@ -79,7 +79,7 @@ impl<'a> Address<'a> {
 ///
 /// # Errors
 ///
-/// Returns the first reason why programs may disagree about the meaning of the target.
+/// Returns the first reason why programs may disagree about the meaning of the path or the query.
 pub(crate) fn check(path: &str, query: &str) -> Result<(), BadTarget> {
     if path.len() + query.len() > TARGET_BYTES_MAX {
         return Err(BadTarget::TooLong);
@@ -110,8 +110,8 @@ pub(crate) fn check(path: &str, query: &str) -> Result<(), BadTarget> {
     }
 }
 
-/// Refuses percent-encoded characters that a server may decode to a separator, also if they are
-/// encoded twice.
+/// Refuses encoded slashes, backslashes, dots, percent signs and control characters, because a
+/// server may decode them. An encoded percent sign may begin a character that is encoded twice.
 fn check_escapes(path: &str) -> Result<(), BadTarget> {
     let bytes = path.as_bytes();
     for (at, _) in path.match_indices('%') {
@@ -133,7 +133,7 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
-/// Replaces each `{field}` in a path by the text of this field. Only fields in `names` are replaced.
+/// Replaces each `{field}` in a path by the text of this field of the secret, if `names` has it.
 /// The braces may be percent-encoded, because many HTTP clients encode them.
 ///
 /// # Errors
@@ -163,7 +163,7 @@ pub(crate) fn fill<'a, E>(
 pub(crate) struct PathRule {
     text: Box<str>,
     glob: Glob,
-    /// The pattern without its final `/*`. `None` if the pattern does not end so.
+    /// The pattern without its final `/*`. `None` if the pattern does not end in `/*`.
     parent: Option<Glob>,
 }
 

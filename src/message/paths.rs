@@ -11,8 +11,8 @@ pub(crate) const BUILT_IN_PATHS: &str = env!("BUILT_IN_RESOLVE_PATHS");
 
 const PATHS_MAX: usize = 32;
 
-/// The paths at which a JSON message contains names or ARNs of secrets. By default, the list is
-/// empty.
+/// The paths at which a JSON message contains names or ARNs of secrets. The value of `default()` is
+/// an empty list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Paths(Vec<Path>);
 

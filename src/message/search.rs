@@ -247,7 +247,7 @@ impl<'p> Member<'_, 'p> {
         if self.depth > 0 {
             self.walk.path.push('.');
         }
-        self.walk.path.write_fmt(key).expect("writing to a String cannot fail");
+        self.walk.path.write_fmt(key).expect("writing to a String must not fail");
     }
 
     fn note<E: Error>(&mut self, text: Option<&str>) -> Result<(), E> {

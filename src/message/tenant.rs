@@ -165,8 +165,8 @@ impl Tenant {
         Self(None)
     }
 
-    /// Returns an error unless `value`, a part of a secret's name such as the company's name,
-    /// equals the message's string at the path of `binding`.
+    /// Compares `value` (a part of a secret's name, such as the name of a company) with the string
+    /// that the message has at the path of `binding`. Returns an error if they differ.
     ///
     /// `index` is the position of `binding` in [`TenantCheck::paths`].
     fn compare(

@@ -25,8 +25,8 @@ pub(crate) enum CallError {
 
 impl CallError {
     /// Returns why no connection to the server could be opened, for example because the host name
-    /// is unknown. Returns `None` if the connection was open: a later error may quote the response
-    /// of the server, which may contain secret values.
+    /// is unknown. Returns `None` if the connection was opened: the error may then quote the
+    /// server's response, which may contain secret values.
     pub(crate) fn connect_failure(&self) -> Option<String> {
         let Self::Connect(cause) = self else { return None };
         let mut root: &dyn Error = &**cause;

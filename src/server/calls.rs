@@ -41,12 +41,12 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-/// The maximum size of an answer that the agent checks as a whole before it passes the answer back,
-/// in bytes. Such an answer keeps a `Content-Length` header, even if a field is replaced. A longer
-/// answer passes piece by piece.
+/// The maximum size, in bytes, of an answer that the agent receives completely before it passes the
+/// answer to the caller. Such an answer keeps a `Content-Length` header, even if the agent replaces
+/// confidential texts. A larger answer is streamed.
 const CHECKED_BYTES_MAX: u64 = 64 * 1024;
 
-/// The configuration of calls.
+/// The configuration of calls to other servers.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) routes: Routes,
@@ -57,9 +57,9 @@ pub(crate) struct Config {
 pub(crate) struct Calls {
     pub(crate) config: Config,
     pub(crate) outbound: Arc<Outbound>,
-    /// The number of bytes that the agent keeps of the bodies of all calls, for second calls.
+    /// The memory of the request bodies that the agent keeps to send them a second time.
     pub(crate) kept: Arc<KeptBytes>,
-    /// The address of the agent in the base URLs that callers get.
+    /// The address of the agent in the base URLs that callers get. `None` means `localhost`.
     pub(crate) address: Option<SocketAddr>,
 }
 
@@ -313,7 +313,7 @@ impl<'a> Call<'a> {
                 error = failure.kind(),
                 reason = %LogExcerpt(&failure.message()),
                 left_out,
-                "Sidekey did not make a call, or the call has no answer"
+                "Sidekey did not make a call to another server, or got no answer"
             ),
             None => metrics.log_lines_dropped.inc(),
         }
@@ -369,7 +369,7 @@ fn refusal(error: &CallError, route: &Route, body: &Replayable) -> CallRefusal {
     }
 }
 
-/// Returns whether a request is a call. `path` is the path of the request.
+/// Returns whether a request with this path is a call to another server.
 pub(super) fn is_call(listener: ListenerKind, path: &str) -> bool {
     path.starts_with(target::PREFIX) && listener != ListenerKind::Metrics
 }

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 pub(super) struct AnswerBody {
     body: Streamed,
-    /// `None` if the body passes unchanged.
+    /// Replaces confidential texts in the body. `None` if the body passes unchanged.
     redactor: Option<Redactor>,
     is_ended: bool,
-    /// The maximum time between two pieces.
+    /// The maximum time between two pieces of the body.
     idle_max: Duration,
     /// The timer that limits the wait for the next piece of the body. `None` while the body does not
     /// wait.
@@ -50,7 +50,7 @@ impl AnswerBody {
         }
     }
 
-    /// Returns the next piece after the replacement of texts. The piece can be empty.
+    /// Replaces confidential texts in the next piece of the body. The result can be empty.
     fn redacted(&mut self, piece: Option<Bytes>) -> Bytes {
         let Some(redactor) = &mut self.redactor else { return piece.unwrap_or_default() };
         let before = redactor.replaced;

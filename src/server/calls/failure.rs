@@ -8,10 +8,10 @@ use crate::server::problem::Problem;
 use crate::server::response::{JSON, Response};
 use hyper::StatusCode;
 
-/// Why a caller gets an answer of the agent itself.
+/// Why the agent answers a call itself, instead of passing on the answer of the other server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The request has no valid token, comes from another host, or there are too many connections.
+    /// The request has no valid token or comes from another host, or too many connections are open.
     Gate(Box<Problem>, Refusal),
     /// The secret of the call could not be read.
     Secret(Box<Problem>),
@@ -65,7 +65,7 @@ impl Failure {
         match self {
             Self::Gate(problem, _) => problem.message(),
             Self::Secret(problem) => {
-                format!("the secret gives no credential: {}", problem.message())
+                format!("no credential can be made from the secret: {}", problem.message())
             }
             Self::Call(refusal) => refusal.to_string(),
         }

@@ -9,7 +9,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 
-/// The body of a call. Its bytes are read from the caller only while they are sent.
+/// The request body of a call. The agent reads the body from the caller while it sends the body to
+/// the other server.
 #[derive(Clone)]
 pub(super) struct Replayable {
     source: Arc<Mutex<Source>>,
@@ -63,7 +64,7 @@ impl Replayable {
     }
 
     fn source(&self) -> MutexGuard<'_, Source> {
-        self.source.lock().expect("no thread panics while it holds the lock of a body")
+        self.source.lock().expect("no thread may panic while it holds the lock")
     }
 }
 

@@ -20,7 +20,7 @@ use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::pin::pin;
 
-/// The parts of the agent that find the secret of a call.
+/// The parts of the agent that are needed to find the secret of a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Finder<'a> {
     pub(super) context: &'a Context,
@@ -41,8 +41,8 @@ impl Finder<'_> {
     ///
     /// # Errors
     ///
-    /// Fails if the call names no secret or a secret that the route or the caller's tenant must not
-    /// use, if the secret cannot be read, or if it gives no credential.
+    /// Fails if neither the call nor the route names a secret, if the route or the caller's tenant
+    /// must not use the secret, if the secret cannot be read, or if it is not a valid credential.
     pub(super) async fn find(
         self,
         route: &Route,
@@ -100,8 +100,8 @@ impl Finder<'_> {
         Ok(made.map_err(CallRefusal::Credential)?)
     }
 
-    /// Returns the secret if its version differs from the version that `used` has. If the cache has
-    /// no other version, fetches the secret from AWS, but at most once a second.
+    /// Returns the secret of a call if it has another version than `used`. If the cache has no
+    /// other version, fetches the secret from AWS, but at most once a second.
     ///
     /// Returns `None` if the secret has not changed, or if it cannot be read.
     pub(super) async fn changed(self, route: &Route, used: &CallSecret) -> Option<CallSecret> {
@@ -150,7 +150,7 @@ fn parts(served: &Served) -> Secret<'_> {
     }
 }
 
-/// Returns the secret that a call names: in its path, or in a header.
+/// Returns the secret that a call names in its path or in a header, or `None` if it names none.
 fn named<'a>(
     address: &'a Address<'_>,
     headers: &'a HeaderMap,
@@ -167,7 +167,7 @@ fn named<'a>(
 }
 
 /// Returns the tenant (a customer) that a call names in the header `X-Sidekey-Tenant`, such as
-/// `company_name=acme`. The keys and values have the format of a query.
+/// `company_name=acme`. `&` separates several tenant fields. Their values are percent-encoded.
 fn tenant(check: &TenantCheck, headers: &HeaderMap) -> Tenant {
     let Some(text) = headers.get(TENANT).and_then(|value| value.to_str().ok()) else {
         return Tenant::without_message();
