@@ -62,7 +62,7 @@ pub(super) fn last_answer(response: Response) -> Vec<u8> {
     let body = match body {
         Either::Left(complete) => complete.into_inner().unwrap_or_default(),
         Either::Right(_) => {
-            unreachable!("the body of an error response is never created piece by piece")
+            unreachable!("an error response must not have a streamed body")
         }
     };
     let reason = head.status.canonical_reason().unwrap_or_default();

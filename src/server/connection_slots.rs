@@ -125,7 +125,7 @@ impl ConnectionSlots {
     }
 
     fn lock(&self) -> MutexGuard<'_, OpenConnections> {
-        self.open.lock().expect("no thread panics while it holds the lock of the connections")
+        self.open.lock().expect("no thread may panic while it holds the lock")
     }
 }
 

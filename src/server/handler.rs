@@ -148,8 +148,8 @@ impl Server {
     /// Returns the answer to a request that passed the checks, and how the metrics count the read
     /// (such as a cache hit).
     ///
-    /// The second part is `None` if the request reads no secret, and also for `/resolve`, whose
-    /// reads are counted elsewhere.
+    /// The second part of the result is `None` if the request reads no secret, and also for
+    /// `/resolve`, because other code counts the reads of `/resolve`.
     async fn dispatch(
         &self,
         admitted: &Admitted,

@@ -12,8 +12,8 @@ use crate::secret::reference::{BorrowedReference, SecretId};
 use crate::secret::role::RoleArn;
 use crate::telemetry::metrics::{Metrics, ReadResult};
 
-/// A secret that a request asks for, and the role with which Sidekey reads it. `None` means
-/// Sidekey's own credentials.
+/// A secret that a request asks for, and the role with which Sidekey reads the secret. If the role
+/// is `None`, Sidekey uses its own credentials.
 ///
 /// Code can read the cache only with this type, so no handler forgets to choose the role.
 #[derive(Clone, Debug)]
@@ -87,9 +87,9 @@ pub(super) async fn find_since(
     Ok(cache.read_since(wanted.owned_key()?, started).await?)
 }
 
-/// Returns an error if no caller may read the secret (`SIDEKEY_USE_ONLY`), or if the secret's value
-/// breaks the rules that the configuration sets for the secret's name. If `SIDEKEY_STRICT` is
-/// `false`, broken rules are no error.
+/// Returns an error if Sidekey must not return the secret to callers: because it matches
+/// `SIDEKEY_USE_ONLY` (only for calls to other servers), or because its value breaks the rules for
+/// the secret's name. If `SIDEKEY_STRICT` is `false`, broken rules are no error.
 pub(super) fn refuse_withheld(served: &Served) -> Result<(), Problem> {
     match &served.entry.withheld {
         None => Ok(()),

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 /// Why the name of a parameter in a request is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadParameterName {
-    #[error("name: expected the name or ARN of a parameter, but found another ARN")]
+    #[error("name: expected the name or ARN of a parameter, but found the ARN of something else")]
     OtherArn,
     /// Error: the name, such as `/aws/reference/secretsmanager/app/db`, means a secret, but the
     /// caller does not ask for a decrypted value. The text is AWS's.
@@ -18,12 +18,12 @@ pub(crate) enum BadParameterName {
     EncryptedSecret,
 }
 
-/// Returns a parameter's ARN unchanged, or a parameter's name after `ssm:`. `is_encrypted` tells
-/// whether the caller asks for the encrypted value.
+/// Returns a reference to a parameter: the parameter's ARN, or `ssm:` and the parameter's name.
+/// `is_encrypted` tells whether the caller asks for the encrypted value.
 ///
 /// # Errors
 ///
-/// Fails if `name` is the ARN of anything but a parameter, or if it means a secret and
+/// Fails if `name` is an ARN, but not that of a parameter. Also fails if `name` means a secret and
 /// `is_encrypted` is set.
 pub(super) fn reference_to(
     name: Cow<'_, str>,

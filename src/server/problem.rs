@@ -75,7 +75,8 @@ pub(crate) enum Problem {
     /// names, and Sidekey is configured to refuse such values.
     #[error("Sidekey refused this read: {0}")]
     Malformed(Arc<Malformed>),
-    /// Error: the secret can only be used in calls. The text is the path of the route to use.
+    /// Error: the secret can only be used in calls to other servers. The string is the path of the
+    /// agent for such calls, such as `/to/openai`.
     #[error("Sidekey refused this read: SIDEKEY_USE_ONLY allows the secret only in calls to {0}")]
     UseOnly(Arc<str>),
     #[error(transparent)]

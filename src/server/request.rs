@@ -144,7 +144,7 @@ pub(crate) enum BadQuery {
     NoIdInPath,
     #[error("missing parameter name")]
     NoName,
-    #[error("the value of the parameter name must not be longer than {ID_CHARS_MAX} characters")]
+    #[error("the value of the parameter 'name' must not be longer than {ID_CHARS_MAX} characters")]
     NameTooLong,
     #[error(transparent)]
     Name(#[from] BadParameterName),
@@ -576,7 +576,7 @@ mod tests {
         let long = format!("name={}", "x".repeat(2049));
         refused(
             of(&long),
-            "the value of the parameter name must not be longer than 2048 characters",
+            "the value of the parameter 'name' must not be longer than 2048 characters",
         );
         assert!(of(&format!("name={}", "x".repeat(2048))).is_ok());
         refused(of("name=x&withDecryption=yes"), "invalid withDecryption value");

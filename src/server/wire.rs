@@ -153,8 +153,8 @@ impl Exchange {
     }
 }
 
-/// Makes its connection count as one whose answer is incomplete, until this value is dropped. The
-/// time limit for the next request then does not run.
+/// Marks the answer on a connection as incomplete until this value is dropped. Meanwhile, the time
+/// limit for the next request does not run.
 pub(crate) struct Streaming(Arc<Exchange>);
 
 impl Streaming {

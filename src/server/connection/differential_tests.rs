@@ -121,8 +121,8 @@ fn value() -> Content {
 struct Client {
     socket: DuplexStream,
     served: JoinHandle<()>,
-    /// The limits for this client's connection. Each client has its own, so that a test can end the
-    /// server of one client.
+    /// The limits for this client's connection. Each client has limits of its own, so that a test
+    /// can stop the server for one client only.
     slots: Arc<ConnectionSlots>,
 }
 
@@ -494,8 +494,8 @@ impl Pair {
         Client { socket, served: server.serve(other, &slots, ways), slots }
     }
 
-    /// Sends the same input to both servers. Checks that their answers are equal, and that either
-    /// both or none close the connection.
+    /// Sends the same input to both servers. Checks that their answers are equal, and that both
+    /// servers or neither of them close the connection.
     async fn check(&self, steps: &[Step<'_>], what: &str) {
         let [mut direct, mut by_hyper] =
             [Ways::DirectAndHyper, Ways::HyperOnly].map(|ways| self.client(ways, PIPE_BYTES));
@@ -541,8 +541,8 @@ const AWS_API_PARAMETER_READ: &str = "POST / HTTP/1.1\r\nhost: localhost\r\n\
     x-amz-target: AmazonSSM.GetParameter\r\nx-amz-security-token: good\r\n\
     content-length: 37\r\n\r\n{\"Name\":\"/a/x\",\"WithDecryption\":true}";
 
-/// Test: both servers answer reads alike, wherever the bytes are split into two parts, and wherever
-/// the agent stops.
+/// Test: both servers answer reads alike, no matter where the bytes are split into two parts, and
+/// between which bytes the agent stops.
 #[tokio::test(start_paused = true)]
 async fn reads_split_at_every_byte_are_answered_alike() {
     let (pair, _) = pair();
@@ -558,8 +558,8 @@ async fn reads_split_at_every_byte_are_answered_alike() {
     pair.compare_metrics("a read in two parts");
 }
 
-/// Test: both servers answer a call of the AWS API alike, wherever its bytes are split into two
-/// parts.
+/// Test: both servers answer a call of the AWS API alike, no matter where its bytes are split into
+/// two parts.
 #[tokio::test(start_paused = true)]
 async fn aws_api_calls_split_at_every_byte_are_answered_alike() {
     let (pair, _) = pair();

@@ -341,7 +341,7 @@ async fn half_closed_client_gets_its_answer() {
     }
 }
 
-/// A source of secrets that never answers.
+/// A simulated source of secrets that never answers a read.
 #[derive(Debug)]
 struct Silent;
 
@@ -477,7 +477,7 @@ async fn deadline_of_head_starts_after_streamed_answer_is_read() {
     let took = clock.now().since(started).expect("the clock must not run backwards");
     assert!(
         took > 2 * HEAD_TIME_MAX,
-        "the test's client must read slowly, but it took only {took:?}"
+        "the test's client must read slowly, but the read took only {took:?}"
     );
 }
 
@@ -811,7 +811,7 @@ async fn try_input(input: Input) -> Result<(), TestCaseError> {
     while !left.is_empty() {
         let Some(rest) = after_answer(left) else {
             return Err(TestCaseError::fail(format!(
-                "the response {left:?} at the end of {answers:?} is incomplete"
+                "all responses must be complete, but {answers:?} ends with the incomplete {left:?}"
             )));
         };
         left = rest;
@@ -820,7 +820,7 @@ async fn try_input(input: Input) -> Result<(), TestCaseError> {
     let has_token = input.bytes.windows(4).any(|window| window == b"good");
     prop_assert!(
         has_token || ended <= UNTRUSTED_TIME_MAX,
-        "the server closed a connection without a valid token too late, after {ended:?}"
+        "a connection without a valid token must be closed in time, but was closed after {ended:?}"
     );
     let panicked = (&mut peer.served).await.is_err();
     prop_assert!(!panicked, "the server's task for the connection must not panic");

@@ -18,10 +18,11 @@ pub(in crate::server) struct Answer<'a> {
     pub(super) data_type: Option<&'a str>,
     pub(super) modified: Option<SystemTime>,
     pub(super) name: &'a str,
-    /// The requested version number or label of the parameter, after a colon, such as `:3`.
+    /// The requested version number or label of the parameter, after a colon, such as `:3`. `None`
+    /// if the caller gives neither.
     pub(super) selector: Option<String>,
     /// The JSON about the secret, if the caller reads a secret as a parameter, by a name such as
-    /// `/aws/reference/secretsmanager/app/db`.
+    /// `/aws/reference/secretsmanager/app/db`. `None` for a parameter.
     pub(super) source_result: Option<SecretValue>,
     pub(super) kind: &'static str,
     /// The value of the parameter. `None` for a secret with a binary value, because a secret can be

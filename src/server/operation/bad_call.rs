@@ -80,7 +80,7 @@ pub(crate) enum BadCall {
     /// valid options.
     #[error("The following filter option is not valid. Valid options include: [{0}].")]
     FilterOption(&'static str),
-    /// Error: a filter in `GetParametersByPath` has no values. AWS sends this text, with the same
+    /// Error: a filter in `GetParametersByPath` has no values. The text is AWS's, including its
     /// mistakes.
     #[error("The following filter values are missing : null for filter key")]
     FilterValue,

@@ -11,7 +11,7 @@ use crate::secret::selector::Selector;
 use serde::{Deserialize, Serialize};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// The option of a filter in `GetParametersByPath` if the caller gives no option, as in AWS.
+/// The default option of a filter in `GetParametersByPath`. AWS has the same default.
 const EQUALS: &str = "Equals";
 
 /// The maximum number of values in one filter of `GetParametersByPath`.

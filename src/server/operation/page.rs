@@ -51,9 +51,9 @@ impl Page {
         Ok(Self { size, start: start.transpose()? })
     }
 
-    /// Returns those of all `items` that are on this page, and the token of the next page (`None`
-    /// if this page is the last). `items` are sorted by `name`. `request` is the hash of the request
-    /// for the list.
+    /// Returns the items on this page, and the token of the next page (`None` if this page is the
+    /// last). `items` are the items of all pages, sorted by `name`. `request` is the hash of the
+    /// request for the list.
     ///
     /// # Errors
     ///

@@ -97,8 +97,8 @@ impl RequestedParameters {
     ///
     /// # Errors
     ///
-    /// Fails if `name` is the ARN of anything but a parameter, or means a secret that the caller
-    /// does not want to be decrypted.
+    /// Fails if `name` is an ARN, but not that of a parameter. Also fails if `name` means a secret,
+    /// and the caller asks for its encrypted value.
     pub(crate) fn named(&self, name: &str) -> Result<RequestedParameter, BadParameterName> {
         RequestedParameter::named(name, self.is_encrypted)
     }
@@ -169,7 +169,7 @@ mod tests {
         get(r#"{"Name":"hunter2""#, "SerializationException", "not valid JSON");
         get(r#"{"Name":7}"#, "SerializationException", "not have the structure");
         let secret = r#"{"Name":"arn:aws:secretsmanager:eu-north-1:123456789012:secret:hunter2"}"#;
-        get(secret, "ValidationException", "but found another ARN");
+        get(secret, "ValidationException", "but found the ARN of something else");
         let secret = r#"{"Name":"/aws/reference/secretsmanager/hunter2"}"#;
         get(secret, "ValidationException", "flag must be True");
 

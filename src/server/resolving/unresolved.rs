@@ -92,7 +92,7 @@ impl Unresolved {
         match self {
             Self::Message(bad) => match **bad {
                 BadMessage::LimitExceeded(_) => {
-                    "set fewer or more exact paths in SIDEKEY_RESOLVE_PATHS, or refer to fewer secrets in the message"
+                    "refer to fewer secrets in a message, or use fewer wildcards in SIDEKEY_RESOLVE_PATHS"
                 }
                 BadMessage::NotificationNotAnObject => {
                     "publish a message that is a JSON object to the SNS topic"
@@ -110,7 +110,7 @@ impl Unresolved {
                 "put a secret's name or ARN into the message, at one of the paths in SIDEKEY_RESOLVE_PATHS"
             }
             Self::EarlierMessageFailed => {
-                "let SQS deliver this message again, after the earlier message"
+                "let SQS deliver this message again, after the failed message of its FIFO group"
             }
             Self::Reference(_) => "refer to the secret by its name or by its ARN",
             Self::TenantMismatch(mismatch) => match mismatch {
