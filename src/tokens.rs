@@ -114,7 +114,7 @@ impl Tokens {
     /// session tokens stay accepted.
     pub(crate) fn add_session(&self, token: &str) {
         let Ok(token) = Token::new(token.to_owned()) else { return };
-        let _writer = self.writer.lock().expect("no thread panics while it holds the lock");
+        let _writer = self.writer.lock().expect("no thread may panic while it holds the lock");
         let known = self.sessions.load();
         if any(known.first().map(|token| &**token), &token.0).into() {
             return;
@@ -148,7 +148,8 @@ mod tests {
     use std::thread;
 
     fn tokens(configured: &[&str]) -> Tokens {
-        let token = |text: &&str| Token::new((*text).to_owned()).expect("the token is not empty");
+        let token =
+            |text: &&str| Token::new((*text).to_owned()).expect("the token must not be empty");
         Tokens::new(configured.iter().map(token).collect())
     }
 

@@ -92,14 +92,16 @@ mod tests {
                 panic!("the route {} must name conventions", route.name);
             };
             for kind in kinds {
-                let convention = conventions.of_kind(kind).expect("the convention is built in");
+                let convention =
+                    conventions.of_kind(kind).expect("the convention must be built in");
                 let confidential: Vec<&str> = convention
                     .fields()
                     .iter()
                     .filter(|field| field.is_secret)
                     .map(|field| field.name())
                     .collect();
-                let row = ROWS.iter().find(|row| row.name == &*route.name).expect("the row exists");
+                let row =
+                    ROWS.iter().find(|row| row.name == &*route.name).expect("the row must exist");
                 assert_eq!(confidential, [row.secret.trim_start_matches('#')], "{kind}");
             }
         }

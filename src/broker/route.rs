@@ -181,9 +181,9 @@ mod tests {
             ("sendgrid", "email-credentials/acme/support/sendgrid", true),
             ("sendgrid", "app/db", false),
         ] {
-            let found = routes.named(route).expect("the route is built in");
+            let found = routes.named(route).expect("the route must be built in");
             assert_eq!(found.secret.includes(name, &conventions), expected, "{route} {name}");
-            let id = SecretId::parse(name).expect("the name is valid");
+            let id = SecretId::parse(name).expect("the name must be valid");
             assert_eq!(found.secret.may_include(&id, &conventions), expected, "{route} {name}");
         }
     }

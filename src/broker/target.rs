@@ -195,7 +195,8 @@ mod tests {
     #[test]
     fn address_is_split_into_route_reference_and_path() {
         let check = |path, expected: Option<(&str, Option<&str>, Option<&str>)>| {
-            let found = Address::parse(path).map(|parsed| parsed.expect("the address is valid"));
+            let found =
+                Address::parse(path).map(|parsed| parsed.expect("the address must be valid"));
             let found =
                 found.as_ref().map(|found| (found.route, found.reference.as_deref(), found.path));
             assert_eq!(found, expected, "{path}");
@@ -257,7 +258,7 @@ mod tests {
         let names = ["sid".into()];
         let check = |path: &str, value: &str, expected: &str| {
             let filled = fill(path, &names, |_| Ok::<_, ()>(value.to_owned()));
-            assert_eq!(filled.expect("the field exists"), expected);
+            assert_eq!(filled.expect("the field must exist"), expected);
         };
         check("/Accounts/{sid}/Messages.json", "AC1", "/Accounts/AC1/Messages.json");
         check("/Accounts/%7Bsid%7D", "AC1", "/Accounts/AC1");
@@ -282,7 +283,7 @@ mod tests {
             ("/*", "/", true),
             ("/*", "/a/b", true),
         ] {
-            let parsed = PathRule::parse(rule).expect("the rule is valid");
+            let parsed = PathRule::parse(rule).expect("the rule must be valid");
             assert_eq!(parsed.matches(path), expected, "{rule} {path}");
         }
     }

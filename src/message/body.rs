@@ -505,7 +505,7 @@ mod tests {
         let Ok(Body::Event(records)) = Body::recognise(body.as_bytes()) else {
             panic!("the body must be recognised as an event: {body}")
         };
-        let paths = Paths::parse(["a"]).expect("the path is valid");
+        let paths = Paths::parse(["a"]).expect("the path must be valid");
         let record = records[0].read(0).expect("the SQS or SNS record must be valid");
         let found = record.search(&Search::new(&paths, []))?;
         Ok(found.references.into_iter().find_map(|one| one.reference).map(Into::into))

@@ -112,8 +112,8 @@ mod tests {
     /// tenant (such as a company) at the path `who`. Returns a line such as `a.id=x` for each
     /// result.
     fn found(message: &Value) -> Result<Vec<String>, BadText> {
-        let paths = Paths::parse(["a.*", "detail.b"]).expect("the paths are valid");
-        let tenant = Path::parse("who").expect("the path is valid");
+        let paths = Paths::parse(["a.*", "detail.b"]).expect("the paths must be valid");
+        let tenant = Path::parse("who").expect("the path must be valid");
         let search = Search::new(&paths, [&tenant]);
         let found = search_message(message.to_string().as_bytes(), &search)?;
         let references = found.references.into_iter();

@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn path_is_displayed_as_it_was_written() {
         for text in ["a", "channel_config.*.credentials_id", "list.0.*"] {
-            let path = Path::parse(text).expect("the path is valid");
+            let path = Path::parse(text).expect("the path must be valid");
             assert_eq!(
                 (path.to_string(), path.has_wildcard()),
                 (text.to_owned(), text.contains('*'))

@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn built_in_paths_are_valid_and_equal_the_preset() {
-        let preset: toml::Table = PRESET.parse().expect("the preset is TOML");
+        let preset: toml::Table = PRESET.parse().expect("the preset must be TOML");
         let paths = preset["resolve_paths"]
             .as_array()
             .expect("the key `resolve_paths` in the preset must be a list");
@@ -67,13 +67,14 @@ mod tests {
 
     #[test]
     fn error_quotes_the_invalid_path() {
-        let problem =
-            |texts: &[&str]| Paths::parse(texts.iter().copied()).expect_err("the list is refused");
+        let problem = |texts: &[&str]| {
+            Paths::parse(texts.iter().copied()).expect_err("the list must be refused")
+        };
         assert_eq!(problem(&[]), BadPaths::None);
         assert_eq!(problem(&["a"; PATHS_MAX + 1]), BadPaths::TooMany);
         let message = problem(&["a.b", "a..b"]).to_string();
         assert_eq!(message, "'a..b': expected a key or '*' at character 3 of the path");
-        let paths = Paths::parse(["a", "b.*"]).expect("the paths are valid");
+        let paths = Paths::parse(["a", "b.*"]).expect("the paths must be valid");
         assert_eq!(paths.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b.*"]);
     }
 }

@@ -381,7 +381,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn paths(texts: &[&str]) -> Paths {
-        Paths::parse(texts.iter().copied()).expect("the paths are valid")
+        Paths::parse(texts.iter().copied()).expect("the paths must be valid")
     }
 
     fn found(paths: &Paths, message: &str) -> Result<Vec<(String, Option<String>)>, BadText> {
@@ -456,7 +456,7 @@ mod tests {
             r#"{"a": {"id": "x"}, "ab": {"id": "z"}, "a": {"id": "y"}}"#,
             &[("ab.id", Some("z")), ("a.id", Some("y"))],
         );
-        let tenant = Path::parse("who.name").expect("the path is valid");
+        let tenant = Path::parse("who.name").expect("the path must be valid");
         let none = Paths::default();
         for (message, expected) in [
             (r#"{"who": {"name": "a"}}"#, Some("a")),
@@ -468,7 +468,7 @@ mod tests {
         ] {
             let found = Search::new(&none, [&tenant])
                 .text(message.as_bytes())
-                .expect("the message is JSON");
+                .expect("the message must be JSON");
             assert_eq!(found.texts, [expected.map(Into::into)], "{message}");
         }
     }
@@ -602,7 +602,7 @@ mod tests {
         let part = prop_oneof!["[ab]", "[0-2]", Just("*".to_owned())];
         let path = prop::collection::vec(part, 1..4).prop_map(|parts| parts.join("."));
         prop::collection::vec(path, 1..4).prop_map(|texts| {
-            Paths::parse(texts.iter().map(String::as_str)).expect("the paths are valid")
+            Paths::parse(texts.iter().map(String::as_str)).expect("the paths must be valid")
         })
     }
 
@@ -610,7 +610,7 @@ mod tests {
         #[test]
         fn for_any_message_the_search_finds_what_a_parsed_tree_has(tree in tree(), paths in some_paths()) {
             let text = tree.to_string();
-            let value: Value = serde_json::from_str(&text).expect("the text is JSON");
+            let value: Value = serde_json::from_str(&text).expect("the text must be JSON");
             let mut found = found(&paths, &text).expect("the search must accept the message");
             found.sort();
             prop_assert_eq!(&found, &naive(&paths, &value));

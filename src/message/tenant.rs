@@ -212,7 +212,7 @@ mod tests {
     fn tenant_check(bindings: &[(&str, &str)]) -> TenantCheck {
         let bindings = bindings.iter().map(|(placeholder, path)| TenantBinding {
             placeholder: (*placeholder).into(),
-            path: Path::parse(path).expect("the path is valid"),
+            path: Path::parse(path).expect("the path must be valid"),
         });
         TenantCheck::new(Arc::new(Conventions::built_in()), bindings.collect())
     }
@@ -231,7 +231,7 @@ mod tests {
         reference: &str,
         message: Option<&Value>,
     ) -> Option<String> {
-        let id = SecretId::parse(reference).expect("the name or ARN is valid");
+        let id = SecretId::parse(reference).expect("the name or ARN must be valid");
         tenant_check.check(&id, &tenant(tenant_check, message)).err().map(|why| why.to_string())
     }
 
@@ -301,14 +301,14 @@ mod tests {
         // The name in the ARN can be `shared`, which is also the name of a secret.
         let convention = Convention::new(
             "shared",
-            NamePattern::parse("shared").expect("the pattern is valid"),
+            NamePattern::parse("shared").expect("the pattern must be valid"),
             "Any",
-            vec![Field::new("token", FieldType::String).expect("the name is valid")],
-            vec![Marker::parse("TODO*").expect("the marker is valid")],
+            vec![Field::new("token", FieldType::String).expect("the name must be valid")],
+            vec![Marker::parse("TODO*").expect("the marker must be valid")],
         );
         let conventions =
-            Conventions::default().with(vec![convention.expect("the convention is valid")]);
-        let path = Path::parse("company").expect("the path is valid");
+            Conventions::default().with(vec![convention.expect("the convention must be valid")]);
+        let path = Path::parse("company").expect("the path must be valid");
         let binding = TenantBinding { placeholder: "company_name".into(), path };
         let tenant_check = TenantCheck::new(Arc::new(conventions), vec![binding]);
         let message = json!({"company": "acme"});
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn message_may_name_parameters_without_bindings() {
-        let id = SecretId::parse("ssm:/app/url").expect("the reference is valid");
+        let id = SecretId::parse("ssm:/app/url").expect("the reference must be valid");
         assert_eq!(tenant_check(&[]).check(&id, &Tenant::without_message()), Ok(()));
     }
 
@@ -339,14 +339,14 @@ mod tests {
     fn ambiguous_arn_is_refused_and_the_name_in_the_answer_decides() {
         let convention = Convention::new(
             "shared",
-            NamePattern::parse("shared/{company_name}").expect("the pattern is valid"),
+            NamePattern::parse("shared/{company_name}").expect("the pattern must be valid"),
             "Any",
-            vec![Field::new("token", FieldType::String).expect("the name is valid")],
-            vec![Marker::parse("TODO*").expect("the marker is valid")],
+            vec![Field::new("token", FieldType::String).expect("the name must be valid")],
+            vec![Marker::parse("TODO*").expect("the marker must be valid")],
         );
         let conventions =
-            Conventions::default().with(vec![convention.expect("the convention is valid")]);
-        let path = Path::parse("company").expect("the path is valid");
+            Conventions::default().with(vec![convention.expect("the convention must be valid")]);
+        let path = Path::parse("company").expect("the path must be valid");
         let binding = TenantBinding { placeholder: "company_name".into(), path };
         let tenant_check = TenantCheck::new(Arc::new(conventions), vec![binding]);
         let arn = format!("{ARN}shared/acme-secret");

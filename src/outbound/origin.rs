@@ -39,7 +39,8 @@ mod tests {
     use super::*;
 
     fn origin(url: &str) -> Origin {
-        Origin::of(&url.parse().expect("the test URL must be valid")).expect("an http or https URL")
+        Origin::of(&url.parse().expect("the test URL must be valid"))
+            .expect("the URL must be an http or https URL")
     }
 
     #[test]

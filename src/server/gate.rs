@@ -277,8 +277,8 @@ mod tests {
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         let pair = |(name, value): &(&str, &str)| {
             (
-                name.parse::<HeaderName>().expect("the test uses valid header names"),
-                value.parse().expect("the test uses valid header values"),
+                name.parse::<HeaderName>().expect("the test's header names must be valid"),
+                value.parse().expect("the test's header values must be valid"),
             )
         };
         pairs.iter().map(pair).collect()
@@ -293,11 +293,11 @@ mod tests {
     #[track_caller]
     fn check(target: Target<'_>, pairs: &[(&str, &str)], expected: Result<bool, Refusal>) {
         let tokens =
-            Tokens::new(vec![Token::new("good".to_owned()).expect("the token is not empty")]);
+            Tokens::new(vec![Token::new("good".to_owned()).expect("the token must not be empty")]);
         tokens.add_session("session");
         let mut all = headers(pairs);
         all.entry(HOST)
-            .or_insert("localhost:2773".parse().expect("the test uses valid header values"));
+            .or_insert("localhost:2773".parse().expect("the test's header values must be valid"));
         let admitted = admit(target, ListenerKind::Loopback, &head(None, &all), &tokens);
         assert_eq!(admitted.map(|admitted| admitted.is_trusted), expected, "{pairs:?}");
     }
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn agent_without_a_session_token_says_so() {
         let tokens =
-            Tokens::new(vec![Token::new("good".to_owned()).expect("the token is not empty")]);
+            Tokens::new(vec![Token::new("good".to_owned()).expect("the token must not be empty")]);
         for (refusal, expected) in [
             (Refusal::WrongSessionToken, Refusal::NoSessionKnown),
             (Refusal::NoSessionToken, Refusal::NoSessionKnown),
@@ -383,7 +383,7 @@ mod tests {
         let foreign = head(None, &foreign);
         assert!(admit(Target::Metrics, ListenerKind::Metrics, &foreign, &tokens).is_ok());
         let tokens =
-            Tokens::new(vec![Token::new("good".to_owned()).expect("the token is not empty")]);
+            Tokens::new(vec![Token::new("good".to_owned()).expect("the token must not be empty")]);
         let trusted = headers(&[TOKEN]);
         for target in [Target::Ping, Target::Ready, Target::Metrics] {
             let admitted = admit(target, ListenerKind::Metrics, &head(None, &trusted), &tokens);

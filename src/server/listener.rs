@@ -413,13 +413,13 @@ mod tests {
         for address in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
             // A machine without IPv6 cannot listen on ::1.
             let Ok(listener) = listen(SocketAddr::new(address, 0)) else { continue };
-            let address = listener.local_addr().expect("the listener has an address");
+            let address = listener.local_addr().expect("the listener must have an address");
             let _client =
                 tokio::net::TcpStream::connect(address).await.expect("the server must listen");
             let socket = poll_fn(|cx| Accept::poll_accept(&listener, cx)).await;
             let socket = socket.expect("the server must accept the connection");
             assert!(
-                socket.nodelay().expect("the socket is open"),
+                socket.nodelay().expect("the socket must be open"),
                 "an accepted connection must inherit TCP_NODELAY from the listener"
             );
         }
@@ -443,11 +443,11 @@ mod tests {
         type Socket = DuplexStream;
 
         fn poll_accept(&self, _: &mut Context<'_>) -> Poll<io::Result<DuplexStream>> {
-            let socket = self.sockets.lock().expect("no test thread panics").pop();
+            let socket = self.sockets.lock().expect("no test thread may panic").pop();
             if let Some(socket) = socket {
                 return Poll::Ready(Ok(socket));
             }
-            let failure = self.failures.lock().expect("no test thread panics").pop();
+            let failure = self.failures.lock().expect("no test thread may panic").pop();
             failure.map_or(Poll::Pending, |failure| Poll::Ready(Err(failure.into())))
         }
     }
@@ -472,7 +472,7 @@ mod tests {
         };
         let started = clock.now();
         let running = tokio::spawn(acceptor.run(ListenerKind::Loopback, listener.clone()));
-        while !listener.failures.lock().expect("no test thread panics").is_empty() {
+        while !listener.failures.lock().expect("no test thread may panic").is_empty() {
             clock.sleep(Duration::from_millis(1)).await;
         }
         let took = clock.now().since(started).expect("the test's clock must not run backwards");

@@ -108,7 +108,8 @@ mod tests {
     fn of(target: Option<&str>, expected: Result<Operation, BadCall>) {
         let mut headers = HeaderMap::new();
         if let Some(target) = target {
-            headers.insert(TARGET, target.parse().expect("the target is a valid header value"));
+            headers
+                .insert(TARGET, target.parse().expect("the target must be a valid header value"));
         }
         assert_eq!(Operation::of(&headers), expected, "{target:?}");
     }

@@ -406,8 +406,8 @@ mod tests {
 
     #[track_caller]
     fn check(query: &str, id: &str, field: Option<&str>) {
-        let read = Query::of_get(query, UnknownParameter::Refuse).expect("the query is valid");
-        let wanted = read.parse_reference().expect("the reference is valid");
+        let read = Query::of_get(query, UnknownParameter::Refuse).expect("the query must be valid");
+        let wanted = read.parse_reference().expect("the reference must be valid");
         assert_eq!((wanted.id, wanted.field), (id, field));
     }
 
@@ -424,9 +424,9 @@ mod tests {
     #[test]
     fn id_in_path_is_not_decoded() {
         let query = "versionStage=AWSPREVIOUS&refreshNow=TRUE";
-        let read =
-            Query::of_v1("a%2Fb", query, UnknownParameter::Refuse).expect("the query is valid");
-        let wanted = read.parse_reference().expect("the reference is valid");
+        let read = Query::of_v1("a%2Fb", query, UnknownParameter::Refuse)
+            .expect("the query must be valid");
+        let wanted = read.parse_reference().expect("the reference must be valid");
         assert_eq!(
             (wanted.id, wanted.selector.stage(), read.refresh_now),
             ("a%2Fb", Some("AWSPREVIOUS"), true)
@@ -480,8 +480,8 @@ mod tests {
     #[test]
     fn known_parameters_count_if_unknown_ones_are_ignored() {
         let of_get = |query| Query::of_get(query, UnknownParameter::Ignore);
-        let read =
-            of_get("a=1&secretId=x&secretid=%FF&%FF=1&versionId=v").expect("the query is valid");
+        let read = of_get("a=1&secretId=x&secretid=%FF&%FF=1&versionId=v")
+            .expect("the query must be valid");
         assert_eq!((&*read.reference, read.version.as_deref()), ("x", Some("v")));
         for role in [
             "arn:aws:iam::123456789012:role/app",
@@ -489,7 +489,7 @@ mod tests {
         ] {
             let query = format!("secretId=x&roleArn={role}");
             let read = Query::of_get(&query, UnknownParameter::Ignore);
-            assert!(read.expect("the query is valid").role.is_some(), "{role}");
+            assert!(read.expect("the query must be valid").role.is_some(), "{role}");
         }
         assert_eq!(of_get("secretId=x&roleArn=y"), Err(BadQuery::Role(BadRoleArn)));
         refused(of_get("a=1"), "missing parameter secretId");
@@ -504,23 +504,24 @@ mod tests {
     fn reference_may_contain_version_and_field() {
         let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
         let query = format!("secretId={arn}:user:AWSPREVIOUS:");
-        let read = Query::of_get(&query, UnknownParameter::Refuse).expect("the query is valid");
-        let wanted = read.parse_reference().expect("the reference is valid");
+        let read =
+            Query::of_get(&query, UnknownParameter::Refuse).expect("the query must be valid");
+        let wanted = read.parse_reference().expect("the reference must be valid");
         assert_eq!(
             (wanted.id, wanted.selector.stage(), wanted.field),
             (arn, Some("AWSPREVIOUS"), Some("user"))
         );
         let read = Query::of_get("secretId=x%23a&field=b", UnknownParameter::Refuse)
-            .expect("the query is valid");
+            .expect("the query must be valid");
         assert_eq!(read.parse_reference(), Err(BadReference::Twice { part: "field", at: 3 }));
     }
 
     #[track_caller]
     fn parameter(query: &str, reference: &str, selector: &Selector) {
         let read =
-            Query::of_parameter(query, UnknownParameter::Refuse).expect("the query is valid");
+            Query::of_parameter(query, UnknownParameter::Refuse).expect("the query must be valid");
         assert_eq!(&*read.reference, reference, "{query}");
-        let wanted = read.parse_reference().expect("the reference is valid");
+        let wanted = read.parse_reference().expect("the reference must be valid");
         assert_eq!(&wanted.selector, selector, "{query}");
     }
 
@@ -557,13 +558,13 @@ mod tests {
             let query = format!("name={name}&withDecryption=true{end}");
             parameter(&query, &reference, &Selector::new(stage, version));
             let read = Query::of_parameter(&query, UnknownParameter::Refuse);
-            let read = read.expect("the query is valid");
-            let secret = read.secret_parameter().expect("the name means a secret");
+            let read = read.expect("the query must be valid");
+            let secret = read.secret_parameter().expect("the name must mean a secret");
             assert_eq!((secret.name, secret.selector), (name, selector));
-            assert_eq!(read.parse_reference().expect("the name is valid").id, "app/db");
+            assert_eq!(read.parse_reference().expect("the name must be valid").id, "app/db");
         }
         let plain = Query::of_get("secretId=app/db", UnknownParameter::Refuse);
-        assert_eq!(plain.expect("the query is valid").secret_parameter(), None);
+        assert_eq!(plain.expect("the query must be valid").secret_parameter(), None);
     }
 
     #[test]
@@ -597,7 +598,7 @@ mod tests {
         let secret = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
         assert_eq!(of(&format!("name={secret}")), Err(BadParameterName::OtherArn.into()));
         let lenient = Query::of_parameter("secretId=x&name=y&a=%FF", UnknownParameter::Ignore);
-        assert_eq!(&*lenient.expect("the query is valid").reference, "ssm:y");
+        assert_eq!(&*lenient.expect("the query must be valid").reference, "ssm:y");
     }
 
     const PIECES: &[&str] = &[
@@ -674,7 +675,7 @@ mod tests {
                 prop_assert_eq!(read, Err(BadQuery::NoId));
                 return Ok(());
             }
-            let read = read.expect("the query is valid");
+            let read = read.expect("the query must be valid");
             let given = |text: String| (!text.is_empty()).then_some(Cow::Owned(text));
             prop_assert_eq!(&*read.reference, &*id);
             prop_assert_eq!(read.stage, given(stage));

@@ -118,9 +118,10 @@ mod tests {
         for (name, value) in
             [("x-vault-token", "t"), ("x-amz-security-token", "t")].into_iter().chain(header)
         {
-            headers.insert(name, value.parse().expect("the header value is valid"));
+            headers.insert(name, value.parse().expect("the header value must be valid"));
         }
-        let tokens = Tokens::new(vec![Token::new("t".to_owned()).expect("the token is not empty")]);
+        let tokens =
+            Tokens::new(vec![Token::new("t".to_owned()).expect("the token must not be empty")]);
         let target = Target::of(method, path, &headers);
         let head = Head { method, authority: None, path, query, headers: &headers };
         let admitted =

@@ -158,7 +158,8 @@ mod tests {
             ("v1", false),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(IF_NONE_MATCH, sent.parse().expect("the tag is a valid header value"));
+            headers
+                .insert(IF_NONE_MATCH, sent.parse().expect("the tag must be a valid header value"));
             assert_eq!(matches_etag(&headers, b"\"v1\""), expected, "{sent}");
         }
         assert!(!matches_etag(&HeaderMap::new(), b"\"v1\""));

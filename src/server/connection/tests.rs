@@ -120,11 +120,11 @@ impl TestServer {
                 stop,
             },
             tokens: Arc::new(Tokens::new(vec![
-                Token::new("good".to_owned()).expect("the token is not empty"),
+                Token::new("good".to_owned()).expect("the token must not be empty"),
             ])),
             renewal: Renewal::new(None),
             resolving: resolving::Config {
-                paths: Paths::parse(["id"]).expect("the path is valid"),
+                paths: Paths::parse(["id"]).expect("the path must be valid"),
                 tenant_check: TenantCheck::default(),
             },
             memory: MemoryBudget::default(),
@@ -190,14 +190,14 @@ impl Peer {
                 String::from_utf8_lossy(&answer)
             );
         }
-        String::from_utf8(answer).expect("the answers are UTF-8")
+        String::from_utf8(answer).expect("the answers must be UTF-8")
     }
 
     /// Reads until the server closes the connection, and checks that the connection's task did not
     /// panic.
     async fn rest(mut self) -> String {
         let mut answer = String::new();
-        self.socket.read_to_string(&mut answer).await.expect("the answers are UTF-8");
+        self.socket.read_to_string(&mut answer).await.expect("the answers must be UTF-8");
         // The task is cancelled if the server closes the connection to make room for another
         // connection.
         let is_sound = self.served.await.map_or_else(|error| error.is_cancelled(), |()| true);
@@ -304,7 +304,7 @@ async fn request_with_many_headers_is_served() {
 async fn pipelined_requests_with_many_headers_are_served_in_order() {
     let mut peer = connect(1);
     let many = with_headers(HEADERS_MAX, "y");
-    let ping = str::from_utf8(TRUSTED_PING).expect("the request is UTF-8");
+    let ping = str::from_utf8(TRUSTED_PING).expect("the request must be UTF-8");
     let large = format!("GET /ping HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(64 * 1024));
     peer.send(format!("{ping}{many}{ping}{large}").as_bytes()).await;
     let answers = peer.rest().await;
@@ -319,7 +319,7 @@ async fn half_closed_client_gets_its_answer() {
     let post = "POST /restore HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
     let sized = format!("{post}content-length: 2\r\n\r\n{{}}");
     let chunked = format!("{post}transfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n");
-    let metrics = str::from_utf8(TRUSTED_METRICS).expect("the request is UTF-8");
+    let metrics = str::from_utf8(TRUSTED_METRICS).expect("the request must be UTF-8");
     for (request, status) in
         [(metrics, "200 OK"), (&*sized, "204 No Content"), (&chunked, "204 No Content")]
     {
@@ -335,7 +335,8 @@ async fn half_closed_client_gets_its_answer() {
             .split_once("\r\n\r\n")
             .expect("the response must have an empty line after its headers");
         let length = head.split_once("content-length: ").and_then(|(_, rest)| rest.lines().next());
-        let length = length.map_or(0, |length| length.parse().expect("the length is a number"));
+        let length =
+            length.map_or(0, |length| length.parse().expect("the length must be a number"));
         assert_eq!(body.len(), length);
         assert_eq!(clock.now().since(started), Some(Duration::ZERO), "{request}");
     }
@@ -471,7 +472,7 @@ async fn deadline_of_head_starts_after_streamed_answer_is_read() {
         assert!(read > 0, "the server must answer the late request with an error");
         answers.extend_from_slice(&part[..read]);
     }
-    let answers = String::from_utf8(answers).expect("the answers are UTF-8");
+    let answers = String::from_utf8(answers).expect("the answers must be UTF-8");
     let late = after_answer(&answers).expect("the first answer must be complete");
     assert!(late.starts_with("HTTP/1.1 408"), "{late}");
     let took = clock.now().since(started).expect("the clock must not run backwards");
@@ -611,7 +612,7 @@ async fn untrusted_connection_ends_in_time() {
 #[tokio::test(start_paused = true)]
 async fn half_a_head_after_a_request_has_a_deadline() {
     let post = "POST /restore HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
-    let ping = str::from_utf8(TRUSTED_PING).expect("the request is UTF-8");
+    let ping = str::from_utf8(TRUSTED_PING).expect("the request must be UTF-8");
     for request in [
         ping.to_owned(),
         ping.repeat(2),
@@ -636,7 +637,7 @@ async fn connection_stays_open_after_complete_requests() {
     let sized = format!("{post}content-length: 2\r\n\r\n");
     let chunked = format!("{post}transfer-encoding: chunked\r\n\r\n");
     let expecting = sized.replace("content-length", "expect: 100-continue\r\ncontent-length");
-    let ping = str::from_utf8(TRUSTED_PING).expect("the request is UTF-8");
+    let ping = str::from_utf8(TRUSTED_PING).expect("the request must be UTF-8");
     for parts in [
         &[ping][..],
         &[&*ping.repeat(3)],

@@ -132,7 +132,7 @@ mod tests {
     #[track_caller]
     fn check(version: &Version, expected: &str) {
         let body = body(version);
-        assert_eq!(std::str::from_utf8(body.expose()).expect("the body is UTF-8"), expected);
+        assert_eq!(std::str::from_utf8(body.expose()).expect("the body must be UTF-8"), expected);
     }
 
     #[test]
@@ -170,8 +170,9 @@ mod tests {
     async fn sent(failed: Problem) -> (u16, String) {
         let response = problem(&failed);
         let status = response.status().as_u16();
-        let body = response.into_body().collect().await.expect("the body is in memory").to_bytes();
-        (status, String::from_utf8(body.to_vec()).expect("the body is UTF-8"))
+        let body =
+            response.into_body().collect().await.expect("the body must be in memory").to_bytes();
+        (status, String::from_utf8(body.to_vec()).expect("the body must be UTF-8"))
     }
 
     #[tokio::test]

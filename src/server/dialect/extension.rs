@@ -116,7 +116,7 @@ mod tests {
             content,
         };
         let body = body(&version);
-        assert_eq!(std::str::from_utf8(body.expose()).expect("the body is UTF-8"), expected);
+        assert_eq!(std::str::from_utf8(body.expose()).expect("the body must be UTF-8"), expected);
     }
 
     #[test]
@@ -157,9 +157,11 @@ mod tests {
         let response = problem(&failed);
         let status = response.status().as_u16();
         let kind = response.headers().get(ERROR_TYPE);
-        let kind = kind.map(|kind| kind.to_str().expect("the header value is text").to_owned());
-        let body = response.into_body().collect().await.expect("the body is in memory").to_bytes();
-        (status, kind, String::from_utf8(body.to_vec()).expect("the body is UTF-8"))
+        let kind =
+            kind.map(|kind| kind.to_str().expect("the header value must be text").to_owned());
+        let body =
+            response.into_body().collect().await.expect("the body must be in memory").to_bytes();
+        (status, kind, String::from_utf8(body.to_vec()).expect("the body must be UTF-8"))
     }
 
     #[tokio::test]

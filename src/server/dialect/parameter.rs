@@ -217,7 +217,7 @@ mod tests {
     #[track_caller]
     fn check(answer: &Answer<'_>, expected: &str) {
         let body = answer.body();
-        assert_eq!(std::str::from_utf8(body.expose()).expect("the body is UTF-8"), expected);
+        assert_eq!(std::str::from_utf8(body.expose()).expect("the body must be UTF-8"), expected);
     }
 
     #[track_caller]
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn secret_has_the_form_of_a_parameter() {
         let asked = SecretParameter::of("/aws/reference/secretsmanager/app/db:AWSCURRENT")
-            .expect("the name means a secret");
+            .expect("the name must mean a secret");
         let (text, binary) =
             (secret(text("<\"a\">")), Content::Binary(SecretValue::new(vec![0, 255])));
         check(
@@ -283,10 +283,10 @@ mod tests {
     #[test]
     fn answer_with_a_field_contains_nothing_else_of_the_secret() {
         let asked = SecretParameter::of("/aws/reference/secretsmanager/app/db#user")
-            .expect("the name means a secret");
+            .expect("the name must mean a secret");
         let (version, field) = (secret(text("hunter2")), "ann".to_owned().into());
         let body = Answer::of_secret(&version, &asked).with_field(&field).body();
-        let body = std::str::from_utf8(body.expose()).expect("the body is UTF-8").to_owned();
+        let body = std::str::from_utf8(body.expose()).expect("the body must be UTF-8").to_owned();
         assert!(body.contains(r#""Value":"ann""#) && !body.contains("hunter2"), "{body}");
     }
 

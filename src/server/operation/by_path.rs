@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn path_and_filters_are_parsed() {
-        let call = parse(r#"{"Path":"/app/","MaxResults":3,"New":1}"#).expect("the call is valid");
+        let call =
+            parse(r#"{"Path":"/app/","MaxResults":3,"New":1}"#).expect("the call must be valid");
         let selector = Selector::parameter(None, None, true);
         let id = SecretId::Path(ParameterPath::new("/app", false, None));
         assert_eq!(call.key(), Key::own(id, selector));
@@ -169,7 +170,7 @@ mod tests {
         let selector = Selector::parameter(None, None, false);
         let filters = r#"[{"Key":"Type","Option":"BeginsWith","Values":["String"]},{"Key":"Label","Option":"Equals","Values":["live","old"]}]"#;
         let id = SecretId::Path(ParameterPath::new("/", true, Some(filters)));
-        assert_eq!(parse(body).expect("the call is valid").key(), Key::own(id, selector));
+        assert_eq!(parse(body).expect("the call must be valid").key(), Key::own(id, selector));
     }
 
     #[track_caller]
@@ -213,7 +214,7 @@ mod tests {
 
     #[test]
     fn fingerprint_changes_with_the_request() {
-        let of = |body: &str| parse(body).expect("the call is valid").fingerprint();
+        let of = |body: &str| parse(body).expect("the call must be valid").fingerprint();
         let known = of(r#"{"Path":"/app"}"#);
         assert_eq!(known, of(r#"{"Path":"/app","MaxResults":1}"#));
         for other in [

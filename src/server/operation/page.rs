@@ -103,8 +103,9 @@ mod tests {
         for (size, pages) in [(None, 3), (Some(10), 3), (Some(7), 4), (Some(5), 5), (Some(1), 25)] {
             let (mut token, mut found, mut count) = (None, Vec::new(), 0);
             loop {
-                let page = Page::of(size, token.as_deref()).expect("the call is valid");
-                let (slice, next) = page.slice(&items, |item| item, 7).expect("the token is valid");
+                let page = Page::of(size, token.as_deref()).expect("the call must be valid");
+                let (slice, next) =
+                    page.slice(&items, |item| item, 7).expect("the token must be valid");
                 found.extend_from_slice(slice);
                 count += 1;
                 token = next;
@@ -114,7 +115,7 @@ mod tests {
             }
             assert_eq!((found, count), (items.clone(), pages), "{size:?}");
         }
-        let empty = Page::of(None, None).expect("the call is valid");
+        let empty = Page::of(None, None).expect("the call must be valid");
         assert_eq!(empty.slice::<String>(&[], |item| item, 7), Ok((&[][..], None)));
     }
 
@@ -128,10 +129,10 @@ mod tests {
 
     #[test]
     fn token_of_another_request_is_refused() {
-        let first = Page::of(Some(2), None).expect("the call is valid");
+        let first = Page::of(Some(2), None).expect("the call must be valid");
         let (_, token) = slice(&first, &["a", "b", "c"], 7)
             .expect("the first page of the list must not need a token");
-        let second = Page::of(Some(2), token.as_deref()).expect("the token is well-formed");
+        let second = Page::of(Some(2), token.as_deref()).expect("the token must be well-formed");
         let page = |items, request| slice(&second, items, request);
         assert_eq!(page(&["a", "b", "c"], 7), Ok((&["c"][..], None)));
         assert_eq!(page(&["a", "b", "c"], 8), Err(BadCall::NextToken));

@@ -219,10 +219,10 @@ mod tests {
         let paths = ["channel_config.*.credentials_id", "ai_config.ai_api_key_reference"];
         let bindings = bound.iter().map(|path| TenantBinding {
             placeholder: "company_name".into(),
-            path: Path::parse(path).expect("the path is valid"),
+            path: Path::parse(path).expect("the path must be valid"),
         });
         Config {
-            paths: Paths::parse(paths).expect("the paths are valid"),
+            paths: Paths::parse(paths).expect("the paths must be valid"),
             tenant_check: TenantCheck::new(Arc::new(Conventions::built_in()), bindings.collect()),
         }
     }
@@ -326,7 +326,7 @@ mod tests {
         let Ok(Body::Event(records)) = Body::recognise(event) else {
             panic!("the body must be recognised as an SQS event")
         };
-        let record = records[0].read(0).expect("the record has an id");
+        let record = records[0].read(0).expect("the record must have an id");
         let config = config(&[]);
         let found = record.search(&Search::new(&config.paths, []));
         let request =

@@ -66,7 +66,7 @@ mod tests {
             batch.fail(id, &Problem::Read(error.into()));
         }
         assert_eq!(
-            std::str::from_utf8(batch.body().expose()).expect("the body is UTF-8"),
+            std::str::from_utf8(batch.body().expose()).expect("the body must be UTF-8"),
             expected
         );
     }

@@ -92,7 +92,7 @@ mod tests {
         let cached = [entry("v1", &["AWSPREVIOUS"], 2), current.clone()];
         let body = description(&current, &cached);
         assert_eq!(
-            std::str::from_utf8(&body).expect("the body is UTF-8"),
+            std::str::from_utf8(&body).expect("the body must be UTF-8"),
             r#"{"ARN":"arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123","CreatedDate":1.5,"Name":"app/db","VersionIdsToStages":{"v1":["AWSPREVIOUS"],"v2":["AWSCURRENT","BLUE"]}}"#
         );
     }

@@ -105,8 +105,9 @@ mod tests {
             "no header must contain the error type, because SDKs would then ignore the type in the body"
         );
         let status = response.status().as_u16();
-        let body = response.into_body().collect().await.expect("the body is in memory").to_bytes();
-        (status, serde_json::from_slice(&body).expect("the body is JSON"))
+        let body =
+            response.into_body().collect().await.expect("the body must be in memory").to_bytes();
+        (status, serde_json::from_slice(&body).expect("the body must be JSON"))
     }
 
     #[tokio::test]
@@ -211,7 +212,7 @@ mod tests {
         let message = async |failed: &Problem| {
             let (_, body) = sent(failed).await;
             assert!(body["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
-            body["message"].as_str().expect("the message is a string").to_owned()
+            body["message"].as_str().expect("the message must be a string").to_owned()
         };
         let missing = FetchError::new(
             FetchErrorKind::NotFound,

@@ -153,7 +153,7 @@ mod tests {
 
     #[track_caller]
     fn check(body: &SecretValue, expected: &str) {
-        assert_eq!(std::str::from_utf8(body.expose()).expect("the body is UTF-8"), expected);
+        assert_eq!(std::str::from_utf8(body.expose()).expect("the body must be UTF-8"), expected);
     }
 
     #[test]
@@ -166,7 +166,7 @@ mod tests {
         );
         let live = Selector::parameter(Some("live"), None, true);
         let live = entry(version("/app/db", r#"{"user":"ann"}"#), live);
-        let two = value(&live, Some("user")).expect("the value has the field");
+        let two = value(&live, Some("user")).expect("the value must have the field");
         check(
             &many_parameters([&one, &two].into_iter(), &["/none", "/\"none\""]),
             r#"{"Parameters":[{"ARN":"arn:aws:ssm:eu-north-1:123456789012:parameter/app/url","DataType":"text","LastModifiedDate":1668586960.362,"Name":"/app/url","Type":"String","Value":"<a> \"b\"","Version":3},{"ARN":"arn:aws:ssm:eu-north-1:123456789012:parameter/app/db","DataType":"text","LastModifiedDate":1668586960.362,"Name":"/app/db","Selector":":live","Type":"String","Value":"ann","Version":3}],"InvalidParameters":["/none","/\"none\""]}"#,
@@ -186,8 +186,9 @@ mod tests {
         };
         let secret = entry(secret, Selector::current());
         let asked = SecretParameter::of("/aws/reference/secretsmanager/app/db")
-            .expect("the name means a secret");
-        let body = secret_as_parameter(&secret, &asked, None).expect("no field is needed");
+            .expect("the name must mean a secret");
+        let body =
+            secret_as_parameter(&secret, &asked, None).expect("the call must not need a field");
         check(
             &body,
             r#"{"ARN":"arn","LastModifiedDate":1.5,"Name":"/aws/reference/secretsmanager/app/db","SourceResult":"{\"ARN\":\"arn\",\"name\":\"app/db\",\"versionId\":\"v-1\",\"secretBinary\":{\"hb\":[7]},\"versionStages\":[\"AWSCURRENT\"],\"createdDate\":\"Jan 1, 1970, 12:00:01 AM\"}","Type":"SecureString","Version":0}"#,
@@ -213,20 +214,22 @@ mod tests {
         let first = page(&requested(r#"{"Path":"/a","MaxResults":2}"#), &three)
             .expect("the first page of the list must not need a token");
         let first: serde_json::Value =
-            serde_json::from_slice(first.expose()).expect("the body is JSON");
+            serde_json::from_slice(first.expose()).expect("the body must be JSON");
         assert_eq!(first["Parameters"].as_array().map(Vec::len), Some(2));
-        let token = first["NextToken"].as_str().expect("a second page follows");
+        let token = first["NextToken"].as_str().expect("a second page must follow");
         let second = format!(r#"{{"Path":"/a","MaxResults":2,"NextToken":"{token}"}}"#);
         check(
-            &page(&requested(&second), &three).expect("the token is valid"),
+            &page(&requested(&second), &three).expect("the token must be valid"),
             r#"{"Parameters":[{"ARN":"arn:aws:ssm:eu-north-1:123456789012:parameter/a/z","DataType":"text","LastModifiedDate":1668586960.362,"Name":"/a/z","Type":"String","Value":"v","Version":3}]}"#,
         );
         let two = list(&["/a/x", "/a/y"]);
-        let rest = page(&requested(&second), &two).expect("the list may change between two pages");
+        let rest = page(&requested(&second), &two)
+            .expect("a list that changes between two pages must not be an error");
         check(&rest, r#"{"Parameters":[]}"#);
         let other = second.replace("/a", "/b");
         assert_eq!(page(&requested(&other), &three).err(), Some(BadCall::NextToken));
-        let empty = page(&requested(r#"{"Path":"/a"}"#), &list(&[])).expect("no token is needed");
+        let empty = page(&requested(r#"{"Path":"/a"}"#), &list(&[]))
+            .expect("the call must not need a token");
         check(&empty, r#"{"Parameters":[]}"#);
     }
 }

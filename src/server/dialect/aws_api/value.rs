@@ -105,8 +105,8 @@ mod tests {
 
     #[track_caller]
     fn check(entry: &Entry, field: Option<&str>, expected: &str) {
-        let body = value(entry, field).expect("the secret has the field");
-        assert_eq!(std::str::from_utf8(body.expose()).expect("the body is UTF-8"), expected);
+        let body = value(entry, field).expect("the secret must have the field");
+        assert_eq!(std::str::from_utf8(body.expose()).expect("the body must be UTF-8"), expected);
     }
 
     #[test]
