@@ -40,7 +40,7 @@ impl Token {
         &self.0
     }
 
-    /// Returns whether the token is `given`, in a time that depends only on their lengths.
+    /// Returns whether the token equals `given`. The duration depends only on the two lengths.
     pub(crate) fn matches(&self, given: &[u8]) -> bool {
         self.is(given).into()
     }

@@ -27,12 +27,12 @@ impl Template {
         }
     }
 
-    /// Returns whether the template has a `#`, which stands for a part of the secret.
+    /// Returns whether the template contains a part of the secret, such as `#api_key`.
     pub(crate) fn has_field(&self) -> bool {
         self.field.is_some()
     }
 
-    /// Returns the constant text before the `#` of the template.
+    /// Returns the constant text before the `#` of the template, such as `Key ` in `Key #api_key`.
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -56,7 +56,8 @@ impl Template {
     }
 }
 
-/// A credential that a route adds to its calls.
+/// The credential that the agent adds to calls to one external API, and the header that contains
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Credential {
     /// The header `Authorization: Bearer …`.
@@ -98,7 +99,7 @@ pub(crate) enum BadCredential {
     Malformed(Problem),
 }
 
-/// A credential that was made from a secret.
+/// The credential for one call, which was made from a secret.
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) value: HeaderValue,

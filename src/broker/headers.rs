@@ -42,7 +42,7 @@ const OF_AGENT: [HeaderName; 9] = [
 /// The agent passes on no header whose name begins with one of these texts.
 const PREFIXES: [&str; 2] = ["x-forwarded-", "x-sidekey-"];
 
-/// The header in which a caller names the secret of a call.
+/// The header in which a caller names the secret for a call to another server.
 pub(crate) const REFERENCE: HeaderName = HeaderName::from_static("x-sidekey-reference");
 
 /// The header in which a caller names the tenant (a customer) for which it makes a call.

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 const RANDOM_BYTES: usize = 32;
 
 /// The phantom token of one route, which callers send instead of an API key. If the configuration
-/// has no token, the agent generates it at its first use, so that the agent starts faster.
+/// has no token, the agent generates one only when it is needed, so that the agent starts faster.
 #[derive(Debug)]
 pub(crate) struct Phantom {
     /// The beginning of a generated token. Some libraries expect that API keys begin with a certain
@@ -30,12 +30,12 @@ impl Phantom {
         Self { prefix: "", token: OnceLock::from(token) }
     }
 
-    /// Returns the beginning of a generated token.
+    /// Returns the text with which a generated phantom token begins.
     pub(crate) fn prefix(&self) -> &'static str {
         self.prefix
     }
 
-    /// Returns the token.
+    /// Returns the phantom token. Generates the token if it does not exist yet.
     ///
     /// # Panics
     ///

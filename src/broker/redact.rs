@@ -75,7 +75,7 @@ impl fmt::Debug for Needles {
 pub(crate) struct Redactor {
     needles: Needles,
     held: Zeroizing<Vec<u8>>,
-    /// How many texts were replaced so far.
+    /// How many confidential texts were replaced so far.
     pub(crate) replaced: u64,
 }
 
@@ -108,7 +108,7 @@ impl Redactor {
         passed.into()
     }
 
-    /// Returns the bytes that were kept. Must be called at the end of the body.
+    /// Returns the kept last bytes of the body. Must be called at the end of the body.
     pub(crate) fn finish(&mut self) -> Bytes {
         std::mem::take(&mut *self.held).into()
     }

@@ -16,7 +16,7 @@ const NEVER_ALLOWED: [Method; 2] = [Method::CONNECT, Method::TRACE];
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) name: Box<str>,
-    /// The scheme, host and port of the server to which the agent passes on all calls.
+    /// The scheme, host and port of the server that receives all calls of the route.
     pub(crate) upstream: Uri,
     pub(crate) secret: SecretOfRoute,
     pub(crate) credential: Credential,
@@ -30,7 +30,7 @@ pub(crate) struct Route {
     /// The path at the end of the base URL that a library needs, such as `/v1` in `/to/openai/v1`.
     /// Empty if the base URL ends with the name of the route.
     pub(crate) base_path: Box<str>,
-    /// The statuses with which the server refuses a credential.
+    /// The HTTP statuses of answers by which the server refuses a credential.
     pub(crate) refused: Vec<StatusCode>,
     pub(crate) limits: Limits,
     pub(crate) phantom: Phantom,
@@ -39,7 +39,7 @@ pub(crate) struct Route {
 /// The time limits of a call to another server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// The maximum time for opening a connection, including the TLS handshake.
+    /// The maximum time for opening a connection to the server, including the TLS handshake.
     pub(crate) connect: Duration,
     /// The maximum time from the last byte of the request until the headers of the answer.
     pub(crate) answer: Duration,
@@ -57,13 +57,14 @@ impl Default for Limits {
     }
 }
 
-/// The secret that the calls of a route need.
+/// The secret from which the agent makes the credential for the calls of a route (calls to one
+/// external API).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SecretOfRoute {
-    /// All calls use the secret with this reference.
+    /// All calls use the secret with this name or ARN.
     Own(Box<str>),
-    /// Each call names a secret. The secret's name must match one of the conventions with these
-    /// kinds, such as `sms-twilio`.
+    /// Each call names a secret. The secret's name must match the name pattern of one of these
+    /// conventions, such as `sms-twilio`.
     Kinds {
         kinds: Vec<Box<str>>,
         /// The secret for calls that name no secret. `None` if such calls fail.
@@ -130,7 +131,7 @@ impl Route {
     }
 }
 
-/// All routes of the agent.
+/// All routes of the agent. Each route describes the calls to one external API.
 #[derive(Debug, Default)]
 pub(crate) struct Routes(Vec<Route>);
 
@@ -147,7 +148,7 @@ impl Routes {
         self.0.iter()
     }
 
-    /// Returns the routes that have a secret of their own, and the references to these secrets.
+    /// Returns the routes that have a secret of their own, and the names or ARNs of these secrets.
     #[cfg(feature = "host")]
     pub(crate) fn own_secrets(&self) -> impl Iterator<Item = (&Route, &str)> {
         self.iter().filter_map(|route| match &route.secret {

@@ -9,10 +9,10 @@ use crate::secret::glob::{BadGlob, Glob};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::borrow::Cow;
 
-/// The beginning of the paths of all calls.
+/// The beginning of the path of each request that the agent passes on to another server.
 pub(crate) const PREFIX: &str = "/to/";
 
-/// The maximum length of the path and the query that the agent sends, in bytes.
+/// The maximum length of the path and the query of a call to another server together, in bytes.
 const TARGET_BYTES_MAX: usize = 16 * 1024;
 
 /// The characters of a field that are percent-encoded when the field becomes a part of a path.

@@ -64,7 +64,7 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    /// Creates the time series of all routes in the metrics.
+    /// Creates the metrics of all routes, so that they exist before the first call.
     pub(super) fn announce(&self, metrics: &Metrics) {
         let names = self.config.routes.iter().map(|route| &*route.name);
         metrics.announce_calls(names);
@@ -82,7 +82,7 @@ pub(super) struct Call<'a> {
     pub(super) slot: &'a ConnectionSlot,
 }
 
-/// The answer of the server of a route.
+/// The answer of another server to a call.
 struct Answered {
     response: hyper::Response<Streamed>,
     /// The secret with which the call was made.
@@ -320,7 +320,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Builds the request for the server of a route.
+/// Builds the request that the agent sends to the server of a route.
 fn request(
     route: &Route,
     head: &Parts,

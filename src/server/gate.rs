@@ -138,7 +138,7 @@ pub(crate) fn admit(
 pub(crate) enum CallProof {
     /// The request has the ordinary token, which also reads secrets.
     Token,
-    /// The request has the phantom token of its route.
+    /// The request has a phantom token, which allows only calls to one external API.
     Phantom,
 }
 

@@ -13,7 +13,7 @@ use hyper::StatusCode;
 pub(crate) enum Failure {
     /// The request has no valid token or comes from another host, or too many connections are open.
     Gate(Box<Problem>, Refusal),
-    /// The secret of the call could not be read.
+    /// The secret that contains the credential of the call could not be read.
     Secret(Box<Problem>),
     Call(CallRefusal),
 }

@@ -21,14 +21,14 @@ pub(super) struct Replayable {
 struct Source {
     body: Incoming,
     kept: Kept,
-    /// The number of pieces that were read from the caller.
+    /// The number of pieces of the body that were read from the caller.
     pieces: u64,
     is_ended: bool,
     is_broken: bool,
 }
 
 impl Replayable {
-    /// Wraps the body of a call. `kept` counts the kept bytes of all calls.
+    /// Wraps the body of a call. `kept` counts the bytes that the agent keeps of all such bodies.
     pub(super) fn new(body: Incoming, kept: Arc<KeptBytes>) -> Self {
         let length = body.size_hint().exact();
         let (kept, pieces) = (Kept::new(kept), 0);
@@ -58,7 +58,7 @@ impl Replayable {
         self.source().is_broken
     }
 
-    /// Returns the number of pieces that were read from the caller so far.
+    /// Returns the number of pieces of the body that were read from the caller so far.
     pub(super) fn pieces(&self) -> u64 {
         self.source().pieces
     }
@@ -74,13 +74,13 @@ impl fmt::Debug for Replayable {
     }
 }
 
-/// The body of a call while it is sent.
+/// The body of a call while the agent sends the body to the other server.
 #[derive(Debug)]
 pub(super) struct Replay {
     body: Replayable,
-    /// The number of pieces that were sent.
+    /// The number of pieces of the body that were sent.
     position: usize,
-    /// The number of bytes that were sent.
+    /// The number of bytes of the body that were sent.
     sent: u64,
 }
 

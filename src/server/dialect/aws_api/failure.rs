@@ -13,7 +13,7 @@ use crate::server::response::{AWS_JSON, Response};
 use crate::source::{FetchError, FetchErrorKind, internal_error_code};
 use hyper::StatusCode;
 
-/// Builds the error response to a call of `service`.
+/// Builds the error response to a call of the AWS service `service`.
 pub(in crate::server) fn problem(problem: &Problem, service: Service) -> Response {
     let (status, kind) = status_and_kind(problem, service);
     let body = ErrorBody { kind, message: &message(problem), hint: problem.hint() };
