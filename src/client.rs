@@ -32,7 +32,7 @@ const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token
 /// The maximum size of the body of an agent's answer, in bytes.
 ///
 /// A secret has up to 64 KiB. JSON may need six bytes for one byte of a secret, as in `\u0000`. The
-/// rest is for metadata.
+/// remaining 128 KiB are for metadata.
 const ANSWER_BYTES_MAX: usize = 512 * 1024;
 
 /// The address at which an agent listens.
@@ -134,9 +134,9 @@ impl Client {
         self.exchange(request, Bytes::new()).await
     }
 
-    /// Calls an operation of the AWS API, such as `secretsmanager.GetSecretValue`, at the agent instead
-    /// of AWS.
-    /// `parameters` is the JSON object with the parameters of the operation.
+    /// Calls an operation of the AWS API, such as `secretsmanager.GetSecretValue`, and sends the
+    /// call to the agent instead of AWS. `parameters` is the JSON object with the parameters of the
+    /// operation.
     ///
     /// # Errors
     ///

@@ -43,7 +43,7 @@ const SILENT_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Fills the environment variables that refer to secrets, and replaces this process by the program
 /// in `command`.
 ///
-/// `read_token_file` gets the agent's port, and returns the token that the agent wrote to a file.
+/// `read_token_file` takes the agent's port, and returns the token that the agent wrote to a file.
 /// This function calls `read_token_file` only if `SIDEKEY_TOKEN` is not set.
 ///
 /// Returns only if the program was not started, and prints the reasons to standard error. The exit
@@ -57,8 +57,8 @@ pub async fn run(
     command: &[OsString],
 ) -> ExitCode {
     // This process reads secrets, so other processes must not read its memory until it becomes the
-    // program. It does not set the limit for core files, because the program would inherit that
-    // limit. A failure is ignored: the program will run without this protection anyway.
+    // program. This call does not limit core dumps, because the program would inherit the limit. A
+    // failure is ignored: the program will run without this protection anyway.
     let _ = hardening::hide();
     let Some((name, args)) = command.split_first() else {
         return not_started(&["no command is given".to_owned()]);

@@ -22,8 +22,8 @@ fn is_of_an_agent(body: &[u8]) -> bool {
     body == b"healthy" || json["ready"].is_boolean()
 }
 
-/// Explains an answer to `/ready`. `body` contains the names of missing secrets only if the request
-/// had a valid token.
+/// Returns a sentence that explains the answer of an agent that is not ready. `body`, the JSON of
+/// the answer, contains the names of missing secrets only if the request had a valid token.
 fn why_not_ready(status: u16, body: &[u8]) -> String {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let Some(count) = body["listed_missing"].as_u64() else {

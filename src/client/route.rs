@@ -1,20 +1,23 @@
-//! Asks a running agent how a program uses a route: the base URL and the phantom token.
+//! Asks a running agent how a program uses a route (the agent's rules for calls to one external
+//! API).
 
 use super::secret::{ReadError, refusal};
 use super::{Answer, Client};
 use crate::secret::value::SecretValue;
 use serde::Deserialize;
 
-/// What a program needs to send calls to a route.
+/// The settings with which a client library sends its calls through a route of the agent to an
+/// external API.
 #[derive(Clone, Debug)]
 pub(crate) struct RouteAccess {
-    /// The URL that a library uses in place of the URL of the server.
+    /// The URL of the route at the agent. A client library uses this URL instead of the URL of the
+    /// external API.
     pub(crate) base_url: SecretValue,
-    /// The phantom token, which a library uses in place of the API key.
+    /// The phantom token: the text that a client library sends to the agent instead of the API key.
     pub(crate) token: SecretValue,
 }
 
-/// The JSON body of the answer to `GET /to/{route}`.
+/// The JSON body of the agent's answer to `GET /to/{route}`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Body {
@@ -23,8 +26,9 @@ struct Body {
 }
 
 impl Client {
-    /// Asks the agent for the base URL and the phantom token of a route. `segment` is the name of the
-    /// route, and optionally `@` with a percent-encoded reference to a secret.
+    /// Asks the agent for the base URL and the phantom token (the replacement for an API key) of a
+    /// route. `segment` is the name of the route, and optionally `@` with a percent-encoded
+    /// reference to a secret.
     pub(crate) async fn route(&mut self, segment: &str) -> Result<RouteAccess, ReadError> {
         let answer = self.get(&format!("/to/{segment}")).await;
         access(&answer.map_err(|error| ReadError::NoAnswer(error.to_string()))?)

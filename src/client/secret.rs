@@ -25,8 +25,8 @@ pub(crate) enum ReadError {
         /// message is safe to print on a terminal.
         message: String,
     },
-    /// The HTTP answer is not in the format of the AWS API, so a program other than Sidekey must
-    /// listen at the agent's address.
+    /// The HTTP answer is not in the format of the AWS API, which means that a program other than
+    /// Sidekey listens at the agent's address.
     #[error("a program other than Sidekey answered, with HTTP status {status}")]
     NotSidekey { status: u16 },
     /// The client got no answer from the agent. The string is the reason, as a message for the
@@ -71,7 +71,8 @@ struct ParameterMembers {
     value: String,
 }
 
-/// A parser of the body of a successful answer. Returns `None` if the body has another format.
+/// A function that parses the body of a successful answer. The function returns `None` if the body
+/// has an unknown format.
 type Parse = fn(&[u8]) -> Option<Version>;
 
 impl Client {
@@ -85,7 +86,7 @@ impl Client {
     }
 }
 
-/// Returns the JSON body of a request for the secret or parameter `key`.
+/// Returns the JSON body of a request for the secret or parameter that `key` identifies.
 fn members(key: &Key) -> String {
     if key.id.service() == Service::ParameterStore {
         let (label, number) = (key.selector.stage(), key.selector.version());
@@ -103,9 +104,9 @@ fn members(key: &Key) -> String {
     parameters.to_string()
 }
 
-/// Reads the agent's answer. If the answer contains a value, `parse` parses its body. Returns an
-/// error if the answer contains an error, or if it is not an answer of Sidekey: another program may
-/// listen at the address.
+/// Parses the agent's answer. If the HTTP status is a success, `parse` parses the body. Otherwise,
+/// returns the agent's error. Also returns an error if the format of the answer shows that a
+/// program other than Sidekey answered.
 fn parsed(answer: &Answer, parse: Parse) -> Result<Version, ReadError> {
     let body = answer.body.expose();
     let version = match answer.status.is_success() {
@@ -155,7 +156,7 @@ fn version(body: &[u8]) -> Option<Version> {
     })
 }
 
-/// Parses an error answer in the format of the AWS API. Returns `None` if `body` has another
+/// Parses an error answer in the format of the AWS API. Returns `None` if `body` is not in this
 /// format.
 ///
 /// Replaces a hint about the token, which is meant for users of an AWS SDK, by a hint for users of
@@ -181,7 +182,7 @@ pub(super) fn refusal(body: &[u8]) -> Option<ReadError> {
 /// `None` if the number is not a valid time.
 fn to_the_millisecond(seconds: f64) -> Option<SystemTime> {
     let span = Duration::try_from_secs_f64(seconds + 0.0005).ok()?;
-    // Later times cannot be written as a date with four digits for the year.
+    // A date from the year 10,000 on needs more than four digits for the year.
     let millis =
         u64::try_from(span.as_millis()).ok().filter(|millis| *millis < 253_402_300_800_000)?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis))

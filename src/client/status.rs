@@ -7,7 +7,7 @@ use crate::tokens::Token;
 /// cached secret.
 const PAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// The texts of the two pages that describe an agent. They contain no secret values.
+/// The texts of an agent's pages `/status` and `/metrics`. The pages contain no values of secrets.
 #[derive(Debug)]
 pub(crate) struct Pages {
     /// The JSON text of the page `/status`.
@@ -23,7 +23,8 @@ pub(crate) enum PagesError {
     NoAnswer(#[from] ClientError),
     #[error("the agent refused the token of this command")]
     WrongToken,
-    /// The answer is not a page of Sidekey, so another program must listen at the agent's address.
+    /// The answer is not a page of Sidekey, which means that another program listens at the agent's
+    /// address.
     #[error("a program other than Sidekey answered, with HTTP status {0}")]
     NotSidekey(u16),
 }

@@ -60,7 +60,8 @@ fn may_start_later(error: &ClientError) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
 }
 
-/// Reads all given secrets and routes from the agent, up to [`READS_MAX`] secrets at the same time.
+/// Reads from the agent the values of the secrets `keys`, up to [`READS_MAX`] at the same time, and
+/// the base URLs and phantom tokens of the `routes`.
 ///
 /// If the task that reads a secret panics, the result does not contain this secret.
 pub(super) async fn read_all(
@@ -71,7 +72,7 @@ pub(super) async fn read_all(
 ) -> Answers {
     let (contact, permits) = (Arc::new(contact), Arc::new(Semaphore::new(READS_MAX)));
     let mut answers = Answers::default();
-    // The agent knows the routes without a call to AWS, so these few reads are fast.
+    // The agent answers requests for routes without a call to AWS, so these few requests are fast.
     for segment in routes {
         let access = within(&*clock, READ_WAIT_MAX, route(&contact, &segment)).await;
         answers.routes.insert(segment, access.unwrap_or_else(|| Err(late())));
@@ -155,7 +156,7 @@ mod tests {
         assert_eq!(
             clock.now().steady,
             wait,
-            "the client must return an error at once if waiting cannot fix it"
+            "an error that waiting cannot fix must be returned at once"
         );
     }
 }

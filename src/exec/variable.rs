@@ -14,14 +14,16 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-/// The beginning of an environment variable's value that refers to a secret. The name or ARN of the
-/// secret follows, as in `sidekey:app/db`.
+/// The prefix that marks the value of an environment variable as a reference to a secret. The name
+/// or ARN of the secret follows the prefix, as in `sidekey:app/db`.
 const PREFIX: &str = "sidekey:";
 
-/// The beginning of the text after [`PREFIX`] that refers to a route, as in `sidekey:to:openai`.
+/// The text that follows [`PREFIX`] if a variable refers to a route (the agent's rules for calls to
+/// one external API), as in `sidekey:to:openai`.
 const ROUTE_PREFIX: &str = "to:";
 
-/// The end of a reference to the base URL of a route, as in `sidekey:to:openai#url`.
+/// The end of a reference to the base URL of a route (the agent's rules for calls to one external
+/// API), as in `sidekey:to:openai#url`.
 const URL_SUFFIX: &str = "#url";
 
 /// The prefix of the names of Sidekey's own environment variables. `sidekey exec` never fills these
@@ -48,7 +50,8 @@ enum Wanted {
         key: Key,
         field: Option<Box<str>>,
     },
-    /// The variable gets the phantom token of a route, or the base URL of the route.
+    /// The variable gets the phantom token (the replacement for an API key) or the base URL of a
+    /// route.
     Route {
         /// The name of the route, and optionally `@` with a percent-encoded reference to a secret.
         segment: Box<str>,
@@ -81,8 +84,9 @@ pub(super) struct VariableError {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Reason {
     #[error(
-        "the text looks like a reference to a secret, but does not begin with '{PREFIX}' in lower \
-         case, without quotes or white space; write {PREFIX}NAME with the name or ARN of the secret"
+        "the text looks like a reference to a secret, but does not begin with '{PREFIX}'; write \
+         {PREFIX} in lower case, without quotes or white space, and then the name or ARN of the \
+         secret"
     )]
     NotAtStart,
     #[error("the text after '{PREFIX}' is not a valid reference to a secret: {0}")]
@@ -140,7 +144,8 @@ pub(super) fn find(
     (variables, errors)
 }
 
-/// Parses the text after [`PREFIX`].
+/// Parses the text after `sidekey:` in the value of a variable: a reference to a secret or to a
+/// route.
 fn wanted(reference: &str) -> Result<Wanted, Reason> {
     let Some(route) = reference.strip_prefix(ROUTE_PREFIX) else {
         let Reference { id, selector, field } =
@@ -246,8 +251,8 @@ fn value(content: &Content, field: Option<&str>) -> Result<SecretValue, Reason> 
     }
 }
 
-/// Returns `value`, or an error if an environment variable cannot contain the value: if it is too
-/// long for Linux, or has a NUL byte, which would end the variable early.
+/// Returns `value`, or an error if an environment variable cannot contain the value: the value is
+/// too long for Linux, or has a NUL byte, which would end the variable early.
 fn check_size(name: &str, value: SecretValue) -> Result<SecretValue, Reason> {
     if value.expose().contains(&0) {
         return Err(Reason::Nul);
