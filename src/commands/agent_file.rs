@@ -24,8 +24,8 @@ const ACCESS_OF_OTHERS: u32 = 0o077;
 /// The bit of a folder's mode that lets other users create and replace files in the folder.
 const WRITE_OF_OTHERS: u32 = 0o002;
 
-/// The content of a file that a running agent writes: its token, or the URL of its fake Secrets
-/// Manager.
+/// What a file of a running agent contains: the agent's token, or the URL of the fake Secrets
+/// Manager of `sidekey dev`.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Token,
@@ -35,8 +35,8 @@ pub(super) enum Kind {
 /// A file that a running agent writes for other commands of the same user, for example with the
 /// agent's token. Dropping the value removes the file.
 ///
-/// The agent locks the file while it runs, so that readers can ignore the file of an agent that has
-/// ended.
+/// The agent locks the file while it runs, so that other commands can ignore the file of an agent
+/// that has ended.
 #[derive(Debug)]
 pub(super) struct AgentFile {
     pub(super) path: PathBuf,
@@ -72,7 +72,8 @@ impl AgentFile {
         // If a later step fails, dropping the value removes the file.
         let mut written = Self { path, file };
         written.file.write_all(text.as_bytes())?;
-        // A reader believes the file only from now on, when its content is complete.
+        // The lock comes last: other commands trust a file only if it is locked, and its content is
+        // complete now.
         match written.file.lock() {
             Err(error) if !is_unsupported(&error) => Err(error),
             _ => Ok(written),
@@ -127,8 +128,8 @@ fn read_in(folder: &Path, kind: Kind, port: u16) -> Option<String> {
     lock.is_agent_running(|| is_listening(agent_address(kind, port, &text))).then_some(text)
 }
 
-/// Returns whether only the user of this process and root can have written the file in which an
-/// agent tells commands its port and token.
+/// Returns whether the file of an agent can be trusted: only the user of this process and root can
+/// read the file, and only they can have written the file.
 fn is_trusted(folder: &Metadata, file: &Metadata) -> bool {
     let own = geteuid().as_raw();
     file.is_file()
@@ -175,8 +176,8 @@ fn is_unsupported(error: &io::Error) -> bool {
         || codes.iter().any(|code| error.raw_os_error() == Some(code.raw_os_error()))
 }
 
-/// Returns the address of the process that wrote a file: the address of the agent, or of the fake
-/// Secrets Manager whose URL is `text`.
+/// Returns the address at which the writer of a file listens: the agent at `port` for a token file,
+/// and otherwise the fake Secrets Manager, whose URL is `text`, the content of the file.
 fn agent_address(kind: Kind, port: u16, text: &str) -> Option<SocketAddr> {
     match kind {
         Kind::Token => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
@@ -225,7 +226,7 @@ mod tests {
         let folder = test_folder("agent-file");
         let write = |text| AgentFile::write_in(&folder, Kind::Token, 2773, text);
         let read = || read_in(&folder, Kind::Token, 2773);
-        assert_eq!(read(), None, "there is no file yet");
+        assert_eq!(read(), None, "no token must be found before an agent writes one");
         let first = write("one").expect("the folder is writable");
         assert_eq!(read().as_deref(), Some("one"));
         assert_eq!(read_in(&folder, Kind::FakeEndpoint, 2773), None);
@@ -288,7 +289,10 @@ mod tests {
         for code in [Errno::NOLCK, Errno::NOSYS, Errno::OPNOTSUPP] {
             assert_eq!(Lock::of(&error(code)), Lock::Unsupported, "{code}");
         }
-        assert!(!is_unsupported(&Errno::IO.into()), "an I/O error must stop the agent");
+        assert!(
+            !is_unsupported(&Errno::IO.into()),
+            "an I/O error must not count as missing support for locks"
+        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use crate::config::vars::{Overridden, Vars};
 
-/// Environment variables that choose an AWS account, a region or an endpoint, themselves or through
-/// a file. If one of these variables is set, `sidekey check` ignores a running `sidekey dev`.
+/// Environment variables that choose an AWS account, a region or an endpoint, directly or through a
+/// file. If one of these variables is set, `sidekey check` ignores a running `sidekey dev`.
 const CHOICES: [&str; 13] = [
     // The files ~/.aws/config and ~/.aws/credentials do not count, because most developers have
     // these files. AWS_REGION does not count either, because it chooses no account.
@@ -23,14 +23,14 @@ const CHOICES: [&str; 13] = [
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 ];
 
-/// Returns whether `sidekey check` may read from the fake Secrets Manager of a running `sidekey
-/// dev`. Returns `false` if a variable in `vars` chooses another source, such as an AWS account.
+/// Returns whether `sidekey check` may read from the fake Secrets Manager of a running
+/// `sidekey dev`, instead of from AWS. Returns `false` if a variable in `vars` chooses another
+/// source, such as an AWS account.
 pub(super) fn is_fake_allowed(vars: &dyn Vars) -> bool {
     CHOICES.iter().all(|name| vars.get(name).is_none_or(|value| value.trim().is_empty()))
 }
 
-/// Changes `vars` so that a command calls the fake of AWS at the URL `endpoint`, and not
-/// AWS.
+/// Changes `vars` so that a command calls the fake of AWS at the URL `endpoint` instead of AWS.
 pub(super) fn use_fake(vars: &mut Overridden<'_>, endpoint: &str) {
     for (name, value) in fake_variables(endpoint) {
         vars.set(name, value);

@@ -216,8 +216,8 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
 }
 
 /// Returns an IAM policy, as JSON, for the command's own role. The policy allows reading every
-/// secret to which AWS denied access, and assuming every role that AWS refused. Returns `None` if
-/// AWS denied nothing.
+/// secret to which AWS denied access, and assuming every role that AWS did not let the command
+/// assume. Returns `None` if AWS denied nothing.
 fn missing_policy(reports: &[Report], criteria: &Criteria<'_>) -> Option<String> {
     let permissions = |report: &Report| {
         let granted = report.findings.iter().filter(|finding| finding.grant.is_some());
@@ -236,9 +236,9 @@ fn missing_policy(reports: &[Report], criteria: &Criteria<'_>) -> Option<String>
     Some(policy.json())
 }
 
-/// Loads Sidekey's configuration from the environment variables and the arguments of `sidekey
-/// check`. Also returns the URL of the fake Secrets Manager, if the command reads from the fake and
-/// not from AWS.
+/// Loads Sidekey's configuration from the environment variables and from the arguments of
+/// `sidekey check`. Also returns the URL of the fake Secrets Manager, if the command reads from the
+/// fake and not from AWS.
 fn configuration(args: &Args) -> Result<(Config, Option<String>), CannotCheck> {
     let mut vars = Overridden::new(&Environment);
     if let Some(path) = &args.config {
@@ -318,14 +318,14 @@ fn candidates(
     Ok((candidates, unsearched))
 }
 
-/// Returns whether the command checks the secrets in the configuration: those in `SIDEKEY_SECRETS`,
-/// and those of routes.
+/// Returns whether the command checks the secrets in the configuration: the secrets in
+/// `SIDEKEY_SECRETS`, and the secrets of routes (rules for calls to external APIs).
 fn checks_listed(args: &Args) -> bool {
     args.config.is_some() || (args.references.is_empty() && args.from_json.is_empty())
 }
 
-/// Returns the patterns and tags of secrets in the arguments and, if the command checks it, in
-/// `SIDEKEY_SECRETS`.
+/// Returns the patterns and tags of secrets in the arguments. If the command also checks the
+/// secrets in the configuration, adds the patterns and tags in `SIDEKEY_SECRETS`.
 fn secret_patterns(args: &Args, config: &Config) -> Result<Vec<SecretPattern>, CannotCheck> {
     let given = args.references.iter().filter(|text| SecretPattern::is_pattern(text));
     let mut patterns = Vec::new();
@@ -349,9 +349,9 @@ fn search_file(
     search::search(file, &path.display().to_string(), wanted, candidates)
 }
 
-/// Returns the name or ARN of a secret or parameter, or a pattern such as `ssm:/app/*`. If the
-/// configuration selects a certain version, appends the version, as in `ARN::AWSPREVIOUS:` or
-/// `ssm:/app/url:3`.
+/// Returns the text with which a user refers to `key`: the name or ARN of a secret or parameter, or
+/// a pattern such as `ssm:/app/*`. If `key` selects a certain version, the text ends in the
+/// version, as in `ARN::AWSPREVIOUS:` or `ssm:/app/url:3`.
 fn reference_text(key: &Key) -> String {
     let id = key.id.as_str();
     if let SecretId::Path(path) = &key.id {

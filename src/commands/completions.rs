@@ -25,7 +25,7 @@ enum Shell {
     Zsh,
 }
 
-/// Writes the script for the command line `cli` to standard output.
+/// Writes the script that completes the commands and options of `cli` to standard output.
 pub(super) fn run(args: &Args, mut cli: Command) {
     let shell = match args.shell {
         Shell::Bash => clap_complete::Shell::Bash,

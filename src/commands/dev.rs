@@ -221,7 +221,7 @@ fn variables(args: &Args, secrets: &Secrets, endpoint: &str) -> BTreeMap<String,
 async fn listen(config: &mut Config, metrics: Arc<Metrics>) -> anyhow::Result<Listeners> {
     panics::observe(metrics);
     hardening::harden().context(
-        "Sidekey could not disable core dumps of its process, which would contain secrets",
+        "Sidekey could not disable core dumps of its process, and a core dump would contain secrets",
     )?;
     reserve_descriptors(&mut config.listen);
     let bound = Listeners::bind(&config.listen).await;
@@ -263,8 +263,8 @@ fn summary(endpoint: &str, args: &Args, report: &Report, secrets: &Secrets) -> S
     text
 }
 
-/// Returns the text that tells the user how to read a secret. `token` is the token that `sidekey
-/// dev` generated, or `None` if the user has set a token.
+/// Returns the text that tells the user how to read a secret. `token` is the generated token of the
+/// agent, or `None` if the user has set a token.
 fn read_example(
     address: SocketAddr,
     token: Option<&str>,

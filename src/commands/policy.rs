@@ -232,8 +232,8 @@ fn target_of(id: &SecretId) -> String {
 }
 
 /// Returns the least-privilege policy: an IAM policy that allows only reading the secrets
-/// `targets`, and assuming the roles `roles`. If `account` is `None`, the policy allows secrets of
-/// these names in every AWS account.
+/// `targets`, and assuming the roles `roles`. If `account` is `None`, the policy allows reading
+/// secrets with the given names in every AWS account.
 pub(super) fn least<'a>(
     targets: impl IntoIterator<Item = &'a str>,
     region: &str,
@@ -361,7 +361,8 @@ fn needed(targets: &[String], location: &Location) -> Result<Needed, Vec<String>
     if problems.is_empty() { Ok(needed) } else { Err(problems) }
 }
 
-/// Returns what is needed to read `targets`, and their replicas if a failover region is configured.
+/// Returns the ARN patterns that a policy must allow for reading `targets`. If a failover region is
+/// configured, adds the ARN patterns of the secrets' replicas in this region.
 fn needed_with_replicas(
     targets: &[String],
     location: &Location,

@@ -86,7 +86,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
     let mut signals = match StopSignals::register() {
         Ok(signals) => signals,
         Err(error) => {
-            tracing::error!(%error, "the agent cannot start, because the system refused its handlers for SIGTERM and SIGINT");
+            tracing::error!(%error, "the agent cannot start, because the system refused to register handlers for SIGTERM and SIGINT");
             return ExitCode::FAILURE;
         }
     };

@@ -164,7 +164,7 @@ async fn report(contact: &Contact, clock: &SystemClock) -> Result<Report, String
     Ok(Report::of(page, Counters::parse(&metrics), address.to_string(), now))
 }
 
-/// Returns an error message with advice.
+/// Returns an error message that also says what the user can do.
 fn explained(error: &PagesError, has_token: bool) -> String {
     match error {
         PagesError::NoAnswer(ClientError::NoAgent(..)) => format!(

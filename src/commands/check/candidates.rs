@@ -17,8 +17,8 @@ pub(super) const REFERENCES_MAX: usize = 10_000;
 /// The maximum number of places in JSON files that `sidekey check` reports for one secret.
 const LOCATIONS_MAX: usize = 5;
 
-/// The maximum length, in bytes, of a place in a JSON file, such as `Items[0].key`, in the report
-/// of `sidekey check`. The keys of a JSON file may be very long.
+/// The maximum length, in bytes, of the path to a place in a JSON file, such as `Items[0].key`, in
+/// the report of `sidekey check`. The keys of a JSON file may be very long.
 pub(super) const LOCATION_BYTES_MAX: usize = 1024;
 
 /// The maximum length, in bytes, of a text that may be the name or ARN of a secret. `sidekey check`
@@ -201,8 +201,9 @@ pub(super) fn names_parameter(text: &str) -> bool {
         && Reference::parse(text).is_ok_and(|one| one.id.service() == Service::ParameterStore)
 }
 
-/// Returns the name or ARN of the secret or parameter that `text` means as the value of `valueFrom`
-/// in an ECS task definition. Returns `None` if `text` cannot be such a value.
+/// Returns the secret or parameter that ECS reads if `text` is the value of `valueFrom` in a task
+/// definition: an ARN, or `ssm:` and the name of a parameter. Returns `None` if `text` is not a
+/// valid value of `valueFrom`.
 ///
 /// Source: `Secret` of `RegisterTaskDefinition` in AWS's ECS API reference.
 pub(super) fn of_value_from(text: &str) -> Option<Cow<'_, str>> {

@@ -16,12 +16,13 @@ pub(super) struct Checked {
     /// The URL of the fake Secrets Manager from which the secrets were read. `None` if the secrets
     /// were read from AWS or from a configured endpoint.
     pub(super) fake: Option<String>,
-    /// One error message for each file that `sidekey check` could not search for secret names.
+    /// One error message for each file that `sidekey check` could not search for names of secrets,
+    /// and for each pattern that failed or matches no secret.
     pub(super) unsearched: Vec<String>,
 }
 
 impl Checked {
-    /// Returns whether no secret has a problem, and all files could be searched.
+    /// Returns whether no secret has a problem, and all files and patterns could be searched.
     pub(super) fn is_ok(&self) -> bool {
         self.unsearched.is_empty() && self.reports.iter().all(|report| report.ok)
     }

@@ -6,8 +6,8 @@ use crate::secret::scope::{Home, Scope};
 use crate::secret::secret_pattern::SecretPattern;
 use crate::source::{FetchError, Source};
 
-/// The maximum number of pages that `sidekey check` reads for one pattern. A page of names has up to
-/// 100 secrets, and a page of values up to 20.
+/// The maximum number of pages of search results that `sidekey check` reads from AWS for one
+/// pattern. A page of names has up to 100 secrets, and a page of values up to 20.
 const PAGES_MAX: usize = 1000;
 
 /// The secrets that match the patterns, and the patterns that could not be checked.
@@ -64,7 +64,8 @@ pub(super) async fn find(
     all
 }
 
-/// Returns the names of all secrets that match `pattern`, and whether there may be more.
+/// Returns the names of secrets that match `pattern`, and whether AWS may have more names. The
+/// search stops after [`PAGES_MAX`] pages.
 async fn names(
     source: &dyn Source,
     pattern: &SecretPattern,

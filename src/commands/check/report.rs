@@ -256,8 +256,8 @@ fn problem_finding(problem: Problem) -> Finding {
     }
 }
 
-/// Returns the kind of a secret, such as `whatsapp-twilio`, to which the secret's name or ARN
-/// belongs. Returns `None` if the name matches no naming convention.
+/// Returns the kind, such as `whatsapp-twilio`, of the secret with the name or ARN `id`. Returns
+/// `None` if the name matches no naming convention.
 fn expected_kind<'a>(id: &SecretId, conventions: &'a Conventions) -> Option<&'a str> {
     let convention = match id {
         SecretId::Name(name) => conventions.of_name(name),
@@ -536,7 +536,7 @@ mod tests {
         assert_eq!(
             account([(&arn, &good)]),
             None,
-            "a secret that was requested by ARN may be in another account"
+            "the account must not come from a secret that was requested by ARN"
         );
         assert_eq!(account([(&name, &good)]).as_deref(), Some("123456789012"));
         let message = "User: arn:aws:sts::210987654321:assumed-role/r/s is not authorized";

@@ -34,7 +34,8 @@ use tokio::net::{TcpListener, TcpStream};
 /// The HTML of the page, with its style and its script.
 const HTML: &str = include_str!("page/page.html");
 
-/// The word in [`HTML`] that the server replaces by the random nonce of its style and its script.
+/// The word in [`HTML`] that the server replaces by a random nonce. The nonce allows the browser to
+/// use the style and the script of the page.
 const NONCE: &str = "{{nonce}}";
 
 /// The maximum number of open connections to the page. A browser opens up to 6 connections to one
@@ -48,7 +49,8 @@ const HTML_TYPE: HeaderValue = HeaderValue::from_static("text/html; charset=utf-
 const JSON_TYPE: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT_TYPE: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// The headers of each response: no cache stores it, and no page of another site shows it.
+/// The headers of each response. The headers forbid caches to store the response, and pages of
+/// other sites to show it.
 const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),

@@ -78,15 +78,17 @@ pub(in crate::commands) enum BadTarget {
 pub(super) struct Needed {
     pub(super) secrets: Vec<String>,
     pub(super) parameters: Vec<String>,
-    /// The ARN patterns of the paths whose parameters Sidekey lists, such as those in `ssm:/app/*`.
+    /// The ARN patterns of parameter paths, such as `/app` in `ssm:/app/*`. Sidekey lists the
+    /// parameters of these paths.
     pub(super) paths: Vec<String>,
-    /// The tags of secrets that Sidekey reads, each with an ARN pattern of all secrets.
+    /// The tags in the user's arguments or settings. Sidekey reads every secret that has one of
+    /// these tags.
     pub(super) tags: Vec<NeededTag>,
     /// Whether Sidekey searches for the secrets that match a pattern or a tag.
     pub(super) is_search: bool,
 }
 
-/// A tag of secrets that Sidekey reads.
+/// A tag, such as `channel=sms`. Sidekey reads every secret that has this tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NeededTag {
     pub(super) key: String,
@@ -98,7 +100,8 @@ pub(super) struct NeededTag {
 
 impl Needed {
     /// Adds a secret or parameter, given by its name, by its ARN, or by a pattern as in
-    /// `SIDEKEY_ALLOW`. In IAM, `*` also matches `/`, so the ARN pattern may match more secrets.
+    /// `SIDEKEY_ALLOW`. In IAM, `*` also matches `/`, so the ARN pattern may match more secrets
+    /// than the given pattern.
     pub(super) fn add(&mut self, text: &str, location: &Location) -> Result<(), BadTarget> {
         if text.starts_with(TAG_PREFIX) {
             return self.add_tag(text, location);
@@ -139,8 +142,8 @@ impl Needed {
         Ok(())
     }
 
-    /// Adds the replicas of all secrets in the region `home`, which Sidekey reads in the region
-    /// `failover` while `home` fails.
+    /// Adds, for all secrets in the region `home`, the replicas in the region `failover`. Sidekey
+    /// reads the replicas while calls to the region `home` fail.
     pub(super) fn add_replicas(&mut self, home: &str, failover: &str) {
         let [of_home, of_failover] =
             [home, failover].map(|region| format!(":secretsmanager:{region}:"));
@@ -197,8 +200,8 @@ pub(super) fn suffix_warning(text: &str) -> Option<String> {
     })
 }
 
-/// Returns whether this text is the full ARN. The full ARN of a secret ends in a random suffix, and
-/// the ARN of a parameter has no such suffix.
+/// Returns whether `arn` is a full ARN. The full ARN of a secret ends in a random suffix. The ARN
+/// of a parameter has no suffix, and is always full.
 fn is_complete(arn: &Arn) -> bool {
     is_parameter(arn) || arn.possible_names().1.is_some()
 }
@@ -251,8 +254,8 @@ fn of_pattern(pattern: &str, location: &Location) -> Result<String, BadTarget> {
     }
 }
 
-/// Checks the length and the characters of a name pattern. `name` is the end of `pattern`, which
-/// may be an ARN.
+/// Checks the length and the characters of a name pattern. `pattern` is the complete pattern, which
+/// may be an ARN, and `name` is its end.
 fn check_pattern(pattern: &str, name: &str, service: Service) -> Result<(), BadTarget> {
     let (max, is_valid): (usize, fn(char) -> bool) = match service {
         Service::SecretsManager => (NAME_CHARS_MAX, is_name_char),

@@ -39,8 +39,8 @@ pub(super) const VIA_SERVICE: &str = "kms:ViaService";
 /// parameters* in the Systems Manager user guide.
 pub(super) const PARAMETER_ARN: &str = "kms:EncryptionContext:PARAMETER_ARN";
 
-/// The beginning of the IAM condition keys that restrict which secrets a role may read by the
-/// secrets' tags. The key of the tag follows.
+/// The prefix of the IAM condition keys that allow a role to read only secrets with a certain tag.
+/// The key of the tag follows the prefix.
 ///
 /// Source: AWS's page *Actions, resources, and condition keys for AWS Secrets Manager* in the service
 /// authorization reference.
@@ -72,8 +72,8 @@ pub(super) struct Statement {
     pub(super) sid: String,
     pub(super) action: &'static str,
     pub(super) resources: Vec<String>,
-    /// The conditions under which the statement allows the use of KMS keys, or reads of secrets with
-    /// a tag. Empty for the other statements.
+    /// The conditions of a statement that allows the use of KMS keys, or reads of secrets with a
+    /// tag. Empty for all other statements.
     pub(super) conditions: Vec<NeededCondition>,
 }
 
@@ -148,15 +148,16 @@ fn of_tag(sid: String, tag: NeededTag) -> Statement {
     Statement { conditions: vec![condition], ..Statement::new(sid, GET, [secrets]) }
 }
 
-/// Returns a statement that allows assuming the roles with these ARNs, or `None` if there are none.
+/// Returns a statement that allows assuming the roles with these ARNs, or `None` if `roles` is
+/// empty.
 pub(super) fn assume_role(sid: &str, roles: impl Iterator<Item = String>) -> Option<Statement> {
     let statement = Statement::new(format!("{sid}AssumeRole"), ASSUME_ROLE, roles);
     (!statement.resources.is_empty()).then_some(statement)
 }
 
-/// Returns IAM policy statements that allow decryption through an AWS service, one for each region
-/// of the KMS keys. If `parameters` is not empty, the statements allow only decryption of
-/// parameters with these ARN patterns.
+/// Returns IAM policy statements that allow decryption with the KMS keys `keys`, but only through
+/// the AWS service `service`. Each region of the keys has one statement. If `parameters` is not
+/// empty, the statements allow only decryption of parameters with these ARN patterns.
 fn decrypt(sid: &str, keys: &[KeyArn], service: Service, parameters: &[String]) -> Vec<Statement> {
     let mut by_region: BTreeMap<&str, Vec<&KeyArn>> = BTreeMap::new();
     for key in keys {
@@ -190,8 +191,9 @@ fn without_covered(arns: impl IntoIterator<Item = String>) -> Vec<String> {
     (0..all.len()).filter(|&at| !is_covered(&all, at)).map(|at| all[at].clone()).collect()
 }
 
-/// Returns whether the pattern at index `at` is redundant, because another pattern matches the same
-/// names and more. If two patterns match exactly the same names, only the second is redundant.
+/// Returns whether the pattern at index `at` is redundant, because another pattern matches at least
+/// the same names. If two patterns match exactly the same names, only the second pattern is
+/// redundant.
 fn is_covered(all: &[String], at: usize) -> bool {
     (0..all.len()).any(|other| {
         other != at

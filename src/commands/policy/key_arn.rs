@@ -15,7 +15,7 @@ pub(super) struct KeyArn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadKey {
     #[error(
-        "the value is an alias of a KMS key, which has no effect in a policy; use the key's ARN from `aws kms describe-key`"
+        "the value is an alias of a KMS key, but an alias has no effect in a policy; use the key's ARN from `aws kms describe-key`"
     )]
     Alias,
     #[error("the value is not the ARN of a KMS key; write arn:PARTITION:kms:REGION:ACCOUNT:key/ID")]

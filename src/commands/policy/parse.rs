@@ -131,7 +131,7 @@ fn statement(number: usize, value: &Value) -> Result<ParsedStatement, BadPolicy>
     let conditions = match value.get("Condition") {
         None => Vec::new(),
         Some(conditions) => parse_conditions(conditions).ok_or_else(|| {
-            bad("the key Condition must have a JSON object with a member for each condition operator")
+            bad("the key Condition must have a JSON object whose keys are operators, such as StringEquals")
         })?,
     };
     Ok(ParsedStatement { label, is_allow, actions: lower_case(actions), resources, conditions })

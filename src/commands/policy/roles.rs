@@ -18,7 +18,8 @@ pub(super) enum Which {
     Trust,
 }
 
-/// The targets of `sidekey policy`, divided by the role with which Sidekey reads them.
+/// The names, ARNs and patterns for which `sidekey policy` writes policies, grouped by the role
+/// with which Sidekey reads these secrets.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Divided {
     pub(super) own: Vec<String>,
@@ -26,7 +27,8 @@ pub(super) struct Divided {
 }
 
 impl Divided {
-    /// Returns the only role with which the targets are read, and these targets.
+    /// Returns the role with which Sidekey reads secrets, and the secrets' names, ARNs and
+    /// patterns. Returns an error message if no role, or more than one role, is used.
     pub(super) fn only_role(&self) -> Result<(&RoleArn, &[String]), &'static str> {
         match &self.by_role[..] {
             [(role, targets)] => Ok((role, targets)),
@@ -36,8 +38,8 @@ impl Divided {
     }
 }
 
-/// Returns the external id that the configuration has for `given`, the role that the user gave as an
-/// argument, or else for the only role in `configured`.
+/// Returns the external id of a role in the configuration: the role `given`, which the user gave as
+/// an argument, or, if `given` is `None`, the only role in `configured`.
 pub(super) fn external_id<'a>(
     given: Option<&RoleArn>,
     configured: &[(&RoleArn, Option<&'a str>)],
@@ -48,12 +50,13 @@ pub(super) fn external_id<'a>(
             .find(|(role, _)| *role == given)
             .and_then(|(_, external_id)| *external_id)),
         (None, [(_, external_id)]) => Ok(*external_id),
-        (None, _) => Err("name the role of the trust policy with --role"),
+        (None, _) => Err("use --role to name the role whose trust policy the command writes"),
     }
 }
 
-/// Divides the names, ARNs and patterns in `targets` by their role: `given`, the role that the user
-/// gave as an argument, or else the role in the configuration.
+/// Groups the names, ARNs and patterns in `targets` by the role with which Sidekey reads these
+/// secrets: the role `given`, which the user gave as an argument, or else the role in the
+/// configuration.
 pub(super) fn divided(targets: &[String], given: Option<&RoleArn>, rules: &RoleRules) -> Divided {
     let mut divided = Divided::default();
     for target in targets {
@@ -73,8 +76,9 @@ pub(super) fn divided(targets: &[String], given: Option<&RoleArn>, rules: &RoleR
     divided
 }
 
-/// Returns the role with which Sidekey reads the secrets of `target`. A pattern is compared by an
-/// example of a name: each wildcard stands for the letter `x`.
+/// Returns the role with which Sidekey reads the secrets of `target`, according to the
+/// configuration. If `target` is a pattern, looks up an example name that has the letter `x` in
+/// place of each wildcard.
 fn configured_role(target: &str, rules: &RoleRules) -> Option<RoleArn> {
     if let Ok(Reference { id, .. }) = Reference::parse_or_path(target) {
         return rules.role_of_id(&id).cloned();
@@ -83,8 +87,9 @@ fn configured_role(target: &str, rules: &RoleRules) -> Option<RoleArn> {
     rules.role_of(None, &example).ok().flatten().cloned()
 }
 
-/// Returns the trust policy of a role as JSON. It allows only `principal`, the ARN of Sidekey's own
-/// role, to assume the role, and only with the external id, if there is one.
+/// Returns the trust policy of a role as JSON. The policy allows only `principal`, the ARN of
+/// Sidekey's own role, to assume the role. If `external_id` is given, the policy also requires this
+/// external id.
 pub(super) fn trust(sid: &str, principal: &RoleArn, external_id: Option<&str>) -> String {
     let mut statement = json!({
         "Sid": format!("{sid}AssumeRole"),

@@ -174,8 +174,9 @@ fn without_variables(pattern: &str) -> String {
     replaced + rest
 }
 
-/// Returns whether a policy condition holds for all of Sidekey's reads, because it allows the use
-/// of the KMS key through the needed service, or for all needed parameters.
+/// Returns whether a policy condition holds for all of Sidekey's reads: whether the condition
+/// allows the values, such as AWS services, parameters or tags, that the needed statement `need`
+/// allows.
 fn always_holds(condition: &Condition, need: &Statement) -> bool {
     let is_allowed = |value: &String| match &*condition.operator {
         "StringEquals" => condition.values.contains(value),
@@ -240,9 +241,9 @@ fn excess(
     }
 }
 
-/// Returns whether an action belongs to Secrets Manager, KMS or, if parameters are needed, to
-/// Parameter Store, or whether it assumes a role and roles are needed. Sidekey does not judge actions of other services. `action` may be a pattern,
-/// such as `kms:*`.
+/// Returns whether `sidekey policy --verify` checks an action. The command checks the actions of
+/// Secrets Manager and KMS, the actions of Parameter Store if parameters are needed, and
+/// `sts:AssumeRole` if roles are needed. `action` may be a pattern, such as `kms:*`.
 fn is_judged(action: &str, least: &[Statement]) -> bool {
     let has_parameters = least.iter().any(|need| need.action == GET_PARAMETER);
     let parameter_store = has_parameters.then_some("ssm:*parameter*");
@@ -265,7 +266,7 @@ fn needed_action(action: &str, least: &[Statement]) -> Option<&'static str> {
 }
 
 /// Returns the resources on which a policy statement allows `action` although Sidekey does not need
-/// this, each with the reason.
+/// this permission. Each resource has a reason.
 fn excessive_resources(
     granted: &ParsedStatement,
     action: &str,
@@ -312,9 +313,10 @@ fn excess_reason(
     })
 }
 
-/// Returns why the statement `granted` of the user's policy allows more uses of a KMS key than
-/// Sidekey needs. Returns `None` if it allows no more than the needed statement `need`, or if it
-/// allows the key only through the AWS services that the statements `needs` name.
+/// Returns why the conditions of `granted`, a statement of the user's policy, allow more than
+/// Sidekey needs. Returns `None` if `granted` has a condition on each key on which the needed
+/// statement `need` has a condition, and allows only values that one of the statements `needs`
+/// allows.
 fn unrestricted(
     granted: &ParsedStatement,
     need: &Statement,

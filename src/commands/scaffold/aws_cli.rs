@@ -29,8 +29,8 @@ const COMPLAINT_CHARS_MAX: usize = 500;
 /// The argument that makes the AWS CLI read the secret's value from standard input.
 const FROM_PIPE: &str = "file:///dev/stdin";
 
-/// The minimum number of characters of a secret's value that Sidekey looks for in error messages of
-/// the AWS CLI. Shorter parts would often match by chance.
+/// The minimum length, in characters, of the parts of a secret's value that Sidekey looks for in
+/// error messages of the AWS CLI. Shorter parts would often match by chance.
 const TELLING_CHARS: usize = 4;
 
 #[derive(Debug)]

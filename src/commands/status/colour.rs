@@ -17,7 +17,8 @@ const COLOURS: [(&str, &str); 7] = [
 
 /// Returns whether a terminal with these environment variables wants colours.
 ///
-/// Source: <https://no-color.org>, and the name of terminals without escape sequences in terminfo.
+/// Source: <https://no-color.org>, and the name `dumb` in terminfo, which means a terminal without
+/// escape sequences.
 pub(super) fn is_wanted(vars: &dyn Vars) -> bool {
     vars.get("NO_COLOR").is_none_or(|value| value.is_empty())
         && vars.get("TERM").is_none_or(|name| name != "dumb")

@@ -13,8 +13,9 @@ pub(super) struct Counters {
     pub(super) calls: BTreeMap<String, u64>,
     /// The number of reads for each result, such as `hit` or `miss`.
     pub(super) reads: BTreeMap<String, u64>,
-    /// For each route with calls, the number of calls for each class of statuses, such as `2xx`, or
-    /// `none` for calls without an answer of the server.
+    /// For each route (rules for calls to one external API) with calls, the number of calls for
+    /// each class of HTTP statuses, such as `2xx`. The class `none` has the calls that the API did
+    /// not answer.
     pub(super) routes: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
@@ -45,7 +46,8 @@ impl Counters {
     }
 }
 
-/// Adds the value of a time series to the sum for its value of `label`. Ignores zero.
+/// Adds `value`, the number of a metric with the labels `labels`, to the sum for one value of
+/// `label`, such as `hit` for the label `result`. Ignores zero.
 fn add(sums: &mut BTreeMap<String, u64>, labels: &str, label: &str, value: f64) {
     if let Some(own) = label_value(labels, label).filter(|_| value > 0.0) {
         *sums.entry(own.to_owned()).or_default() += whole(value);

@@ -64,7 +64,8 @@ pub(super) struct Secret {
     pub(super) problem: Option<CallError>,
     pub(super) convention: Option<String>,
     pub(super) problems: Vec<ValueProblem>,
-    /// Whether the agent refuses to return the value, because it breaks its convention.
+    /// Whether the agent refuses to return the secret's value, because the value breaks the
+    /// convention for the secret's name.
     pub(super) withheld: bool,
 }
 
@@ -76,11 +77,12 @@ pub(super) struct PreviousVersion {
     pub(super) version_id: String,
     /// When the agent replaced the version, in the format of RFC 3339.
     pub(super) replaced: Option<String>,
-    /// When a reader was last given the version, in the format of RFC 3339. `None` if no reader was.
+    /// When the agent last returned the version to a reader, in the format of RFC 3339. `None` if
+    /// no reader got the version.
     pub(super) last_read: Option<String>,
 }
 
-/// A listed secret that is not cached.
+/// A secret of the setting `SIDEKEY_SECRETS` that the agent has not cached.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Missing {
     pub(super) reference: String,
@@ -104,11 +106,12 @@ pub(super) struct CallError {
     pub(super) failures: Option<u32>,
 }
 
-/// One way in which a value breaks its convention.
+/// One rule of a convention that a secret's value breaks. A convention has the rules for the values
+/// of one kind of secret.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct ValueProblem {
     pub(super) code: String,
-    /// The field that has the problem. `None` if the whole value has it.
+    /// The field that has the problem. `None` if the whole value has the problem.
     pub(super) field: Option<String>,
     pub(super) message: String,
 }

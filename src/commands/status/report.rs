@@ -8,7 +8,8 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Outcomes of calls to AWS that are no failures. A call with the outcome `cut` is repeated.
+/// The outcomes of calls to AWS that do not count as failures. `cut` means that Lambda froze the
+/// agent during the call, and that the agent repeats the call.
 const SUCCESSES: [&str; 2] = ["ok", "cut"];
 
 #[derive(Debug, Serialize)]
@@ -38,7 +39,8 @@ pub(super) struct AgentReport {
     pub(super) upstream: Upstream,
     /// The number of reads since the start of the agent, for each result.
     pub(super) reads: BTreeMap<String, u64>,
-    /// For each route with calls, the number of calls for each class of statuses.
+    /// For each route (rules for calls to one external API) with calls, the number of calls for
+    /// each class of HTTP statuses, such as `2xx`.
     pub(super) routes: BTreeMap<String, BTreeMap<String, u64>>,
 }
 

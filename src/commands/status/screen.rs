@@ -1,10 +1,10 @@
 //! Draws text over the last text on a terminal, for `sidekey status --watch`.
 
-/// Moves the cursor to the top. The terminal then cuts lines at its right edge, because a long line that
-/// continues in the next row would push other lines out.
+/// Moves the cursor to the top, and makes the terminal cut off long lines. Otherwise, a long line
+/// would continue in the next row, and push other lines out of the screen.
 const TO_TOP: &str = "\x1b[?7l\x1b[H";
 const CLEAR_LINE_END: &str = "\x1b[K";
-/// Clears the rows below the text. The terminal then continues long lines in the next row again.
+/// Clears the rows below the text, and lets long lines continue in the next row again.
 const CLEAR_BELOW: &str = "\x1b[J\x1b[?7h";
 
 /// Returns the bytes that draw `text` at the top of a terminal with `height` lines. Lines that do not

@@ -68,15 +68,15 @@ pub(super) fn columns(report: &Report, now: SystemTime) -> Vec<Column> {
     all.into_iter().filter(|column| !is_default(column)).collect()
 }
 
-/// Returns the cells of one secret in one column: its value, and an empty cell for each further note
-/// about the secret.
+/// Returns the cells of one secret in one column. The first cell is `value`. The other cells are
+/// empty, because each further note about the secret has a row of its own.
 fn cells(row: &Row, value: &str) -> Vec<String> {
     let mut cells = vec![value.to_owned()];
     cells.resize(row.notes.len().max(1), String::new());
     cells
 }
 
-/// Returns the position of a secret in the table: the lower the number, the earlier.
+/// Returns the rank of a secret in the table. Secrets with a lower rank come first.
 fn urgency(state: &str, has_notes: bool) -> u8 {
     match (state, has_notes) {
         ("missing", _) => 0,
@@ -131,7 +131,7 @@ fn missing_row(missing: &Missing) -> Row {
     }
 }
 
-/// Returns the first cell of a cached secret.
+/// Returns the text of the column STATE for a cached secret.
 fn state(secret: &Secret) -> &'static str {
     match &*secret.freshness {
         _ if secret.withheld => "withheld",
@@ -143,7 +143,8 @@ fn state(secret: &Secret) -> &'static str {
     }
 }
 
-/// Says when a reader was last given the version that the cached version has replaced.
+/// Returns the text of the column PREVIOUS: the id of the version that was replaced in the cache,
+/// and when a reader last got this version.
 fn previous(previous: &PreviousVersion, now: SystemTime) -> String {
     let last_read = previous.last_read.as_deref();
     let time = last_read.and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());

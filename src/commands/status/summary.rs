@@ -69,7 +69,7 @@ fn credentials(credentials: Option<&Credentials>, now: SystemTime) -> String {
     format!("credentials until {}{left}{rejected}", Printable(expires))
 }
 
-/// Returns the sum of all counts, and then each count with its name.
+/// Returns the sum of all counts, and then each count with its name, as in `6 (5 2xx, 1 none)`.
 fn total(counts: &BTreeMap<String, u64>) -> String {
     match counts.values().sum() {
         0_u64 => "0".to_owned(),

@@ -7,7 +7,7 @@ use super::{WATCH_SECONDS, for_people, interval};
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// 2026-11-24 00:46:40 UTC.
+/// Returns the current time in these tests: 2026-11-24 00:46:40 UTC.
 fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_795_481_200)
 }

@@ -8,7 +8,8 @@ use std::fmt::{self, Write};
 #[derive(Debug, Default)]
 pub(super) struct Location(String);
 
-/// An earlier place, to which a [`Location`] can go back.
+/// A place in a JSON file to which the search returns after it has searched an inner JSON value.
+/// The number is the length, in bytes, of the [`Location`] at this place.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark(usize);
 

@@ -34,8 +34,8 @@ pub(super) struct Walk<'a> {
     candidates: &'a mut Candidates,
     /// The path from the start of the file to the JSON value that the search reads now.
     location: Location,
-    /// The number of JSON strings that surround the current JSON value. It is 0 for a value of the
-    /// file itself.
+    /// How deeply the current JSON value is nested in strings that contain JSON: 0 for a value of
+    /// the file itself, and 1 for a value of the JSON inside a string of the file.
     nested: usize,
     too_many: Option<TooMany>,
 }
@@ -45,7 +45,8 @@ impl<'a> Walk<'a> {
         Self { wanted, candidates, location: Location::default(), nested: 0, too_many: None }
     }
 
-    /// Returns the error if the search was stopped because the files name too many secrets.
+    /// Returns an error if the search stopped because the files name too many secrets. Otherwise,
+    /// returns `None`.
     pub(super) fn too_many(&self) -> Option<TooMany> {
         self.too_many
     }
@@ -66,8 +67,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Searches the JSON that a string may contain, such as the body of an SQS message. Returns an
-    /// error if the files name too many secrets.
+    /// Searches the JSON inside a string, such as the body of an SQS message. Ignores a string that
+    /// is not JSON. Returns an error if the files name too many secrets.
     fn nested(&mut self, text: &str) -> Option<TooMany> {
         if self.nested == NESTED_MAX || !text.trim_start().starts_with(['{', '[']) {
             return None;
@@ -160,8 +161,8 @@ impl<'w, 'a> Node<'w, 'a> {
         result
     }
 
-    /// Searches the first member of a plain object. An object that DynamoDB writes for a typed
-    /// value, such as `{"S": "x"}`, is not plain.
+    /// Searches the first key of a plain JSON object, and its value. A typed value of DynamoDB,
+    /// such as `{"S": "x"}`, is not a plain object.
     fn first_member<E: Error>(
         &mut self,
         key: impl AsRef<str>,
@@ -260,8 +261,8 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
     }
 }
 
-/// The first member of a JSON object that may be a typed value of DynamoDB, such as `{"S": "x"}`.
-/// Only the end of the object shows this, because a typed value has only one member.
+/// The first key of a JSON object that may be a typed value of DynamoDB, such as `{"S": "x"}`. The
+/// search must read the next key to decide, because a typed value has exactly one key.
 struct Typed<'n, 'w, 'a> {
     node: &'n mut Node<'w, 'a>,
     key: &'n str,

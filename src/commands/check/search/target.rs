@@ -21,14 +21,16 @@ impl<'p> Target<'p> {
     }
 }
 
-/// Returns the paths of `targets` that lead to the member `key` of the current JSON value.
+/// Returns the paths of `targets` whose next step matches the key `key` of the current JSON object.
+/// The returned paths count this step as followed.
 pub(super) fn below_key<'p>(targets: &[Target<'p>], key: &str) -> Vec<Target<'p>> {
     below(targets, |target| {
         target.path.step(target.depth).is_some_and(|step| step.matches_key(key))
     })
 }
 
-/// Returns the paths of `targets` whose next step is exactly the key `key`, without a wildcard.
+/// Returns the paths of `targets` whose next step is exactly the key `key`, and not a wildcard. The
+/// returned paths count this step as followed.
 pub(super) fn below_literal_key<'p>(targets: &[Target<'p>], key: &str) -> Vec<Target<'p>> {
     below(
         targets,
@@ -36,7 +38,8 @@ pub(super) fn below_literal_key<'p>(targets: &[Target<'p>], key: &str) -> Vec<Ta
     )
 }
 
-/// Returns the paths of `targets` that lead to the item `index` of the current JSON value.
+/// Returns the paths of `targets` whose next step matches the item `index` of the current JSON
+/// array. The returned paths count this step as followed.
 pub(super) fn below_index<'p>(targets: &[Target<'p>], index: usize) -> Vec<Target<'p>> {
     below(targets, |target| {
         target.path.step(target.depth).is_some_and(|step| step.matches_index(index))

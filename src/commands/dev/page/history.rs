@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 /// that are each read 4 times per second, these are 12,000 reads.
 const EVENTS_MAX: usize = 12_000;
 
-/// The newest events, oldest first.
+/// The newest events, in the order in which they happened.
 #[derive(Debug)]
 pub(super) struct History<T> {
     events: VecDeque<T>,
@@ -38,7 +38,7 @@ impl<T> History<T> {
         self.total += 1;
     }
 
-    /// Returns the events after the first `count` events, except those that are no longer kept.
+    /// Returns the events after the first `count` events, except events that were dropped.
     pub(super) fn after(&self, count: u64) -> News<'_, T> {
         let new = usize::try_from(self.total.saturating_sub(count)).unwrap_or(usize::MAX);
         let known = self.events.len().saturating_sub(new);

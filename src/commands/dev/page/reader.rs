@@ -12,8 +12,8 @@ use std::time::Duration;
 /// The pause between two reads of the same secret.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// The number of connections with which the reader reads. While a read waits for AWS, the other
-/// connections continue.
+/// The number of connections with which the reader of the page reads secrets. While a read waits
+/// for AWS, the other connections continue.
 const CONNECTIONS: usize = 8;
 
 /// The header in which the agent says how its cache answered, such as `hit`.

@@ -30,13 +30,13 @@ pub(super) struct Identity {
 pub(super) enum Action {
     /// Return the HTML of the page, which contains no data.
     Page,
-    /// Return the state of the agent, and the events after those that the page has shown.
+    /// Return the state of the agent, and the events that the page has not shown yet.
     State(After),
     /// Add a version to the secret or parameter with this reference.
     Rotate(String),
     /// Change how the fake of AWS answers calls.
     Upstream(Upstream),
-    /// Start or stop the reader.
+    /// Start (`true`) or stop (`false`) the reader, which reads all secrets again and again.
     Reader(bool),
 }
 

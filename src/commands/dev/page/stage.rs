@@ -15,13 +15,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The maximum number of secrets that the reader reads.
+/// The maximum number of secrets that `sidekey dev` reads again and again for its page.
 const SECRETS_MAX: usize = 50;
 
-/// How long the reader continues after the last request of a browser for the state.
+/// How long `sidekey dev` continues to read secrets for its page after the last request of a
+/// browser.
 const UNWATCHED_MAX: Duration = Duration::from_secs(3);
 
-/// The beginning of the name of a parameter in a reference.
+/// The prefix with which a reference to a parameter begins.
 pub(super) const PARAMETER: &str = "ssm:";
 
 /// The agent and the fake of AWS of `sidekey dev`, with the state of the page.
@@ -33,19 +34,19 @@ pub(crate) struct Stage<'a> {
     pub(crate) clock: &'a dyn Clock,
     /// The address of the agent.
     pub(crate) address: Address,
-    /// The token with which the reader reads.
+    /// The agent's token, with which the reader of the page reads secrets.
     pub(crate) token: Option<Token>,
     /// The value of the option `--latency`.
     pub(crate) latency: Duration,
     pub(crate) own: PageState,
 }
 
-/// The state of the page that requests and the reader change.
+/// The state of the page. Requests of the browser and the reader of the page change this state.
 #[derive(Debug)]
 pub(crate) struct PageState {
     upstream: Cell<Upstream>,
     is_reader_on: Cell<bool>,
-    /// When a browser last requested the state.
+    /// When a browser last requested the state. `None` if no browser has requested it.
     watched: Cell<Option<Moment>>,
     /// The references of all cached secrets.
     references: RefCell<Vec<String>>,
@@ -71,7 +72,7 @@ impl Default for PageState {
 pub(super) struct Read {
     /// When the read began, in milliseconds since 1970.
     pub(super) at: f64,
-    /// The reference of the secret.
+    /// The reference of the secret, such as `app/db` or `ssm:/app/url`.
     pub(super) secret: String,
     /// How long the read took, in milliseconds.
     pub(super) took: f64,
@@ -99,7 +100,7 @@ struct Row<T> {
 
 impl Stage<'_> {
     /// Returns the state of the agent as JSON: cached secrets without their values, and the events
-    /// after those that the page has shown.
+    /// that the page has not shown yet.
     pub(super) fn state(&self, after: After) -> Value {
         let (now, status) = (self.clock.now(), self.agent.status());
         self.own.watched.set(Some(now));

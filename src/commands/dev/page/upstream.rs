@@ -3,8 +3,8 @@
 use fake_aws::{Fault, Faults, Match, Operation};
 use std::time::Duration;
 
-/// The latency of calls in the state [`Upstream::Slow`]. Calls still end before the default of
-/// `SIDEKEY_UPSTREAM_TIMEOUT`.
+/// The latency of calls in the state [`Upstream::Slow`]. Such calls still end before the default
+/// timeout (`SIDEKEY_UPSTREAM_TIMEOUT`).
 const SLOW: Duration = Duration::from_secs(2);
 
 /// The operations that [`Upstream::Deny`] denies: all operations with which an agent reads.
@@ -52,7 +52,7 @@ impl Upstream {
         Self::ALL.into_iter().find(|upstream| upstream.label() == label)
     }
 
-    /// Makes the fake of AWS answer calls in this way. `latency` is the value of the option
+    /// Makes the fake of AWS answer calls in the chosen way. `latency` is the value of the option
     /// `--latency`.
     pub(super) fn apply(self, faults: &Faults, latency: Duration) {
         faults.clear();
