@@ -10,8 +10,8 @@ use serde::Deserialize;
 /// external API.
 #[derive(Clone, Debug)]
 pub(crate) struct RouteAccess {
-    /// The URL of the route at the agent. A client library uses this URL instead of the URL of the
-    /// external API.
+    /// The agent's URL for calls to one external API. A client library uses this URL instead of the
+    /// URL of the API itself.
     pub(crate) base_url: SecretValue,
     /// The phantom token: the text that a client library sends to the agent instead of the API key.
     pub(crate) token: SecretValue,

@@ -6,7 +6,8 @@ use std::fs::{self, File};
 use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 
-/// The ends of the names of JSON files. In a folder, `sidekey check` reads only these files.
+/// The endings of the names of JSON files. In a folder, `sidekey check` reads only files with these
+/// endings.
 const ENDS: [&str; 6] = [".json", ".json.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"];
 
 /// Returns the JSON files at `path`: the file itself, or for a folder, the JSON files in this

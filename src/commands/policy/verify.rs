@@ -313,10 +313,9 @@ fn excess_reason(
     })
 }
 
-/// Returns why the conditions of `granted`, a statement of the user's policy, allow more than
-/// Sidekey needs. Returns `None` if `granted` has a condition on each key on which the needed
-/// statement `need` has a condition, and allows only values that one of the statements `needs`
-/// allows.
+/// Returns why `granted`, a statement of the user's policy, allows too much because a condition is
+/// missing. Returns `None` if `granted` has all conditions of the needed statement `need`. These
+/// conditions may also allow values of the other needed statements `needs`.
 fn unrestricted(
     granted: &ParsedStatement,
     need: &Statement,

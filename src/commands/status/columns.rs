@@ -2,8 +2,8 @@
 
 use crate::commands::table::table;
 
-/// The width that a table leaves for its last column, in characters. Longer texts of the last column
-/// are wrapped.
+/// The minimum width of the last column of a table, in characters. Longer texts in this column are
+/// wrapped.
 const LAST_CHARS_MIN: usize = 24;
 
 /// The space between two columns, in characters.

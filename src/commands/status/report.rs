@@ -34,7 +34,7 @@ pub(super) struct AgentReport {
     pub(super) connections: u64,
     /// The number of calls to AWS that run or wait.
     pub(super) flights: u64,
-    /// The agent's AWS credentials. `None` if the agent has none yet.
+    /// The agent's AWS credentials. `None` if the agent has no credentials yet.
     pub(super) credentials: Option<Credentials>,
     pub(super) upstream: Upstream,
     /// The number of reads since the start of the agent, for each result.

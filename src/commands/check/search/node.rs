@@ -262,7 +262,7 @@ impl<'de> Visitor<'de> for Node<'_, '_> {
 }
 
 /// The first key of a JSON object that may be a typed value of DynamoDB, such as `{"S": "x"}`. The
-/// search must read the next key to decide, because a typed value has exactly one key.
+/// search must read the next key to be sure, because a typed value has exactly one key.
 struct Typed<'n, 'w, 'a> {
     node: &'n mut Node<'w, 'a>,
     key: &'n str,

@@ -16,7 +16,7 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// for AWS, the other connections continue.
 const CONNECTIONS: usize = 8;
 
-/// The header in which the agent says how its cache answered, such as `hit`.
+/// The HTTP header in which the agent says how its cache answered a read, such as `hit`.
 const CACHE: HeaderName = HeaderName::from_static("x-sidekey-cache");
 
 /// Reads all cached secrets until the caller drops the future.
