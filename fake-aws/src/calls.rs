@@ -27,8 +27,8 @@ pub struct Call {
     /// sent them. `CreateSecret` calls have the name of the new secret here, and
     /// `GetParametersByPath` calls have the path.
     pub ids: Vec<String>,
-    /// The AWS region for which the caller signed the call, such as `eu-north-1`. `None` if the call
-    /// is not signed.
+    /// The AWS region for which the caller signed the call, such as `eu-north-1`. `None` if the
+    /// call is not signed.
     pub region: Option<String>,
     /// The value of the request header `Host`.
     pub host: Option<String>,

@@ -139,8 +139,9 @@ impl State {
         aliases
     }
 
-    /// Returns the account and region in which the fake looks for the names in a request: those of
-    /// the assumed role, or else the server's default.
+    /// Returns the account and region in which the fake looks for the names in a request. The
+    /// account is that of the assumed role, or the default account if the caller has not assumed a
+    /// role.
     fn home_of(&self, request: &ParsedRequest) -> Location {
         match self.roles.session(request.authorization.as_deref()) {
             Some(session) => Location { account: session.account, ..self.home.clone() },
@@ -207,8 +208,8 @@ impl State {
         })
     }
 
-    /// Runs `work` with the secrets that a call to `region` finds. Names mean secrets of the account
-    /// in `home`.
+    /// Runs `work` with the secrets that a call to `region` finds. If a request contains a name and
+    /// not an ARN, the secret belongs to the account in `home`.
     fn with_secrets<R>(
         &self,
         region: Option<&str>,

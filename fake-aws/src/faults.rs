@@ -93,17 +93,18 @@ impl Match {
         Self { resource: Some(Resource::secret(id)), ..self }
     }
 
-    /// Returns a condition that all calls for one parameter satisfy, whether they contain its name
-    /// or its ARN, and also if they read several parameters.
+    /// Returns a condition that all calls for one parameter satisfy, including calls that read
+    /// several parameters.
     ///
-    /// `id` is the name or ARN of the parameter, without a version or a label. To select
-    /// `GetParametersByPath` calls, `id` must be the path.
+    /// `id` is the name or ARN of the parameter, without a version or a label. It does not matter
+    /// whether a call uses the name or the ARN. To select `GetParametersByPath` calls, `id` must be
+    /// the path.
     pub fn parameter(id: &str) -> Self {
         Self { resource: Some(Resource::parameter(id)), ..Self::default() }
     }
 
-    /// Returns this condition, restricted to calls for one parameter. `id` is the name or ARN of the
-    /// parameter, or a path.
+    /// Returns this condition, restricted to calls for one parameter. `id` is the name or ARN of
+    /// the parameter, or a path.
     #[must_use]
     pub fn and_parameter(self, id: &str) -> Self {
         Self { resource: Some(Resource::parameter(id)), ..self }
@@ -264,7 +265,8 @@ impl Faults {
         self.change_policy(|policy| policy.set_denied(Resource::parameter(id), true));
     }
 
-    /// Reverts [`deny_parameter`](Self::deny_parameter): allows all operations on the parameter again.
+    /// Reverts [`deny_parameter`](Self::deny_parameter): allows all operations on the parameter
+    /// again.
     pub fn allow_parameter(&self, id: &str) {
         self.change_policy(|policy| policy.set_denied(Resource::parameter(id), false));
     }
@@ -285,8 +287,8 @@ impl Faults {
     }
 
     /// Sets whether the KMS key that encrypts a `SecureString` is unusable, as if the key were
-    /// disabled. Reads with decryption then fail with `InvalidKeyId`. `id` is the name or ARN of the
-    /// parameter.
+    /// disabled. Reads with decryption then fail with `InvalidKeyId`. `id` is the name or ARN of
+    /// the parameter.
     pub fn break_parameter_key(&self, id: &str, is_broken: bool) {
         self.change_policy(|policy| policy.set_key_broken(Resource::parameter(id), is_broken));
     }

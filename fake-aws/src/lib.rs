@@ -98,8 +98,9 @@ impl Fake {
         &self.state.parameters
     }
 
-    /// Applies a seed (names and values of secrets and parameters). Creates what is missing, and adds
-    /// a version to each secret or parameter whose value differs from the seed.
+    /// Applies a seed (names and values of secrets and parameters). Creates missing secrets and
+    /// parameters, and adds a version to each secret or parameter whose value differs from the
+    /// seed.
     ///
     /// Removes the secrets and parameters that an earlier seed contained and this seed does not
     /// contain. Does not change secrets and parameters that no seed contained.

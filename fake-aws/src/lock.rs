@@ -7,5 +7,5 @@ use std::sync::{Mutex, MutexGuard};
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
-        .expect("the mutex is never poisoned, because no code panics while it holds the lock")
+        .expect("the mutex must not be poisoned, because no code panics while it holds the lock")
 }

@@ -12,8 +12,8 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Returns the page of a list that a request asks for. `token` is the `NextToken` of the
-    /// request: the index of the page's first item in the list.
+    /// Returns the requested page of a list. `token` is the `NextToken` of the request: the index
+    /// of the page's first item in the list.
     ///
     /// If `size` is `None`, the page has up to `size_max` items. `invalid_token` returns the AWS
     /// service's error for a token that cannot be parsed.

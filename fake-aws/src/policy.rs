@@ -21,8 +21,8 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Returns the permissions for a call of an assumed role: what the role allows, without what a
-    /// test has denied.
+    /// Returns the permissions for a call with the credentials of an assumed role: the permissions
+    /// of the role, without the operations, secrets and parameters that a test has denied.
     pub(crate) fn for_session(&self, roles: &Roles, session: RoleSession) -> Self {
         Self { session: Some((roles.clone(), session)), ..self.clone() }
     }
@@ -47,8 +47,8 @@ impl Policy {
         self.batch_fails_on_denied
     }
 
-    /// Returns AWS's error if a test has denied the operation on all resources. Requests that do not
-    /// name one secret or parameter, such as a list of secrets, need only this check.
+    /// Returns AWS's error if a test has denied the operation on all resources. Requests without
+    /// the name of a secret or parameter, such as `ListSecrets`, need only this check.
     pub(crate) fn check_operation(
         &self,
         operation: Operation,

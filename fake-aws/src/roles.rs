@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// A handle with which a test creates and changes the IAM roles of a fake AWS server. All clones of
 /// this handle change the same server.
 ///
-/// A role can read the secrets and parameters of its own account. If a request contains a name
-/// instead of an ARN, the fake looks in this account.
+/// A role can read the secrets and parameters of its own account. If a request with the role's
+/// credentials contains a name instead of an ARN, the fake looks for the name in this account.
 #[derive(Clone, Default)]
 pub struct Roles(Arc<Mutex<State>>);
 
@@ -31,7 +31,8 @@ struct Role {
     allowed: Option<Vec<String>>,
 }
 
-/// The session of an assumed role: who makes a call, and what the caller can read.
+/// The session of an assumed role. A call with the credentials of this session has the permissions
+/// of the role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoleSession {
     role_arn: String,
@@ -67,8 +68,8 @@ impl Roles {
         self.state().roles.remove(arn);
     }
 
-    /// Checks that a caller of `home` may assume a role. The error is the same for a missing role, a
-    /// missing permission and a wrong external id, as in AWS.
+    /// Checks that a caller in the account of `home` may assume a role. The error is the same for a
+    /// missing role, a missing permission and a wrong external id, as in AWS.
     pub(crate) fn check_trust(
         &self,
         arn: &str,
@@ -96,8 +97,9 @@ impl Roles {
         self.state().sessions.insert(access_key_id.to_owned(), session);
     }
 
-    /// Returns the session of an assumed role whose credentials signed a request. `authorization` is
-    /// the request header of this name. Returns `None` for all other credentials.
+    /// Returns the session whose credentials signed a request. `authorization` is the request
+    /// header of this name. Returns `None` if the request was not signed with credentials of an
+    /// assumed role.
     pub(crate) fn session(&self, authorization: Option<&str>) -> Option<RoleSession> {
         let (_, credential) = authorization?.split_once("Credential=")?;
         let (access_key_id, _) = credential.split_once('/')?;
@@ -124,7 +126,7 @@ impl fmt::Debug for Roles {
     }
 }
 
-/// Returns whether a pattern of IAM matches all of `text`.
+/// Returns whether a pattern of IAM, such as `app/*`, matches the whole `text`.
 fn matches(pattern: &str, text: &str) -> bool {
     let (mut pattern_rest, mut text_rest) = (pattern, text);
     loop {

@@ -48,8 +48,8 @@ const SECURE_KEY: &str = "$secure";
 /// The beginning of the name of a parameter in a seed.
 const PARAMETER_PREFIX: &str = "ssm:";
 
-/// Names and values of secrets and parameters with which a test fills a fake AWS server. The `Debug`
-/// output contains the names and the lengths of the values, but no values.
+/// Names and values of secrets and parameters with which a test fills a fake AWS server. The
+/// `Debug` output contains the names and the lengths of the values, but no values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seed {
     pub(crate) secrets: BTreeMap<String, Plaintext>,
@@ -136,8 +136,8 @@ pub enum SeedError {
     },
     /// Error: Parameter Store does not accept a name in the seed as the name of a parameter.
     #[error(
-        "the parameter name `{name}` is invalid: after `ssm:`, use a slash and up to 15 parts of \
-         letters, digits or `_.-`, such as `ssm:/app/url`"
+        "the parameter name `{name}` is invalid: after `ssm:`, write a path of up to 15 levels \
+         with letters, digits or `_.-`, such as `ssm:/app/url`"
     )]
     InvalidParameterName {
         /// The name in the seed that caused the error, with `ssm:`.
@@ -200,8 +200,8 @@ impl Seed {
         Ok(seed)
     }
 
-    /// Returns the six example secrets and the example parameter of the command `sidekey dev`. Their
-    /// values are placeholders, such as `PLACEHOLDER_SMS_API_KEY`.
+    /// Returns the six example secrets and the example parameter of the command `sidekey dev`.
+    /// Their values are placeholders, such as `PLACEHOLDER_SMS_API_KEY`.
     pub fn built_in() -> Self {
         let project = "cucumber-recruitment/cv-analysis";
         let sendgrid = serde_json::json!({
@@ -293,7 +293,9 @@ fn parameter_value(name: &str, value: Value) -> Result<ParameterValue, SeedError
             let items = items.iter().map(|item| item.as_str().filter(|text| !text.contains(',')));
             match items.collect::<Option<Vec<&str>>>() {
                 Some(items) => ParameterValue::list(items),
-                None => return invalid("a list with an item that is not a string without commas"),
+                None => {
+                    return invalid("a list with an item that is not a string or contains a comma");
+                }
             }
         }
         Value::Object(members) if members.len() == 1 && members.contains_key(SECURE_KEY) => {

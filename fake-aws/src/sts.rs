@@ -28,7 +28,7 @@ const LIFETIME_SECONDS_MAX: u64 = 43_200;
 /// The lifetime of temporary credentials in seconds if the request contains no `DurationSeconds`.
 const LIFETIME_SECONDS_DEFAULT: u64 = 3_600;
 
-/// What STS needs to issue credentials.
+/// The inputs with which STS issues temporary credentials.
 pub(crate) struct Issuer<'a> {
     pub(crate) tokens: &'a SessionTokens,
     pub(crate) roles: &'a Roles,
@@ -139,7 +139,7 @@ fn lifetime(form: &Form) -> Result<Duration, AwsError> {
 fn rfc3339(time: SystemTime) -> String {
     OffsetDateTime::from(time)
         .replace_nanosecond(0)
-        .expect("zero must be a valid part of a second in nanoseconds")
+        .expect("zero must be a valid number of nanoseconds")
         .format(&Rfc3339)
         .expect("the year must have four digits, as RFC 3339 requires")
 }

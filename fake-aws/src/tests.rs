@@ -557,7 +557,11 @@ async fn faults_for_a_parameter_match_its_name_its_arn_and_its_versions() {
     fake.faults().allow_parameter(&arn);
     assert_eq!(get_parameter(&fake, "/app/url").await.status, 200);
     fake.faults().break_parameter_key("/app/url", true);
-    assert_eq!(get_parameter(&fake, "/app/url").await.status, 200, "a String needs no key");
+    assert_eq!(
+        get_parameter(&fake, "/app/url").await.status,
+        200,
+        "reading a `String` must not need the KMS key"
+    );
 }
 
 #[tokio::test]
@@ -643,8 +647,8 @@ async fn debug_output_contains_no_value_and_no_credential() {
     }
 }
 
-/// A role of another account reads the secrets of its own account by name, and only those that its
-/// permissions allow.
+/// A caller with the credentials of a role in another account reads secrets of that account by
+/// name, but only the secrets that the role's permissions allow.
 #[tokio::test]
 async fn credentials_of_a_role_see_the_account_of_the_role() {
     const READER: &str = "arn:aws:iam::210987654321:role/reader";

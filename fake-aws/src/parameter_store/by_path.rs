@@ -31,8 +31,8 @@ pub(crate) struct GetParametersByPath {
     next_token: Option<String>,
 }
 
-/// A condition that a request sets for parameters. If a request has several filters, a parameter
-/// must satisfy all of them.
+/// A filter in a request: a condition on one property of parameters. If a request has several
+/// filters, a parameter must satisfy all of them.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Filter {
@@ -143,7 +143,7 @@ impl Filter {
             "Type" => kind,
             "KeyId" if kind == "SecureString" => KEY_ID,
             "KeyId" => return false,
-            // The caller has already selected the version with the label.
+            // The function `matching_version` has already selected the version with the label.
             _ => return true,
         };
         self.values().any(|value| match self.option() {

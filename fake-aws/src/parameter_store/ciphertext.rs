@@ -12,10 +12,11 @@ const HEADER: [u8; 5] = [1, 2, 2, 0, 0x78];
 /// header.
 const OVERHEAD: usize = 152;
 
-/// Returns a base64 text that looks like a ciphertext of AWS KMS. Only the length of the plaintext
-/// can be computed from it.
+/// Returns a base64 text that looks like a ciphertext of AWS KMS. It reveals only the length of the
+/// plaintext.
 ///
-/// Equal arguments give equal texts. `write` is different for each stored value.
+/// Equal arguments give equal texts. `write` is a number that differs for each stored value, so
+/// each value gets a different text.
 pub(crate) fn ciphertext(arn: &str, write: u64, plaintext_len: usize) -> String {
     let blocks = (0_u64..).flat_map(|block| {
         let mut hasher = DefaultHasher::new();

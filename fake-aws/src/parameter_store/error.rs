@@ -19,8 +19,8 @@ pub(crate) fn version_not_found(name: &str, selector: &str) -> AwsError {
     )
 }
 
-/// Creates the error for a name with an empty version or label after the colon, or with several of
-/// them, such as `name:` or `name:1:2`.
+/// Creates the error for a name with an empty version or label after the colon, such as `name:`, or
+/// with several versions or labels, such as `name:1:2`.
 pub(crate) fn malformed_selector() -> AwsError {
     AwsError::validation(
         "Invalid parameter name. Please use correct syntax for referencing a version/label  \

@@ -16,7 +16,7 @@ const VERSIONS_MAX: usize = 100;
 /// Source: `Labels` of `LabelParameterVersion` in AWS's API reference.
 const LABELS_MAX: usize = 10;
 
-/// The data type of a parameter whose creator names no data type.
+/// The data type of a parameter if the request that creates the parameter contains no data type.
 pub(crate) const DATA_TYPE_DEFAULT: &str = "text";
 
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(crate) struct Content {
     pub(crate) value: ParameterValue,
     pub(crate) data_type: String,
     pub(crate) modified: SystemTime,
-    /// A number that differs for each value in a store, so that each value gets its own ciphertext.
+    /// A number that differs for each stored value, so that each value gets a different ciphertext.
     pub(crate) write: u64,
 }
 
@@ -74,8 +74,8 @@ impl Parameter {
         self.versions.iter().find(|version| version.labels.iter().any(|it| it == label))
     }
 
-    /// Adds a version, and returns its number. If the parameter has the maximum number of versions,
-    /// removes the oldest version. Returns an error if the oldest version has a label.
+    /// Adds a version, and returns its number. If the parameter already has the maximum number of
+    /// versions, removes the oldest version, or returns an error if the oldest version has a label.
     pub(crate) fn put(&mut self, content: Content) -> Result<u64, AwsError> {
         if self.versions.len() >= VERSIONS_MAX {
             if !self.versions[0].labels.is_empty() {
@@ -97,8 +97,8 @@ impl Parameter {
         Ok(number)
     }
 
-    /// Moves labels to the version `number`. If `number` is `None`, moves them to the latest version.
-    /// Returns the number of the version.
+    /// Moves labels to the version `number`. If `number` is `None`, moves them to the latest
+    /// version. Returns the number of the version.
     pub(crate) fn attach(
         &mut self,
         labels: &[String],
@@ -187,7 +187,8 @@ mod tests {
         assert_eq!(attach(&mut parameter, &["live"], None), Ok(2));
         check(&parameter, Some("live"), "b");
         check(&parameter, Some("test"), "a");
-        let error = attach(&mut parameter, &["live"], Some(3)).expect_err("there is no version 3");
+        let error = attach(&mut parameter, &["live"], Some(3))
+            .expect_err("a label must not move to a missing version");
         assert_eq!(error.kind, "ParameterVersionNotFound");
     }
 
@@ -197,7 +198,8 @@ mod tests {
         let labels = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
         assert_eq!(attach(&mut parameter, &labels, Some(1)), Ok(1));
         assert_eq!(attach(&mut parameter, &labels, Some(1)), Ok(1));
-        let error = attach(&mut parameter, &["k"], Some(1)).expect_err("the limit is ten labels");
+        let error =
+            attach(&mut parameter, &["k"], Some(1)).expect_err("an eleventh label must be refused");
         assert_eq!(error.kind, "ParameterVersionLabelLimitExceeded");
         assert_eq!(attach(&mut parameter, &["k"], Some(2)), Ok(2));
     }

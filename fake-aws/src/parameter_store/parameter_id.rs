@@ -4,8 +4,8 @@ use super::error;
 use crate::error::AwsError;
 use crate::location::Location;
 
-/// The maximum length of a parameter's name or ARN in a request, in bytes. A version or a label
-/// after it counts, too.
+/// The maximum length of a parameter's name or ARN in a request, in bytes. The length includes a
+/// version or label after the name.
 ///
 /// Source: `PSParameterName` in AWS's API reference.
 const TEXT_LEN_MAX: usize = 2048;
@@ -20,7 +20,8 @@ const NAME_LEN_MAX: usize = 1011;
 /// Source: `Name` of `PutParameter` in AWS's API reference.
 const LEVELS_MAX: usize = 15;
 
-/// The prefix of names that refer to secrets of Secrets Manager. The id of the secret follows.
+/// The prefix of names that refer to secrets of Secrets Manager. The name or ARN of the secret
+/// follows the prefix.
 const SECRET_PREFIX: &str = "/aws/reference/secretsmanager/";
 
 /// The prefix of the names of public parameters. AWS owns these parameters, so their ARNs contain
@@ -53,7 +54,7 @@ impl<'a> ParameterId<'a> {
             Some((name, selector)) => (name, Some(selector)),
         };
         let id = Self { location, name, selector };
-        // Secrets Manager allows more characters in the id of a secret.
+        // The name or ARN of a secret can contain more characters than the name of a parameter.
         if id.secret_id().is_none() {
             check_characters(name)?;
         }
@@ -129,8 +130,8 @@ fn check_characters(name: &str) -> Result<(), AwsError> {
     Ok(())
 }
 
-/// Returns whether a name starts with `word` in upper or lower case, with or without a slash before
-/// it.
+/// Returns whether a name starts with `word`, in upper or lower case. Slashes at the beginning of
+/// the name are ignored.
 fn starts_with_word(name: &str, word: &str) -> bool {
     let name = name.trim_start_matches('/');
     name.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))

@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// A handle with which a test reads and changes the parameters of a fake AWS server. All clones of
 /// this handle change the same server.
 ///
-/// In all methods, the parameter `id` is the name or the ARN of a parameter. A name always refers to
-/// a parameter of account 123456789012 in region eu-north-1.
+/// In all methods, the parameter `id` is the name or the ARN of a parameter. A name always refers
+/// to a parameter of account 123456789012 in region eu-north-1.
 ///
 /// If a parameter does not exist, the methods return the same error as AWS.
 #[derive(Clone)]
@@ -35,8 +35,8 @@ impl Parameters {
     /// Creates a parameter in the default account and region of the fake AWS server, or adds a
     /// version to an existing parameter. Returns the number of the version.
     ///
-    /// A name that starts with `/aws/service/` creates a public parameter, which AWS owns. A request
-    /// cannot create such a parameter.
+    /// A name that starts with `/aws/service/` creates a public parameter, which AWS owns. A
+    /// request cannot create such a parameter.
     pub fn put(&self, name: &str, value: impl Into<ParameterValue>) -> Result<u64, AwsError> {
         let home = self.store().home().clone();
         self.put_version(&home, name, value.into())
@@ -45,8 +45,8 @@ impl Parameters {
     /// Creates a parameter in any account and region, or adds a version to an existing parameter.
     /// Returns the ARN of the parameter.
     ///
-    /// If the location is not the default account and region, requests must use this ARN and not the
-    /// name.
+    /// If the location is not the default account and region, requests must use this ARN and not
+    /// the name.
     pub fn put_in(
         &self,
         location: &Location,
@@ -75,8 +75,8 @@ impl Parameters {
         name: &str,
         value: ParameterValue,
     ) -> Result<u64, AwsError> {
-        // The check rejects all names that start with `/aws`. In the name of a public parameter, it
-        // therefore checks only the part after `/aws/service`.
+        // `check_new_name` rejects all names that start with `/aws`, so it gets only the part after
+        // `/aws/service` of the name of a public parameter.
         match name.strip_prefix(PUBLIC_PREFIX) {
             Some(rest) => check_new_name(&format!("/{rest}"))?,
             None => check_new_name(name)?,
@@ -85,13 +85,13 @@ impl Parameters {
         self.store().put(location, name, value, DATA_TYPE_DEFAULT, (self.now)())
     }
 
-    /// Applies the parameters of a seed.
+    /// Applies the parameters of a seed (a file of test secrets). Returns the changes.
     pub(crate) fn apply(&self, seed: &BTreeMap<String, ParameterValue>) -> Changes {
         self.store().apply(seed, (self.now)())
     }
 
-    /// Moves a label to the version `version` of a parameter. Removes the label from the version that
-    /// had it before.
+    /// Moves a label to the version `version` of a parameter. Removes the label from the version
+    /// that had it before.
     pub fn move_label(&self, id: &str, label: &str, version: u64) -> Result<(), AwsError> {
         if !is_valid_label(label) {
             let message = format!("The label `{label}` is invalid.");
@@ -120,7 +120,8 @@ impl Parameters {
         Ok(self.store().find(&id)?.select(id.selector)?.number)
     }
 
-    /// Returns the names of all parameters in the default account and region, in alphabetical order.
+    /// Returns the names of all parameters in the default account and region, in alphabetical
+    /// order.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> =
             self.store().home_parameters().map(|parameter| parameter.name.clone()).collect();

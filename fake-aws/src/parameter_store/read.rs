@@ -120,8 +120,8 @@ impl Context<'_> {
         }))
     }
 
-    /// Returns AWS's error if a test has made the KMS key of a parameter unusable. `id` is the name or
-    /// ARN of the parameter.
+    /// Returns AWS's error if a test has made the KMS key of a parameter unusable. `id` is the name
+    /// or ARN of the parameter.
     pub(crate) fn check_key(&self, id: &str) -> Result<(), AwsError> {
         if self.policy.is_key_broken(&self.store.aliases(id)) {
             return Err(error::unusable_key(self.store.home()));

@@ -12,8 +12,8 @@ use serde_json::json;
 use std::time::SystemTime;
 use time::OffsetDateTime;
 
-/// The member `SourceResult` of a response: the secret, and the version of the secret, that the
-/// request read as a parameter. Parameter Store sends this JSON as a string.
+/// The member `SourceResult` of a response. It describes the secret, and the version of the secret,
+/// that a request read as a parameter. Parameter Store sends this JSON as a string.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SourceResult<'a> {
@@ -83,7 +83,8 @@ fn reference_error(error: &AwsError, id: &ParameterId<'_>) -> AwsError {
         AwsError::new(kind, prefix + message)
     };
     match error.kind.as_ref() {
-        // AWS writes the name without the slash at its beginning, and `null` for a missing selector.
+        // AWS writes the name without the slash at its beginning, and `null` for a missing
+        // selector.
         "ResourceNotFoundException" => {
             let name = id.name.trim_start_matches('/');
             let selector = id.selector.map_or_else(|| "null".to_owned(), |it| format!(":{it}"));

@@ -29,14 +29,14 @@ impl Store {
         Self { home, parameters: BTreeMap::new(), writes: 0, seeded: BTreeSet::new() }
     }
 
-    /// Returns the default account and region. If a request contains a name and not an ARN, the fake
-    /// AWS server looks for the parameter only there.
+    /// Returns the default account and region. If a request contains a name and not an ARN, the
+    /// fake AWS server looks for the parameter only there.
     pub(crate) fn home(&self) -> &Location {
         &self.home
     }
 
-    /// Runs `work` while `home` is the default account and region, for a caller whose credentials
-    /// belong to this account.
+    /// Runs `work` with `home` as the default account and region. `home` contains the account to
+    /// which the caller's credentials belong.
     pub(crate) fn seen_from<R>(&mut self, home: Location, work: impl FnOnce(&mut Self) -> R) -> R {
         let own = std::mem::replace(&mut self.home, home);
         let result = work(self);
@@ -84,9 +84,9 @@ impl Store {
         Ok(number)
     }
 
-    /// Applies a seed (names and values of parameters). Adds a version to each parameter whose latest
-    /// value differs from the seed. Removes the parameters that an earlier seed contained and this
-    /// seed does not contain.
+    /// Applies a seed (names and values of parameters). Adds a version to each parameter whose
+    /// latest value differs from the seed. Removes the parameters that an earlier seed contained
+    /// and this seed does not contain.
     pub(crate) fn apply(
         &mut self,
         seed: &BTreeMap<String, ParameterValue>,
@@ -141,7 +141,8 @@ impl Store {
         aliases
     }
 
-    /// Returns the key under which the store keeps a parameter: its account, region and unique name.
+    /// Returns the key under which the store keeps a parameter: its account, region and unique
+    /// name.
     fn key(&self, id: &ParameterId<'_>) -> (Location, String) {
         let mut location = id.location.clone().unwrap_or_else(|| self.home.clone());
         if location.account.is_empty() {

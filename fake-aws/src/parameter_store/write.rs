@@ -100,8 +100,8 @@ impl Context<'_> {
         Ok(json!({}))
     }
 
-    /// Moves labels to a version. The member `InvalidLabels` of the response lists the labels that AWS
-    /// does not accept.
+    /// Moves labels to a version. The member `InvalidLabels` of the response lists the labels that
+    /// AWS does not accept.
     pub(crate) fn label_parameter_version(&mut self, request: LabelParameterVersion) -> Response {
         let name = required("name", request.name)?;
         let labels = required("labels", request.labels)?;
@@ -165,8 +165,8 @@ fn check_labels(labels: &[String]) -> Result<(), AwsError> {
     Err(AwsError::broken_constraint("labels", Some(&value), constraint))
 }
 
-/// Returns whether AWS accepts a label: it has letters, digits and `.-_`, and does not start with a
-/// digit, `aws` or `ssm`.
+/// Returns whether AWS accepts a label: the label must contain only letters, digits and `.-_`, and
+/// must not start with a digit, `aws` or `ssm`.
 pub(crate) fn is_valid_label(label: &str) -> bool {
     let lower = label.to_ascii_lowercase();
     (1..=LABEL_LEN_MAX).contains(&label.len())

@@ -25,8 +25,8 @@ use std::time::Duration;
 #[derive(Clone)]
 pub struct Secrets {
     store: Arc<Mutex<Store>>,
-    /// The secrets of other regions that contain replicas, by region. The name of a secret in a call
-    /// to such a region refers to the replica.
+    /// The secrets of other regions that contain replicas, by region. The name of a secret in a
+    /// call to such a region refers to the replica.
     replicas: Arc<Mutex<BTreeMap<String, Arc<Mutex<Store>>>>>,
     now: Now,
 }
@@ -60,12 +60,12 @@ impl Secrets {
         Ok(secret.arn.clone())
     }
 
-    /// Replicates a secret of the default account and region to `region`, or brings its replica up to
-    /// date. Returns the ARN of the replica.
+    /// Replicates a secret of the default account and region to `region`, or brings its replica up
+    /// to date. Returns the ARN of the replica.
     ///
-    /// A replica has the same name, random characters, version ids, values, dates and staging labels
-    /// as the secret. Later changes of the secret do not change the replica until the next call of
-    /// this function, so a test decides how far the replica lags behind.
+    /// A replica has the same name, random characters, version ids, values, dates and staging
+    /// labels as the secret. Later changes of the secret do not change the replica until the next
+    /// call of this function, so a test decides how far the replica lags behind.
     pub fn replicate(&self, id: &str, region: &str) -> Result<String, AwsError> {
         let store = self.store();
         let secret = store.find(id)?;
@@ -149,7 +149,7 @@ impl Secrets {
         Ok(())
     }
 
-    /// Applies the secrets of a seed.
+    /// Applies the secrets of a seed (a file of test secrets). Returns the changes.
     pub(crate) fn apply(&self, seed: &BTreeMap<String, Plaintext>) -> Changes {
         let now = (self.now)();
         self.store().apply(seed, now)
@@ -176,8 +176,8 @@ impl Secrets {
         lock(&self.store)
     }
 
-    /// Returns the secrets that a call to `region` finds. Without replicas in `region`, a call finds
-    /// the same secrets as a call to the default region.
+    /// Returns the secrets that a call to `region` finds. Without replicas in `region`, a call
+    /// finds the same secrets as a call to the default region.
     pub(crate) fn store_of(&self, region: Option<&str>) -> Arc<Mutex<Store>> {
         let replicas = lock(&self.replicas);
         let replica = region.and_then(|region| replicas.get(region));
@@ -255,7 +255,10 @@ mod tests {
         assert_eq!(current("eu-west-1"), second);
         secrets.remove_replica("db", "eu-west-1").expect("the replica must exist");
         let store = secrets.store_of(Some("eu-west-1"));
-        assert!(lock(&store).find("db").is_err(), "the region must not fall back to another one");
+        assert!(
+            lock(&store).find("db").is_err(),
+            "a call to a region without the replica must not find the secret"
+        );
     }
 
     #[test]

@@ -32,8 +32,8 @@ impl Store {
         &self.home
     }
 
-    /// Runs `work` while `home` is the default account and region, for a caller whose credentials
-    /// belong to this account.
+    /// Runs `work` with `home` as the default account and region. `home` contains the account to
+    /// which the caller's credentials belong.
     pub(crate) fn seen_from<R>(&mut self, home: Location, work: impl FnOnce(&mut Self) -> R) -> R {
         let own = std::mem::replace(&mut self.home, home);
         let result = work(self);
