@@ -29,7 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let file: Table = fs::read_to_string(SETTINGS)?.parse()?;
     let paths = texts(&file["resolve_paths"]).join(",");
-    // `cargo run` also sets this variable for the program, which refuses unknown names with SIDEKEY_.
+    // `cargo run` also sets this variable for the program, so its name must not begin with
+    // SIDEKEY_: the program refuses unknown variables with this prefix.
     println!("cargo::rustc-env=BUILT_IN_RESOLVE_PATHS={paths}");
     Ok(())
 }

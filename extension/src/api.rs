@@ -125,8 +125,8 @@ impl Api {
 
     /// Makes one call to Lambda's Extensions API over a new connection.
     ///
-    /// Connections are not reused, because the call for the next event may take hours. Lambda may
-    /// freeze the environment meanwhile, which may break the connection.
+    /// Connections are not reused, because they can break while the environment is frozen. The call
+    /// for the next event may take hours, and Lambda may freeze the environment meanwhile.
     async fn call(
         &self,
         method: Method,
@@ -217,7 +217,7 @@ mod tests {
             ("http://[::]:9000/.rt", "[::]:9000", "/.rt", "[::1]:9000"),
             ("sandbox.localdomain", "sandbox.localdomain", "", "sandbox.localdomain:80"),
         ] {
-            let api = Api::parse(text).expect("the address is valid");
+            let api = Api::parse(text).expect("the address must be valid");
             assert_eq!((&*api.authority, &*api.prefix), (authority, prefix));
             assert_eq!(api.address(), address);
         }
@@ -249,16 +249,17 @@ mod tests {
     async fn serve_one(answer: &'static str) -> (Api, tokio::task::JoinHandle<String>) {
         let listener =
             TcpListener::bind("127.0.0.1:0").await.expect("the fake server must get a free port");
-        let api = Api::parse(&listener.local_addr().expect("the listener is bound").to_string())
-            .expect("the address is valid");
+        let api =
+            Api::parse(&listener.local_addr().expect("the listener must be bound").to_string())
+                .expect("the address must be valid");
         let request = tokio::spawn(async move {
-            let (mut socket, _) = listener.accept().await.expect("the client connects");
+            let (mut socket, _) = listener.accept().await.expect("the client must connect");
             let mut received = Vec::new();
             while !received.windows(4).any(|end| end == b"\r\n\r\n") {
                 socket.read_buf(&mut received).await.expect("the client must send a request");
             }
             socket.write_all(answer.as_bytes()).await.expect("the client must read the answer");
-            String::from_utf8(received).expect("the request is UTF-8")
+            String::from_utf8(received).expect("the request must be UTF-8")
         });
         (api, request)
     }
@@ -270,7 +271,7 @@ mod tests {
              {\"accountId\":\"123456789012\"}",
         )
         .await;
-        let registered = api.register("sidekey").await.expect("the registration succeeds");
+        let registered = api.register("sidekey").await.expect("the registration must succeed");
         assert_eq!(registered.identifier, "id-1");
         assert_eq!(registered.account.as_deref(), Some("123456789012"));
         let request = request.await.expect("the fake server must receive a request");

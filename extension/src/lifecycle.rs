@@ -258,7 +258,8 @@ async fn shutdown(registered: &Registered, clock: &dyn Clock) -> String {
             Ok(Event::Other(kind)) => {
                 tracing::debug!(
                     kind,
-                    "Sidekey ignores an event from Lambda for which the extension did not register"
+                    "Lambda sent an event that the extension did not register for; the extension \
+                     ignores the event"
                 );
                 // Some emulators of Lambda also send INVOKE events, although the extension does not
                 // want them. They wait until the extension asks for the next event, so the loop
@@ -350,12 +351,12 @@ mod tests {
     async fn api(answers: Vec<&'static str>) -> String {
         let listener =
             TcpListener::bind("127.0.0.1:0").await.expect("the fake server must get a free port");
-        let authority = listener.local_addr().expect("the listener is bound").to_string();
+        let authority = listener.local_addr().expect("the listener must be bound").to_string();
         let registered =
             "HTTP/1.1 200 OK\r\nlambda-extension-identifier: i\r\ncontent-length: 2\r\n\r\n{}";
         tokio::spawn(async move {
             for answer in [registered].into_iter().chain(answers) {
-                let (mut socket, _) = listener.accept().await.expect("the client connects");
+                let (mut socket, _) = listener.accept().await.expect("the client must connect");
                 let mut received = Vec::new();
                 while !received.windows(4).any(|end| end == b"\r\n\r\n") {
                     socket.read_buf(&mut received).await.expect("the client must send a request");
@@ -379,7 +380,7 @@ mod tests {
         let clock = RecordingClock::default();
         let registered = register(&api(answers).await, "sidekey", &clock)
             .await
-            .expect("the registration succeeds");
+            .expect("the registration must succeed");
         assert_eq!(shutdown(&registered, &clock).await, "unknown");
         let pauses = clock.0.lock().expect("no thread panics while it holds the lock").clone();
         assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
@@ -389,7 +390,7 @@ mod tests {
     fn only_missing_required_secrets_fail_a_start() {
         let error = FetchError::new(FetchErrorKind::NotFound, "ResourceNotFoundException", "none");
         let missing = |id: &str, is_required, failure| {
-            let id = SecretId::parse(id).expect("the name is valid");
+            let id = SecretId::parse(id).expect("the name must be valid");
             Missing { key: Key::own(id, Selector::current()), is_required, failure }
         };
         let report = |missing| Report {
@@ -417,7 +418,7 @@ mod tests {
     fn port_taken_by_awss_extension_is_reported() {
         let taken = BindError::Taken("127.0.0.1:2773".to_owned(), "SIDEKEY_PORT");
         assert_eq!(port_conflict(&taken, false), None);
-        let message = port_conflict(&taken, true).expect("the extension is present");
+        let message = port_conflict(&taken, true).expect("the port conflict must be reported");
         for part in ["127.0.0.1:2773 is in use", "change SIDEKEY_PORT", AWS_EXTENSION] {
             assert!(message.contains(part), "{message}");
         }
@@ -455,7 +456,7 @@ mod tests {
         let account = Some("123456789012");
         let (metrics, clock) = (Arc::new(Metrics::new()), Arc::new(SystemClock::new()));
         let agent =
-            start(listeners, loaded, account, metrics, clock).await.expect("the agent starts");
+            start(listeners, loaded, account, metrics, clock).await.expect("the agent must start");
         let report = agent.prefetched().await.expect("the prefetch must end and return a report");
         assert_eq!(
             report.missing,

@@ -1,7 +1,8 @@
 //! Fills environment variables with secrets, and then starts the runtime of a Lambda function.
 //!
-//! Users enable this by setting `AWS_LAMBDA_EXEC_WRAPPER` to `/opt/sidekey/exec-wrapper`. This
-//! script calls Sidekey's program with the argument `exec` and the command that starts the runtime.
+//! Lambda starts the script `/opt/sidekey/exec-wrapper` if a user has set
+//! `AWS_LAMBDA_EXEC_WRAPPER` to this path. The script calls Sidekey's program with the argument
+//! `exec` and the command that starts the runtime.
 
 use sidekey::config::Host;
 use sidekey::config::contact::contact;

@@ -26,8 +26,8 @@ const READS: usize = 320;
 /// The number of readers in the tests of a busy log. The readers read at the same time.
 const READERS: usize = 8;
 
-/// A Python script that validates each line of standard input against the JSON schema in its argument.
-/// Prints for each line `True` or `False`.
+/// A Python script that validates each line of standard input against the JSON schema in its
+/// argument. Prints for each line `True` or `False`.
 const VALIDATE: &str = "
 import json, sys
 from jsonschema import Draft202012Validator as Validator
@@ -54,12 +54,14 @@ fn python() -> Result<PathBuf, MissingTool> {
     Ok(install_into_folder("json-schema", &files, &commands)?.join("venv/bin/python"))
 }
 
-/// Returns the records in the log. Each log line that contains a part of a record must be a complete
-/// record.
+/// Returns the records in the log. Each log line that contains a part of a record must be a
+/// complete record.
 fn records(log: &str) -> Vec<Value> {
     let lines = log.lines().filter(|line| line.contains("metrics of Sidekey"));
     let parse = |line: &str| {
-        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in the line {line}"))
+        serde_json::from_str(line).unwrap_or_else(|error| {
+            panic!("each record in the log must be JSON: {error} in the line {line}")
+        })
     };
     lines.map(parse).collect()
 }
@@ -73,20 +75,23 @@ fn sum(records: &[Value], metric: &str) -> f64 {
 #[track_caller]
 fn check_targets(record: &Value) {
     let directive = &record["_aws"]["CloudWatchMetrics"][0];
-    for metric in directive["Metrics"].as_array().expect("`Metrics` is an array") {
-        let name = metric["Name"].as_str().expect("the name is a string");
+    for metric in directive["Metrics"].as_array().expect("`Metrics` must be an array") {
+        let name = metric["Name"].as_str().expect("the name must be a string");
         assert!(record[name].is_number(), "{name} in {record}");
     }
-    for dimension in directive["Dimensions"][0].as_array().expect("a dimension set is an array") {
-        let name = dimension.as_str().expect("the name is a string");
+    for dimension in
+        directive["Dimensions"][0].as_array().expect("a dimension set must be an array")
+    {
+        let name = dimension.as_str().expect("the name must be a string");
         let value = record[name].as_str().unwrap_or_else(|| panic!("{name} in {record}"));
         assert!(value.len() <= 1024, "{name} in {record}");
     }
-    let millis = record["_aws"]["Timestamp"].as_u64().expect("`Timestamp` is a number");
-    let since_1970 = time_of_day()().duration_since(UNIX_EPOCH).expect("the year is after 1970");
+    let millis = record["_aws"]["Timestamp"].as_u64().expect("`Timestamp` must be a number");
+    let since_1970 =
+        time_of_day()().duration_since(UNIX_EPOCH).expect("the clock must be after 1970");
     let age = since_1970.abs_diff(Duration::from_millis(millis));
-    assert!(age < Duration::from_secs(3600), "the unit of `Timestamp` is milliseconds: {record}");
-    assert!(record.to_string().len() < 1_000_000, "CloudWatch Logs accepts at most 1 MB");
+    assert!(age < Duration::from_secs(3600), "`Timestamp` must be in milliseconds: {record}");
+    assert!(record.to_string().len() < 1_000_000, "a record must be smaller than 1 MB");
 }
 
 /// Returns for each record whether it follows the JSON schema of the Embedded Metric Format.
@@ -96,21 +101,21 @@ fn follow_schema(python: &Path, records: &[Value]) -> Vec<bool> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .expect("the test can start Python");
+        .expect("Python must start");
     let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
-    let mut input = validator.stdin.take().expect("the stream is a pipe");
-    input.write_all(lines.as_bytes()).expect("Python reads its input");
+    let mut input = validator.stdin.take().expect("standard input must be a pipe");
+    input.write_all(lines.as_bytes()).expect("Python must read its input");
     drop(input);
-    let output = validator.wait_with_output().expect("the test can wait for Python");
-    let output = String::from_utf8(output.stdout).expect("the output is UTF-8");
+    let output = validator.wait_with_output().expect("waiting for Python must succeed");
+    let output = String::from_utf8(output.stdout).expect("the output must be UTF-8");
     output.lines().map(|line| line == "True").collect()
 }
 
 /// Returns the value of a metric on the page `/metrics`.
 fn value(page: &str, series: &str) -> f64 {
     let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    let value = line.unwrap_or_else(|| panic!("/metrics has no series {series}:\n{page}"));
-    value.parse().expect("the value is a number")
+    let value = line.unwrap_or_else(|| panic!("/metrics must have the series {series}:\n{page}"));
+    value.parse().expect("the value of the metric must be a number")
 }
 
 /// Ends the environment, and returns its records of metrics.
@@ -122,8 +127,8 @@ async fn shut_down(mut lambda: Lambda) -> Vec<Value> {
     records
 }
 
-/// Reads secrets before and after a freeze, and refuses a request. Each event must be in exactly one
-/// record, and each record must be valid.
+/// Reads secrets before and after a freeze, and sends requests with a wrong token. Each event must
+/// be in exactly one record of metrics, and each record must be valid.
 async fn count_each_event_once(log_format: &str) {
     let python = match python() {
         Ok(python) => python,
@@ -141,7 +146,11 @@ async fn count_each_event_once(log_format: &str) {
             .env("AWS_LAMBDA_LOG_FORMAT", log_format)
     });
     lambda.invoke(&LISTED).await;
-    assert_eq!(records(&lambda.emulator.log()), [Value::Null; 0], "a start writes no record");
+    assert_eq!(
+        records(&lambda.emulator.log()),
+        [Value::Null; 0],
+        "the start must not write a record"
+    );
 
     let path = format!("/secretsmanager/get?secretId={}", LISTED[0]);
     assert_eq!(lambda.emulator.ask_sidekey(&path, &[(HEADER, "wrong")]).await.status, 401);
@@ -183,7 +192,7 @@ async fn count_each_event_once(log_format: &str) {
     assert_eq!(follow_schema(&python, &records), [true, true], "{records:#?}");
 }
 
-/// The schema allows what AWS's specification allows, and refuses the rest.
+/// The JSON schema must accept exactly the records that AWS's specification allows.
 #[test]
 fn schema_has_the_limits_of_the_specification() {
     let python = match python() {
@@ -195,7 +204,7 @@ fn schema_has_the_limits_of_the_specification() {
             "Namespace": "n", "Dimensions": [["d"]], "Metrics": [{"Name": "m", "Unit": "Count"}],
         }]}});
         for (pointer, value) in changes {
-            let parent = record.pointer_mut(pointer).expect("the record has this member");
+            let parent = record.pointer_mut(pointer).expect("the record must have this member");
             *parent = value.clone();
         }
         record
@@ -275,15 +284,15 @@ async fn failed_prefetch_is_reported_at_once() {
     });
     lambda.invoke(&[]).await;
     let line = lambda.emulator.log_line("\"reason\":\"trouble\"").await;
-    let record: Value = serde_json::from_str(&line).expect("the record is JSON");
+    let record: Value = serde_json::from_str(&line).expect("the record must be JSON");
     assert_eq!((&record["SecretsHeld"], &record["SecretsMissing"]), (&json!(2), &json!(1)));
     assert_eq!((&record["CallsOk"], &record["CallsFailed"]), (&json!(2), &json!(1)), "{record}");
-    assert_eq!(record.get("ReadHits"), None, "the group `reads` is not selected");
+    assert_eq!(record.get("ReadHits"), None, "the unselected group `reads` must be missing");
     lambda.shut_down().await;
 }
 
-/// A wrong token and a forged `Host` header are reported at once, although nothing else has happened.
-/// Further refusals of the same minute wait for the next record.
+/// The agent writes a record at once if it refuses a request with a wrong token or with an `Origin`
+/// header of another site. The next record counts further refusals in the same minute.
 #[tokio::test]
 async fn refused_request_is_reported_at_once_but_only_once_a_minute() {
     let foreign: [&[(&str, &str)]; 2] =
@@ -293,7 +302,11 @@ async fn refused_request_is_reported_at_once_but_only_once_a_minute() {
             environment.env("SIDEKEY_EMF", "refusals")
         });
         lambda.invoke(&LISTED).await;
-        assert_eq!(records(&lambda.emulator.log()), [Value::Null; 0], "nothing was refused yet");
+        assert_eq!(
+            records(&lambda.emulator.log()),
+            [Value::Null; 0],
+            "no record must be written before a refusal"
+        );
         let path = format!("/secretsmanager/get?secretId={}", LISTED[0]);
         let refuse = async || {
             let status = lambda.emulator.ask_sidekey(&path, headers).await.status;
@@ -312,13 +325,13 @@ async fn refused_request_is_reported_at_once_but_only_once_a_minute() {
     }
 }
 
-/// Many reads cause a log line each, while a record is written because of wrong tokens. Each line of
-/// the log is complete.
+/// While the agent writes many log lines, one for each read, it also writes a record of metrics
+/// because of wrong tokens. Each line of the log must be complete.
 async fn keep_lines_whole(log_format: &str) {
     let fake = fake().await;
     let names: Vec<String> = (0..READS).map(|at| format!("busy/{at}")).collect();
     for name in &names {
-        fake.secrets().create(name, "hunter2").expect("the fake of AWS has no such secret yet");
+        fake.secrets().create(name, "hunter2").expect("the name must be new");
     }
     let lambda = start_or_skip!(Mode::OnDemand, fake, |environment| {
         environment
@@ -337,12 +350,12 @@ async fn keep_lines_whole(log_format: &str) {
                     if at == own.len() / 2 { ("wrong", 401) } else { (SESSION_TOKEN, 200) };
                 let path = format!("/secretsmanager/get?secretId={name}");
                 let answer = exchange::request(port, "GET", &path, &[(HEADER, token)], b"").await;
-                assert_eq!(answer.expect("the agent answers").status, status, "{name}");
+                assert_eq!(answer.expect("the agent must answer").status, status, "{name}");
             }
         });
     }
     while let Some(ended) = readers.join_next().await {
-        ended.expect("the reader does not panic");
+        ended.expect("the reader task must not panic");
     }
     let mut lambda = lambda;
     lambda.emulator.shutdown().await;
@@ -379,8 +392,8 @@ async fn lines_of_a_busy_text_log_are_whole() {
     keep_lines_whole("Text").await;
 }
 
-/// A secret is rotated. The shipped queries of Logs Insights find in the records which versions
-/// readers were given.
+/// After a rotation of a secret, the queries in the template for Logs Insights must find in the
+/// records the replaced version, and when a caller last read this version.
 #[tokio::test]
 async fn shipped_queries_find_the_versions_that_readers_were_given() {
     let lambda = start_or_skip!(Mode::OnDemand, fake().await, |environment| {
@@ -391,28 +404,31 @@ async fn shipped_queries_find_the_versions_that_readers_were_given() {
         Err(missing) => return missing.skip_or_fail(),
     };
     let name = LISTED[1];
-    let old = lambda.fake.secrets().version_id(name, "AWSCURRENT").expect("the secret exists");
+    let old = lambda.fake.secrets().version_id(name, "AWSCURRENT").expect("the secret must exist");
     lambda.invoke(&[name]).await;
-    let new = lambda.fake.secrets().put(name, "rotated").expect("the secret exists");
+    let new = lambda.fake.secrets().put(name, "rotated").expect("the secret must exist");
     let read = lambda.page(&format!("/secretsmanager/get?secretId={name}&refreshNow=true")).await;
     assert!(read.contains(&new), "{read}");
     let headers = [(HEADER, SESSION_TOKEN)];
     let status = lambda.emulator.ask_sidekey("/status", &headers).await.json();
-    let entries = status["entries"].as_array().expect("`entries` is an array");
-    let entry = entries.iter().find(|entry| entry["name"] == name).expect("the secret is cached");
+    let entries = status["entries"].as_array().expect("`entries` must be an array");
+    let entry =
+        entries.iter().find(|entry| entry["name"] == name).expect("the secret must be cached");
     let previous = &entry["previous_version"];
     assert_eq!(previous["version_id"], old[..8], "{entry}");
     assert!(previous["last_read"].is_string() && previous["replaced"].is_string(), "{entry}");
 
     let records = shut_down(lambda).await;
-    let [record] = &records[..] else { panic!("one record was expected: {records:#?}") };
+    let [record] = &records[..] else {
+        panic!("the log must have exactly one record: {records:#?}")
+    };
     assert!(record["SinceReplacedVersion"].is_number(), "{record}");
     let patterns: Vec<&str> = QUERIES
         .split("parse @message /")
         .skip(1)
         .filter_map(|rest| rest.lines().next()?.strip_suffix('/'))
         .collect();
-    assert_eq!(patterns.len(), 2, "the template has two queries");
+    assert_eq!(patterns.len(), 2, "the template must have two queries");
     let secret = name.replace('/', r"\/");
     for pattern in patterns {
         let pattern = pattern.replace("${Secret}", &secret);
@@ -420,10 +436,11 @@ async fn shipped_queries_find_the_versions_that_readers_were_given() {
             .args(["-c", PARSE, &pattern])
             .arg(record.to_string())
             .output()
-            .expect("the test can start Python");
-        let found: Value = serde_json::from_slice(&output.stdout).expect("the output is JSON");
-        assert_eq!(found["version"], old[..8], "the version that was replaced comes first");
-        let second = |time: &Value| time.as_str().expect("the time is a string")[..19].to_owned();
+            .expect("Python must start");
+        let found: Value = serde_json::from_slice(&output.stdout).expect("the output must be JSON");
+        assert_eq!(found["version"], old[..8], "the replaced version must come first");
+        let second =
+            |time: &Value| time.as_str().expect("the time must be a string")[..19].to_owned();
         assert_eq!(second(&found["last_read"]), second(&previous["last_read"]), "{record}");
     }
     let served = record["served"].to_string();
@@ -445,6 +462,6 @@ async fn environment_for_a_snapshot_reports_its_start_before_the_snapshot() {
     });
     lambda.invoke(&LISTED).await;
     let records = shut_down(lambda).await;
-    let first = records.first().expect("the log has a record");
+    let first = records.first().expect("the log must have a record");
     assert_eq!((&first["reason"], &first["CallsOk"]), (&json!("snapshot"), &json!(3)), "{first}");
 }

@@ -1,8 +1,8 @@
 //! Tests that Sidekey works after Lambda has frozen the execution environment. To imitate a freeze,
 //! the tests stop the extension with the signal SIGSTOP, and continue it with SIGCONT.
 //!
-//! Because of a freeze, no read may fail or return a value older than its time to live (TTL), and
-//! AWS must not get a burst of calls.
+//! A freeze must not make a read fail or return a value older than its time to live (TTL), and must
+//! not cause a burst of calls to AWS.
 
 use crate::clients::until;
 use crate::emulator::{Emulator, Mode, SESSION_TOKEN};
@@ -17,8 +17,8 @@ use std::time::Duration;
 /// time to stop the extension during a call.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_millis(750);
 
-/// The duration of a freeze that surely interrupts a call to AWS: the timeout of the call, the
-/// timeout of getting AWS credentials, and one second.
+/// The duration of a freeze that surely interrupts a call to AWS: the sum of the call's timeout,
+/// the timeout for getting AWS credentials, and one second.
 const CUTTING_FREEZE: Duration = Duration::from_millis(2 * 750 + 1_000);
 
 /// The smallest fraction of a secret's time to live (TTL) after which the agent refreshes the
@@ -65,7 +65,9 @@ fn one_call_was_cut(metrics: &str) {
 /// one cached secret.
 fn calls_within(span: Duration, ttl: Duration) -> u64 {
     let least = ttl.mul_f64(LEAST_SHARE_OF_TTL);
-    u64::try_from(span.as_nanos() / least.as_nanos()).expect("the number of calls fits") + 1
+    u64::try_from(span.as_nanos() / least.as_nanos())
+        .expect("the number of calls must fit into 64 bits")
+        + 1
 }
 
 async fn read_directly(emulator: &Emulator, name: &str) -> (u16, Value) {
@@ -90,7 +92,7 @@ async fn call_interrupted_by_a_freeze_is_retried_once() {
     let frozen = async {
         wait_for_calls(&lambda.fake, UNLISTED, 1).await;
         lambda.emulator.stop_extension().await;
-        let version = lambda.fake.secrets().put(UNLISTED, "new").expect("the secret exists");
+        let version = lambda.fake.secrets().put(UNLISTED, "new").expect("the secret must exist");
         wait_in_real_time(CUTTING_FREEZE).await;
         lambda.emulator.continue_extension().await;
         (lambda.invoke(&[UNLISTED]).await, version)
@@ -122,7 +124,7 @@ async fn answer_received_before_the_thaw_is_not_trusted() {
     lambda.invoke(&[]).await;
     wait_for_calls(&lambda.fake, LISTED[0], 2).await;
     lambda.emulator.stop_extension().await;
-    let version = lambda.fake.secrets().put(LISTED[0], "new").expect("the secret exists");
+    let version = lambda.fake.secrets().put(LISTED[0], "new").expect("the secret must exist");
     wait_in_real_time(CUTTING_FREEZE).await;
     let thaw = SystemClock::new();
     lambda.emulator.continue_extension().await;
@@ -145,7 +147,7 @@ async fn value_that_expired_during_a_freeze_is_not_served() {
     let (read, unread) = (&LISTED[..2], LISTED[2]);
     lambda.invoke(read).await;
     lambda.emulator.stop_extension().await;
-    let put = |name: &&str| lambda.fake.secrets().put(name, "new").expect("the secret exists");
+    let put = |name: &&str| lambda.fake.secrets().put(name, "new").expect("the secret must exist");
     let versions: Vec<String> = read.iter().map(put).collect();
     wait_in_real_time(ttl).await;
     let before: Vec<u64> = read.iter().map(|name| lambda.calls_for(name)).collect();
@@ -180,14 +182,18 @@ async fn freezes_around_the_ttl_break_no_read() {
         environment.env("SIDEKEY_TTL", format!("{}s", ttl.as_secs()))
     });
     let current = |lambda: &Lambda| {
-        lambda.fake.secrets().version_id(NAME, "AWSCURRENT").expect("the secret exists")
+        lambda.fake.secrets().version_id(NAME, "AWSCURRENT").expect("the secret must exist")
     };
     lambda.invoke(&LISTED).await;
     let mut replaced: Vec<(String, Duration)> = Vec::new();
     for millis in [100, 600, 200, 1100, 300, 400] {
         lambda.emulator.stop_extension().await;
         let old = current(&lambda);
-        lambda.fake.secrets().put(NAME, format!("after {millis} ms")).expect("the secret exists");
+        lambda
+            .fake
+            .secrets()
+            .put(NAME, format!("after {millis} ms"))
+            .expect("the secret must exist");
         replaced.push((old, clock.now().steady));
         let thaw = async {
             wait_in_real_time(Duration::from_millis(millis)).await;
@@ -207,7 +213,7 @@ async fn freezes_around_the_ttl_break_no_read() {
         let is_in_time = since.is_none_or(|since| since + ttl >= thawed);
         assert!(
             is_in_time,
-            "the version was replaced at {since:?}, and the agent still served it after {thawed:?}"
+            "the agent must not serve a version that was replaced at {since:?} after {thawed:?}"
         );
     }
     let calls_max = calls_within(clock.now().steady, ttl);

@@ -31,7 +31,7 @@ pub(crate) fn time_of_day() -> Arc<dyn Fn() -> SystemTime + Send + Sync> {
 
 /// Starts a fake of Secrets Manager that has the secrets in [`LISTED`].
 pub(crate) async fn fake() -> Fake {
-    let fake = Fake::start(time_of_day()).await.expect("a free port can be bound");
+    let fake = Fake::start(time_of_day()).await.expect("a free port must be available");
     for name in LISTED {
         fake.secrets()
             .create(name, format!("{{\"key\":\"value of {name}\"}}"))

@@ -31,7 +31,10 @@ async fn run_environment(mode: Mode, calls_max: u64) {
         "sidekey_upstream_requests_total{{operation=\"GetSecretValue\",outcome=\"ok\"}} {calls}"
     );
     let metrics = answer["metrics"].as_str().expect("`metrics` must be a string");
-    assert!(metrics.lines().any(|own| own == line), "the metrics lack the line {line}:\n{metrics}");
+    assert!(
+        metrics.lines().any(|own| own == line),
+        "the metrics must have the line {line}:\n{metrics}"
+    );
     log_is_json(&lambda.emulator.log());
     lambda.shut_down().await;
 }
@@ -45,7 +48,7 @@ fn log_is_json(log: &str) {
         .collect();
     let start = own.iter().find(|line| line["message"] == "sidekey serves");
     let start =
-        start.unwrap_or_else(|| panic!("the log lacks the line of the agent's start:\n{log}"));
+        start.unwrap_or_else(|| panic!("the log must have the line of the agent's start:\n{log}"));
     assert_eq!((&start["prefetched"], &start["listed"]), (&json!(3), &json!(3)));
     assert_eq!(start["dialect"], "extension");
     assert_eq!(

@@ -11,7 +11,7 @@ const NAME: &str = "shared/db";
 async fn layer_reads_with_an_assumed_role() {
     let fake = fake().await;
     let theirs = Location::new("210987654321", "eu-north-1");
-    fake.secrets().create_in(&theirs, NAME, "theirs").expect("the secret is new");
+    fake.secrets().create_in(&theirs, NAME, "theirs").expect("the name must be new");
     fake.roles().create(ROLE);
     let lambda = start_or_skip!(Mode::OnDemand, fake, |environment| environment);
     // The emulator starts the environment at the first invocation.

@@ -1,5 +1,6 @@
-//! Tests that the wrapper fills variables with the token and the URL of a route, so that a function
-//! calls a service without its key and without any code for Sidekey.
+//! Tests a route (calls to one external API). The wrapper script fills variables with the token and
+//! the URL of the route, so that a function calls the API without the API's key and without code
+//! for Sidekey.
 
 use crate::emulator::Mode;
 use crate::lambda::fake;
@@ -14,7 +15,7 @@ use tokio::net::TcpListener;
 const SECRET: &str = "openai-api-key/email";
 const KEY: &str = "sk-key-of-the-service";
 
-/// Answers each request with `fine`, and records the requests in `received`.
+/// Simulates the external API: answers each request with `fine`, and appends it to `received`.
 async fn serve(listener: TcpListener, received: Arc<Mutex<Vec<u8>>>) {
     while let Ok((mut socket, _)) = listener.accept().await {
         let mut request = Vec::new();
@@ -31,16 +32,17 @@ async fn serve(listener: TcpListener, received: Arc<Mutex<Vec<u8>>>) {
 
 #[tokio::test]
 async fn wrapped_function_calls_a_service_without_its_key() {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port exists");
-    let upstream = listener.local_addr().expect("the listener is bound");
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port must be available");
+    let upstream = listener.local_addr().expect("the listener must be bound");
     let received = Arc::new(Mutex::new(Vec::new()));
     let serving = tokio::spawn(serve(listener, received.clone()));
     let fake = fake().await;
     let value = format!("{{\"ai_api_key\":\"{KEY}\"}}");
-    fake.secrets().create(SECRET, value).expect("the name is free");
+    fake.secrets().create(SECRET, value).expect("the name must be new");
     let file = std::env::temp_dir().join(format!("sidekey-routes-{}.toml", std::process::id()));
     let route = format!("[[route]]\nname = \"openai\"\nupstream = \"http://{upstream}\"\n");
-    fs::write(&file, route).expect("the test can write to the folder for temporary files");
+    fs::write(&file, route).expect("the folder for temporary files must be writable");
 
     let token = format!("sidekey:to:openai@{SECRET}");
     let url = format!("{token}#url");
@@ -59,7 +61,8 @@ async fn wrapped_function_calls_a_service_without_its_key() {
     let (status, answer) = emulator.invoke(&event).await;
     assert_eq!((status, &answer["answer"]), (200, &json!("fine")), "{answer}\n{}", emulator.log());
     let variables = &answer["variables"];
-    let token = variables["OPENAI_API_KEY"].as_str().expect("the variable is set");
+    let token =
+        variables["OPENAI_API_KEY"].as_str().expect("the variable OPENAI_API_KEY must be set");
     assert!(token.starts_with("sk-phantom-"), "{token}");
     let end = "/to/openai@openai%2Dapi%2Dkey%2Femail/v1";
     let expected = format!("http://127.0.0.1:{}{end}", emulator.sidekey_port());
@@ -68,7 +71,10 @@ async fn wrapped_function_calls_a_service_without_its_key() {
     let received = String::from_utf8_lossy(&received).into_owned();
     assert!(received.starts_with("GET /v1/models HTTP/1.1\r\n"), "{received}");
     assert!(received.contains(&format!("Bearer {KEY}\r\n")), "{received}");
-    assert!(!received.contains(token), "the phantom token must not leave: {received}");
+    assert!(
+        !received.contains(token),
+        "the agent must not send the phantom token to the API: {received}"
+    );
     assert!(!emulator.log().contains(KEY), "{}", emulator.log());
     assert_eq!(emulator.shutdown().await.exit_code, Some(0), "{}", emulator.log());
     let _ = fs::remove_file(file);

@@ -21,7 +21,7 @@ async fn configuration_mistakes_are_answered_and_not_fatal() {
     let page = lambda.page(&format!("/secretsmanager/get?secretId={}", LISTED[0])).await;
     assert!(page.contains("InvalidConfigurationException"), "{page}");
     for name in ["SIDEKEY_TTL", "SIDEKEY_CACHE_SIZE", "SIDEKEY_ALLOW"] {
-        assert!(page.contains(name), "{name} is not in {page}");
+        assert!(page.contains(name), "the error must name {name}: {page}");
         assert!(lambda.emulator.log().contains(name), "{}", lambda.emulator.log());
     }
     let ready = lambda.page("/ready").await;
@@ -68,8 +68,8 @@ async fn start_fails_if_so_configured() {
 
 #[tokio::test]
 async fn port_in_use_leaves_the_function_running() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port can be bound");
-    let port = taken.local_addr().expect("the socket is bound").port();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port must be available");
+    let port = taken.local_addr().expect("the socket must be bound").port();
     let lambda = start_or_skip!(Mode::OnDemand, fake().await, |environment| {
         environment
             .set_override("SIDEKEY_PORT", Some(&port.to_string()))
@@ -85,8 +85,8 @@ async fn port_in_use_leaves_the_function_running() {
 
 #[tokio::test]
 async fn one_failed_listener_leaves_the_others_serving() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port can be bound");
-    let taken = taken.local_addr().expect("the socket is bound").to_string();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port must be available");
+    let taken = taken.local_addr().expect("the socket must be bound").to_string();
     let lambda = start_or_skip!(Mode::OnDemand, fake().await, |environment| {
         environment.env("SIDEKEY_METRICS_LISTEN", &taken).env("SIDEKEY_SOCKET", "/proc/nowhere/s")
     });

@@ -13,9 +13,9 @@ use std::time::Duration;
 /// The path of the wrapper script in Sidekey's Lambda layer.
 const WRAPPER: &str = "/opt/sidekey/exec-wrapper";
 
-/// Starts a Lambda environment with the test function. `variables` are environment variables that can
-/// refer to secrets, such as `DB=sidekey:app/db`. `files` are further files of the layers: their paths
-/// in the environment and on this machine.
+/// Starts a Lambda environment with the test function. `variables` are environment variables that
+/// can refer to secrets, such as `DB=sidekey:app/db`. `files` are further files of the layers:
+/// their paths in the environment and on this machine.
 pub(crate) async fn start(
     mode: Mode,
     fake: &Fake,

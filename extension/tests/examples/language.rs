@@ -54,7 +54,7 @@ impl Language {
         let source = source.join(self.folder());
         let place = scratch().join("examples").join(self.folder());
         fs::create_dir_all(&place).expect("the folder for built examples must be writable");
-        let lock = File::create(place.join("lock")).expect("the lock can be created");
+        let lock = File::create(place.join("lock")).expect("the lock file must be writable");
         lock.lock().expect("the file system of the build folder must support file locks");
 
         let (task, stamp) = (place.join("task"), place.join("stamp"));
@@ -139,7 +139,7 @@ impl Language {
 /// If the compilation fails.
 fn compile(compiler: &mut Command) {
     if let Err(failure) = run(compiler) {
-        panic!("the example function does not compile: {failure:?}");
+        panic!("the example function must compile: {failure:?}");
     }
 }
 
@@ -147,7 +147,7 @@ fn compile(compiler: &mut Command) {
 fn contents(folder: &Path) -> String {
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)
         .expect("the folder of the example must exist")
-        .map(|entry| entry.expect("the folder can be read").path())
+        .map(|entry| entry.expect("the folder of the example must be readable").path())
         .filter(|path| !["target", "node_modules"].iter().any(|built| path.ends_with(built)))
         .collect();
     paths.sort();

@@ -93,7 +93,8 @@ impl Processor {
             clippy::disallowed_methods,
             reason = "the fake of AWS needs the current time for the dates of secret versions"
         )]
-        let fake = Fake::start(Arc::new(SystemTime::now)).await.expect("a free port can be bound");
+        let fake =
+            Fake::start(Arc::new(SystemTime::now)).await.expect("a free port must be available");
         let secrets = fake.secrets();
         for tenant in TENANTS {
             let value = channel.value(tenant, &first_end(tenant));
@@ -129,7 +130,7 @@ impl Processor {
             .as_array()
             .expect("the function's answer must have the array `batchItemFailures`");
         let id = |failure: &Value| {
-            failure["itemIdentifier"].as_str().expect("the value is a string").to_owned()
+            failure["itemIdentifier"].as_str().expect("the value must be a string").to_owned()
         };
         (sent, failures.iter().map(id).collect())
     }
@@ -139,7 +140,7 @@ impl Processor {
     async fn send(&self, revoked: Option<&str>) -> String {
         let (sent, failed) = self.invoke(&[self.channel.record("m", TENANTS[0], revoked)]).await;
         assert!(failed.is_empty(), "{}", self.emulator.log());
-        sent[0]["token_ends"].as_str().expect("the value is a string").to_owned()
+        sent[0]["token_ends"].as_str().expect("the value must be a string").to_owned()
     }
 
     /// Returns the number of reads of secrets that the agent has answered, from the agent's
@@ -217,7 +218,7 @@ async fn check_rotation(processor: &Processor) {
         .fake
         .secrets()
         .put(&processor.channel.reference(tenant), value)
-        .expect("the secret exists");
+        .expect("the secret must exist");
     assert_eq!(
         processor.send(None).await,
         old,
@@ -257,8 +258,8 @@ async fn check_isolated_failures(processor: &Processor) {
     );
 }
 
-/// Checks that the function reads a secret at most twice more if the provider refuses the token in
-/// the secret. So no endless loop is possible.
+/// Checks that after a provider refuses the token in a secret, the function reads the secret only
+/// once or twice more, so that no endless loop is possible.
 async fn check_single_refresh(processor: &Processor) {
     let end = first_end(TENANTS[1]);
     let mut reads = Vec::new();
