@@ -162,7 +162,7 @@ mod tests {
         let fields: Vec<Field> =
             [field("a", FieldType::String, false), pem].into_iter().chain(optional).collect();
         let markers = ["PLACEHOLDER*", "changeme"]
-            .map(|text| Marker::parse(text).expect("the marker must be valid"));
+            .map(|text| Marker::parse(text).expect("the pattern for dummy values must be valid"));
         let found = problems(&Content::Text(text.to_owned().into()), &fields, &markers);
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(found, expected, "{text}");

@@ -63,7 +63,7 @@ pub(crate) enum BadConvention {
 
 impl Convention {
     /// Makes the rules for one kind of secret. `markers` are patterns for dummy values, such as
-    /// `PLACEHOLDER*`. The first of them also makes the dummy values of new secrets.
+    /// `PLACEHOLDER*`. Sidekey makes the dummy values of new secrets from the first pattern.
     pub(crate) fn new(
         kind: &str,
         pattern: NamePattern,
@@ -179,7 +179,7 @@ mod tests {
                 Field::new("token", FieldType::String).expect("the field's name must be valid"),
                 Field::new("port", FieldType::Number).expect("the field's name must be valid"),
             ],
-            vec![Marker::parse("TODO*").expect("the marker must be valid")],
+            vec![Marker::parse("TODO*").expect("the pattern for dummy values must be valid")],
         )
         .expect("all parts of the convention must be valid");
         let values = PlaceholderValues::from([("env", "prod-1"), ("x", "acme")]);
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn convention_with_too_few_or_too_many_parts_is_refused() {
-        let marker = || Marker::parse("TODO*").expect("the marker must be valid");
+        let marker = || Marker::parse("TODO*").expect("the pattern for dummy values must be valid");
         let field = |name: &str| {
             Field::new(name, FieldType::String).expect("the field's name must be valid")
         };

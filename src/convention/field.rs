@@ -22,8 +22,8 @@ pub struct Field {
     pub(crate) is_secret: bool,
     /// Whether the field may be missing, null or empty in the secret's value.
     pub(crate) is_optional: bool,
-    /// Whether the field may have several lines, and white space at its beginning or end. Private
-    /// keys in the PEM format have them.
+    /// Whether the field may have several lines, and white space at its beginning or end, like a
+    /// private key in the PEM format.
     pub(crate) is_multiline: bool,
 }
 

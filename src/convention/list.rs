@@ -56,7 +56,8 @@ mod tests {
         let pattern = NamePattern::parse(pattern).expect("the name pattern must be valid");
         let fields =
             vec![Field::new("token", FieldType::String).expect("the field's name must be valid")];
-        let markers = vec![Marker::parse("TODO*").expect("the marker must be valid")];
+        let markers =
+            vec![Marker::parse("TODO*").expect("the pattern for dummy values must be valid")];
         Convention::new(kind, pattern, "Acme", fields, markers)
             .expect("all parts of the convention must be valid")
     }

@@ -98,7 +98,7 @@ mod tests {
 
     #[track_caller]
     fn check(marker: &str, matched: &[&str], not_matched: &[&str], placeholder: &str) {
-        let marker = Marker::parse(marker).expect("the marker must be valid");
+        let marker = Marker::parse(marker).expect("the pattern for dummy values must be valid");
         matched.iter().for_each(|text| assert!(marker.matches(text), "{marker:?} {text}"));
         not_matched.iter().for_each(|text| assert!(!marker.matches(text), "{marker:?} {text}"));
         assert_eq!(marker.placeholder("auth-token"), placeholder);

@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn arn_moves_to_another_region() {
-        let arn = Arn::parse(FULL).expect("the ARN is valid");
+        let arn = Arn::parse(FULL).expect("the ARN must be valid");
         let moved = arn.in_region("us-east-1").map(|arn| arn.as_str().to_owned());
         assert_eq!(moved, Some(FULL.replace("eu-north-1", "us-east-1")));
         assert_eq!(arn.in_region("evil.example"), None);
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn parts_of_an_arn_are_found() {
-        let arn = Arn::parse(FULL).expect("the ARN is valid");
+        let arn = Arn::parse(FULL).expect("the ARN must be valid");
         assert_eq!(
             (arn.partition(), arn.region(), arn.account(), arn.resource()),
             ("aws", "eu-north-1", "123456789012", "app/db-AbC123")
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn arn_of_a_secret_that_a_service_manages_is_valid() {
         let text = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:rds!db-1a2b-AbC123";
-        let arn = Arn::parse(text).expect("the ARN is valid");
+        let arn = Arn::parse(text).expect("the ARN must be valid");
         assert_eq!(arn.possible_names(), ("rds!db-1a2b-AbC123", Some("rds!db-1a2b")));
     }
 
@@ -287,7 +287,7 @@ mod tests {
         for resource in ["app/db", "app/db-AbC12", "app/db-AbC1_3", "-AbC123"] {
             let text = format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{resource}");
             assert_eq!(
-                Arn::parse(&text).expect("the ARN is valid").possible_names(),
+                Arn::parse(&text).expect("the ARN must be valid").possible_names(),
                 (resource, None)
             );
         }
@@ -301,7 +301,7 @@ mod tests {
             ("", "/aws/service/x/y", ("/aws/service/x/y", None)),
         ] {
             let text = format!("arn:aws:ssm:eu-north-1:{account}:parameter{resource}");
-            let arn = Arn::parse(&text).expect("the ARN is valid");
+            let arn = Arn::parse(&text).expect("the ARN must be valid");
             assert_eq!(arn.service(), Service::ParameterStore);
             assert_eq!((arn.region(), arn.account()), ("eu-north-1", account));
             assert_eq!((arn.resource(), arn.possible_names()), (resource, names));
@@ -310,7 +310,7 @@ mod tests {
 
     #[track_caller]
     fn refused(text: &str, expected: &str, at: usize) {
-        let problem = Arn::parse(text).expect_err("the ARN is refused");
+        let problem = Arn::parse(text).expect_err("the ARN must be refused");
         assert!(problem.expected.contains(expected), "{problem}");
         assert_eq!(problem.at, at, "{problem}");
     }

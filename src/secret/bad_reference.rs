@@ -82,8 +82,8 @@ pub enum BadReference {
     /// Error: more than three parts follow the ARN of a secret. Only a field, a staging label and a
     /// version id can follow.
     #[error(
-        "expected the end of FIELD:STAGE:VERSION_ID after the ARN, but found another ':' at \
-         character {at}"
+        "expected only FIELD:STAGE:VERSION_ID after the ARN, but found another ':' at character \
+         {at}"
     )]
     TooManyParts {
         /// The position of the first unexpected colon after the ARN, counted in characters from 1.

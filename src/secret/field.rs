@@ -247,7 +247,7 @@ mod tests {
         for (name, expected) in
             [("user", r#"ann "a""#), ("port", "5432"), ("tls", r#"{"on":true}"#), ("text", "null")]
         {
-            let value = fields.field(name).expect("the value has the field");
+            let value = fields.field(name).expect("the value must have the field");
             assert_eq!(value.expose(), expected.as_bytes());
         }
     }
@@ -268,7 +268,7 @@ mod tests {
             ("o", r#"{"b":1.50,"a":["x \\\" y",{}],"\u0061":"\t z"}"#),
             ("t", "true"),
         ] {
-            let value = fields.field(name).expect("the value has the field");
+            let value = fields.field(name).expect("the value must have the field");
             assert_eq!(std::str::from_utf8(value.expose()), Ok(expected), "{name}");
         }
     }
@@ -276,7 +276,8 @@ mod tests {
     #[test]
     fn absent_field_error_lists_the_existing_fields_and_no_value() {
         let fields = fields(text(r#"{"user":"ann","pass":"hunter2"}"#));
-        let message = fields.field("password").expect_err("the field is absent").to_string();
+        let message =
+            fields.field("password").expect_err("reading an absent field must fail").to_string();
         assert_eq!(message, "the secret has no field 'password'; it has 'pass', 'user'");
     }
 
@@ -288,9 +289,9 @@ mod tests {
         for name in ["pass", "again"] {
             assert_eq!(fields.field(name).map(|_| ()), Err(FieldError::Null(name.into())));
         }
-        let message = fields.field("pass").expect_err("the field is null").to_string();
+        let message = fields.field("pass").expect_err("reading a null field must fail").to_string();
         assert_eq!(message, "the field 'pass' of the secret is null, so it has no value");
-        let list = fields.field("list").expect("the value has the field");
+        let list = fields.field("list").expect("the value must have the field");
         assert_eq!(list.expose(), b"[null]");
     }
 
@@ -302,7 +303,7 @@ mod tests {
         let error = fields(text(&format!("{{{}}}", many.join(",")))).field("x").map(|_| ());
         let Err(FieldError::Absent { existing, more, .. }) = &error else { panic!("{error:?}") };
         assert_eq!((existing.len(), *more), (NAMES_SHOWN_MAX, 980));
-        let message = error.expect_err("the field is absent").to_string();
+        let message = error.expect_err("reading an absent field must fail").to_string();
         assert!(message.ends_with("'k019' and 980 more"), "{message}");
     }
 
@@ -342,7 +343,9 @@ mod tests {
     #[test]
     fn forged_field_name_is_escaped_and_shortened() {
         let fields = fields(text(r#"{"a\nb":1}"#));
-        let message = |name: &str| fields.field(name).expect_err("the field is absent").to_string();
+        let message = |name: &str| {
+            fields.field(name).expect_err("reading an absent field must fail").to_string()
+        };
         let expected = r"the secret has no field '\u{1b}[31m\r\n'; it has 'a\nb'";
         assert_eq!(message("\u{1b}[31m\r\n"), expected);
         assert!(message(&"x".repeat(10_000)).len() < 200);
@@ -357,7 +360,10 @@ mod tests {
         ] {
             assert_eq!(fields(content).field("x").map(|_| ()), Err(expected));
         }
-        let empty = fields(text("{}")).field("x").expect_err("the field is absent").to_string();
+        let empty = fields(text("{}"))
+            .field("x")
+            .expect_err("reading an absent field must fail")
+            .to_string();
         assert_eq!(empty, "the secret has no field 'x'; it has none");
     }
 
@@ -374,10 +380,11 @@ mod tests {
             r"the field 'a' is not valid text: it contains half of a surrogate pair, such as \ud83d"
         );
         for (name, expected) in [("b", "\u{1f600}"), ("o", r#"{"c":"\ude00"}"#)] {
-            let value = parted.field(name).expect("the value has the field");
+            let value = parted.field(name).expect("the value must have the field");
             assert_eq!(std::str::from_utf8(value.expose()), Ok(expected), "{name}");
         }
-        let absent = parted.field("\u{fffd}").expect_err("the field is absent").to_string();
+        let absent =
+            parted.field("\u{fffd}").expect_err("reading an absent field must fail").to_string();
         assert_eq!(absent, "the secret has no field '\u{fffd}'; it has 'a', 'b', 'o'");
         let raw = json_field(&content, "o").map(RawValue::get);
         assert_eq!(raw, Some(r#"{"c":"\ude00"}"#));

@@ -188,7 +188,7 @@ mod tests {
 
     #[track_caller]
     fn check(pattern: &str, matched: &[&str], not_matched: &[&str]) {
-        let glob = Glob::new(pattern).expect("the pattern is valid");
+        let glob = Glob::new(pattern).expect("the pattern must be valid");
         assert_eq!(glob.as_str(), pattern);
         matched.iter().for_each(|text| assert!(glob.matches(text), "{pattern} {text}"));
         not_matched.iter().for_each(|text| assert!(!glob.matches(text), "{pattern} {text}"));

@@ -192,7 +192,7 @@ mod tests {
     }
 
     fn raw(json: &str) -> &RawValue {
-        serde_json::from_str(json).expect("the text is JSON")
+        serde_json::from_str(json).expect("the text must be JSON")
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
             prop_assert_eq!(decoded_len(raw(&json)), expected.len());
             let mut json = json.into_bytes();
             replace_lone_surrogates(&mut json);
-            let text: String = serde_json::from_slice(&json).expect("the JSON is valid");
+            let text: String = serde_json::from_slice(&json).expect("the JSON must be valid");
             prop_assert_eq!(text, expected);
         }
     }

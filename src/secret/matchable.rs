@@ -139,8 +139,9 @@ pub(super) fn check_arn(glob: &Glob) -> Result<(), Unmatchable> {
     }
 }
 
-/// Checks that a parameter's name or a pattern of such names does not begin like the name of a
-/// secret that callers read as a parameter. Sidekey compares patterns with the secret's own name.
+/// Returns an error if a parameter's name or a pattern of such names begins with
+/// `/aws/reference/secretsmanager/`. Callers read a secret by such a name, but Sidekey compares
+/// patterns only with the secret's own name.
 fn check_is_no_secret(name: &str) -> Result<(), Unmatchable> {
     match SecretParameter::of(name) {
         Some(_) => Err(Unmatchable::SecretParameter),
@@ -203,8 +204,8 @@ fn is_list(ranges: &[(char, char)]) -> bool {
     is_in_quotes || has(',') || has('/') || ranges.first() == Some(&('^', '^'))
 }
 
-/// Returns whether a pattern with wildcards has the part `.` or `..` between two slashes. Such a
-/// pattern matches nothing, because a program could use a matching name as a file path.
+/// Returns whether a pattern with wildcards has the part `.` or `..` between two slashes. Sidekey
+/// lets such a pattern match nothing, because a program could use a matching name as a file path.
 fn has_dot_segment(tokens: &[Token]) -> bool {
     let has_wildcard = tokens.iter().any(|token| !matches!(token, Token::Char(_)));
     let dots = |segment: &[Token]| {
@@ -247,8 +248,8 @@ fn check_arn_parts(glob: &Glob) -> Result<(), Unmatchable> {
     Ok(())
 }
 
-/// Returns the text before the first wildcard in a part of an ARN pattern, if a part with this text
-/// cannot begin with `expected` (`secret` or `parameter/`).
+/// Returns the text before the first wildcard in `part`, a part of an ARN pattern, if this text
+/// contradicts the expected beginning of the part: `secret` or `parameter/`.
 fn other_resource_type(part: &[Token], expected: &str) -> Option<Box<str>> {
     let wildcard = part.iter().position(|token| !matches!(token, Token::Char(_)));
     let start = literal(&part[..wildcard?])?;
@@ -270,7 +271,7 @@ mod tests {
 
     fn problem(pattern: &str) -> Option<Unmatchable> {
         let name = pattern.strip_prefix("ssm:");
-        let glob = Glob::new(name.unwrap_or(pattern)).expect("the pattern is valid");
+        let glob = Glob::new(name.unwrap_or(pattern)).expect("the pattern must be valid");
         match name {
             Some(_) => check_name(&glob, Service::ParameterStore).err(),
             None if pattern.starts_with("arn:") => check_arn(&glob).err(),

@@ -14,11 +14,13 @@ pub struct ParameterPath {
     text: Box<str>,
     path: Box<str>,
     is_recursive: bool,
-    /// The JSON of the filters. Shared, because it can be long and each copy of a key contains it.
+    /// The JSON of the filters. Copies of this request share the JSON in memory, because the JSON
+    /// can be long.
     filters: Option<Arc<str>>,
 }
 
-/// The error for an invalid pattern for the parameters under a path. `ssm:/app/*` is a valid pattern.
+/// The error for an invalid pattern for the parameters under a path. `ssm:/app/*` is a valid
+/// pattern.
 ///
 /// Positions are counted in characters, from 1. The error messages contain no part of the pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +72,8 @@ impl ParameterPath {
         if let Some(at) = path.chars().position(|c| !is_parameter_char(c)) {
             return Err(BadParameterPath::Character { at: PREFIX.len() + at + 1 });
         }
-        // The text has the slash that follows the path.
+        // The check uses the pattern, because `path` lacks the slash at the end of
+        // `/aws/reference/secretsmanager/`.
         if SecretParameter::of(&pattern[PREFIX.len()..]).is_some() {
             return Err(BadParameterPath::Secrets);
         }
@@ -134,7 +137,8 @@ impl ParameterPath {
     /// Returns whether the parameter `name` is under the path. The function ignores the filters of
     /// the request.
     ///
-    /// Parameter Store lists a parameter whose name has no slash, such as `url`, under the path `/`.
+    /// Parameter Store lists a parameter whose name has no slash, such as `url`, under the path
+    /// `/`.
     pub(crate) fn contains(&self, name: &str) -> bool {
         let rest = match &*self.path {
             "/" => Some(name.strip_prefix('/').unwrap_or(name)),

@@ -359,7 +359,7 @@ mod tests {
         version: Option<&str>,
         field: Option<&str>,
     ) {
-        let parsed = Reference::parse(text).expect("the reference is valid");
+        let parsed = Reference::parse(text).expect("the reference must be valid");
         assert_eq!(parsed.id.as_str(), id);
         assert_eq!(parsed.selector, Selector::new(stage, version));
         assert_eq!(parsed.field.as_deref(), field);
@@ -419,19 +419,21 @@ mod tests {
                 (":3#user:1", None, Some("3"), Some("user:1")),
             ] {
                 let text = format!("{id}{end}");
-                let parsed = Reference::parse(&text).expect("the reference is valid");
+                let parsed = Reference::parse(&text).expect("the reference must be valid");
                 assert_eq!(parsed.id.as_str(), id);
                 assert_eq!(parsed.id.service(), Service::ParameterStore);
                 assert_eq!(parsed.selector, Selector::parameter(label, version, false), "{text}");
                 assert_eq!(parsed.field.as_deref(), field, "{text}");
             }
         }
-        let id = SecretId::parse("ssm:/app/url").expect("the name is valid");
+        let id = SecretId::parse("ssm:/app/url").expect("the name must be valid");
         assert_eq!((id.aws_id(), id.region()), ("/app/url", None));
-        let arn = Arn::parse(PARAMETER_ARN).expect("the ARN is valid");
+        let arn = Arn::parse(PARAMETER_ARN).expect("the ARN must be valid");
         assert!(id.means(&arn, "/app/url") && !id.means(&arn, "/app"));
         assert!(SecretId::Arn(arn.clone()).means(&arn, "/app/url"));
-        assert!(!SecretId::parse("/app/url").expect("the name is valid").means(&arn, "/app/url"));
+        assert!(
+            !SecretId::parse("/app/url").expect("the name must be valid").means(&arn, "/app/url")
+        );
     }
 
     #[test]
@@ -506,7 +508,7 @@ mod tests {
 
     #[test]
     fn reference_from_a_message_has_stricter_rules() {
-        let good = Reference::from_message("app/db#a b").expect("the reference is valid");
+        let good = Reference::from_message("app/db#a b").expect("the reference must be valid");
         assert_eq!((good.id.as_str(), good.field.as_deref()), ("app/db", Some("a b")));
         for (text, expected) in [
             ("app/db#a\nb".to_owned(), BadReference::Character { at: 9 }),
@@ -564,7 +566,7 @@ mod tests {
 
     #[test]
     fn caller_may_request_a_name_that_no_secret_can_have() {
-        assert_eq!(SecretId::parse("a%2Fb").expect("the name is accepted").as_str(), "a%2Fb");
+        assert_eq!(SecretId::parse("a%2Fb").expect("the name must be accepted").as_str(), "a%2Fb");
         assert_eq!(SecretId::parse("a\nb"), Err(BadReference::Character { at: 2 }));
         assert_eq!(SecretId::parse(&"x".repeat(2049)), Err(BadReference::TooLong { max: 2048 }));
     }
@@ -627,13 +629,14 @@ mod tests {
             }
             let arn = format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}");
             let text = format!("{arn}:{field}:{stage}:{version}");
-            let read = Reference::parse(&text).expect("the reference is valid");
+            let read = Reference::parse(&text).expect("the reference must be valid");
             prop_assert_eq!(read.id.as_str(), arn);
             prop_assert_eq!(read.field.as_deref(), given(&field));
             let expected = Selector::new(given(&stage), given(&version));
             prop_assert_eq!(read.selector, expected);
             if !field.is_empty() {
-                let read = Reference::parse(&format!("{name}#{field}")).expect("the reference is valid");
+                let text = format!("{name}#{field}");
+                let read = Reference::parse(&text).expect("the reference must be valid");
                 prop_assert_eq!((read.id.as_str(), read.field.as_deref()), (&*name, Some(&*field)));
             }
         }

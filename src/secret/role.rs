@@ -60,8 +60,8 @@ impl RoleArn {
 /// The number of digits in the id of an AWS account.
 const ACCOUNT_DIGITS: usize = 12;
 
-/// Returns whether `text` is not empty, and contains only ASCII letters, digits, underscores and the
-/// characters in `others`.
+/// Returns whether `text` is not empty, and contains only ASCII letters, digits, underscores and
+/// the characters in `others`.
 fn is_made_of(text: &str, others: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || others.contains(c);
     !text.is_empty() && text.chars().all(is_allowed)
@@ -79,8 +79,8 @@ impl fmt::Display for RoleArn {
     }
 }
 
-/// A pattern of ARNs of roles, such as `arn:aws:iam::210987654321:role/sidekey-*`. A `*` matches any
-/// characters, also `/` and `:`.
+/// A pattern of ARNs of roles, such as `arn:aws:iam::210987654321:role/sidekey-*`. A `*` matches
+/// any characters, also `/` and `:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RolePattern(Box<str>);
 
@@ -100,7 +100,8 @@ impl RolePattern {
     /// Returns an error if the pattern can match no ARN of a role.
     pub(crate) fn parse(text: &str) -> Result<Self, BadRolePattern> {
         let pattern = Self(text.into());
-        // If each `*` matches the rest of an ARN, the text before the first `*` must begin an ARN.
+        // The first `*` can match any rest of an ARN, so only the text before this `*` is compared
+        // with the beginning of an ARN.
         let Some((beginning, _)) = text.split_once('*') else {
             return RoleArn::parse(text).map(|_| pattern).map_err(|_| BadRolePattern);
         };

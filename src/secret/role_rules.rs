@@ -6,8 +6,8 @@ use super::scope::{Home, Scope};
 use super::secret_pattern::SecretPattern;
 use super::service::Service;
 
-/// The rules of the configuration that choose the role of a read: the tables `[[role]]`, and
-/// `SIDEKEY_ROLES`.
+/// The configured rules that choose the role with which Sidekey reads a secret: the tables
+/// `[[role]]`, and `SIDEKEY_ROLES`.
 #[derive(Clone, Debug, Default)]
 pub struct RoleRules {
     rules: Vec<RoleRule>,
@@ -44,11 +44,11 @@ impl RoleRules {
         self.allowed.as_ref().is_none_or(matches)
     }
 
-    /// Returns the role with which Sidekey reads the secret or parameter `id`, the text of a name or
-    /// ARN, such as `app/db` or `ssm:/app/url`. `None` means Sidekey's own credentials.
+    /// Returns the role with which Sidekey reads the secret or parameter `id`, the text of a name
+    /// or ARN, such as `app/db` or `ssm:/app/url`. `None` means Sidekey's own credentials.
     ///
-    /// `requested` is the role that the request names. It wins over the rules. Allocates no memory,
-    /// unless rules exist and `id` is an ARN.
+    /// `requested` is the role that the request names. This role takes precedence over the rules.
+    /// The function allocates no memory, unless rules exist and `id` is an ARN.
     ///
     /// # Errors
     ///
@@ -80,8 +80,8 @@ impl RoleRules {
         rule.map(|rule| &rule.role)
     }
 
-    /// Returns the role of the first rule that matches the secret, parameter or path `id`. A pattern
-    /// for names matches names, and ARNs in the role's account.
+    /// Returns the role of the first rule that matches the secret, parameter or path `id`. A
+    /// pattern of names matches names, and also ARNs in the account of the rule's role.
     pub(crate) fn role_of_id(&self, id: &SecretId) -> Option<&RoleArn> {
         let matches = |rule: &&RoleRule| {
             let region = id.region().unwrap_or_default().into();
@@ -91,7 +91,7 @@ impl RoleRules {
         self.rules.iter().find(matches).map(|rule| &rule.role)
     }
 
-    /// Returns the role of the first rule for names of secrets that `pattern` may match.
+    /// Returns the role of the first rule that may apply to a secret whose name `pattern` matches.
     pub(crate) fn role_of_pattern(&self, pattern: &SecretPattern) -> Option<&RoleArn> {
         let rule = self.rules.iter().find(|rule| pattern.may_overlap(&rule.secrets));
         rule.map(|rule| &rule.role)
@@ -123,7 +123,7 @@ mod tests {
 
     #[track_caller]
     fn check(rules: &RoleRules, id: &str, expected: Option<&str>) {
-        let found = rules.role_of(None, id).expect("the rules choose the role");
+        let found = rules.role_of(None, id).expect("choosing the role must succeed");
         assert_eq!(found.map(RoleArn::as_str), expected, "{id}");
         let parsed = SecretId::parse(id).expect("the name or ARN must be valid");
         assert_eq!(rules.role_of_id(&parsed).map(RoleArn::as_str), expected, "{id}");
@@ -177,7 +177,8 @@ mod tests {
             let rules = rules(&[(READER, &["*"])], allowed);
             let requested = role(requested);
             let found = rules.role_of(Some(&requested), "app");
-            let found = found.map(|role| role.expect("the request names a role").as_str());
+            let found =
+                found.map(|role| role.expect("the requested role must be returned").as_str());
             assert_eq!(found, expected);
         }
     }

@@ -111,7 +111,7 @@ impl Scope {
     /// patterns must allow both secrets.
     pub(crate) fn admits(&self, id: &SecretId, home: &Home) -> bool {
         match id {
-            // The answer of AWS is checked parameter by parameter.
+            // Later, Sidekey checks each parameter in AWS's answer.
             SecretId::Path(_) => self.may_contain(Service::ParameterStore),
             _ => self.is_open() || self.interpretations(id, home).all(|is_admitted| is_admitted),
         }
@@ -152,16 +152,16 @@ impl Scope {
         self.is_open() || self.admits_arn(arn, name, home, "") || self.arns.iter().any(is_partial)
     }
 
-    /// Returns whether one pattern of the set matches every name of a secret that `pattern` matches.
-    /// The answer can be wrong for patterns that differ only in `?` and brackets, so use this
-    /// function only for warnings.
+    /// Returns whether the set has no patterns, or has one pattern that matches all secret names
+    /// that `pattern` matches. Use this function only for warnings, because the result can be wrong
+    /// if `pattern` contains `?` or brackets.
     pub(super) fn covers(&self, pattern: &Glob) -> bool {
         let any = sample(pattern.as_str());
         self.is_open() || self.names.iter().any(|own| own.matches(&any))
     }
 
-    /// Returns whether a pattern for names of secrets and `pattern` match the same name, as far as
-    /// this can be seen from their parts between slashes. Use this function only for warnings.
+    /// Returns whether a pattern in the set can match the same name of a secret as `pattern`. Use
+    /// this function only for warnings, because it misses some cases, such as `a*` and `*b`.
     pub(super) fn overlaps(&self, pattern: &Glob) -> bool {
         self.names.iter().any(|own| {
             let parts = || own.as_str().split('/').zip(pattern.as_str().split('/'));
@@ -233,8 +233,9 @@ impl Scope {
     }
 }
 
-/// Returns a text that the pattern `text` matches, and that other patterns match only if their
-/// wildcards cover its stars. No name contains the characters for the stars.
+/// Returns the pattern `text` with each `*` replaced by two control characters, which no name
+/// contains. Another pattern matches the result only if it has wildcards that match these
+/// characters.
 fn sample(text: &str) -> String {
     text.replace('*', "\u{1}\u{1}")
 }
@@ -295,8 +296,8 @@ mod tests {
 
     #[track_caller]
     fn check(patterns: &[&str], id: &str, expected: bool) {
-        let scope = Scope::new(patterns.iter().copied()).expect("the patterns are valid");
-        let id = SecretId::parse(id).expect("the name or ARN is valid");
+        let scope = Scope::new(patterns.iter().copied()).expect("the patterns must be valid");
+        let id = SecretId::parse(id).expect("the name or ARN must be valid");
         assert_eq!(scope.admits(&id, &home(Some("123456789012"))), expected, "{patterns:?} {id:?}");
     }
 
@@ -338,7 +339,7 @@ mod tests {
             (&["ssm:/app/u*"], true, false),
             (&["ssm:/app/*/*"], true, false),
         ] {
-            let scope = Scope::new(patterns.iter().copied()).expect("the patterns are valid");
+            let scope = Scope::new(patterns.iter().copied()).expect("the patterns must be valid");
             let found = (scope.admits(&path, &home), scope.may_admit(&path, &home));
             assert_eq!(found, (admits, may_admit), "{patterns:?}");
         }
@@ -352,7 +353,7 @@ mod tests {
             ("arn:aws:secretsmanager:eu-north-1:123456789012:secret:*", true, false),
             ("arn:aws:ssm:eu-north-1:123456789012:parameter/*", false, true),
         ] {
-            let scope = Scope::new([pattern]).expect("the pattern is valid");
+            let scope = Scope::new([pattern]).expect("the pattern must be valid");
             let found = Service::ALL.map(|service| scope.may_contain(service));
             assert_eq!(found, [secrets, parameters], "{pattern}");
         }
@@ -399,8 +400,8 @@ mod tests {
         check(&["app/db"], &format!("{HERE}app/db"), true);
         check(&["app/db"], &format!("{THERE}app/db"), false);
         check(&["app/db"], &format!("{OTHERS}app/db"), false);
-        let scope = Scope::new(["app/db"]).expect("the pattern is valid");
-        let id = SecretId::parse(&format!("{HERE}app/db")).expect("the ARN is valid");
+        let scope = Scope::new(["app/db"]).expect("the pattern must be valid");
+        let id = SecretId::parse(&format!("{HERE}app/db")).expect("the ARN must be valid");
         assert!(
             !scope.admits(&id, &home(None)),
             "if the agent does not know its account, no ARN must count as a secret of this account"
@@ -428,8 +429,8 @@ mod tests {
             ("app", "app".to_owned(), true),
             ("app", "app-secret".to_owned(), false),
         ] {
-            let scope = Scope::new([pattern]).expect("the pattern is valid");
-            let read = SecretId::parse(&id).expect("the name or ARN is valid");
+            let scope = Scope::new([pattern]).expect("the pattern must be valid");
+            let read = SecretId::parse(&id).expect("the name or ARN must be valid");
             let here = home(Some("123456789012"));
             assert_eq!(scope.may_admit(&read, &here), expected, "{pattern} {id}");
         }
@@ -446,7 +447,7 @@ mod tests {
     fn answer_is_checked_by_the_arn_and_name_that_aws_returned() {
         let others = [format!("{OTHERS}shared-??????"), format!("{OTHERS}partial")];
         let patterns = ["app", &others[0], &others[1]];
-        let scope = Scope::new(patterns).expect("the patterns are valid");
+        let scope = Scope::new(patterns).expect("the patterns must be valid");
         let here = home(Some("123456789012"));
         for (arn, name, expected) in [
             (format!("{HERE}app-AbC123"), "app", true),
@@ -456,7 +457,7 @@ mod tests {
             (format!("{OTHERS}shared-secret-AbC123"), "shared-secret", false),
             (format!("{OTHERS}partial-AbC123"), "partial", true),
         ] {
-            let arn = Arn::parse(&arn).expect("the ARN is valid");
+            let arn = Arn::parse(&arn).expect("the ARN must be valid");
             assert_eq!(scope.admits_answer(&arn, name, &here), expected, "{arn}");
         }
     }
@@ -464,7 +465,7 @@ mod tests {
     #[test]
     fn invalid_pattern_is_quoted() {
         for text in ["app/**", "app/[x", "^app/.*$", "app/\u{e4}"] {
-            let problem = Scope::new([text]).expect_err("the pattern is refused").to_string();
+            let problem = Scope::new([text]).expect_err("the pattern must be refused").to_string();
             assert!(problem.contains(text), "{problem}");
         }
     }
@@ -482,7 +483,7 @@ mod tests {
     fn number_of_patterns_is_limited() {
         let scope = |count| Scope::new(iter::repeat_n("app", count));
         assert!(scope(PATTERNS_MAX).is_ok());
-        let problem = scope(PATTERNS_MAX + 1).expect_err("the list is refused").to_string();
+        let problem = scope(PATTERNS_MAX + 1).expect_err("the list must be refused").to_string();
         assert_eq!(problem, "there are more than 1000 patterns; use fewer patterns with wildcards");
     }
 
@@ -492,7 +493,8 @@ mod tests {
             text in text_of(&["app", "/", "db", ".", "..", "*", HERE, OTHERS, "-AbC123", " "]),
         ) {
             let others = format!("{OTHERS}app/*");
-            let scope = Scope::new(["app/*/db", "*", "[!a]?*/*", &others]).expect("the patterns are valid");
+            let scope = Scope::new(["app/*/db", "*", "[!a]?*/*", &others])
+                .expect("the patterns must be valid");
             let here = home(Some("123456789012"));
             let Ok(id) = SecretId::parse(&text) else { return Ok(()) };
             if scope.admits(&id, &here) {

@@ -1,5 +1,5 @@
-//! Patterns for secrets whose names are unknown before the start: a pattern of names, such as
-//! `app/*/db`, or a tag, such as `tag:channel=whatsapp`.
+//! Patterns for secrets whose names are unknown before the agent starts: a pattern of names, such
+//! as `app/*/db`, or a tag, such as `tag:channel=whatsapp`.
 
 use super::glob::Glob;
 use super::matchable;
@@ -19,7 +19,8 @@ const TAG_KEY_CHARS_MAX: usize = 128;
 /// The maximum length of the value of a tag, in characters.
 const TAG_VALUE_CHARS_MAX: usize = 256;
 
-/// A pattern for secrets whose names are unknown before the start.
+/// A pattern of names, such as `app/*/db`, or a tag, such as `tag:channel=whatsapp`. The agent asks
+/// AWS for the secrets that match.
 #[derive(Clone, Debug)]
 pub struct SecretPattern {
     text: Box<str>,
@@ -44,8 +45,8 @@ pub(crate) enum Search<'a> {
     ValuesByName(&'a str),
     /// AWS returns the names and tags of all secrets, without values.
     All,
-    /// AWS returns the names and tags of the secrets that have a tag key with this beginning, and a
-    /// tag value with the beginning `value`.
+    /// AWS returns the names and tags of the secrets that have a tag key that begins with `key`,
+    /// and a tag value that begins with `value`. `None` means any value.
     Tags { key: &'a str, value: Option<&'a str> },
 }
 
@@ -55,15 +56,15 @@ pub(crate) enum BadSecretPattern {
     #[error("{0}")]
     Name(String),
     #[error(
-        "a pattern of ARNs cannot be searched: write a pattern of names, or write the complete ARN \
-         of each secret"
+        "AWS cannot search for a pattern of ARNs: write a pattern of names, or write the complete \
+         ARN of each secret"
     )]
     Arn,
     #[error("the key of the tag is missing: write tag:KEY or tag:KEY=VALUE")]
     NoTagKey,
     #[error(
-        "character {at} is not allowed: a tag has no wildcards, and Sidekey can search only for tags \
-         of the characters A-Za-z0-9:_@/+=.-"
+        "character {at} is not allowed: a tag has no wildcards, and Sidekey can search only for \
+         tags with the characters A-Za-z0-9:_@/+=.-"
     )]
     TagCharacter { at: usize },
     #[error("the {part} of the tag is longer than {max} characters")]
@@ -122,8 +123,9 @@ impl SecretPattern {
         }
     }
 
-    /// Returns whether the pattern matches the secret with this name and these tags. `tags` contains
-    /// the key and the value of each tag, and may be empty if the pattern is a pattern of names.
+    /// Returns whether the pattern matches the secret with this name and these tags. `tags`
+    /// contains the key and the value of each tag, and may be empty if the pattern is a pattern of
+    /// names.
     pub(crate) fn matches<'a>(
         &self,
         name: &str,
@@ -137,8 +139,8 @@ impl SecretPattern {
         }
     }
 
-    /// Returns whether `scope` allows all secrets that this pattern of names matches. Returns `true`
-    /// for a tag, because only AWS knows the names of the secrets with this tag.
+    /// Returns whether `scope` allows all secrets that this pattern of names matches. Returns
+    /// `true` for a tag, because only AWS knows the names of the secrets with this tag.
     pub(crate) fn is_within(&self, scope: &Scope) -> bool {
         match &self.kind {
             Kind::Name(glob) => scope.covers(glob),
@@ -146,8 +148,8 @@ impl SecretPattern {
         }
     }
 
-    /// Returns whether `scope` contains names that this pattern of names may match. Returns `false` for
-    /// a tag, because only AWS knows the names of the secrets with this tag.
+    /// Returns whether `scope` contains names that this pattern of names may match. Returns `false`
+    /// for a tag, because only AWS knows the names of the secrets with this tag.
     pub(crate) fn may_overlap(&self, scope: &Scope) -> bool {
         match &self.kind {
             Kind::Name(glob) => scope.overlaps(glob),

@@ -5,9 +5,10 @@ use std::borrow::Cow;
 
 /// The requested version of a secret or parameter.
 ///
-/// For a secret, it is a staging label (such as `AWSCURRENT`), a version id, or both. If both are
-/// set, the version must have this label and this id. For a parameter, it is a label or a version
-/// number. A request with neither asks for the newest version of the parameter.
+/// For a secret, a request contains a staging label (such as `AWSCURRENT`), a version id, or both.
+/// If both are set, the version must have this label and this id. For a parameter, a request
+/// contains a label or a version number. A request without both asks for the parameter's newest
+/// version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Selector {
     /// The requested label. The usual staging label `AWSCURRENT` is a borrowed constant, so that
@@ -76,8 +77,8 @@ impl Selector {
     /// Returns whether `version`, which AWS returned for the selector `fetched`, is also the
     /// version that this selector requests.
     ///
-    /// A version of a parameter does not contain its labels. So a parameter must have been fetched
-    /// by the same label or number.
+    /// AWS does not return the labels of a parameter's version. So `fetched` must have the same
+    /// label or version number as this selector if `version` is a version of a parameter.
     pub(crate) fn selects(&self, fetched: &Self, version: &Version) -> bool {
         match &version.details {
             Details::Path(_) => self == fetched,

@@ -34,7 +34,7 @@ pub struct Version {
     pub details: Details,
 }
 
-/// The metadata of one kind: of a secret, of a parameter, or of a path of parameters.
+/// The metadata of a version, which differs for a secret, a parameter, and a path of parameters.
 #[derive(Clone, Debug)]
 pub enum Details {
     /// The metadata of a secret.
@@ -45,7 +45,8 @@ pub enum Details {
     },
     /// The metadata of a parameter.
     Parameter(Parameter),
-    /// All parameters under a path, sorted by name. The `content` is the JSON of the filters.
+    /// All parameters under a path, sorted by name. The field `content` of the [`Version`] contains
+    /// the JSON of the request's filters.
     Path(Vec<Version>),
 }
 

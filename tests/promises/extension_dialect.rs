@@ -106,7 +106,7 @@ async fn errors_equal_those_of_awss_extension_plus_the_cause() {
         (
             &*format!("{arn}:a:b:c:d"),
             "ValidationException",
-            "secretId: expected the end of FIELD:STAGE:VERSION_ID",
+            "secretId: expected only FIELD:STAGE:VERSION_ID",
         ),
         (
             &*format!("{arn}:user::&field=user"),
