@@ -314,8 +314,8 @@ impl Placeholder {
     }
 }
 
-/// Returns whether `text` can replace a variable part such as `{stage}` in a secret's name. The
-/// texts `.` and `..` cannot, because HTTP clients remove them from a URL's path.
+/// Returns whether `text` can replace a variable part such as `{stage}` in a secret's name. Returns
+/// `false` for `.` and `..`, because HTTP clients remove these texts from a URL's path.
 fn is_value(text: &str) -> bool {
     !["", ".", ".."].contains(&text) && text.chars().all(|c| is_name_char(c) && c != '/')
 }

@@ -14,7 +14,8 @@ pub struct RoleRules {
     allowed: Option<Vec<RolePattern>>,
 }
 
-/// A table `[[role]]` with the key `match`: a role, and the secrets that Sidekey reads with it.
+/// A table `[[role]]` with the key `match`: a role, and the secrets that Sidekey reads with this
+/// role.
 #[derive(Clone, Debug)]
 pub(crate) struct RoleRule {
     pub(crate) role: RoleArn,

@@ -41,8 +41,8 @@ pub struct Home {
 }
 
 impl Home {
-    /// Returns the region and account in which Sidekey reads secrets by name with the role `role`,
-    /// or with its own credentials. With a role, this is the account of the role.
+    /// Returns the region and account in which Sidekey reads secrets by name. The account is that
+    /// of `role`, or the agent's own account if `role` is `None`.
     pub(crate) fn of_role(&self, role: Option<&RoleArn>) -> Cow<'_, Self> {
         match role {
             None => Cow::Borrowed(self),

@@ -45,7 +45,7 @@ found = re.search(sys.argv[1].replace('(?<', '(?P<'), sys.argv[2])
 print(json.dumps(found and found.groupdict()))
 ";
 
-/// Installs the validator of JSON schemas, and returns its Python interpreter.
+/// Installs the validator of JSON schemas. Returns the Python interpreter that can import it.
 fn python() -> Result<PathBuf, MissingTool> {
     let pip =
         "venv/bin/python -m pip --quiet --disable-pip-version-check install -r requirements.txt";
