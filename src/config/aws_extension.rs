@@ -39,7 +39,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "SECRETS_MANAGER_TTL",
         default: "SIDEKEY_TTL",
-        help: "How long a cached secret is served, in seconds; 0 turns the cache off for secrets. Values above 300 are accepted.",
+        help: "How long a cached secret is served, in seconds; 0 turns the cache off for secrets.",
         parse: |settings, text| {
             settings.ttl.secrets = Duration::from_secs(whole_number(text)?).min(SPAN_MAX);
             Ok(())
@@ -48,7 +48,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "SSM_PARAMETER_STORE_TTL",
         default: "SIDEKEY_TTL",
-        help: "How long a cached parameter is served, in seconds; 0 turns the cache off for parameters. Values above 300 are accepted.",
+        help: "How long a cached parameter is served, in seconds; 0 turns the cache off for parameters.",
         parse: |settings, text| {
             settings.ttl.parameters = Duration::from_secs(whole_number(text)?).min(SPAN_MAX);
             Ok(())
@@ -57,7 +57,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "PARAMETERS_SECRETS_EXTENSION_CACHE_ENABLED",
         default: "SIDEKEY_TTL",
-        help: "`FALSE` turns the cache off. With `TRUE`, the cache is on, as without this variable.",
+        help: "`FALSE` turns the cache off; `TRUE` has no effect.",
         parse: |settings, text| match text.to_ascii_lowercase().as_str() {
             "true" | "1" => Ok(()),
             "false" | "0" => {
@@ -83,7 +83,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "SECRETS_MANAGER_TIMEOUT_MILLIS",
         default: "SIDEKEY_UPSTREAM_TIMEOUT",
-        help: "The timeout of one call to Secrets Manager, in milliseconds; 0 means Sidekey's default. Callers wait at least as long as this timeout.",
+        help: "The timeout of one call to Secrets Manager, in milliseconds; 0 means Sidekey's default. Callers wait at least this long.",
         parse: |settings, text| {
             if let Some(duration) = timeout(text)? {
                 let variable = "SECRETS_MANAGER_TIMEOUT_MILLIS";
@@ -96,7 +96,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "SSM_PARAMETER_STORE_TIMEOUT_MILLIS",
         default: "SIDEKEY_UPSTREAM_TIMEOUT",
-        help: "The timeout of one call to Parameter Store, in milliseconds; 0 means Sidekey's default. Callers wait at least as long as this timeout.",
+        help: "The timeout of one call to Parameter Store, in milliseconds; 0 means Sidekey's default. Callers wait at least this long.",
         parse: |settings, text| {
             if let Some(duration) = timeout(text)? {
                 let variable = "SSM_PARAMETER_STORE_TIMEOUT_MILLIS";
@@ -109,7 +109,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "PARAMETERS_SECRETS_EXTENSION_MAX_CONNECTIONS",
         default: "",
-        help: "The maximum number of concurrent calls to AWS, up to 32. The variable does not limit the connections of callers.",
+        help: "The maximum number of concurrent calls to AWS, up to 32; it does not limit the callers' connections.",
         parse: |settings, text| {
             let max = whole_number(text)?;
             if max == 0 {

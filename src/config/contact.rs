@@ -33,8 +33,8 @@ impl Contact {
     /// `SIDEKEY_TOKEN`. The function `generated_token` gets the agent's port and returns the
     /// generated token.
     ///
-    /// An agent generates a token only if no variable contains a token for it. So the generated
-    /// token has priority over a variable such as `AWS_SESSION_TOKEN`.
+    /// An agent generates a token only if it found no token in its own environment variables. So
+    /// the generated token has priority over a variable of the caller such as `AWS_SESSION_TOKEN`.
     pub(crate) fn or_generated(
         mut self,
         generated_token: impl FnOnce(u16) -> Option<Token>,
@@ -127,13 +127,14 @@ mod tests {
         ] {
             let set = set.map(|name| (name.to_owned(), "set".to_owned()));
             let vars: BTreeMap<String, String> = set.into_iter().collect();
-            let contact = contact(&vars, Host::Standalone).expect("the variables are valid");
+            let contact = contact(&vars, Host::Standalone).expect("the variables must be valid");
             let contact =
                 contact.or_generated(|port| Token::new(format!("generated at {port}")).ok());
             let token = contact.token.expect("the contact must have one of the two tokens");
             assert_eq!(token.reveal(), expected.as_bytes(), "{vars:?}");
         }
-        let contact = contact(&BTreeMap::new(), Host::Standalone).expect("no variable is set");
+        let contact = contact(&BTreeMap::new(), Host::Standalone)
+            .expect("a configuration without variables must be valid");
         assert!(contact.or_generated(|_| None).token.is_none());
     }
 

@@ -32,8 +32,8 @@ pub(super) fn configure(
     })
 }
 
-/// Returns the log level of records. The level is at least that of the function's log, because
-/// Lambda drops lines with a lower level.
+/// Returns the log level for lines that contain metrics. The level is at least `function`, the log
+/// level of the Lambda function, because Lambda drops lines with a lower level.
 fn level(function: Option<&str>) -> &str {
     match function {
         Some(level @ ("WARN" | "ERROR" | "FATAL")) => level,
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn namespace_and_dimensions_can_be_set() {
         let name = ("AWS_LAMBDA_FUNCTION_NAME", "f");
-        let default = emf(&[("SIDEKEY_EMF", "on"), name]).expect("metrics are on");
+        let default = emf(&[("SIDEKEY_EMF", "on"), name]).expect("the metrics must be on");
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(default.namespace, "Sidekey");
         assert_eq!(default.dimensions, [pair("FunctionName", "f")]);
@@ -83,7 +83,7 @@ mod tests {
             ("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start"),
             name,
         ]);
-        let set = set.expect("metrics are on");
+        let set = set.expect("the metrics must be on");
         assert_eq!(set.namespace, "My Team/Secrets");
         assert_eq!(set.dimensions, [pair("stage", "dev"), pair("FunctionName", "f")]);
         assert!(set.is_snapshot);

@@ -1,4 +1,5 @@
-//! Checks the setting `SIDEKEY_FAILOVER_REGION` together with the settings on which failover depends.
+//! Checks the setting `SIDEKEY_FAILOVER_REGION` together with the settings on which failover
+//! depends.
 
 use super::mistakes::Mistakes;
 use super::variables::Settings;
@@ -17,7 +18,7 @@ pub(super) fn check(settings: &Settings, home: Option<&str>, mistakes: &mut Mist
     }
 }
 
-/// Returns warnings about settings because of which failover will probably not help.
+/// Returns a warning for each setting that probably makes the failover region useless.
 pub(super) fn warnings(settings: &Settings) -> Vec<String> {
     let Some(failover) = &settings.failover_region else { return Vec::new() };
     let mut warnings = Vec::new();

@@ -88,8 +88,8 @@ pub(super) fn not_toml(path: &str, text: &str, error: &toml::de::Error) -> Strin
 
 impl File {
     /// Adds the setting `key` to `settings`. Records a mistake if `value` has an unsupported type,
-    /// such as a float. Also records a mistake if `value` is a token itself: the setting must be the
-    /// path of a file that contains the token.
+    /// such as a float. Also records a mistake if `value` is a token itself: the setting must be
+    /// the path of a file that contains the token.
     fn add(&mut self, key: &str, value: &Value) {
         let name = variable_name(key);
         let problem = match text_of(value) {

@@ -10,8 +10,8 @@ use crate::secret::secret_pattern::SecretPattern;
 /// The maximum number of secrets, parameters and paths in `SIDEKEY_SECRETS`.
 pub(super) const SECRETS_MAX: usize = 1000;
 
-/// The maximum number of patterns and tags in `SIDEKEY_SECRETS`. Each of them costs at least one
-/// call to AWS in each interval of `SIDEKEY_DISCOVER`.
+/// The maximum number of patterns and tags in `SIDEKEY_SECRETS`. Each pattern and each tag costs at
+/// least one call to AWS in each interval of `SIDEKEY_DISCOVER`.
 pub(super) const PATTERNS_MAX: usize = 50;
 
 /// The parsed value of `SIDEKEY_SECRETS`.
@@ -19,14 +19,14 @@ pub(super) const PATTERNS_MAX: usize = 50;
 pub(super) struct Listed {
     /// The secrets, the parameters and the paths of parameters.
     pub(super) keys: Vec<Key>,
-    /// The patterns of names, and the tags, of secrets. Each pattern occurs once.
+    /// The patterns for names of secrets, and the tags of secrets, without duplicates.
     pub(super) patterns: Vec<SecretPattern>,
 }
 
 impl Listed {
-    /// Parses a list of secrets and parameters, each given by its name or ARN, of paths of
-    /// parameters, and of patterns and tags of secrets. The error message contains every invalid
-    /// item.
+    /// Parses a list of items. An item is the name or ARN of a secret or parameter, a path of
+    /// parameters, a pattern for names of secrets, or a tag of secrets. The error message contains
+    /// every invalid item.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (mut listed, mut problems) = (Self::default(), Vec::new());
         for item in list(text) {
@@ -77,7 +77,7 @@ impl Listed {
     }
 
     /// Returns a warning for each pattern that matches names of secrets that Sidekey reads with a
-    /// role. A search finds no secrets of other accounts.
+    /// role, because a search for a pattern finds only secrets of the agent's own account.
     pub(super) fn role_warnings(&self, roles: &RoleRules) -> impl Iterator<Item = String> {
         self.patterns.iter().filter_map(|pattern| {
             let role = roles.role_of_pattern(pattern)?;
@@ -109,12 +109,12 @@ mod tests {
 
     #[test]
     fn every_malformed_item_is_named() {
-        let problem = Listed::parse("a# b/** tag: c").expect_err("three items are malformed");
+        let problem = Listed::parse("a# b/** tag: c").expect_err("malformed items must be refused");
         for expected in ["'a#'", "'b/**': '**' is not supported", "'tag:': the key of the tag"] {
             assert!(problem.contains(expected), "{problem}");
         }
         let many: String = (0..=PATTERNS_MAX).map(|number| format!("a{number}/* ")).collect();
-        let problem = Listed::parse(&many).expect_err("there are too many patterns");
+        let problem = Listed::parse(&many).expect_err("too many patterns must be refused");
         assert_eq!(problem, "at most 50 patterns and tags are allowed");
     }
 
@@ -129,8 +129,10 @@ mod tests {
 
     #[test]
     fn patterns_for_names_that_a_role_reads_cause_warnings() {
-        let role = RoleArn::parse("arn:aws:iam::210987654321:role/reader").expect("a valid ARN");
-        let secrets = Scope::new(["theirs/*", "app/*/db", "ssm:/x/*"]).expect("valid patterns");
+        let role =
+            RoleArn::parse("arn:aws:iam::210987654321:role/reader").expect("the ARN must be valid");
+        let secrets =
+            Scope::new(["theirs/*", "app/*/db", "ssm:/x/*"]).expect("the patterns must be valid");
         let rules = RoleRules::new(vec![RoleRule { role, secrets }], None);
         for (pattern, expected) in [
             ("theirs/*", 1),

@@ -37,7 +37,8 @@ pub struct Config {
     /// The configuration of the HTTP request `POST /resolve`, which returns all secrets that a JSON
     /// message names.
     pub(crate) resolving: resolving::Config,
-    /// The servers to which the agent passes calls on.
+    /// The external servers to which the agent forwards calls of programs, with the secrets that it
+    /// adds to these calls.
     pub(crate) calls: calls::Config,
     pub(crate) prefetch: Prefetch,
     /// The rules that choose the role with which the agent reads a secret.
@@ -52,7 +53,7 @@ pub struct Config {
     pub source: aws::Config,
     /// The level, the format and the destination of the log lines.
     pub log: log::Config,
-    /// How Sidekey writes metrics for CloudWatch. `None` if it does not.
+    /// How Sidekey writes metrics for CloudWatch. `None` if Sidekey writes none.
     pub emf: Option<telemetry::emf::Config>,
     /// How long `sidekey serve` still serves requests after a stop signal, before it refuses new
     /// connections.

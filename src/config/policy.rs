@@ -35,25 +35,25 @@ pub const KEYS: &[Key<Rule>] = &[
     Key {
         name: "ttl",
         default: "SIDEKEY_TTL",
-        help: "How long a cached value is served before it must be refreshed; 0 turns the cache off.",
+        help: "Overrides SIDEKEY_TTL for these secrets; 0 turns the cache off.",
         parse: |rule, text| set(&mut rule.ttl, span(text)),
     },
     Key {
         name: "stale_while_revalidate",
         default: "SIDEKEY_STALE_WHILE_REVALIDATE",
-        help: "How long a cached value is still served after the end of its TTL while a refresh runs.",
+        help: "Overrides SIDEKEY_STALE_WHILE_REVALIDATE for these secrets.",
         parse: |rule, text| set(&mut rule.stale_while_revalidate, span(text)),
     },
     Key {
         name: "stale_if_error",
         default: "SIDEKEY_STALE_IF_ERROR",
-        help: "How long a cached value is still served after the end of its TTL while AWS fails.",
+        help: "Overrides SIDEKEY_STALE_IF_ERROR for these secrets.",
         parse: |rule, text| set(&mut rule.stale_if_error, span(text)),
     },
     Key {
         name: "denied_grace",
         default: "SIDEKEY_DENIED_GRACE",
-        help: "How long a cached value is still served after AWS first denied access to the secret.",
+        help: "Overrides SIDEKEY_DENIED_GRACE for these secrets.",
         parse: |rule, text| set(&mut rule.denied_grace, span(text)),
     },
     Key {

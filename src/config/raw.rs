@@ -23,8 +23,8 @@ type Text = Result<String, &'static str>;
 /// such a variable: if it ignored `SIDEKEY_ALLOW`, callers could read every secret.
 const NOT_UTF_8: &str = "the value is not UTF-8";
 
-/// The variables whose empty values are errors. All other variables count as unset if they are
-/// empty. If one of these variables is unset, callers can read more secrets.
+/// The variables for which an empty value is an error. If such a variable counted as unset, callers
+/// could read more secrets. All other variables count as unset if they are empty.
 const NEVER_UNSET: [&str; 3] = ["SIDEKEY_ALLOW", "SIDEKEY_ROLES", "SIDEKEY_USE_ONLY"];
 
 /// The settings of the environment variables and the configuration file, before the strings are
@@ -80,7 +80,8 @@ pub(super) fn read(vars: &dyn Vars, host: Host) -> Raw {
 }
 
 /// Divides the environment variables into two maps: variables whose names begin with `SIDEKEY_`,
-/// and all others. Omits empty variables, and variables that Kubernetes sets for Services.
+/// and all others. Omits variables that count as unset because they are empty, and variables that
+/// Kubernetes sets for Services.
 fn variables(vars: &dyn Vars) -> (BTreeMap<String, Text>, BTreeMap<String, String>) {
     let (mut own, mut others) = (BTreeMap::new(), BTreeMap::new());
     for name in vars.names() {

@@ -78,7 +78,7 @@ pub const KEYS: &[Key<RoleTable>] = &[
     Key {
         name: "match",
         default: "",
-        help: "Patterns for the names or ARNs of the secrets that are read with this role, in the format of SIDEKEY_ALLOW. A pattern for names also matches ARNs in the role's account. Without this key, only requests with `roleArn` use the role.",
+        help: "Patterns for the names or ARNs of the secrets that are read with this role, in the format of SIDEKEY_ALLOW. A pattern that is not an ARN matches names, and ARNs in the role's account. Without this key, only requests with the parameter `roleArn` use the role.",
         parse: |table, text| {
             table.secrets = Some(patterns(text, "the value must not be empty")?);
             Ok(())
@@ -119,8 +119,8 @@ pub const KEYS: &[Key<RoleTable>] = &[
 
 const LIST: TableList<RoleTable> = TableList { heading: ROLE, tables_max: ROLES_MAX, keys: KEYS };
 
-/// Parses the `[[role]]` tables of the configuration file. Omits each table with a mistake, and adds
-/// the mistake to `problems`.
+/// Parses the `[[role]]` tables of the configuration file. Omits each table with a mistake, and
+/// adds the mistake to `problems`.
 pub(super) fn read(value: Value, problems: &mut Problems) -> Vec<NamedTable<RoleTable>> {
     LIST.read(value, problems, RoleTable::initial, |table, _| match table.contains_key("arn") {
         true => Ok(()),
@@ -128,9 +128,10 @@ pub(super) fn read(value: Value, problems: &mut Problems) -> Vec<NamedTable<Role
     })
 }
 
-/// Returns the roles that the tables configure, and the rules that choose the role of a read.
-/// Records a mistake for each role that has two tables, or that `SIDEKEY_ROLES` does not allow.
-/// `allowed` contains the patterns of `SIDEKEY_ROLES`, or is `None` if the variable is unset.
+/// Returns the roles that the tables configure, and the rules that choose the role for reading a
+/// secret. Records a mistake for each role that has two tables, or that `SIDEKEY_ROLES` does not
+/// allow. `allowed` contains the patterns of `SIDEKEY_ROLES`, or is `None` if the variable is
+/// unset.
 pub(super) fn resolved(
     tables: Vec<NamedTable<RoleTable>>,
     allowed: Option<Vec<RolePattern>>,

@@ -1,5 +1,5 @@
-//! The `[[route]]` tables of the configuration file. Each table adds a route for calls, or changes a
-//! built-in route.
+//! The `[[route]]` tables of the configuration file. Each table adds a route (the rules for calls
+//! to one external server), or changes a built-in route.
 
 use super::file::ROUTE;
 use super::misspelt::nearest;
@@ -21,8 +21,8 @@ const TABLES_MAX: usize = 100;
 /// Parses the `[[route]]` tables of the configuration file, and returns all routes: the built-in
 /// routes, and the routes of the tables. Omits each table with a mistake.
 ///
-/// `listed` are the secrets in `SIDEKEY_SECRETS`. If exactly one of them is a secret of a route's
-/// conventions, calls that name no secret use it.
+/// `listed` are the secrets in `SIDEKEY_SECRETS`. If exactly one of them matches the conventions of
+/// a route, calls to this route that name no secret use that secret.
 pub(super) fn read(
     value: Option<Value>,
     conventions: &Conventions,
@@ -88,8 +88,8 @@ fn location() -> String {
     format!("{CONFIG_FILE}: {ROUTE}")
 }
 
-/// Parses one table. If the table has the name of a route in `routes`, removes this route, and uses
-/// its settings for the keys that the table omits.
+/// Parses one table. If the table has the name of a route in `routes`, removes this route from
+/// `routes`, and uses the settings of the removed route for the keys that the table omits.
 fn read_table(
     name: &str,
     table: &Table,
@@ -166,7 +166,7 @@ fn set_default(route: &mut Route, conventions: &Conventions, listed: &[key::Key]
     }
 }
 
-/// Returns the secrets of each route, for errors that name the route to use.
+/// Returns the secrets of each route, for error messages that tell the caller which route to use.
 pub(super) fn secrets_of(routes: &Routes) -> Vec<RouteOfSecrets> {
     let secrets = |secret: &SecretOfRoute| match secret {
         SecretOfRoute::Own(reference) => {
@@ -186,10 +186,10 @@ mod tests {
     use std::time::Duration;
 
     fn routes(text: &str) -> (Routes, Vec<String>) {
-        let mut table: Table = text.parse().expect("the text is TOML");
+        let mut table: Table = text.parse().expect("the text must be valid TOML");
         let mut problems = Problems::default();
         let listed = |name: &str| {
-            let id = SecretId::parse(name).expect("the name is valid");
+            let id = SecretId::parse(name).expect("the name must be valid");
             key::Key::own(id, crate::secret::selector::Selector::current())
         };
         let listed = [listed("openai-api-key/sms"), listed("app/db")];
@@ -211,7 +211,7 @@ mod tests {
         );
         let (routes, mistakes) = routes(&text);
         assert_eq!(mistakes, [""; 0]);
-        let crm = routes.named("crm").expect("the route exists");
+        let crm = routes.named("crm").expect("the route must exist");
         assert_eq!(crm.upstream, "https://api.crm.example");
         assert_eq!(crm.secret, SecretOfRoute::Own("crm-key/production".into()));
         assert!(matches!(crm.credential, Credential::Basic { .. }));
@@ -226,10 +226,12 @@ mod tests {
         let (routes, mistakes) =
             routes("[[route]]\nname = \"openai\"\nupstream = \"http://127.0.0.1:9000\"");
         assert_eq!(mistakes, [""; 0]);
-        let openai = routes.named("openai").expect("the route exists");
+        let openai = routes.named("openai").expect("the route must exist");
         assert_eq!(openai.upstream, "http://127.0.0.1:9000");
         assert_eq!(&*openai.base_path, "/v1");
-        let SecretOfRoute::Kinds { default, .. } = &openai.secret else { panic!("a convention") };
+        let SecretOfRoute::Kinds { default, .. } = &openai.secret else {
+            panic!("the route must use conventions")
+        };
         assert_eq!(default.as_deref(), Some("openai-api-key/sms"));
         assert_eq!(routes.names(), "sendgrid, twilio, openai");
     }

@@ -18,8 +18,8 @@ use std::time::Duration;
 /// The maximum length of a route's name, in characters.
 const NAME_CHARS_MAX: usize = 64;
 
-/// The maximum of `idle_timeout` and `answer_timeout`. The server closes connections that are idle
-/// for 15 minutes.
+/// The maximum value of `idle_timeout` and `answer_timeout`: less than the 15 minutes after which
+/// the agent closes an idle connection of a caller.
 const WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// The keys of a `[[route]]` table in the configuration file, in the order of
@@ -28,7 +28,7 @@ pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "name",
         default: "",
-        help: "Required. The name of the route in the path `/to/NAME`: letters, digits, `-` and `_`. The name of a built-in route changes that route.",
+        help: "Required. The name of the route, made of letters, digits, `-` and `_`. Programs send calls for the server to the path `/to/NAME`. A table with the name of a built-in route changes that route.",
         parse: |draft, text| {
             let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
             if text.is_empty() || text.len() > NAME_CHARS_MAX || !text.chars().all(is_valid) {
@@ -60,7 +60,7 @@ pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "convention",
         default: "",
-        help: "Instead of `secret`: the kinds of the conventions whose secrets calls can name.",
+        help: "Instead of `secret`: a list of kinds of secrets, such as `sms-twilio`. Each call can name a secret of one of these kinds.",
         parse: |draft, text| {
             let kinds = list(text).map(Into::into).collect();
             draft.secret = Some(SecretOfRoute::Kinds { kinds, default: None });
@@ -76,7 +76,7 @@ pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "basic",
         default: "",
-        help: "Instead of `bearer`: a list with the user and the password of Basic authentication, such as `[\"#user\", \"#password\"]`.",
+        help: "Instead of `bearer`: a list with the user and the password of Basic authentication. `[\"#user\", \"#password\"]` takes both from the secret's fields `user` and `password`.",
         parse: |draft, text| {
             let parts: Vec<&str> = list(text).collect();
             let [user, password] = parts[..] else {
@@ -90,11 +90,12 @@ pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "header",
         default: "",
-        help: "Instead of `bearer`: a header, such as `{ name = \"X-Api-Key\", value = \"#api_key\" }`. The value can begin with a constant text, as in `Key #api_key`.",
+        help: "Instead of `bearer`: the header for the credential, such as `{ name = \"X-Api-Key\", value = \"#api_key\" }` for the secret's field `api_key`. The value can begin with a constant text, as in `Key #api_key`.",
         parse: |draft, text| {
             let (name, value) = text.split_once(':').unwrap_or((text, ""));
-            let name = HeaderName::from_bytes(name.as_bytes())
-                .map_err(|_| "the name is not a valid name of a header".to_owned())?;
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+                "the value of 'name' is not a valid name of an HTTP header".to_owned()
+            })?;
             if is_reserved(&name) {
                 return Err(format!("the header '{name}' cannot contain a credential"));
             }
@@ -105,10 +106,12 @@ pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "methods",
         default: "",
-        help: "The allowed methods. If unset, all except `CONNECT` and `TRACE` are allowed.",
+        help: "The allowed HTTP methods. If unset, all methods except `CONNECT` and `TRACE` are allowed.",
         parse: |draft, text| {
             let methods: Result<Vec<Method>, _> = list(text)
-                .map(|method| method.parse().map_err(|_| format!("'{method}' is no method")))
+                .map(|method| {
+                    method.parse().map_err(|_| format!("'{method}' is not an HTTP method"))
+                })
                 .collect();
             let methods = methods?;
             if methods.is_empty() || methods.contains(&Method::CONNECT) {
@@ -135,7 +138,7 @@ pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "path_fields",
         default: "",
-        help: "Fields of the secret that are filled into paths, as in `/Accounts/{twilio_account_sid}`.",
+        help: "Fields of the secret that Sidekey fills into the paths of calls, as in `/Accounts/{twilio_account_sid}`.",
         parse: |draft, text| {
             draft.path_fields = Some(list(text).map(Into::into).collect());
             Ok(())
@@ -144,7 +147,7 @@ pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "base_path",
         default: "",
-        help: "The end of the base URL that a library needs, such as `/v1`.",
+        help: "The path at the end of the base URL that a client library needs, such as `/v1`.",
         parse: |draft, text| {
             if !text.is_empty() && (!text.starts_with('/') || check(text, "").is_err()) {
                 return Err("the value must be a path that begins with '/'".to_owned());
@@ -156,10 +159,12 @@ pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "refused_statuses",
         default: "401",
-        help: "The statuses that mean that the server refused the credential. Sidekey then fetches the secret, and makes the call once more if the secret has changed.",
+        help: "The HTTP statuses with which the server refuses a credential. Sidekey then fetches the secret again, and repeats the call once if the secret has changed.",
         parse: |draft, text| {
             let statuses: Result<Vec<StatusCode>, String> = list(text)
-                .map(|status| status.parse().map_err(|_| format!("'{status}' is no HTTP status")))
+                .map(|status| {
+                    status.parse().map_err(|_| format!("'{status}' is not an HTTP status"))
+                })
                 .collect();
             set(&mut draft.refused, statuses)
         },
@@ -176,19 +181,19 @@ pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "answer_timeout",
         default: "10m",
-        help: "The maximum time from the last byte of a call until the answer begins; at most 10m.",
+        help: "The maximum time from the end of a request until its answer begins; at most 10m.",
         parse: |draft, text| set(&mut draft.answer, wait(text)),
     },
     Key {
         name: "idle_timeout",
         default: "10m",
-        help: "The maximum time between two pieces of an answer; at most 10m.",
+        help: "The maximum time without new data while an answer arrives; at most 10m.",
         parse: |draft, text| set(&mut draft.idle, wait(text)),
     },
     Key {
         name: "token",
         default: "",
-        help: "file://PATH of a file with the phantom token. If unset, the agent makes a random token.",
+        help: "file://PATH of a file with the phantom token: the text that programs send instead of a key. If unset, the agent generates a random token.",
         parse: |draft, text| {
             if !text.starts_with(FILE_PREFIX) {
                 return Err("the configuration file must not contain a token; write file://PATH with the path of a file that contains the token".to_owned());

@@ -39,7 +39,8 @@ pub(super) struct Resolved {
     pub(super) role_rules: RoleRules,
     /// The check that a message to `/resolve` names only secrets of its own tenant (customer).
     pub(super) tenant_check: TenantCheck,
-    /// The servers to which the agent passes calls on.
+    /// The external servers to which the agent forwards calls of programs, with the secrets that it
+    /// adds to these calls.
     pub(super) routes: Routes,
     pub(super) tokens: Vec<Token>,
     pub(super) trust: Trust,
@@ -113,8 +114,8 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// Parses the tables `[[policy]]`, `[[role]]` and `[resolve.tenant]` of the configuration file. Records all
-    /// mistakes in the file.
+    /// Parses the tables `[[policy]]`, `[[role]]` and `[resolve.tenant]` of the configuration file.
+    /// Records all mistakes in the file.
     pub(super) fn read(file: Result<File, Mistake>, problems: &mut Problems) -> Self {
         let file = file.unwrap_or_else(|mistake| {
             problems.mistakes.0.push(mistake);

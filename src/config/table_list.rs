@@ -19,8 +19,8 @@ pub(super) struct TableList<T: 'static> {
 /// A parsed table.
 #[derive(Debug)]
 pub(super) struct NamedTable<T> {
-    /// The name of the table in error messages, such as `SIDEKEY_CONFIG: policy[1]`. The first table
-    /// has the number 1.
+    /// The name of the table in error messages, such as `SIDEKEY_CONFIG: policy[1]`. The first
+    /// table has the number 1.
     pub(super) name: String,
     pub(super) parsed: T,
 }
@@ -31,9 +31,9 @@ impl<T> TableList<T> {
         format!("{CONFIG_FILE}: {}", self.heading)
     }
 
-    /// Parses the tables in `value`. Each table begins with the value `initial()`, and `check`
-    /// checks the table as a whole. Omits each table with a mistake, and adds the mistake to
-    /// `problems`.
+    /// Parses the tables in `value`. Stores the keys of each table in a value that `initial`
+    /// creates, and then calls `check` for the complete table. Omits each table with a mistake, and
+    /// adds the mistake to `problems`.
     pub(super) fn read(
         &self,
         value: Value,

@@ -14,16 +14,16 @@ pub(super) fn add_places(mistakes: &mut Mistakes, files: &[TomlFile]) {
     }
 }
 
-/// Returns file, line and column of the setting `name` as text for the end of a message, such as `
-/// (sidekey.toml:3:1)`. Returns `None` if the setting is in none of the `files`.
+/// Returns file, line and column of the setting `name` as text for the end of a message, such as
+/// `(sidekey.toml:3:1)` after a space. Returns `None` if the setting is in none of the `files`.
 pub(super) fn place_of(name: &str, files: &[TomlFile]) -> Option<String> {
     let (variable, key) = name.split_once(": ")?;
     let file = files.iter().find(|file| file.variable == variable)?;
     Some(place(&file.path, &file.text, find(&file.text, key)?.start))
 }
 
-/// Returns file, line and column of a byte as text for the end of a message, such as `
-/// (sidekey.toml:3:1)`. Lines and columns are counted from 1.
+/// Returns file, line and column of the byte at the index `byte` as text for the end of a message,
+/// such as `(sidekey.toml:3:1)` after a space. Lines and columns are counted from 1.
 pub(super) fn place(path: &str, text: &str, byte: usize) -> String {
     let before = &text[..text.floor_char_boundary(byte)];
     let line = before.matches('\n').count() + 1;

@@ -14,12 +14,12 @@ use std::time::Duration;
 /// file.
 pub(super) const FILE_PREFIX: &str = "file://";
 
-/// The shortest time between two searches for the patterns in `SIDEKEY_SECRETS`. It protects the
-/// quotas of AWS, which all agents of an account share.
+/// The shortest time between two searches for the patterns in `SIDEKEY_SECRETS`. This limit
+/// protects the quotas of AWS, which all agents of an account share.
 const INTERVAL_MIN: Duration = Duration::from_secs(10);
 
-/// The maximum number of patterns in `SIDEKEY_ROLES`. The number is limited because Sidekey compares
-/// the role of each request with each pattern.
+/// The maximum number of patterns in `SIDEKEY_ROLES`. The number is limited because Sidekey
+/// compares the role of each request with each pattern.
 const ROLE_PATTERNS_MAX: usize = 100;
 
 /// What the Lambda extension does if its start fails.

@@ -112,7 +112,7 @@ settings! {
     listed: Listed {
         name: "SIDEKEY_SECRETS",
         default: "",
-        help: "Secrets to prefetch: names or ARNs, separated by commas or white space. `ssm:NAME` is a parameter, and `ssm:/app/*` means all parameters directly under `/app`. Patterns of names, such as `app/*/db`, and tags, such as `tag:channel=sms` or `tag:channel`, mean all secrets that match. Secrets that are listed by name or ARN are never evicted.",
+        help: "Secrets to prefetch: names or ARNs, separated by commas or white space. `ssm:NAME` is a parameter, and `ssm:/app/*` means all parameters directly under `/app`. Patterns of names (`app/*/db`) and tags (`tag:channel=sms` or `tag:channel`) mean all secrets that match. Secrets that are listed by name or ARN are never evicted, even above the limits of the cache.",
         parse: Listed::parse,
     }
     scope: Scope {
@@ -126,13 +126,13 @@ settings! {
     use_only: Option<Scope> {
         name: "SIDEKEY_USE_ONLY",
         default: "",
-        help: "Patterns of the secrets that can be used in calls to `/to/ROUTE`, and that no caller can read, in the format of SIDEKEY_ALLOW. A pattern for names applies to all accounts and regions.",
+        help: "Patterns of secrets that no caller can read, in the format of SIDEKEY_ALLOW. The agent only adds these secrets to calls that it makes for a program to an external API. A pattern that is not an ARN applies to all accounts and regions.",
         parse: |text| patterns(text, "the value must not be empty").map(Some),
     }
     allowed_roles: Option<Vec<RolePattern>> {
         name: "SIDEKEY_ROLES",
         default: "",
-        help: "Patterns of the ARNs of roles that the agent may assume; `*` matches any characters. If unset, the agent may assume the roles of `[[role]]` tables, and every role that a request names and IAM allows.",
+        help: "Patterns of the ARNs of roles that the agent may assume; `*` matches any characters. If unset, the agent may assume every role that IAM allows.",
         parse: |text| role_patterns(text).map(Some),
     }
     port: u16 {
@@ -150,7 +150,7 @@ settings! {
     metrics_listen: Option<SocketAddr> {
         name: "SIDEKEY_METRICS_LISTEN",
         default: "",
-        help: "ADDRESS:PORT at which other hosts can read /ping, /ready and /metrics, and nothing else.",
+        help: "ADDRESS:PORT at which other hosts can read only /ping, /ready and /metrics.",
         parse: |text| match text.parse() {
             Ok(address) => Ok(Some(address)),
             Err(_) => Err("the value must be ADDRESS:PORT, such as 0.0.0.0:9277".to_owned()),
@@ -183,13 +183,13 @@ settings! {
     cache_size: usize {
         name: "SIDEKEY_CACHE_SIZE",
         default: "1000",
-        help: "The maximum number of cached entries. Secrets that SIDEKEY_SECRETS lists by name or ARN are never evicted.",
+        help: "The maximum number of cached entries; each version of a secret is one entry.",
         parse: |text| number(text, 0..=CACHE_SIZE_MAX),
     }
     cache_bytes: usize {
         name: "SIDEKEY_CACHE_BYTES",
         default: "32MiB",
-        help: "The maximum memory for cached values and for the responses made from them. Secrets that SIDEKEY_SECRETS lists by name or ARN are never evicted.",
+        help: "The maximum memory for cached values and for the responses made from them.",
         parse: size,
     }
     max_connections: usize {
@@ -222,7 +222,7 @@ settings! {
     prefetch: Mode {
         name: "SIDEKEY_PREFETCH",
         default: "get",
-        help: "How the secrets of Secrets Manager in SIDEKEY_SECRETS are prefetched: `get` makes one call for each secret, `batch` makes one call for up to 20 secrets, and `auto` chooses between the two. For parameters, one call always reads up to ten.",
+        help: "How the secrets of Secrets Manager in SIDEKEY_SECRETS are prefetched: `get` makes one call for each secret, `batch` one call for up to 20 secrets, and `auto` chooses one of these two. For parameters, one call always reads up to ten.",
         parse: |text| {
             choice(text, &[("get", Mode::Get), ("batch", Mode::Batch), ("auto", Mode::Auto)])
         },
@@ -242,19 +242,19 @@ settings! {
     drain_delay: Duration {
         name: "SIDEKEY_DRAIN_DELAY",
         default: "0s",
-        help: "How long `sidekey serve` still serves everything after SIGTERM, while /ready answers 503. The Lambda extension ignores this setting.",
+        help: "How long `sidekey serve` still answers all requests after SIGTERM, while /ready answers 503. The Lambda extension ignores this setting.",
         parse: span,
     }
     on_init_failure: OnInitFailure {
         name: "SIDEKEY_ON_INIT_FAILURE",
         default: "serve",
-        help: "What the Lambda extension does if its start fails: `serve` keeps the extension running, and serves the secrets that it can read; `fail` makes the start of the function fail.",
+        help: "What the Lambda extension does if its start fails: `serve` means that the extension serves the secrets that it can read; `fail` means that the start of the function fails too.",
         parse: |text| choice(text, &[("serve", OnInitFailure::Serve), ("fail", OnInitFailure::Fail)]),
     }
     dialect: DialectSetting {
         name: "SIDEKEY_DIALECT",
         default: "auto",
-        help: "The AWS agent whose responses Sidekey imitates: `extension` means AWS's Lambda extension, `agent` means AWS's Secrets Manager Agent, and `auto` chooses between the two.",
+        help: "The AWS agent whose responses Sidekey imitates: `extension` means AWS's Lambda extension, `agent` means AWS's Secrets Manager Agent, and `auto` chooses one of the two.",
         parse: |text| choice(
             text,
             &[
@@ -267,19 +267,19 @@ settings! {
     endpoint: Option<Endpoint> {
         name: "SIDEKEY_ENDPOINT",
         default: "",
-        help: "The URL that the agent calls instead of AWS's own endpoints of Secrets Manager and Parameter Store. The URL must use https, or http with a loopback address. `{region}` in the URL is replaced by the region.",
+        help: "The URL that the agent calls instead of AWS's endpoints of Secrets Manager and Parameter Store: https, or http with a loopback address. `{region}` in the URL is replaced by the region.",
         parse: |text| Endpoint::parse(text).map(Some).map_err(|bad| bad.to_string()),
     }
     parameter_store_endpoint: Option<Endpoint> {
         name: "SIDEKEY_SSM_ENDPOINT",
         default: "",
-        help: "The URL that the agent calls for Parameter Store, in the format of SIDEKEY_ENDPOINT. If unset, SIDEKEY_ENDPOINT is used.",
+        help: "The URL that the agent calls for Parameter Store instead of SIDEKEY_ENDPOINT, in the same format.",
         parse: |text| Endpoint::parse(text).map(Some).map_err(|bad| bad.to_string()),
     }
     sts_endpoint: Option<Endpoint> {
         name: "SIDEKEY_STS_ENDPOINT",
         default: "",
-        help: "The URL at which the agent assumes roles, in the format of SIDEKEY_ENDPOINT. If unset, SIDEKEY_ENDPOINT is used.",
+        help: "The URL at which the agent assumes roles instead of at SIDEKEY_ENDPOINT, in the same format.",
         parse: |text| Endpoint::parse(text).map(Some).map_err(|bad| bad.to_string()),
     }
     allow_http_endpoint: bool {
@@ -291,7 +291,7 @@ settings! {
     region: Option<String> {
         name: "SIDEKEY_REGION",
         default: "",
-        help: "The AWS region of secrets that callers request by name. If unset, Sidekey uses the region that the AWS SDK finds.",
+        help: "The AWS region of secrets that callers request by name. If unset, the AWS SDK finds the region.",
         parse: |text| region(text).map(Some),
     }
     region_only: bool {
@@ -309,13 +309,13 @@ settings! {
     token: Option<String> {
         name: "SIDEKEY_TOKEN",
         default: "",
-        help: "The token that callers must send, or file://PATH for a token in a file. If unset, AWS_TOKEN is used. If both are unset, the tokens in AWS_SESSION_TOKEN and AWS_CONTAINER_AUTHORIZATION_TOKEN are both valid.",
+        help: "The token that callers must send, or file://PATH for a token in a file. If unset, the token comes from a variable of AWS, such as AWS_SESSION_TOKEN.",
         parse: |text| Ok(Some(text.to_owned())),
     }
     resolve_paths: Paths {
         name: "SIDEKEY_RESOLVE_PATHS",
         default: BUILT_IN_PATHS,
-        help: "A list of paths. Each path says where a JSON message that is sent to /resolve contains the name or ARN of a secret. A path consists of keys separated by dots; `*` matches any one key or index.",
+        help: "The paths at which a JSON message to /resolve contains names or ARNs of secrets. A path consists of keys separated by dots; `*` matches any one key or index.",
         parse: |text| Paths::parse(list(text)).map_err(|bad| bad.to_string()),
     }
     log: Option<Level> {
@@ -336,13 +336,13 @@ settings! {
     emf_namespace: String {
         name: "SIDEKEY_EMF_NAMESPACE",
         default: "Sidekey",
-        help: "The namespace of these metrics in CloudWatch.",
+        help: "The CloudWatch namespace of the metrics of SIDEKEY_EMF.",
         parse: namespace,
     }
     emf_dimensions: Vec<Dimension> {
         name: "SIDEKEY_EMF_DIMENSIONS",
         default: "function",
-        help: "The dimensions of these metrics: a list of `function` (the name of the function) and NAME=VALUE, such as `team=payments`; or `none`. CloudWatch charges for each combination of values.",
+        help: "The dimensions of the metrics of SIDEKEY_EMF: a list in which each item is `function` (the name of the function) or NAME=VALUE, such as `team=payments`. `none` means no dimensions. CloudWatch charges for each combination of values.",
         parse: |text| dimensions(list(text)),
     }
     conventions: Option<PathBuf> {
