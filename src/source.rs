@@ -19,17 +19,17 @@ pub type FetchFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, FetchError>>
 /// The services from which the agent fetches secrets and parameters: AWS Secrets Manager and AWS
 /// Parameter Store, or a replacement in a test.
 pub trait Source: fmt::Debug + Send + Sync + 'static {
-    /// Returns the maximum duration of one fetch of `key`. The source itself ends a fetch after this
-    /// time. If a fetch took much longer, Lambda froze the process during the fetch.
+    /// Returns the maximum duration of one fetch of `key`. The source itself ends a fetch after
+    /// this time. If a fetch took much longer, Lambda froze the process during the fetch.
     fn deadline(&self, key: &Key) -> Duration;
 
     /// Fetches one version of one secret or parameter. The source does not retry failed fetches,
     /// because the cache decides about retries.
     fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version>;
 
-    /// Returns a call that fetches the replica of the secret `key` in another region, with the ARN of
-    /// the secret itself. Returns `None` if no other region is configured, or if `key` can have no
-    /// replica there.
+    /// Returns a call that fetches the replica of the secret `key` in another region. The call
+    /// returns the replica's value, but the ARN of the secret itself. Returns `None` if no other
+    /// region is configured, or if `key` can have no replica there.
     fn fetch_replica<'a>(&'a self, _key: &'a Key) -> Option<ReplicaCall<'a>> {
         None
     }
@@ -38,15 +38,15 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// as `keys`.
     ///
     /// `keys` contains the current versions of at most [`BATCH_MAX`] secrets, or any versions of at
-    /// most [`PARAMETERS_BATCH_MAX`] different parameters of one region. All keys have the same role.
-    /// Names and ARNs must not be mixed.
+    /// most [`PARAMETERS_BATCH_MAX`] different parameters of one region. All keys have the same
+    /// role. Names and ARNs must not be mixed.
     ///
-    /// A result is `None` if the answer does not say why the secret or parameter is missing. Only a
-    /// call of its own finds out.
+    /// A result is `None` if the answer does not say why the secret or parameter is missing. A
+    /// separate call for it can find the reason.
     fn fetch_batch<'a>(&'a self, keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>>;
 
-    /// Returns what is known about the agent's own AWS credentials. Returns `None` if the source has
-    /// no credentials yet, or needs none.
+    /// Returns what is known about the agent's own AWS credentials. Returns `None` if the source
+    /// has no credentials yet, or needs none.
     fn own_credentials(&self) -> Option<OwnCredentials> {
         None
     }
@@ -58,7 +58,7 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Finds secrets that match `pattern` in the agent's own account and region, with one call.
-    /// `page` is the token of the wanted page, from the page before, or `None` for the first page.
+    /// `page` is the token that the previous page contained, or `None` for the first page.
     ///
     /// A source without a search finds no secrets.
     fn find<'a>(
@@ -122,7 +122,8 @@ impl fmt::Debug for ReplicaCall<'_> {
     }
 }
 
-/// The result of a call for several secrets or parameters, for one of them.
+/// The result for one secret or parameter, from a call for several. `None` if the answer does not
+/// say why the secret or parameter is missing.
 pub type BatchResult = Option<Result<Version, FetchError>>;
 
 /// The maximum number of secrets in one call of `BatchGetSecretValue`.
@@ -383,8 +384,8 @@ impl FetchError {
 }
 
 /// Replaces AWS as the source of secrets if the agent's configuration is invalid. Every fetch
-/// fails, and the error message lists the mistakes in the configuration, so that they appear in the
-/// application's log.
+/// fails, and the error message lists the mistakes in the configuration, so that the mistakes
+/// appear in the application's log.
 #[derive(Debug)]
 pub(crate) struct Misconfigured(FetchError);
 

@@ -150,7 +150,8 @@ pub enum RegionError {
          profile, or set SIDEKEY_REGION"
     )]
     Malformed(Box<str>),
-    /// Error: the configured failover region has no replicas of secrets in the agent's own region.
+    /// Error: AWS cannot replicate secrets from the agent's own region to the configured failover
+    /// region.
     #[error("SIDEKEY_FAILOVER_REGION: {0}")]
     Failover(#[from] BadFailover),
 }
@@ -256,7 +257,7 @@ impl Aws {
         &self.own.account.region
     }
 
-    /// Returns the HTTP client for calls to AWS, which other calls can share.
+    /// Returns the HTTP client for calls to AWS. Calls to other servers can use this client too.
     pub(crate) fn outbound(&self) -> &Arc<Outbound> {
         &self.outbound
     }

@@ -33,7 +33,8 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// Creates the account for calls with an assumed role, whose credentials `session` caches.
+    /// Creates the account for calls with the assumed role `role`. `session` caches the credentials
+    /// of this role.
     pub(super) fn with_role(&self, role: RoleArn, session: Arc<Session>) -> Self {
         Self {
             region: self.region.clone(),
@@ -45,8 +46,8 @@ impl Account {
         }
     }
 
-    /// Makes a call to AWS with the AWS credentials of this account. Gets new credentials first if the
-    /// cached credentials cannot be used. If AWS rejects the credentials, a later call gets new
+    /// Makes a call to AWS with the AWS credentials of this account. Gets new credentials first if
+    /// the cached credentials cannot be used. If AWS rejects the credentials, a later call gets new
     /// ones.
     ///
     /// `target` is the called endpoint, for error messages. `call` should return a pinned reference
@@ -86,8 +87,8 @@ impl Account {
         })
     }
 
-    /// Checks that the configuration allows calls to `region`. For the error message, `what` names
-    /// what is in this region, such as `the secret`.
+    /// Checks that the configuration allows calls to `region`. `what` is the subject of the error
+    /// message, such as `the secret`.
     pub(super) fn check_region(&self, region: &str, what: &str) -> Result<(), FetchError> {
         if self.is_home_region_only && *region != *self.region {
             return Err(wrong_region(format!(

@@ -194,7 +194,7 @@ pub(super) enum ProcessFailure {
 /// the error of the AWS SDK, which may contain parts of a file or the output of a
 /// `credential_process`.
 pub(super) fn from_credentials_error(error: &CredentialsError) -> FetchError {
-    // A failed call that assumes a role.
+    // If a role is assumed, the error of the call to STS is the source of `error`.
     if let Some(failure) = error.source().and_then(|cause| cause.downcast_ref::<FetchError>()) {
         return failure.clone();
     }
@@ -226,8 +226,9 @@ pub(super) fn credentials_timeout() -> FetchError {
 const CREDENTIALS_TIMEOUT: &str =
     "Sidekey could not get AWS credentials: the credential provider did not respond in time";
 
-/// Checks that AWS can have issued the credentials. Sidekey cannot sign a call if they contain certain
-/// control characters. For other invalid characters, AWS's error message gives no reason.
+/// Checks that AWS can have issued the credentials. Without this check, the user would not learn
+/// about an invalid character: Sidekey could not sign the call, or AWS would send an error without
+/// the reason.
 ///
 /// # Errors
 ///

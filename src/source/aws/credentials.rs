@@ -47,17 +47,17 @@ impl ProviderChain {
     }
 }
 
-/// What the environment of the agent says about calls to AWS.
+/// The settings for calls to AWS that the agent finds in its environment.
 pub(super) struct Loaded {
-    /// The AWS region, or `None` if no source names one.
+    /// The AWS region, or `None` if no source names a region.
     pub(super) region: Option<String>,
     /// The variant of AWS's own endpoints that the user has chosen.
     pub(super) variant: Variant,
     pub(super) chain: ProviderChain,
 }
 
-/// Loads the region, the variant of the endpoints, and the chain of credential providers. The AWS SDK
-/// reads profile files only if the crate feature `host` is enabled.
+/// Loads the region, the variant of the endpoints, and the chain of credential providers. The AWS
+/// SDK reads profile files only if the crate feature `host` is enabled.
 ///
 /// If no region is configured, the AWS SDK may ask the instance metadata service for the region.
 /// The function makes no other network call and runs no program.

@@ -1,5 +1,5 @@
-//! The failover region: another AWS region, whose replicas of secrets Sidekey reads while the agent's
-//! own region fails.
+//! The failover region: another AWS region, whose replicas of secrets Sidekey reads while the
+//! agent's own region fails.
 //!
 //! All functions are pure.
 
@@ -62,9 +62,9 @@ impl Failover {
         &self.region
     }
 
-    /// Returns the key that reads the replica of `key` in the failover region. Returns `None` if AWS
-    /// has no such replica: for parameters, and for secrets whose ARN names another region than the
-    /// agent's own region.
+    /// Returns the key that reads the replica of `key` in the failover region. Returns `None` if
+    /// AWS has no such replica: for parameters, and for secrets whose ARN names another region than
+    /// the agent's own region.
     pub(super) fn replica_of(&self, key: &Key) -> Option<Key> {
         let id = match &key.id {
             SecretId::Name(_) => key.id.clone(),

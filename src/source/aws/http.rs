@@ -1,4 +1,4 @@
-//! Calls AWS over HTTP, also for the AWS SDK, which gets credentials.
+//! Sends HTTP requests to AWS. The AWS SDK, which gets credentials, uses the same client.
 
 #[cfg(feature = "host")]
 mod sdk_client;
@@ -75,8 +75,8 @@ async fn call(
     Ok(Response::from_parts(head, body.to_bytes()))
 }
 
-/// Awaits the future `work`, and returns an error if `work` takes longer than `timeout`. `work` is a
-/// pinned reference, because a future that is passed by value needs memory for another copy.
+/// Awaits the future `work`, and returns an error if `work` takes longer than `timeout`. `work` is
+/// a pinned reference, because a future that is passed by value needs memory for another copy.
 async fn within_timeout<T>(
     outbound: &Outbound,
     timeout: Option<Duration>,

@@ -25,7 +25,7 @@ impl Request {
     }
 
     /// Returns the HTTP request with AWS's signature (Signature Version 4). The signature contains
-    /// the time `now`, and `service`, the name of the called service in signatures.
+    /// the time `now`. `service` is the name that AWS uses in signatures for the called service.
     ///
     /// Returns `None` if `url` is not a valid URL. The credentials must contain only visible ASCII
     /// characters.

@@ -14,8 +14,8 @@ use zeroize::Zeroize;
 /// The maximum length of an AWS error code in bytes. AWS's error codes are shorter than 50 bytes.
 const CODE_BYTES_MAX: usize = 100;
 
-/// The body of a successful response of an AWS service. Dropping this value overwrites the bytes, unless the
-/// HTTP library still uses the same memory as its buffer.
+/// The body of a successful response of an AWS service. Dropping this value overwrites the bytes,
+/// unless the HTTP library still uses the same memory as its buffer.
 pub(super) struct Body(Bytes);
 
 impl fmt::Debug for Body {
@@ -37,7 +37,7 @@ struct ErrorBody {
     #[serde(rename = "__type")]
     code: Option<Box<str>>,
     message: Option<Box<str>>,
-    /// Some services write the name of the member `message` in this way.
+    /// The same field as `message`. Some services write its name with a capital letter.
     #[serde(rename = "Message")]
     capitalized_message: Option<Box<str>>,
 }
@@ -96,7 +96,8 @@ pub(super) fn parsed<'a, T: Deserialize<'a>>(
     })
 }
 
-/// Returns the part `name` of a response, or an error if the response does not contain this part.
+/// Returns the value in `part`. If `part` is `None`, returns the error that the response of AWS
+/// does not contain `name`.
 pub(super) fn required<T>(part: Option<T>, name: &str) -> Result<T, FetchError> {
     part.ok_or_else(|| aws_error::unreadable(&format!("the response of AWS contains no {name}")))
 }

@@ -1,7 +1,7 @@
 //! Calls Parameter Store, a part of AWS Systems Manager (SSM).
 //!
-//! Sidekey makes these calls without the AWS SDK. The SDK's client for Systems Manager would make the
-//! Lambda layer larger and its start slower.
+//! Sidekey makes these calls without the AWS SDK. The SDK's client for Systems Manager would make
+//! the Lambda layer larger and its start slower.
 //!
 //! ```text
 //!  parameter  the parameters that Parameter Store returns
@@ -48,9 +48,9 @@ const PARAMETERS_BY_PATH_MAX: usize = 1000;
 /// few or no parameters if the call has filters.
 const PAGES_MAX: usize = 200;
 
-/// The maximum size of a response in bytes, about twice the size of the values in the largest possible
-/// response. That response contains 10 parameters of 8 KB, and JSON escapes make each byte up to six
-/// times as long.
+/// The maximum size of a response in bytes, about twice the size of the values in the largest
+/// possible response. That response contains 10 parameters of 8 KB, and JSON escapes make each byte
+/// up to six times as long.
 const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Calls Parameter Store, in any AWS region. Creating this client costs almost nothing, because it

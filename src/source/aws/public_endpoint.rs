@@ -74,8 +74,8 @@ mod tests {
     ];
 
     /// Checks the host names of the endpoints of Parameter Store and of STS in `region`. `expected`
-    /// contains those of Parameter Store: the plain, the FIPS, the dual-stack and the dual-stack FIPS
-    /// endpoint, in this order.
+    /// contains those of Parameter Store: the plain, the FIPS, the dual-stack and the dual-stack
+    /// FIPS endpoint, in this order.
     #[track_caller]
     fn check(region: &str, expected: [&str; 4]) {
         for (variant, host) in VARIANTS.into_iter().zip(expected) {

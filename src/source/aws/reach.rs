@@ -73,7 +73,8 @@ impl Reach {
         }
     }
 
-    /// Returns the maximum duration of one call of Secrets Manager.
+    /// Returns the maximum duration of one call to Secrets Manager, including an attempt to get AWS
+    /// credentials before the call.
     pub(super) fn secrets_manager_deadline(&self) -> Duration {
         self.account.session.timeout() + self.attempt_timeout
     }

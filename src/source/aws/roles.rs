@@ -9,7 +9,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// All roles that Sidekey can assume, and the [`Reach`] of each recently used role.
+/// The configured roles, and the clients ([`Reach`]) of each recently used role.
 pub(super) struct Roles {
     own: Arc<Account>,
     sts: Arc<Sts>,
@@ -37,18 +37,17 @@ impl Roles {
     /// Returns the clients that use the credentials of `role`. The first call of a client assumes
     /// the role.
     pub(super) fn reach(&self, role: &RoleArn) -> Arc<Reach> {
-        let mut used = self
-            .used
-            .lock()
-            .expect("the lock is never poisoned, because no code panics while it holds the lock");
+        let mut used =
+            self.used.lock().expect("code that holds the lock of the used roles must not panic");
         let known = used.iter().position(|reach| reach.account.role.as_ref() == Some(role));
         let reach = match known {
             Some(index) => used.remove(index),
             None => Arc::new(self.open(role)),
         };
         if used.len() >= ROLES_MAX {
-            // Requests can name invented roles, which never get credentials. Such a role goes before
-            // roles that work. A role with a running call may be about to get credentials.
+            // Requests can name invented roles, which never get credentials. Such a role is removed
+            // before roles that work. A role with a running call is kept, because it may be about
+            // to get credentials.
             let failed = used.iter().position(|reach| {
                 !reach.account.session.has_credentials() && Arc::strong_count(reach) == 1
             });

@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 /// calls could overload STS.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The time before the expiry of AWS credentials at which the agent replaces them. So running calls can
+/// How long before their expiry the agent replaces AWS credentials. In this time, running calls can
 /// finish, and the agent can try again if it fails to get new credentials.
 const REFRESH_AHEAD: Duration = Duration::from_secs(60);
 
@@ -290,8 +290,8 @@ impl Session {
     /// get new credentials first.
     ///
     /// Under SnapStart, the cached credentials may come from an old snapshot. A call can then use
-    /// only credentials that the agent got after the call began. `attempts_before` is how many times
-    /// the agent had asked for credentials by then.
+    /// only credentials that the agent got after the call began. `attempts_before` is how many
+    /// times the agent had asked for credentials by then.
     fn usable(&self, attempts_before: u64) -> Option<Arc<CachedCredentials>> {
         let cached = self.cached.load_full()?;
         let is_usable = match self.is_snapshot {

@@ -7,9 +7,9 @@ use aws_smithy_runtime_api::client::identity::Identity;
 use bytes::Bytes;
 use std::time::SystemTime;
 
-/// Adds AWS's signature (Signature Version 4) to a POST request. `service` is the name that AWS uses
-/// in signatures for the called service, such as `ssm`. The signature is valid for some minutes
-/// before and after the time `now`.
+/// Adds AWS's signature (Signature Version 4) to a POST request. `service` is the name that AWS
+/// uses in signatures for the called service, such as `ssm`. The signature is valid for some
+/// minutes before and after the time `now`.
 ///
 /// Returns `None` if the request cannot be signed. The credentials must contain only visible ASCII
 /// characters.

@@ -148,8 +148,8 @@ impl Sts {
     }
 }
 
-/// Adds the role to an error of STS, and advice for errors that are not about the network or about
-/// Sidekey's own credentials.
+/// Adds the ARN of the role to the message of an error of STS. Also adds advice, unless the error
+/// is about the network or about Sidekey's own credentials.
 fn advised(error: FetchError, role: &AssumableRole) -> FetchError {
     let arn = &role.arn;
     let message = format!("Sidekey could not assume the role {arn}: {}", error.message);
@@ -160,8 +160,8 @@ fn advised(error: FetchError, role: &AssumableRole) -> FetchError {
     let own = match kind {
         FetchErrorKind::RoleDenied => Some(denied_advice(role)),
         FetchErrorKind::Invalid => Some(
-            "check duration and session_name in the [[role]] table of this role, the longest \
-             session that the role allows, and that the account has enabled the region"
+            "check duration and session_name in the [[role]] table of this role, and the maximum \
+             session duration of the role; check that the region is enabled in the AWS account"
                 .to_owned(),
         ),
         FetchErrorKind::Throttled => {

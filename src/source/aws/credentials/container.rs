@@ -1,8 +1,8 @@
 //! Gets AWS credentials from the container credentials endpoint. Lambda provides this endpoint to
 //! functions with SnapStart.
 //!
-//! Other builds than the Lambda layer use the SDK's provider for this endpoint. In the layer, that
-//! provider would be most of the SDK's code.
+//! All builds except the Lambda layer use the AWS SDK's provider for this endpoint. In the layer,
+//! that provider would be most of the included code of the SDK.
 
 use crate::outbound::host::is_this_machine;
 use crate::source::aws::http::{self, Timeouts};
@@ -19,7 +19,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::SystemTime;
 
-/// The variable with the URL of the endpoint, such as `http://127.0.0.1:9001/2021-04-23/credentials`.
+/// The variable with the URL of the endpoint, such as
+/// `http://127.0.0.1:9001/2021-04-23/credentials`.
 const URL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 
 /// The variable with the value of the HTTP header `Authorization` that the endpoint expects.
@@ -46,7 +47,7 @@ struct Response<'a> {
     expiration: Cow<'a, str>,
 }
 
-/// Omits the token.
+/// The `Debug` output omits the token.
 impl fmt::Debug for ContainerProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ContainerProvider").field("url", &self.url).finish_non_exhaustive()
@@ -64,8 +65,8 @@ impl ContainerProvider {
         Self { http, timeouts, url, token }
     }
 
-    /// Asks the endpoint, and once more if it does not return credentials. The SDK's provider tries
-    /// again, too.
+    /// Asks the endpoint for credentials. Asks once more if the endpoint is unreachable, or if its
+    /// response has no credentials. The AWS SDK's provider retries too.
     async fn credentials(&self) -> provider::Result {
         match self.ask().await {
             Err(CredentialsError::ProviderError(_)) => self.ask().await,
@@ -79,17 +80,23 @@ impl ContainerProvider {
         // The error is dropped, because it may quote the response.
         let response = response.map_err(|error| match error.is_timeout() {
             true => CredentialsError::provider_timed_out(self.timeouts.attempt),
-            false => CredentialsError::provider_error("the endpoint did not respond"),
+            false => CredentialsError::provider_error(
+                "the container credentials endpoint did not respond",
+            ),
         })?;
         let credentials = parsed(response.body()).filter(|_| response.status().is_success());
         credentials.ok_or_else(|| {
-            CredentialsError::provider_error("the response of the endpoint has no credentials")
+            CredentialsError::provider_error(
+                "the response of the container credentials endpoint has no credentials",
+            )
         })
     }
 
     fn request(&self) -> Result<hyper::Request<Bytes>, CredentialsError> {
         let url: Option<&str> = self.url.as_deref();
-        let url = url.ok_or_else(|| CredentialsError::not_loaded("the endpoint is not set"))?;
+        let url = url.ok_or_else(|| {
+            CredentialsError::not_loaded("AWS_CONTAINER_CREDENTIALS_FULL_URI is not set")
+        })?;
         let url: Option<hyper::Uri> = url.parse().ok();
         // The token must not leave this machine.
         let url = url.filter(|url| url.host().is_some_and(is_this_machine));
@@ -103,7 +110,9 @@ impl ContainerProvider {
             .ok()
         });
         request.ok_or_else(|| {
-            CredentialsError::invalid_configuration("the endpoint is not a URL of this machine")
+            CredentialsError::invalid_configuration(
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI is not a URL of this machine",
+            )
         })
     }
 }
@@ -142,11 +151,12 @@ mod tests {
     const KEYS: &str = r#"{"AccessKeyId":"ASIAEXAMPLE","SecretAccessKey":"hunter2","Token":"t",
         "Expiration":"2099-01-01T00:00:00Z"}"#;
 
-    /// Lambda returns such credentials before it takes a SnapStart snapshot.
+    /// Before Lambda takes a SnapStart snapshot, its endpoint returns credentials that expired in
+    /// the year 1.
     #[test]
     fn credentials_that_expired_in_the_year_1_are_read() {
         let json = KEYS.replace("2099", "0001");
-        let credentials = parsed(json.as_bytes()).expect("the response has credentials");
+        let credentials = parsed(json.as_bytes()).expect("the response must have credentials");
         assert!(credentials.expiry().is_some_and(|expiry| expiry < SystemTime::UNIX_EPOCH));
     }
 
@@ -160,28 +170,31 @@ mod tests {
         ContainerProvider::new(&environment.into(), http, timeouts)
     }
 
-    /// Starts an endpoint that answers the first request with the first of `answers` (a status and a
-    /// body), and so on. Returns the result of the provider, and the last request.
+    /// Starts an endpoint that answers the first request with the first of `answers` (a status and
+    /// a body), and so on. Returns the result of the provider, and the last request.
     async fn answered(answers: &[(&str, &str)]) -> (provider::Result, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
-        let address = listener.local_addr().expect("the bound socket has an address");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("the test must be able to bind a free port");
+        let address = listener.local_addr().expect("the bound socket must have an address");
         let provider = provider(&format!("http://{address}/2021-04-23/credentials"));
         let serving = async {
             let mut request = Vec::new();
             for (status, body) in answers {
-                let (mut socket, _) = listener.accept().await.expect("the provider connects");
+                let (mut socket, _) = listener.accept().await.expect("the provider must connect");
                 request.clear();
                 while !request.ends_with(b"\r\n\r\n") {
-                    let byte = socket.read_u8().await.expect("the provider sends a whole request");
+                    let byte =
+                        socket.read_u8().await.expect("the provider must send a complete request");
                     request.push(byte);
                 }
                 let length = body.len();
                 let response =
                     format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
                 let written = socket.write_all(response.as_bytes()).await;
-                written.expect("the provider reads the response");
+                written.expect("the provider must read the response");
             }
-            String::from_utf8(request).expect("the request is ASCII")
+            String::from_utf8(request).expect("the request must be ASCII")
         };
         tokio::join!(provider.credentials(), serving)
     }
@@ -189,7 +202,7 @@ mod tests {
     #[tokio::test]
     async fn credentials_come_from_the_endpoint_with_its_token() {
         let (credentials, request) = answered(&[("200 OK", KEYS)]).await;
-        let credentials = credentials.expect("the response has credentials");
+        let credentials = credentials.expect("the response must have credentials");
         assert_eq!(credentials.access_key_id(), "ASIAEXAMPLE");
         assert_eq!(credentials.secret_access_key(), "hunter2");
         assert_eq!(credentials.session_token(), Some("t"));
@@ -213,7 +226,8 @@ mod tests {
             ("200 OK", ""),
         ] {
             let (credentials, _) = answered(&[(status, body); 2]).await;
-            let error = credentials.expect_err("the response has no credentials");
+            let error =
+                credentials.expect_err("a response without credentials must cause an error");
             assert!(matches!(error, CredentialsError::ProviderError(_)), "{status} {body}");
             assert!(!format!("{error:?}").contains("hunter2"), "{status} {body}");
         }
@@ -224,7 +238,7 @@ mod tests {
         let failed = ("503 Service Unavailable", "");
         let escaped = KEYS.replace("hunter2", r"a\/b").replace(r#""t""#, r#""t\u003d""#);
         let (credentials, _) = answered(&[failed, ("200 OK", &escaped)]).await;
-        let credentials = credentials.expect("the second response has credentials");
+        let credentials = credentials.expect("the credentials of the second response must be used");
         assert_eq!(credentials.secret_access_key(), "a/b");
         assert_eq!(credentials.session_token(), Some("t="));
     }
@@ -235,7 +249,8 @@ mod tests {
             let error = provider(url).credentials().await.expect_err("the URL must be refused");
             assert!(matches!(error, CredentialsError::InvalidConfiguration(_)), "{url}: {error:?}");
         }
-        let error = provider("").credentials().await.expect_err("there is no endpoint");
+        let error =
+            provider("").credentials().await.expect_err("a missing endpoint must be an error");
         assert!(matches!(error, CredentialsError::CredentialsNotLoaded(_)), "{error:?}");
         assert!(!format!("{:?}", provider("http://127.0.0.1/")).contains("secret-token"));
     }

@@ -91,11 +91,11 @@ pub(super) fn find(profiles: &ProfileSet) -> Option<CredentialProcess> {
     }
 }
 
-/// Runs the `credential_process` of AWS profiles, one program at a time. Calls to AWS that need the
-/// same program share its result.
+/// Runs the `credential_process` of AWS profiles, one program at a time.
 ///
-/// If all these calls are cancelled, the program goes on until its deadline, and the next call gets
-/// its result. Dropping the `Runner` kills the program.
+/// If the call that waits for a program is cancelled, the program goes on until its deadline, and
+/// the next call with the same command gets the program's result. Dropping the `Runner` kills the
+/// program.
 pub(in super::super) struct Runner {
     timeout: Duration,
     clock: Arc<dyn Clock>,
@@ -179,7 +179,7 @@ async fn offer(
             }
         }
     };
-    // The result does not matter: in both cases, the task drops the outcome.
+    // The result does not matter: the outcome is then either handed over or dropped.
     let _ = within(clock, kept, hand_over).await;
 }
 
@@ -192,8 +192,9 @@ async fn credentials(command: &str, messages: &mut Vec<u8>) -> Outcome {
         shell.args(["-c", command]).stdin(Stdio::null());
         shell.stdout(Stdio::piped()).stderr(Stdio::piped());
     });
-    // A session of its own has no terminal. A program that asks the user for a code fails at once,
-    // but in the agent's session the system would stop the program until its deadline.
+    // In a session of its own, the program has no terminal, so a program that asks the user for a
+    // code fails at once. In the agent's session, the system would suspend such a program until its
+    // deadline.
     shell.wrap(ProcessSession);
     // `into_inner` gives the plain child, because the wrapper would wait for all processes of the
     // session.
@@ -433,7 +434,7 @@ mod tests {
             _ = runner.run(&command) => panic!("the program must wait for the file `gate`"),
             () = tokio::task::yield_now() => {}
         }
-        std::fs::write(&gate, "").expect("the file can be written");
+        std::fs::write(&gate, "").expect("the test must be able to write the file");
         let count = || std::fs::read_to_string(&runs).unwrap_or_default().lines().count();
         for expected in [1, 2] {
             let credentials = runner.run(&command).await.expect("the program must succeed");

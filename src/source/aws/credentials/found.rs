@@ -1,11 +1,11 @@
-//! What a loader finds in the environment of the agent.
+//! The settings for calls to AWS that a loader finds in the environment of the agent.
 
 use crate::source::aws::public_endpoint::Variant;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use std::time::Duration;
 
 pub(super) struct Found {
-    /// The AWS region, or `None` if no source names one.
+    /// The AWS region, or `None` if no source names a region.
     pub(super) region: Option<String>,
     /// The variant of AWS's own endpoints that the user has chosen.
     pub(super) variant: Variant,

@@ -22,8 +22,8 @@ use aws_types::os_shim_internal::{Env, Fs};
 use std::fmt;
 use std::time::Duration;
 
-/// An environment variable that makes the AWS SDK of an application call Sidekey for every service. The
-/// AWS SDK in the agent must ignore it. Otherwise the agent would call itself for credentials.
+/// An environment variable that makes the AWS SDK of an application call Sidekey for every service.
+/// The AWS SDK in the agent must ignore it. Otherwise the agent would call itself for credentials.
 const IGNORED_VARIABLE: &str = "AWS_ENDPOINT_URL";
 
 /// The name of an AWS profile that exists only in memory. The profile contains the credentials that
@@ -130,7 +130,8 @@ struct ProcessProvider {
     settings: Settings,
 }
 
-/// Omits the command of the `credential_process` and the settings, because both may contain keys.
+/// The `Debug` output omits the command of the `credential_process` and the settings, because both
+/// may contain keys.
 impl fmt::Debug for ProcessProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessProvider").finish_non_exhaustive()

@@ -52,11 +52,11 @@ fn of(kind: FetchErrorKind, operation: Operation, region: &str) -> Option<String
     Some(text.to_owned())
 }
 
-/// Creates the error for a path with too many parameters. `excess` says how many AWS returned, such
+/// Creates the error for a path with too many parameters. `excess` says how much AWS returned, such
 /// as `more than 1000 parameters`.
 pub(super) fn path_is_too_large(excess: &str) -> FetchError {
     let message = format!("Parameter Store returned {excess} for the path");
-    let advice = "request longer paths with fewer parameters each, or the parameters by name";
+    let advice = "request longer paths, which contain fewer parameters, or request each parameter by its name";
     FetchError {
         advice: Some(advice.into()),
         ..FetchError::new(FetchErrorKind::Invalid, "ValidationException", message)
@@ -84,7 +84,8 @@ mod tests {
     #[test]
     fn advice_names_the_permission_and_the_region() {
         let check = |kind, operation, part: &str| {
-            let advice = of(kind, operation, "eu-north-1").expect("the user needs advice");
+            let advice =
+                of(kind, operation, "eu-north-1").expect("the error must have advice for the user");
             assert!(advice.contains(part), "{part}: {advice}");
         };
         check(FetchErrorKind::Denied, Operation::Get, "ssm:GetParameter and ssm:GetParameters");

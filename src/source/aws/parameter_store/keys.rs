@@ -1,4 +1,4 @@
-//! Fetches the parameters of the cache's keys.
+//! Fetches the parameters that the keys of the cache name.
 
 use super::{Parameter, ParameterStore, Parameters};
 use crate::secret::arn::Arn;
@@ -59,10 +59,11 @@ async fn get_many(store: &ParameterStore, keys: &[Key]) -> Result<Vec<BatchResul
     Ok(keys.iter().zip(&names).map(result).collect())
 }
 
-/// Returns the error for a parameter about which an answer for several parameters says nothing.
+/// Returns the error for a requested parameter that the answer to `GetParameters` does not mention.
 fn unmentioned() -> FetchError {
     let message = "the answer to GetParameters does not contain this parameter";
-    let advice = "check SIDEKEY_SSM_ENDPOINT, SIDEKEY_ENDPOINT and the proxies before AWS";
+    let advice =
+        "check SIDEKEY_SSM_ENDPOINT, SIDEKEY_ENDPOINT and the proxies between Sidekey and AWS";
     FetchError { advice: Some(advice.into()), ..aws_error::unreadable(message) }
 }
 
@@ -71,7 +72,7 @@ async fn by_path(
     path: &ParameterPath,
     with_decryption: bool,
 ) -> Result<Version, FetchError> {
-    // The text is valid JSON, because the server made it from a parsed value.
+    // The text is valid JSON, because the agent's HTTP server wrote it from a parsed value.
     let filters = path.filters().and_then(|text| RawValue::from_string(text.to_owned()).ok());
     let filters = filters.as_deref();
     let found = store.by_path(path.path(), path.is_recursive(), with_decryption, filters, None);
@@ -123,7 +124,8 @@ mod tests {
     use crate::secret::version::ParameterKind;
 
     fn key(text: &str) -> Key {
-        let Reference { id, selector, .. } = Reference::parse(text).expect("the name is valid");
+        let Reference { id, selector, .. } =
+            Reference::parse(text).expect("the name must be valid");
         Key::own(id, selector)
     }
 

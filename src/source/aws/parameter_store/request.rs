@@ -83,7 +83,7 @@ mod tests {
             r#"{"Path":"/app","Recursive":false,"WithDecryption":false}"#,
         );
         let filters = r#"[{"Key": "Type", "Values": ["String"]}]"#;
-        by_path.filters = Some(serde_json::from_str(filters).expect("the filters are JSON"));
+        by_path.filters = Some(serde_json::from_str(filters).expect("the filters must be JSON"));
         by_path.next_token = Some("t");
         check(
             Request::new(Operation::ByPath.target(), &by_path),
@@ -103,10 +103,10 @@ mod tests {
         let get = Get { name: "/app/url", with_decryption: true };
         let request = Request::new(Operation::Get.target(), &get)
             .signed(url, "ssm", "eu-north-1", &credentials, now)
-            .expect("the URL is valid");
+            .expect("the URL must be valid");
         let header = |name: &str| {
-            let value = request.headers().get(name).expect("the header is set");
-            value.to_str().expect("the header is ASCII")
+            let value = request.headers().get(name).expect("the header must be set");
+            value.to_str().expect("the header must be ASCII")
         };
         assert_eq!(header("x-amz-date"), "20221116T082240Z");
         assert_eq!(header("x-amz-target"), "AmazonSSM.GetParameter");

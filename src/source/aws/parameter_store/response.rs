@@ -118,7 +118,7 @@ mod tests {
         for (name, value) in headers {
             response = response.header(*name, *value);
         }
-        response.body(Bytes::from(body.to_owned())).expect("the response is valid")
+        response.body(Bytes::from(body.to_owned())).expect("the response must be valid")
     }
 
     fn ok(json: &str) -> Body {
@@ -133,7 +133,7 @@ mod tests {
             "Selector": ":live", "SourceResult": "{\"a\":1}", "Type": "SecureString",
             "Value": "a\"\n\ud83d\ude00", "Version": 3, "Novel": [null]
         }, "ResultMetadata": {}}"#))
-        .expect("the response is complete");
+        .expect("the response must be complete");
         assert_eq!((&*parameter.arn, &*parameter.name), ("arn", "/app/url"));
         assert_eq!((parameter.kind, parameter.version), (ParameterKind::SecureString, 3));
         assert_eq!(parameter.data_type.as_deref(), Some("text"));
@@ -147,7 +147,7 @@ mod tests {
     fn absent_parts_and_null_are_equal() {
         let parameter = single(&ok(r#"{"Parameter": {"ARN": "a", "Name": "n", "Type": "String",
             "Value": "", "Version": 0, "Selector": null, "SourceResult": null, "DataType": null}}"#))
-        .expect("the response is complete");
+        .expect("the response must be complete");
         assert_eq!((parameter.version, parameter.value.len()), (0, 0));
         assert!(parameter.selector.is_none());
         assert!(parameter.data_type.is_none() && parameter.last_modified.is_none());
@@ -177,13 +177,13 @@ mod tests {
                 "no ARN",
             ),
         ] {
-            let error = single(&ok(json)).expect_err("the response is unusable");
+            let error = single(&ok(json)).expect_err("an unusable response must cause an error");
             assert_eq!(error.kind, FetchErrorKind::Unreadable, "{json}");
             assert!(error.message.contains(expected), "{error}");
             assert!(!format!("{error:?}").contains("hunter2"), "{error}");
         }
         let long = body(response(200, &[], &" ".repeat(1001)), Service::ParameterStore, 1000);
-        let error = long.expect_err("the response is too long");
+        let error = long.expect_err("a response that is too long must be refused");
         assert_eq!(error.kind, FetchErrorKind::Unreadable);
         assert_eq!(format!("{:?}", ok("hunter2")), "Body(7 bytes)");
     }
@@ -191,12 +191,12 @@ mod tests {
     #[test]
     fn names_and_next_token_are_read() {
         let parameters = many(&ok(r#"{"Parameters": [], "InvalidParameters": ["/a"]}"#));
-        let parameters = parameters.expect("the response is complete");
+        let parameters = parameters.expect("the response must be complete");
         assert_eq!((parameters.found.len(), &*parameters.invalid[0]), (0, "/a"));
         for (json, expected) in
             [(r#"{"NextToken": "t"}"#, Some("t")), (r#"{"NextToken": ""}"#, None), ("{}", None)]
         {
-            let page = page(&ok(json)).expect("the response is complete");
+            let page = page(&ok(json)).expect("the response must be complete");
             assert_eq!(page.next_token.as_deref(), expected, "{json}");
         }
     }
@@ -230,7 +230,7 @@ mod tests {
         let not_found = r#"{"__type":"ParameterNotFound"}"#;
         let headers = [("x-amzn-requestid", "id-1")];
         let error = body(response(400, &headers, not_found), Service::ParameterStore, 1000)
-            .expect_err("it is an error response");
+            .expect_err("an error response must cause an error");
         assert_eq!(error.request_id.as_deref(), Some("id-1"));
         assert_eq!(&*error.message, "the parameter does not exist");
         let none = "Parameter Store returned HTTP status 503 without an error code";

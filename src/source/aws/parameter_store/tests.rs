@@ -23,7 +23,7 @@ fn modified() -> SystemTime {
 }
 
 async fn fake() -> Fake {
-    Fake::start(Arc::new(modified)).await.expect("a free port can be bound")
+    Fake::start(Arc::new(modified)).await.expect("the test must be able to bind a free port")
 }
 
 fn config(endpoint: Option<&str>) -> Config {
@@ -41,7 +41,7 @@ fn config(endpoint: Option<&str>) -> Config {
         region: Some(REGION.to_owned()),
         endpoint: None,
         parameter_store_endpoint: endpoint
-            .map(|url| Endpoint::parse(url).expect("the endpoint is valid")),
+            .map(|url| Endpoint::parse(url).expect("the endpoint must be valid")),
         failover_region: None,
         region_only: false,
         attempt_timeout: Duration::from_secs(60),
@@ -62,7 +62,9 @@ async fn prepare(config: Config, own_ports: Vec<u16>) -> Aws {
 
 async fn prepare_with(config: Config, own_ports: Vec<u16>, clock: Arc<dyn Clock>) -> Aws {
     let tokens = Arc::new(Tokens::new(Vec::new()));
-    Aws::prepare(config, own_ports, tokens, clock).await.expect("the region is configured")
+    Aws::prepare(config, own_ports, tokens, clock)
+        .await
+        .expect("the configuration must contain a valid region")
 }
 
 async fn client_of(fake: &Fake) -> Aws {
@@ -70,45 +72,48 @@ async fn client_of(fake: &Fake) -> Aws {
 }
 
 fn text(value: &SecretValue) -> &str {
-    str::from_utf8(value.expose()).expect("the value is text")
+    str::from_utf8(value.expose()).expect("the value must be text")
 }
 
 async fn error(store: &ParameterStore) -> FetchError {
     // The trait `Source` needs futures of this type, which can move to another thread.
     let call: FetchFuture<'_, Parameter> = Box::pin(store.get("/app/url", true, None));
-    call.await.expect_err("the call fails")
+    call.await.expect_err("the call must fail")
 }
 
 #[tokio::test]
 async fn get_returns_each_type_and_version() {
     let fake = fake().await;
     let parameters = fake.parameters();
-    parameters.put("/app/url", "one").expect("the name is valid");
-    parameters.put("/app/url", "two \"\u{1f600}\"\n").expect("the name is valid");
-    parameters.move_label("/app/url", "live", 1).expect("the version exists");
-    parameters.put("/app/hosts", ParameterValue::list(["a", "b"])).expect("the name is valid");
-    parameters.put("/app/password", ParameterValue::secure("hunter2")).expect("the name is valid");
+    parameters.put("/app/url", "one").expect("the name must be valid");
+    parameters.put("/app/url", "two \"\u{1f600}\"\n").expect("the name must be valid");
+    parameters.move_label("/app/url", "live", 1).expect("the version must exist");
+    parameters.put("/app/hosts", ParameterValue::list(["a", "b"])).expect("the name must be valid");
+    parameters
+        .put("/app/password", ParameterValue::secure("hunter2"))
+        .expect("the name must be valid");
     let client = client_of(&fake).await;
     assert_eq!(fake.connections(), 0, "the client must not connect to AWS before its first call");
     let store = client.parameter_store();
 
-    let url = store.get("/app/url", false, None).await.expect("the parameter exists");
+    let url = store.get("/app/url", false, None).await.expect("the parameter must exist");
     assert_eq!((&*url.arn, &*url.name), (&*format!("{ARN}/app/url"), "/app/url"));
     assert_eq!((url.kind, url.version, url.selector), (ParameterKind::String, 2, None));
     assert_eq!((url.data_type.as_deref(), url.last_modified), (Some("text"), Some(modified())));
     assert_eq!(text(&url.value), "two \"\u{1f600}\"\n");
 
-    let live = store.get("/app/url:live", false, Some(REGION)).await.expect("the label exists");
+    let live = store.get("/app/url:live", false, Some(REGION)).await.expect("the label must exist");
     assert_eq!((live.version, live.selector.as_deref()), (1, Some(":live")));
     assert_eq!((&*live.name, text(&live.value)), ("/app/url", "one"));
     let by_arn = store.get(&format!("{ARN}/app/hosts"), false, None).await;
-    let by_arn = by_arn.expect("the parameter exists");
+    let by_arn = by_arn.expect("the parameter must exist");
     assert_eq!((by_arn.kind, text(&by_arn.value)), (ParameterKind::StringList, "a,b"));
 
-    let plain = store.get("/app/password", true, None).await.expect("the parameter exists");
+    let plain = store.get("/app/password", true, None).await.expect("the parameter must exist");
     assert_eq!((plain.kind, text(&plain.value)), (ParameterKind::SecureString, "hunter2"));
     assert!(!format!("{plain:?}").contains("hunter2"));
-    let encrypted = store.get("/app/password", false, None).await.expect("the parameter exists");
+    let encrypted =
+        store.get("/app/password", false, None).await.expect("the parameter must exist");
     assert_eq!(encrypted.kind, ParameterKind::SecureString);
     assert!(text(&encrypted.value).starts_with("AQICAH"));
     assert_eq!(fake.connections(), 1, "all calls must use the same connection to AWS");
@@ -120,7 +125,8 @@ async fn secret_is_read_by_reference() {
     fake.secrets().create("app/db", "hunter2").expect("the fake of AWS must create the secret");
     let client = client_of(&fake).await;
     let name = "/aws/reference/secretsmanager/app/db";
-    let secret = client.parameter_store().get(name, true, None).await.expect("the secret exists");
+    let secret =
+        client.parameter_store().get(name, true, None).await.expect("the secret must exist");
     assert_eq!((secret.version, text(&secret.value)), (0, "hunter2"));
 }
 
@@ -130,13 +136,13 @@ async fn get_many_returns_parameters_and_invalid_names() {
     let mut names: Vec<String> =
         (1..PARAMETERS_BATCH_MAX).map(|number| format!("/app/{number}")).collect();
     for name in &names {
-        fake.parameters().put(name, ParameterValue::secure(name)).expect("the name is valid");
+        fake.parameters().put(name, ParameterValue::secure(name)).expect("the name must be valid");
     }
     names.push("/absent".to_owned());
     let client = client_of(&fake).await;
     let call: FetchFuture<'_, Parameters> =
         Box::pin(client.parameter_store().get_many(&names, true, None));
-    let many = call.await.expect("the call succeeds");
+    let many = call.await.expect("the call must succeed");
     assert_eq!(many.found.len(), PARAMETERS_BATCH_MAX - 1);
     assert!(many.found.iter().all(|parameter| text(&parameter.value) == &*parameter.name));
     assert_eq!(many.invalid, [Box::from("/absent")]);
@@ -148,28 +154,31 @@ async fn by_path_returns_all_pages() {
     let fake = fake().await;
     for number in 0..25 {
         let name = format!("/app/{number}");
-        fake.parameters().put(&name, ParameterValue::secure(&name)).expect("the name is valid");
+        fake.parameters()
+            .put(&name, ParameterValue::secure(&name))
+            .expect("the name must be valid");
     }
-    fake.parameters().put("/app/deep/url", "x").expect("the name is valid");
+    fake.parameters().put("/app/deep/url", "x").expect("the name must be valid");
     let client = client_of(&fake).await;
     let store = client.parameter_store();
     let call: FetchFuture<'_, Vec<Parameter>> =
         Box::pin(store.by_path("/app", false, true, None, None));
-    let direct = call.await.expect("the path is valid");
+    let direct = call.await.expect("the path must be valid");
     assert_eq!(direct.len(), 25);
     assert!(direct.iter().all(|parameter| text(&parameter.value) == &*parameter.name));
     assert_eq!(fake.calls().count(Operation::GetParametersByPath), 3);
-    let all = store.by_path("/app", true, false, None, None).await.expect("the path is valid");
+    let all = store.by_path("/app", true, false, None, None).await.expect("the path must be valid");
     assert_eq!(all.len(), 26);
     let filters = r#"[{"Key":"Type","Option":"Equals","Values":["String"]}]"#;
-    let filters: &RawValue = serde_json::from_str(filters).expect("the filters are JSON");
+    let filters: &RawValue = serde_json::from_str(filters).expect("the filters must be JSON");
     let found = store.by_path("/app", true, false, Some(filters), None).await;
     let names: Vec<_> =
-        found.expect("the filters are valid").into_iter().map(|it| it.name).collect();
+        found.expect("the filters must be valid").into_iter().map(|it| it.name).collect();
     assert_eq!(names, [Box::from("/app/deep/url")]);
 }
 
-/// The time limit for one call in the tests of freezes. No other time limit of these tests is equal.
+/// The time limit for one call in the tests of freezes. Because no other time limit has this
+/// length, `TimeoutClock` recognises it.
 const ATTEMPT: Duration = Duration::from_secs(59);
 
 /// A clock that lets calls to AWS time out without any waiting.
@@ -178,7 +187,7 @@ struct TimeoutClock {
     clock: SystemClock,
     /// The numbers of the calls that time out. The first call has the number 0.
     timeouts: Range<usize>,
-    /// How long each of these calls seems to take.
+    /// How long each call that times out seems to take.
     took: Duration,
     calls: AtomicUsize,
     /// How far this clock is ahead of the clock of the machine.
@@ -194,14 +203,16 @@ impl TimeoutClock {
 
 impl Clock for TimeoutClock {
     fn now(&self) -> Moment {
-        self.clock.now().after(*self.ahead.lock().expect("no thread panics with the lock"))
+        self.clock
+            .now()
+            .after(*self.ahead.lock().expect("a thread that holds the lock must not panic"))
     }
 
     fn sleep(&self, span: Duration) -> Sleep {
         if span != ATTEMPT || !self.timeouts.contains(&self.calls.fetch_add(1, Ordering::Relaxed)) {
             return self.clock.sleep(span);
         }
-        *self.ahead.lock().expect("no thread panics with the lock") += self.took;
+        *self.ahead.lock().expect("a thread that holds the lock must not panic") += self.took;
         Box::pin(std::future::ready(()))
     }
 }
@@ -210,7 +221,7 @@ impl Clock for TimeoutClock {
 async fn interrupted_page_is_repeated_up_to_a_limit() {
     let fake = fake().await;
     for number in 0..25 {
-        fake.parameters().put(&format!("/app/{number}"), "x").expect("the name is valid");
+        fake.parameters().put(&format!("/app/{number}"), "x").expect("the name must be valid");
     }
     let list = async |timeouts, took| {
         let clock = TimeoutClock::new(timeouts, took);
@@ -222,17 +233,25 @@ async fn interrupted_page_is_repeated_up_to_a_limit() {
         (found, clock.calls.load(Ordering::Relaxed))
     };
     let freeze = Duration::from_secs(600);
-    assert_eq!(list(1..3, freeze).await, (Ok(25), 3 + 2), "the second page is frozen twice");
+    assert_eq!(
+        list(1..3, freeze).await,
+        (Ok(25), 3 + 2),
+        "the second page must be repeated after each of two freezes"
+    );
     let limit = 1 + INTERRUPTIONS_MAX;
     assert_eq!(list(0..limit, freeze).await, (Err(FetchErrorKind::Timeout), limit));
-    assert_eq!(list(0..1, ATTEMPT).await, (Err(FetchErrorKind::Timeout), 1), "no freeze");
+    assert_eq!(
+        list(0..1, ATTEMPT).await,
+        (Err(FetchErrorKind::Timeout), 1),
+        "a call without a freeze must not be repeated"
+    );
 }
 
 #[tokio::test]
 async fn path_with_too_many_parameters_is_refused() {
     let fake = fake().await;
     for number in 0..=PARAMETERS_BY_PATH_MAX {
-        fake.parameters().put(&format!("/app/{number}"), "x").expect("the name is valid");
+        fake.parameters().put(&format!("/app/{number}"), "x").expect("the name must be valid");
     }
     let client = client_of(&fake).await;
     let error = client.parameter_store().by_path("/app", false, false, None, None).await;
@@ -245,7 +264,9 @@ async fn path_with_too_many_parameters_is_refused() {
 async fn failures_of_aws_are_typed_and_explained() {
     let fake = fake().await;
     for name in ["/app/url", "/denied", "/locked"] {
-        fake.parameters().put(name, ParameterValue::secure("hunter2")).expect("the name is valid");
+        fake.parameters()
+            .put(name, ParameterValue::secure("hunter2"))
+            .expect("the name must be valid");
     }
     fake.faults().deny_parameter("/denied");
     fake.faults().break_parameter_key("/locked", true);
@@ -258,7 +279,7 @@ async fn failures_of_aws_are_typed_and_explained() {
         ("/locked", FetchErrorKind::Decryption, "InvalidKeyId", "kms:Decrypt"),
         ("/app/url:1:2", FetchErrorKind::Invalid, "ValidationException", "check the parameter"),
     ] {
-        let error = store.get(name, true, None).await.expect_err("the call fails");
+        let error = store.get(name, true, None).await.expect_err("the call must fail");
         assert_eq!((error.kind, &*error.code), (kind, code));
         assert!(!error.message.is_empty() && error.request_id.is_some(), "{error:?}");
         assert!(error.hint().contains(advice), "{}", error.hint());
@@ -286,7 +307,11 @@ async fn failures_of_aws_are_typed_and_explained() {
         assert_eq!(error.kind, kind, "{fault:?}: {error:?}");
         assert!(error.hint().contains(advice), "{}", error.hint());
     }
-    let value = store.get("/app/url", true, None).await.expect("AWS works again").value;
+    let value = store
+        .get("/app/url", true, None)
+        .await
+        .expect("the call must succeed when AWS works again")
+        .value;
     assert_eq!(text(&value), "hunter2");
 }
 
@@ -328,8 +353,8 @@ async fn other_region_is_called_if_the_configuration_allows_it() {
     assert_eq!(store.client.url("eu-west-1"), format!("{}/eu-west-1", fake.url()));
     // The fake accepts operations at the path `/` only, but records all calls.
     assert!(store.get(shared, true, Some("eu-west-1")).await.is_err());
-    let call = fake.calls().last().expect("the fake was called");
-    let signature = call.authorization.expect("the call is signed");
+    let call = fake.calls().last().expect("the simulated AWS must have been called");
+    let signature = call.authorization.expect("the call must be signed");
     assert!(signature.contains("/eu-west-1/ssm/aws4_request"), "{signature}");
     let invalid = store.get(shared, true, Some("evil.example/")).await;
     assert_eq!(invalid.map_err(|error| error.kind).err(), Some(FetchErrorKind::OtherRegion));
@@ -337,7 +362,7 @@ async fn other_region_is_called_if_the_configuration_allows_it() {
     let config = Config { region_only: true, ..config(Some(&for_any)) };
     let restricted = prepare(config, Vec::new()).await;
     let refused = restricted.parameter_store().get(shared, true, Some("eu-west-1")).await;
-    let refused = refused.expect_err("the region is forbidden");
+    let refused = refused.expect_err("a forbidden region must be refused");
     assert_eq!(refused.kind, FetchErrorKind::OtherRegion);
     assert!(refused.hint().contains("SIDEKEY_REGION_ONLY"), "{}", refused.hint());
 }

@@ -8,13 +8,14 @@ use serde::Serialize;
 /// Source: `MaxResults` of `ListSecrets` in AWS's API reference.
 const LIST_PAGE_MAX: usize = 100;
 
-/// The maximum size of a response with one value in bytes, about twice the size of the largest
-/// possible value in JSON. That value has 65,536 bytes, and JSON escapes make each byte up to six
+/// The maximum size, in bytes, of a response that contains the value of one secret. This is about
+/// twice the size of the largest possible value: 65,536 bytes, which JSON escapes make up to six
 /// times as long.
 const VALUE_BYTES_MAX: usize = 768 * 1024;
 
-/// The maximum size of a response of `ListSecrets` in bytes. The response has no values, but each of
-/// its 100 secrets can have a description of 2 KB and 50 tags of up to 384 characters.
+/// The maximum size of a response of `ListSecrets` in bytes. The response contains no values, but
+/// up to 100 secrets, each with a description of up to 2 KB and up to 50 tags of up to 384
+/// characters.
 const LIST_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +63,8 @@ pub(super) struct Describe<'a> {
     pub(super) secret_id: &'a str,
 }
 
-/// Asks for the values of secrets: either of those in `secret_id_list`, or of those that meet all
-/// `filters`.
+/// Asks for the values of secrets: either of the secrets in `secret_id_list`, or of the secrets
+/// that meet all `filters`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct BatchGet<'a> {
@@ -71,7 +72,7 @@ pub(super) struct BatchGet<'a> {
     secret_id_list: Vec<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     filters: Vec<Filter<'a>>,
-    /// The maximum number of secrets on one page. AWS accepts this member only with filters.
+    /// The maximum number of secrets on one page. AWS accepts this field only with filters.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_results: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,7 +102,8 @@ impl<'a> BatchGet<'a> {
         Self { secret_id_list: ids, filters: Vec::new(), max_results: None, next_token: None }
     }
 
-    /// `page` is the token of the wanted page, or `None` for the first page.
+    /// `page` is the token of the requested page, from the previous response, or `None` for the
+    /// first page.
     pub(super) fn of_filter(filter: Filter<'a>, page: Option<&'a str>) -> Self {
         Self {
             secret_id_list: Vec::new(),
@@ -113,7 +115,8 @@ impl<'a> BatchGet<'a> {
 }
 
 impl<'a> List<'a> {
-    /// `page` is the token of the wanted page, or `None` for the first page.
+    /// `page` is the token of the requested page, from the previous response, or `None` for the
+    /// first page.
     pub(super) fn new(filters: Vec<Filter<'a>>, page: Option<&'a str>) -> Self {
         Self { max_results: LIST_PAGE_MAX, filters, next_token: page }
     }
@@ -131,7 +134,7 @@ mod tests {
 
     #[track_caller]
     fn check(body: &impl Serialize, expected: &str) {
-        let json = serde_json::to_string(body).expect("the body can be written as JSON");
+        let json = serde_json::to_string(body).expect("the body must be serialisable to JSON");
         assert_eq!(json, expected);
     }
 

@@ -206,7 +206,7 @@ mod tests {
             single(&ok(r#"{"ARN": "arn", "CreatedDate": 1.569534789046E9, "Name": "app/db",
             "SecretString": "a\"\n\ud83d\ude00", "SecretBinary": null, "VersionId": "v1",
             "VersionStages": ["AWSCURRENT", "x"], "Novel": [null]}"#))
-            .expect("the response is complete");
+            .expect("the response must be complete");
         assert_eq!((&*version.arn, &*version.name, &*version.id), ("arn", "app/db", "v1"));
         let created = SystemTime::UNIX_EPOCH + Duration::from_millis(1_569_534_789_046);
         assert_eq!(version.created, Some(created));
@@ -220,7 +220,7 @@ mod tests {
     fn binary_value_is_decoded_from_base64() {
         let version =
             single(&ok(r#"{"ARN": "a", "Name": "n", "VersionId": "v", "SecretBinary": "AP8\/"}"#))
-                .expect("the response is complete");
+                .expect("the response must be complete");
         let Content::Binary(value) = version.content else { panic!("the value must be binary") };
         assert_eq!(value.expose(), [0, 255, 63]);
         let Details::Secret { labels } = version.details else { panic!("it must be a secret") };
@@ -246,7 +246,7 @@ mod tests {
             (r#"{"ARN": "a", "VersionId": "v", "SecretString": "hunter2"}"#, "no name"),
             (r#"{"ARN": "a", "Name": "n", "SecretString": "hunter2"}"#, "no version id"),
         ] {
-            let error = single(&ok(json)).expect_err("the response is unusable");
+            let error = single(&ok(json)).expect_err("an unusable response must cause an error");
             assert_eq!(error.kind, FetchErrorKind::Unreadable, "{json}");
             assert!(error.message.contains(expected), "{error}");
             assert!(!format!("{error:?}").contains("hunter2"), "{error}");
@@ -263,7 +263,7 @@ mod tests {
                 "Errors": [{{"SecretId": "app/gone", "ErrorCode": "ResourceNotFoundException"}}],
                 "NextToken": ""}}"#
         );
-        let batch = batch(&ok(&json)).expect("the response is complete");
+        let batch = batch(&ok(&json)).expect("the response must be complete");
         assert_eq!(batch.next_token, None);
         let result = |id: &str| {
             batch.result_for(&SecretId::parse(id).expect("the name or ARN must be valid"))
@@ -289,11 +289,11 @@ mod tests {
     fn listed_names_and_tags_are_read() {
         let listed = listed(&ok(r#"{"SecretList":[{"ARN":"a","Name":"app/db","CreatedDate":1.5,
             "Tags":[{"Key":"channel","Value":"sms"}]},{"Name":"b","Tags":null},{}]}"#))
-        .expect("the response is valid");
-        let secrets = listed.secret_list.expect("the page has secrets");
+        .expect("the response must be valid");
+        let secrets = listed.secret_list.expect("the page must have secrets");
         let names: Vec<_> = secrets.iter().map(|own| own.name.as_deref()).collect();
         assert_eq!(names, [Some("app/db"), Some("b"), None]);
-        let tags = secrets[0].tags.as_ref().expect("the secret has tags");
+        let tags = secrets[0].tags.as_ref().expect("the secret must have tags");
         assert_eq!(tags[0].value.as_deref(), Some("sms"));
         assert_eq!(listed.next_token, None);
     }

@@ -20,7 +20,8 @@ const DENIED: &str = "grant secretsmanager:BatchGetSecretValue and secretsmanage
 
 impl SecretsManager {
     /// Finds secrets that match `pattern`, with one call of `BatchGetSecretValue` or `ListSecrets`.
-    /// `page` is the token of the wanted page, or `None` for the first page.
+    /// `page` is the token of the requested page, from the previous response, or `None` for the
+    /// first page.
     pub(in crate::source::aws) async fn find(
         &self,
         pattern: &SecretPattern,
@@ -102,7 +103,8 @@ fn shortened(value: &str) -> &str {
     &value[..end]
 }
 
-/// Returns the secret about which AWS reported `error`. AWS may report its name or its ARN.
+/// Returns the secret about which AWS reported `error`. AWS may report the name or the ARN of the
+/// secret.
 fn unreadable(error: &SecretError) -> Option<Found> {
     let id = error.secret_id.as_deref()?;
     let name = Arn::parse(id).ok().map(|arn| {

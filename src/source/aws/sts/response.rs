@@ -71,8 +71,8 @@ fn unescaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-/// Returns the error code that Secrets Manager sends instead of an error code of STS. Callers of
-/// Sidekey know only the codes of Secrets Manager.
+/// Translates an error code of STS to the equivalent code of Secrets Manager. Callers of Sidekey
+/// know only the codes of Secrets Manager.
 ///
 /// Source: the common errors in the API references of STS and of Secrets Manager.
 fn json_code(code: &str) -> &str {
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn credentials_are_the_four_elements() {
-        let credentials = read(200, SUCCESS).expect("the response contains credentials");
+        let credentials = read(200, SUCCESS).expect("the response must contain credentials");
         assert_eq!(credentials.access_key_id(), "ASIAEXAMPLE");
         assert_eq!(credentials.secret_access_key(), "hunter2/+");
         assert_eq!(credentials.session_token(), Some("hunter2=="));
@@ -131,7 +131,8 @@ mod tests {
             ("</AccessKeyId>", "</AccessKeyId><AccessKeyId>ASIAOTHER</AccessKeyId>"),
             ("2026-01-31T12:00:00Z", "soon"),
         ] {
-            let error = read(200, &SUCCESS.replace(part, other)).expect_err("a part is missing");
+            let error = read(200, &SUCCESS.replace(part, other))
+                .expect_err("an incomplete response must cause an error");
             assert_eq!(error.kind, FetchErrorKind::Unreadable, "{other}");
             assert!(!error.to_string().contains(VALUE), "{error}");
         }
@@ -157,14 +158,14 @@ mod tests {
                 "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code>\
                  <Message>&lt;a&gt; &amp;lt;</Message></Error><RequestId>id-1</RequestId></ErrorResponse>"
             );
-            let error = read(status, &body).expect_err("the response is an error");
+            let error = read(status, &body).expect_err("an error response must cause an error");
             assert_eq!((&*error.code, error.kind), (expected_code, expected), "{code}");
             assert_eq!(&*error.message, "<a> &lt;");
             assert_eq!(error.request_id.as_deref(), Some("id-1"));
         }
-        let error = read(503, "<html>").expect_err("the response is an error");
+        let error = read(503, "<html>").expect_err("an error response must cause an error");
         assert_eq!((&*error.code, error.kind), ("InternalServiceError", FetchErrorKind::Service));
-        let error = read(403, "<html>").expect_err("the response is an error");
+        let error = read(403, "<html>").expect_err("an error response must cause an error");
         assert_eq!(error.kind, FetchErrorKind::Unreadable);
     }
 
