@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The latency of calls in the state [`Upstream::Slow`]. Such calls still end before the default
 /// timeout (`SIDEKEY_UPSTREAM_TIMEOUT`).
-const SLOW: Duration = Duration::from_secs(2);
+const SLOW: Duration = Duration::from_millis(1500);
 
 /// The operations that [`Upstream::Deny`] denies: all operations with which an agent reads.
 const READS: [Operation; 8] = [
