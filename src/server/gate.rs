@@ -252,8 +252,10 @@ fn names_loopback(host: &[u8]) -> bool {
         let address = str::from_utf8(name).ok().and_then(|name| name.parse::<IpAddr>().ok());
         address.is_some_and(|address| address.is_loopback())
     };
-    // Most requests name `localhost`, and parsing an address takes longer than this comparison.
-    let is_loopback = is_named(name, "localhost") || is_address();
+    // Most requests name `localhost` or this address. Parsing an address takes longer than these
+    // comparisons.
+    let is_usual = name == b"127.0.0.1" || is_named(name, "localhost");
+    let is_loopback = is_usual || is_address();
     is_loopback && port.iter().all(u8::is_ascii_digit)
 }
 
