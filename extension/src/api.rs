@@ -112,8 +112,8 @@ impl Api {
     /// shutdown event.
     ///
     /// The extension does not ask for an event at each invocation, because Lambda would then wait
-    /// for the extension at each invocation. Lambda Managed Instances would even refuse the
-    /// registration.
+    /// for the extension at each invocation. On Lambda Managed Instances, the registration would
+    /// even fail.
     pub(crate) async fn register(self, name: &str) -> Result<Registered, ApiError> {
         let headers = [(NAME, name), (FEATURES, "accountId")];
         let body = json!({"events": ["SHUTDOWN"]});

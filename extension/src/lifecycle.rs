@@ -190,7 +190,7 @@ fn log_failed_start(error: &(dyn Error + 'static)) -> String {
 }
 
 /// Registers the extension with Lambda, with further attempts after network errors. Returns `None`
-/// if Lambda refuses the registration, or if all attempts failed.
+/// if Lambda rejects the registration, or if all attempts failed.
 async fn register(authority: &str, name: &str, clock: &dyn Clock) -> Option<Registered> {
     for attempt in 1..=REGISTER_TRIES_MAX {
         let registered = match Api::parse(authority) {

@@ -18,7 +18,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Appends the names of changed parameters to the lists, which contain names of secrets.
+    /// Appends the names in the lists of `parameters` to the lists of this value, which contain
+    /// only names of secrets before.
     pub(crate) fn extend(&mut self, parameters: Self) {
         self.created.extend(parameters.created);
         self.updated.extend(parameters.updated);

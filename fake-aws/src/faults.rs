@@ -78,7 +78,7 @@ impl Match {
     }
 
     /// Returns a condition that all calls for one secret satisfy, including batch calls that
-    /// contain the secret, and calls that read the secret as a parameter.
+    /// contain the secret, and calls that read the secret through Parameter Store.
     ///
     /// `id` is the name or ARN of the secret. It does not matter whether a call uses the name or
     /// the ARN.
@@ -347,8 +347,8 @@ impl Rules {
         special.map_or(self.latency, |(_, latency)| *latency)
     }
 
-    /// Takes a token from each rate limit that applies to a call. Returns whether a rate limit had
-    /// no token left.
+    /// Takes a token from the token bucket of each rate limit that applies to a call. Returns
+    /// whether a bucket was empty, so that the call must be throttled.
     fn is_throttled(&mut self, target: &CallTarget, now: SystemTime) -> bool {
         let Some(operation) = target.operation else { return false };
         let mut limits = self.rate_limits.iter_mut();

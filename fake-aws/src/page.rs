@@ -4,7 +4,7 @@ use crate::error::AwsError;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// One page of a list. Requests select the page by the parameters `NextToken` and `MaxResults`.
+/// One page of a list. Requests contain `NextToken` and `MaxResults` to select the page.
 pub(crate) struct Page {
     /// The index of the page's first item in the whole list.
     start: usize,

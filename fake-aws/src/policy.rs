@@ -14,8 +14,8 @@ pub(crate) struct Policy {
     denied_operations: BTreeSet<Operation>,
     denied_resources: BTreeSet<Resource>,
     broken_keys: BTreeSet<Resource>,
-    /// The session of an assumed role that makes the call. `None` if the caller uses other
-    /// credentials.
+    /// The session of an assumed role, if its credentials signed the call. `None` if other
+    /// credentials signed the call.
     session: Option<(Roles, RoleSession)>,
     batch_fails_on_denied: bool,
 }

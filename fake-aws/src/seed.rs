@@ -39,10 +39,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-/// The key of a JSON or TOML object that contains a binary secret value in base64.
+/// In a seed, a secret with a binary value is an object with this key. The value of the key is the
+/// binary value in base64.
 const BINARY_KEY: &str = "$binary";
 
-/// The key of a JSON or TOML object that contains the value of a `SecureString`.
+/// In a seed, a parameter of type `SecureString` is an object with this key. The value of the key
+/// is the text of the parameter.
 const SECURE_KEY: &str = "$secure";
 
 /// The beginning of the name of a parameter in a seed.

@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// A handle with which a test reads and changes the parameters of a fake AWS server. All clones of
 /// this handle change the same server.
 ///
-/// In all methods, the parameter `id` is the name or the ARN of a parameter. A name always refers
-/// to a parameter of account 123456789012 in region eu-north-1.
+/// In all methods, the argument `id` is the name or the ARN of a parameter. A name always refers to
+/// a parameter of account 123456789012 in region eu-north-1.
 ///
 /// If a parameter does not exist, the methods return the same error as AWS.
 #[derive(Clone)]

@@ -12,8 +12,9 @@ use serde_json::json;
 use std::time::SystemTime;
 use time::OffsetDateTime;
 
-/// The member `SourceResult` of a response. It describes the secret, and the version of the secret,
-/// that a request read as a parameter. Parameter Store sends this JSON as a string.
+/// The member `SourceResult` of a response. If a request reads a secret through Parameter Store,
+/// this member describes the secret and the version that was read. Parameter Store sends this JSON
+/// as a string.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SourceResult<'a> {

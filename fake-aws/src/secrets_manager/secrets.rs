@@ -18,15 +18,15 @@ use std::time::Duration;
 /// A handle with which a test reads and changes the secrets of a fake AWS server. All clones of
 /// this handle change the same server.
 ///
-/// The parameter `id` of all methods is a secret's name, full ARN or partial ARN. A name always
+/// In all methods, the argument `id` is a secret's name, full ARN or partial ARN. A name always
 /// refers to a secret of account 123456789012 in region eu-north-1.
 ///
 /// If a secret does not exist, the methods return the same error as AWS.
 #[derive(Clone)]
 pub struct Secrets {
     store: Arc<Mutex<Store>>,
-    /// The secrets of other regions that contain replicas, by region. The name of a secret in a
-    /// call to such a region refers to the replica.
+    /// The replicas of secrets, by the AWS region of the replicas. In a call to such a region, the
+    /// name of a secret refers to its replica.
     replicas: Arc<Mutex<BTreeMap<String, Arc<Mutex<Store>>>>>,
     now: Now,
 }

@@ -84,8 +84,8 @@ impl Store {
         Ok(self.secrets.entry(key).or_insert_with(|| Secret::new(name, arn, now)))
     }
 
-    /// Stores a replica of `secret`, which belongs to another region. Replaces an earlier replica.
-    /// Returns the ARN of the replica.
+    /// Stores a replica of `secret`, a secret of another region. Replaces an earlier replica of the
+    /// secret. Returns the ARN of the replica.
     pub(crate) fn replace_by_replica(&mut self, secret: &Secret) -> String {
         let suffix = secret.arn.rsplit('-').next().unwrap_or_default();
         let arn = arn(&self.home, &secret.name, suffix);
