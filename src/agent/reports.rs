@@ -42,8 +42,8 @@ struct Base {
 }
 
 impl Agent {
-    /// Prepares the records of the agent's metrics, which are written to `records`. The first
-    /// record counts from the start of the process.
+    /// Prepares to write records of the agent's metrics to `records`. The first record reports what
+    /// has happened since the start of the process.
     pub fn reports(&self, config: Config, records: Records) -> Reports {
         let context = &self.server.context;
         Reports::new(
@@ -71,9 +71,9 @@ impl Reports {
         Self { config, records, cache, metrics, clock, base, schedule, is_trouble: false }
     }
 
-    /// Writes a record if SnapStart may take a snapshot of the process. Otherwise, all environments
-    /// that start from the snapshot would report the events before it. Call this method when the
-    /// start of the agent has ended.
+    /// Writes a record if SnapStart may take a snapshot of the process. Without this record, all
+    /// environments that start from the snapshot would report the events before the snapshot. Call
+    /// this method when the start of the agent has ended.
     pub fn start_ended(&mut self) {
         if self.config.is_snapshot {
             self.write(self.clock.now(), Reason::Snapshot);

@@ -99,7 +99,7 @@ pub(crate) enum BadCredential {
     Malformed(Problem),
 }
 
-/// The credential for one call, which was made from a secret.
+/// The credential that the agent made from a secret for one call.
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) value: HeaderValue,

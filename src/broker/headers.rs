@@ -48,12 +48,12 @@ pub(crate) const REFERENCE: HeaderName = HeaderName::from_static("x-sidekey-refe
 /// The header in which a caller names the tenant (a customer) for which it makes a call.
 pub(crate) const TENANT: HeaderName = HeaderName::from_static("x-sidekey-tenant");
 
-/// The header of an answer that says that the agent made the call twice, because the secret has
+/// The response header by which the agent says that it made the call twice, because the secret had
 /// changed.
 pub(crate) const RETRIED: HeaderName = HeaderName::from_static("x-sidekey-retried");
 
-/// Returns the headers that the agent sends to the server of a route: the headers of the call that
-/// may pass, the host, and the credential.
+/// Returns the headers that the agent sends to the server of a route: the permitted headers of the
+/// call, the host, and the credential.
 ///
 /// A header `Authorization` whose value is the phantom token does not pass. `is_phantom` returns
 /// whether a value of this header is the phantom token.

@@ -68,9 +68,9 @@ impl fmt::Debug for Needles {
     }
 }
 
-/// Replaces texts in a body that arrives in pieces. A text may begin in one piece and end in
-/// another. The redactor keeps only the bytes at the end of a piece that may be the beginning of a
-/// text, so that all other bytes pass at once.
+/// Replaces confidential texts in a body that arrives in pieces. A text may begin in one piece and
+/// end in another. The redactor holds back only the last bytes of a piece if they may be the
+/// beginning of a confidential text. All other bytes pass at once.
 #[derive(Debug)]
 pub(crate) struct Redactor {
     needles: Needles,
@@ -84,7 +84,8 @@ impl Redactor {
         Self { needles, held: Zeroizing::default(), replaced: 0 }
     }
 
-    /// Adds a piece of the body. Returns the bytes that can be sent, which may be none.
+    /// Adds the next piece of the body. Returns the bytes that can be sent. The result may be
+    /// empty.
     pub(crate) fn push(&mut self, piece: Bytes) -> Bytes {
         if self.held.is_empty() && self.needles.find(&piece).is_none() {
             let end = piece.len() - self.needles.beginning_at_end(&piece);
@@ -108,7 +109,8 @@ impl Redactor {
         passed.into()
     }
 
-    /// Returns the kept last bytes of the body. Must be called at the end of the body.
+    /// Returns the last bytes of the body, if the redactor has held them back. Must be called at
+    /// the end of the body.
     pub(crate) fn finish(&mut self) -> Bytes {
         std::mem::take(&mut *self.held).into()
     }

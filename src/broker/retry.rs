@@ -13,8 +13,8 @@ pub(crate) const KEPT_BYTES_MAX: usize = 1024 * 1024;
 /// not fit is sent only once.
 const KEPT_OF_ALL_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// The maximum number of pieces of one request body that the agent keeps. If a caller sends pieces
-/// of one byte, the list of pieces takes more memory than the bytes.
+/// The maximum number of pieces that the agent keeps of one request body. The number is limited
+/// because small pieces, such as single bytes, need less memory than the list of the pieces.
 const PIECES_MAX: usize = 10_000;
 
 /// The memory that one piece of a kept body takes in addition to its data, in bytes: its entry in a

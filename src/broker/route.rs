@@ -30,7 +30,7 @@ pub(crate) struct Route {
     /// The path at the end of the base URL that a library needs, such as `/v1` in `/to/openai/v1`.
     /// Empty if the base URL ends with the name of the route.
     pub(crate) base_path: Box<str>,
-    /// The HTTP statuses of answers by which the server refuses a credential.
+    /// The HTTP statuses with which the server refuses a credential.
     pub(crate) refused: Vec<StatusCode>,
     pub(crate) limits: Limits,
     pub(crate) phantom: Phantom,
@@ -43,7 +43,7 @@ pub(crate) struct Limits {
     pub(crate) connect: Duration,
     /// The maximum time from the last byte of the request until the headers of the answer.
     pub(crate) answer: Duration,
-    /// The maximum time between two pieces of the answer.
+    /// The maximum time without new data while an answer arrives.
     pub(crate) idle: Duration,
 }
 
@@ -85,8 +85,9 @@ impl SecretOfRoute {
         }
     }
 
-    /// Returns whether the calls of the route may use the secret with the requested name or ARN. An
-    /// ARN can have two possible names, of which one is enough.
+    /// Returns whether the calls of the route may use the secret with the requested name or ARN. If
+    /// the ARN may be full or partial, the secret has two possible names. The result is then `true`
+    /// if the calls may use one of them.
     pub(crate) fn may_include(&self, id: &SecretId, conventions: &Conventions) -> bool {
         match id {
             SecretId::Name(_) | SecretId::Parameter(_) | SecretId::Path(_) => {

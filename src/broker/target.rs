@@ -133,8 +133,8 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
-/// Replaces each `{field}` in a path by the text of this field of the secret, if `names` has it.
-/// The braces may be percent-encoded, because many HTTP clients encode them.
+/// Replaces each `{field}` in a path by the text of this field of the secret, if `names` contains
+/// the field. The braces may be percent-encoded, because many HTTP clients encode them.
 ///
 /// # Errors
 ///

@@ -100,8 +100,8 @@ impl Fixture {
         }
     }
 
-    /// Returns the records that were written since the last call, each with its reason and the
-    /// number of hits.
+    /// Returns the records that were written since the last call of this method. Each record is a
+    /// pair of its reason and its number of cache hits.
     fn records(&self) -> Vec<(String, u64)> {
         assert!(self.lines.flush(TIMEOUT), "the log must accept each line");
         let mut written = self.written.0.lock().expect("no thread panics while it holds the lock");
@@ -183,7 +183,8 @@ async fn trouble_is_reported_at_once_but_only_once_a_minute() {
     }
 }
 
-/// A call to AWS that succeeds, times out, or is interrupted by a freeze is no trouble.
+/// A call to AWS that succeeds, times out, or is interrupted by a freeze does not cause a record at
+/// once, in contrast to a throttled call.
 #[tokio::test(start_paused = true)]
 async fn usual_events_wait_for_the_next_record() {
     let (fixture, mut reports) = Fixture::new(false);
