@@ -143,10 +143,10 @@ impl Acceptor {
 
     /// Caches the list of parameters that AWS returned for `path`, and each parameter by its name.
     ///
-    /// Omits parameters that `SIDEKEY_ALLOW` does not allow, and parameters that no caller can
-    /// read. If AWS returned an older version of a parameter than the cached version, keeps the
-    /// cached list, and returns an error. If no list is cached, caches a list with the cached
-    /// version of the parameter.
+    /// Omits parameters that `SIDEKEY_ALLOW` does not allow, and parameters that callers cannot
+    /// read because only a route (calls to one external API) uses them. If AWS returned an older
+    /// version of a parameter than the cached version, keeps the cached list, and returns an error.
+    /// If no list is cached, caches a list with the cached version of the parameter.
     fn accept_path(
         &self,
         key: &Key,

@@ -20,7 +20,8 @@ pub const JITTER: std::ops::Range<f64> = 0.8..1.0;
 /// The wait after the first failure of a search. Each further failure doubles the wait.
 const BACK_OFF_BASE: Duration = Duration::from_secs(5);
 
-/// The longest wait after a failure that a retry may fix, and the shortest wait after a refusal.
+/// The longest wait after a transient error, and the shortest wait after any other error, such as
+/// denied access.
 const BACK_OFF_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// The longest pause between two pages of a search. The first search after the start makes no
@@ -34,8 +35,8 @@ const PAUSES_PER_INTERVAL: u32 = 100;
 /// The number of secrets on a full page of a search.
 const PAGE_SIZE: usize = 20;
 
-/// The number of pages that each search may read in addition to the pages that fill the cache
-/// twice, because AWS may return pages without secrets.
+/// The number of pages that each search may read in addition to twice the pages that fill the
+/// cache. The number is needed because AWS may return pages without secrets.
 const PAGES_MIN: usize = 20;
 
 /// The patterns in `SIDEKEY_SECRETS`, and how often Sidekey searches for them.

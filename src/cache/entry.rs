@@ -163,8 +163,8 @@ impl Entry {
         }
     }
 
-    /// Copies from `older`, the entry that this entry replaces, when a reader last got the version
-    /// in `older`.
+    /// Takes over from `older`, the entry that this entry replaces, the time of the last read and
+    /// the data about the version that was cached before.
     pub(super) fn take_over(&self, older: &Self) {
         self.marks.inherit_last_read(&older.marks);
         let (sent, epoch) = (self.sent, self.epoch);
@@ -193,8 +193,8 @@ impl Entry {
         self.predecessor.get()?.former.as_ref()
     }
 
-    /// Returns when a reader last got this version of the secret, from this entry or from an
-    /// earlier entry. Returns `None` if no reader got this version.
+    /// Returns when this version of the secret was last read, from this entry or from an earlier
+    /// entry. Returns `None` if this version was never read.
     ///
     /// If SnapStart has restored the process since Sidekey fetched the version, the time is
     /// unknown. Then the result is the time `now`, which is too late rather than too early.
@@ -207,7 +207,7 @@ impl Entry {
     }
 
     /// Returns the last read of this entry, with the age of the value at that time. Returns `None`
-    /// if no reader got this entry, or if SnapStart has restored the process since then.
+    /// if this entry was never read, or if SnapStart has restored the process since then.
     pub(super) fn last_served(&self, epoch: u64) -> Option<LastServed> {
         let at = self.marks.last_read().filter(|_| self.epoch == epoch)?;
         Some(LastServed { at, age: at.duration_since(self.sent.wall).unwrap_or_default() })

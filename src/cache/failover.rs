@@ -9,8 +9,8 @@ use crate::secret::version::Version;
 use crate::source::{FetchError, FetchErrorKind};
 use std::time::Duration;
 
-/// The shortest time limit of a call for a replica. The call goes on even if the readers that
-/// waited for it have given up, because its answer serves later readers.
+/// The shortest time limit of a call to AWS for a replica. The call goes on even if all requests
+/// that waited for the replica have ended, because later requests can use AWS's answer.
 pub(crate) const REPLICA_WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// After a timeout or a broken connection, Sidekey reads replicas for this time without a new call
@@ -18,8 +18,8 @@ pub(crate) const REPLICA_WAIT_MIN: Duration = Duration::from_secs(1);
 pub(crate) const OUTAGE_MEMORY: Duration = Duration::from_secs(5);
 
 /// Returns whether an error of the home region is a failure of the region, so that another region
-/// may help. A refusal, such as denied access, is an answer of the region. Missing credentials
-/// would also fail in another region.
+/// may help. Denied access, for example, is not a failure of the region. If credentials are
+/// missing, a call to another region would fail too.
 pub(crate) fn is_failure_of_region(kind: FetchErrorKind) -> bool {
     matches!(
         kind,
@@ -65,16 +65,16 @@ pub(crate) fn outage(failed: Option<Duration>, tried: Option<Duration>) -> Outag
 /// Returns whether Sidekey reads the replica of a secret after its home region has failed.
 ///
 /// `cached` is the freshness of the cached version, if there is one. `was_refused` tells whether
-/// the home region has refused the secret, for example denied access, and has not returned it
-/// since.
+/// the home region has answered with an error that is not transient, such as denied access, and has
+/// not returned the secret since.
 pub(crate) fn needs_replica(cached: Option<Freshness>, was_refused: bool) -> bool {
     let is_fresh = matches!(cached, Some(Freshness::Fresh | Freshness::Due));
     !is_fresh && !was_refused
 }
 
-/// Returns the time limit of a call for a replica: what is left of `reader_wait`, the maximum wait
-/// of a reader. `waited` is the time since the first reader began to wait, or `None` if it is
-/// unknown.
+/// Returns the time limit of a call to AWS for a replica: the rest of `reader_wait`, the maximum
+/// time for which a request waits for a secret. `waited` is the time since the first request began
+/// to wait, or `None` if this time is unknown.
 pub(crate) fn patience(reader_wait: Duration, waited: Option<Duration>) -> Duration {
     reader_wait.saturating_sub(waited.unwrap_or_default()).max(REPLICA_WAIT_MIN)
 }
@@ -90,12 +90,13 @@ pub(crate) struct Cached<'a> {
 /// What the cache does with the version that a replica returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The replica's version is cached, and readers get it.
+    /// The cache accepts and serves the version of the replica.
     Accept,
     /// The replica's version is ignored, because it is older than the cached version.
     Older,
-    /// The replica's version is ignored, because the home region has meanwhile returned or refused
-    /// the secret in its answer to a call for another name or ARN of the secret.
+    /// The replica's version is ignored, because the home region has meanwhile answered a call for
+    /// another name or ARN of the secret. The answer was the secret, or an error such as denied
+    /// access.
     Unneeded,
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 pub struct Failure {
     pub(crate) error: FetchError,
     pub(crate) count: u32,
-    /// When AWS first refused to return the secret, for example because IAM denied access. `None`
-    /// if AWS has not refused it since the last successful fetch.
+    /// When the fetch of the secret first failed with an error that is not transient, such as
+    /// denied access. `None` if no such error has occurred since the last successful fetch.
     pub(crate) refused_since: Option<Moment>,
     /// When the last attempt to fetch the secret failed.
     pub at: Moment,
@@ -63,10 +63,10 @@ impl Failure {
         }
     }
 
-    /// Limits to `most` the time before the next attempt, and the time for which requests get the
-    /// error of this failure. This is needed if Sidekey read no replica because a cached version
-    /// was fresh: as soon as that version is no longer fresh, the next attempt must be able to read
-    /// a replica.
+    /// Limits to `most` both the time before the next attempt and the time for which requests get
+    /// the error of this failure. For example, Sidekey reads no replica while the cached version is
+    /// fresh. As soon as that version is no longer fresh, Sidekey must be able to make another
+    /// attempt, which may read a replica.
     #[must_use]
     pub(crate) fn for_at_most(self, most: Duration) -> Self {
         let most = most.max(freshness::BACK_OFF_MIN);

@@ -85,7 +85,8 @@ async fn older_version_replaces_a_newer_one_after_a_second_answer() {
     assert_eq!(listed(&fixture).await, ["/app/a 1", "/app/b 3"]);
 }
 
-/// A filter can select an older version by its label. Requests by name must not get this version.
+/// A request for a path can have a filter, which selects an older version of a parameter by its
+/// label. Requests for the parameter's name must not get this version.
 #[tokio::test(start_paused = true)]
 async fn filtered_list_does_not_answer_requests_by_name() {
     for is_cached_before in [false, true] {
