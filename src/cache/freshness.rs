@@ -34,8 +34,8 @@ pub(crate) const BACK_OFF_BASE: Duration = Duration::from_millis(200);
 /// The shortest wait after a failed call to AWS. It protects AWS from clients that retry in a loop.
 pub(crate) const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 
-/// How long the agent remembers that AWS refused a secret, for example denied access. During this
-/// time, requests for the secret get the same error without a new call to AWS.
+/// How long the agent remembers a permanent error of AWS for a secret, such as denied access.
+/// During this time, requests for the secret get the same error without a new call to AWS.
 pub(crate) const REFUSAL_MEMORY: Duration = Duration::from_secs(3);
 
 /// The TTL of a value that Sidekey refuses to return, because the value breaks the rules for
@@ -54,8 +54,8 @@ pub struct Policy {
     /// How long after the end of the TTL the agent still returns the old value of a secret while
     /// calls to AWS fail with transient errors.
     pub stale_if_error: Duration,
-    /// How long the agent still returns the cached value of a secret after AWS first refused the
-    /// secret, for example denied access.
+    /// How long the agent still returns the cached value of a secret after AWS first returned a
+    /// permanent error for the secret, such as denied access.
     pub denied_grace: Duration,
     /// Whether the agent refreshes the secret even if no request reads it.
     pub refresh: Refresh,
@@ -130,11 +130,12 @@ pub struct Standing {
     pub trouble: Option<Trouble>,
 }
 
-/// How long AWS has refused to return a cached secret, and how long ago its last refresh failed.
+/// How long AWS has returned permanent errors for a cached secret, and how long ago the last
+/// refresh of the secret failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// How long ago AWS first refused to return the secret, for example denied access. `None` if
-    /// AWS has not refused the secret since its last successful fetch.
+    /// How long ago AWS first returned a permanent error for the secret, such as denied access.
+    /// `None` if AWS has returned no such error since the last successful fetch of the secret.
     pub refused: Option<Duration>,
     /// How long ago the last refresh of the cached secret failed. `None` if this time is unknown,
     /// because a SnapStart restore set the steady (monotonic) clock back.
@@ -151,15 +152,16 @@ pub enum Freshness {
     /// The TTL of the cached secret ends soon. The agent returns the secret, and refreshes it in
     /// the background.
     Due,
-    /// The TTL of the cached secret is over, or AWS refuses to return the secret. The agent returns
-    /// the old value, marked as stale, and refreshes the secret in the background.
+    /// The TTL of the cached secret is over, or AWS returns a permanent error for the secret, such
+    /// as denied access. The agent returns the old value, marked as stale, and refreshes the secret
+    /// in the background.
     Stale(Reason),
     /// The cached secret is too old to return, so a request must wait for AWS.
     Expired,
 }
 
-/// Why the agent returns a stale value: a cached value whose TTL is over, or which AWS now refuses
-/// to return.
+/// Why the agent returns a stale value. A cached value is stale if its TTL is over, or if AWS
+/// returns a permanent error for the secret, such as denied access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The TTL of the cached value is over. The agent returns the old value while a refresh is
@@ -168,8 +170,8 @@ pub enum Reason {
     /// The agent returns a stale value because the TTL is over and calls to AWS fail with transient
     /// errors.
     Failing,
-    /// The agent returns a stale value because AWS refuses the secret, and the configured grace
-    /// period is not over.
+    /// The agent returns a stale value because AWS returns a permanent error for the secret, such
+    /// as denied access, and the configured grace period is not over.
     Refused,
 }
 

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 const POISONED: &str = "no thread panics while it holds the lock";
 
-/// How long Sidekey makes no calls for several parameters after AWS has refused such a call. The
+/// How long Sidekey makes no calls for several parameters after AWS has denied such a call. The
 /// permission may be granted later, and new permissions take some time to become effective.
 const REFUSAL_MEMORY: Duration = Duration::from_secs(15 * 60);
 
@@ -28,8 +28,9 @@ const REFUSAL_MEMORY: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug, Default)]
 pub(super) struct Gatherer {
     open: Arc<Mutex<Vec<Batch>>>,
-    /// When AWS last refused a call for several parameters, but allowed calls for single
-    /// parameters, for each role that Sidekey assumes and for Sidekey's own credentials (`None`).
+    /// When AWS last denied a call for several parameters, but allowed calls for single parameters.
+    /// There is one time for each role that Sidekey assumes, and one for Sidekey's own credentials
+    /// (`None`).
     refused: Mutex<Vec<(Option<RoleArn>, Moment)>>,
 }
 
@@ -49,12 +50,12 @@ struct Batch {
 pub(super) enum Gathered {
     /// The batch call returned the parameter, or failed.
     Fetched(Fetched),
-    /// The parameter must be fetched by a call of its own. The result of this call is reported to
-    /// the [`Judgement`], if any, which finds out why AWS refused the batch call.
+    /// The parameter must be fetched by a call of its own. If AWS denied the batch call, the result
+    /// of the single call is reported to the [`Judgement`], which finds out the missing permission.
     Alone(Option<Arc<Judgement>>),
 }
 
-/// Finds out why AWS refused a call for several parameters: the IAM role lacks the permission for
+/// Finds out why AWS denied a call for several parameters: the IAM role lacks the permission for
 /// such calls, or the permission for one of the parameters.
 #[derive(Debug)]
 pub(super) struct Judgement {
@@ -68,7 +69,8 @@ pub(super) struct Judgement {
 pub(super) enum Permission {
     Allowed,
     Denied,
-    /// AWS did not decide, for example because it throttled the call.
+    /// The call does not show whether the role has the permission, for example because AWS
+    /// throttled the call.
     Unknown,
 }
 
@@ -126,7 +128,7 @@ impl Gatherer {
     }
 
     /// Records what a call for a single parameter says about the permissions of the IAM role, after
-    /// AWS refused the call for the batch. If AWS allows only single calls, Sidekey makes no batch
+    /// AWS denied the call for the batch. If AWS allows only single calls, Sidekey makes no batch
     /// calls for the time [`REFUSAL_MEMORY`].
     pub(super) fn report(
         &self,
@@ -212,8 +214,9 @@ impl Judgement {
         })
     }
 
-    /// Records what AWS answered to the call for one parameter of the refused batch. After the last
-    /// of these calls, returns whether the role may make single calls but no batch calls.
+    /// Records what the call for one parameter says about the permissions of the IAM role, after
+    /// AWS denied the call for the batch. After the last of these calls, returns whether the role
+    /// may make single calls but no batch calls.
     fn lacks_permission(&self, permission: Permission) -> bool {
         match permission {
             Permission::Allowed => self.has_allowed.store(true, Ordering::Relaxed),

@@ -5,8 +5,9 @@
 use super::freshness::{self, Policy, Refresh, Standing};
 use std::time::Duration;
 
-/// The minimum time between two calls to AWS for one secret that requests with `refreshNow=true`
-/// cause. It protects AWS from clients that send this parameter with each request.
+/// The minimum time between two calls to AWS for the same secret, if requests with
+/// `refreshNow=true` cause the calls. It protects AWS from clients that always send
+/// `refreshNow=true`.
 pub(crate) const REFRESH_NOW_INTERVAL: Duration = Duration::from_secs(1);
 
 /// When the agent next fetches a cached secret by itself.
@@ -46,9 +47,9 @@ pub fn next(
     }
 }
 
-/// Returns whether the agent should already have refreshed a cached secret: its age is over its
-/// time to live, although requests have read the secret since its last fetch, or its policy is
-/// `always`. A secret whose age is unknown counts as too old.
+/// Returns whether the agent should already have refreshed a cached secret: the secret is older
+/// than its time to live, and requests have read it since its last fetch or its policy is `always`.
+/// A secret of unknown age counts as too old.
 pub(crate) fn is_overdue(policy: &Policy, age: Option<Duration>, was_read: bool) -> bool {
     let is_old = age.is_none_or(|age| age > policy.ttl);
     !policy.ttl.is_zero() && is_wanted(policy, was_read) && is_old
@@ -59,8 +60,9 @@ fn is_wanted(policy: &Policy, was_read: bool) -> bool {
     was_read || policy.refresh == Refresh::Always
 }
 
-/// Returns whether AWS has refused a cached secret, for example denied access, for longer than the
-/// grace period. The agent then calls AWS for this secret only if a request needs it.
+/// Returns whether AWS has returned permanent errors for a cached secret, such as denied access,
+/// for longer than the grace period. The agent then calls AWS for this secret only if a request
+/// needs it.
 pub(crate) fn is_given_up(policy: &Policy, standing: &Standing) -> bool {
     let refused = standing.trouble.and_then(|trouble| trouble.refused);
     refused.is_some_and(|refused| refused >= policy.denied_grace)

@@ -73,8 +73,8 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
 
 /// Returns the path in `SIDEKEY_SECRETS` that contains the parameter `secret`, and the cached list
 /// of this path. One call for the path refreshes all its parameters. Returns `None` if the
-/// parameter needs a call of its own: AWS refuses the path, or the list does not contain the
-/// parameter.
+/// parameter needs a call of its own: AWS returns a permanent error for the path, such as denied
+/// access, or the list does not contain the parameter.
 fn path_of(
     state: &State,
     snapshot: &Snapshot,

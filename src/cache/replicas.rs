@@ -38,14 +38,14 @@ struct Unanswered {
 pub(super) enum Attempt {
     /// The failover region returned the secret, or did not answer.
     Ended(Fetched),
-    /// The failover region refused the call, for example because there is no replica. `fetched` is
-    /// the error of the home region.
+    /// The failover region returned a permanent error, for example because there is no replica.
+    /// `fetched` is the error of the home region.
     Refused { fetched: Fetched, refusal: Refusal },
     /// A freeze of the process interrupted the call.
     Interrupted,
 }
 
-/// Why the failover region refused to return a secret.
+/// The permanent error that the failover region returned for a secret.
 #[derive(Debug)]
 pub(super) struct Refusal {
     region: Box<str>,
@@ -53,7 +53,8 @@ pub(super) struct Refusal {
 }
 
 impl Attempt {
-    /// Returns the result for the readers of the secret, or `None` if the call was interrupted.
+    /// Returns the result for the requests that wait for the secret, or `None` if the call was
+    /// interrupted.
     pub(super) fn ended(self) -> Option<Fetched> {
         match self {
             Self::Ended(fetched) | Self::Refused { fetched, .. } => Some(fetched),
@@ -63,7 +64,7 @@ impl Attempt {
 }
 
 impl Refusal {
-    /// Adds this refusal to `home`, the error of the home region.
+    /// Adds the error of the failover region to the advice of `home`, the error of the home region.
     pub(super) fn explain(&self, home: FetchError) -> FetchError {
         explained(home, &self.region, &self.error)
     }
@@ -132,11 +133,12 @@ impl Replicas {
         }
     }
 
-    /// Reads the replica of `key` after the home region failed with the error `home`. The readers
-    /// have waited since `started`, and the replica gets the rest of their maximum wait.
+    /// Reads the replica of `key` after the home region failed with the error `home`. The requests
+    /// for the secret have waited since `started`, and the call for the replica may take the rest
+    /// of their maximum wait.
     ///
-    /// If the replica does not help, returns the error of the home region, and adds the reason to
-    /// the advice of this error.
+    /// If the replica cannot be read, returns the error of the home region. The advice of this
+    /// error then also says why the replica cannot be read.
     pub(super) async fn fetch(&self, key: &Key, home: FetchError, started: Moment) -> Attempt {
         let state = &self.state;
         let sent = Sent::now(state);

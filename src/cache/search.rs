@@ -101,8 +101,8 @@ async fn search_pattern(
     Ok(false)
 }
 
-/// Caches one page of secrets that a search found. Fetches the values that the search did not
-/// return, unless the secret is cached.
+/// Caches one page of secrets that a search found. Also fetches the secrets of which the search
+/// returned only the name, unless they are cached or their TTL is 0.
 async fn cache(
     writer: &Writer,
     sent: Sent,
@@ -152,8 +152,8 @@ fn room(writer: &Writer) -> usize {
     }
 }
 
-/// Fetches the values of at most [`BATCH_MAX`] secrets by one call, and caches them. If AWS refuses
-/// the call, fetches each secret by its own call.
+/// Fetches the values of at most [`BATCH_MAX`] secrets by one call, and caches them. If AWS answers
+/// with a permanent error, such as denied access, fetches each secret by its own call.
 async fn fetch(writer: &Writer, keys: &[Key], progress: &mut Progress) -> Result<(), FetchError> {
     let slot = writer.state().flights.slot(Rank::FirstTime).await;
     let answers = writer.upstream().fetch_batch_again(keys).await;

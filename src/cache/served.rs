@@ -21,8 +21,8 @@ pub(crate) enum How {
     Hit,
     /// The request had to wait until AWS returned the secret.
     Miss,
-    /// The request got the cached secret although its TTL was over, or although AWS now refuses to
-    /// return the secret.
+    /// The request got the cached secret although its TTL was over, or although AWS now returns a
+    /// permanent error for the secret, such as denied access.
     Stale(Reason),
     /// The request contained `refreshNow=true`, so Sidekey fetched the secret from AWS again.
     Refreshed,
@@ -35,7 +35,7 @@ pub enum ReadError {
     OutOfScope,
     #[error("AWS did not answer within {0:?}")]
     WaitOver(Duration),
-    /// A call to AWS for the secret failed, or AWS refused to return the secret.
+    /// Sidekey could not fetch the secret from AWS.
     #[error(transparent)]
     Upstream(#[from] FetchError),
 }

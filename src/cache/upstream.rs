@@ -116,7 +116,7 @@ impl Upstream {
         None
     }
 
-    /// Fetches one secret or parameter by a call of its own, for readers that have waited since
+    /// Fetches one secret or parameter by a call of its own, for requests that have waited since
     /// `started`.
     async fn fetch_alone(&self, landing: &Landing, started: Moment) -> Fetched {
         let _slot = self.state.flights.slot(landing.rank()).await;
@@ -124,9 +124,9 @@ impl Upstream {
         self.fetch_one(landing.key(), started).await
     }
 
-    /// Fetches one secret or parameter, although the number of running calls may have reached its
-    /// limit, for readers that have waited since `started`. Repeats the call if a freeze of the
-    /// process interrupted it. If the call fails, may read a replica in another region.
+    /// Fetches one secret or parameter, for requests that have waited since `started`. Does not
+    /// check the limit on the number of running calls. Repeats the call if a freeze of the process
+    /// interrupted it. If the call fails, may read a replica in another region.
     pub(super) async fn fetch_one(&self, key: &Key, started: Moment) -> Fetched {
         let mut refusal = None;
         if let Some(outage) = self.replicas.known_outage(key) {
@@ -169,8 +169,8 @@ impl Upstream {
         is_failure_of_region(error.kind) && self.replicas.is_needed(key)
     }
 
-    /// Reads the replica of the secret of `landing`, after the home region failed with the error
-    /// `home` for this secret of a batch call. The readers have waited since `started`.
+    /// Reads the replica of the secret of `landing`, after a batch call to the home region returned
+    /// the error `home` for this secret. The requests for the secret have waited since `started`.
     pub(super) async fn fetch_replica(
         &self,
         landing: &Landing,
@@ -246,9 +246,9 @@ impl Upstream {
 /// Distributes the answer to a call for several parameters among the tasks (`readers`) that wait
 /// for it. `answers` is `None` if a freeze interrupted the call.
 ///
-/// AWS refuses the whole call if it refuses one of the parameters, so each task then makes a call
-/// of its own. A transient error goes to all tasks, because more calls would add load while AWS
-/// fails.
+/// AWS denies the whole call if it denies access to one of the parameters. So after a permanent
+/// error, each task makes a call of its own. A transient error goes to all tasks, because more
+/// calls would add load while AWS fails.
 fn gathered(answers: Option<(Sent, BatchAnswer)>, readers: usize) -> Vec<Gathered> {
     let all_alone = |judgement: Option<Arc<Judgement>>| {
         (0..readers).map(|_| Gathered::Alone(judgement.clone())).collect()

@@ -22,7 +22,7 @@ const TRANSIENT: [FetchErrorKind; 6] = [
     FetchErrorKind::Credentials,
 ];
 
-/// The simulated refusals of AWS, such as denied access, that no retry can fix.
+/// The simulated permanent errors of AWS, such as denied access, which no retry can fix.
 const REFUSALS: [FetchErrorKind; 3] =
     [FetchErrorKind::Denied, FetchErrorKind::NotFound, FetchErrorKind::Decryption];
 

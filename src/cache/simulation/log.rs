@@ -155,7 +155,8 @@ impl Call {
 
 impl State {
     /// Returns the kind and the time of each failed refresh of `entry`, in the order in which the
-    /// calls were sent. If a replica returned `entry`, the home region had failed just before.
+    /// calls were sent. If `entry` comes from a replica, the first item is the failure of the home
+    /// region that made the cache read the replica.
     pub(super) fn failures<'a>(
         &'a self,
         entry: &'a Entry,
@@ -180,7 +181,8 @@ impl State {
         read.map(|(_, at)| *at)
     }
 
-    /// Returns when AWS first refused a refresh of `entry`, for example denied access.
+    /// Returns when the simulated AWS first answered a refresh of `entry` with a permanent error,
+    /// such as denied access.
     pub(super) fn refused(&self, entry: &Entry) -> Option<Moment> {
         // The calls are in the order in which they were sent, but may end in another order.
         let refusals = self.failures(entry).filter(|(kind, _)| !kind.is_transient());
@@ -213,8 +215,8 @@ impl State {
         })
     }
 
-    /// Returns whether the last answer of the home region to a call for `id` was a refusal, such as
-    /// denied access, and the home region has not returned the secret since, under any id.
+    /// Returns whether the last answer of the home region to a call for `id` was a permanent error,
+    /// such as denied access, and the home region has not returned the secret since, under any id.
     pub(super) fn is_refused(&self, id: &str, secret: usize, now: Moment) -> bool {
         let mut answers: Vec<&Call> = self
             .calls
