@@ -19,7 +19,7 @@ pub const FLIGHTS_MAX: usize = 32;
 pub(crate) const FLIGHTS_KNOWN_MAX: usize = 2000;
 
 /// The maximum number of running and waiting calls for secrets that are neither cached nor in
-/// `SIDEKEY_SECRETS`. Without it, requests for unknown names could block all other calls.
+/// `SIDEKEY_SECRETS`. Without this limit, requests for unknown names could block all other calls.
 const FIRST_TIME_MAX: usize = FLIGHTS_KNOWN_MAX / 2;
 
 const POISONED: &str = "no thread panics while it holds the lock";

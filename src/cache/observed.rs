@@ -22,7 +22,7 @@ impl Cache {
         rotation::last_replaced_read(&self.state.snapshot.load(), now, self.state.epoch())
     }
 
-    /// Returns the versions of secrets that readers got since the time `since`.
+    /// Returns the versions of secrets that requests got since the time `since`.
     pub(crate) fn served_since(&self, since: SystemTime, now: Moment) -> Served {
         rotation::served_since(&self.state.snapshot.load(), since, now, self.state.epoch())
     }

@@ -1,4 +1,4 @@
-//! Remembers which version of a secret a cached version has replaced, and when a reader last got
+//! Remembers which version of a secret a cached version has replaced, and when a request last got
 //! the replaced version.
 //!
 //! The times are computed when one entry replaces another, so a cached read does no extra work.
@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The data that a cache entry keeps from the entry that it replaced.
 #[derive(Debug, Default)]
 pub(super) struct Predecessor {
-    /// When a reader last got the same version of the secret from an earlier entry. Each refresh
+    /// When a request last got the same version of the secret from an earlier entry. Each refresh
     /// makes a new entry, even if AWS returns the same version again.
     pub(super) same_version_read: Option<SystemTime>,
     pub(super) last_served: Option<LastServed>,
@@ -22,7 +22,7 @@ pub(super) struct Predecessor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LastServed {
     pub(super) at: SystemTime,
-    /// The age of the value when the reader got the value.
+    /// The age of the value when the request got the value.
     pub(super) age: Duration,
 }
 
@@ -32,8 +32,8 @@ pub(super) struct Former {
     pub(super) version: Box<str>,
     /// When Sidekey sent the call to AWS that returned the newer version.
     pub(super) replaced: SystemTime,
-    /// When a reader last got this version, in milliseconds since 1970. Zero if no reader got this
-    /// version.
+    /// When a request last got this version, in milliseconds since 1970. Zero if no request got
+    /// this version.
     read_at_ms: AtomicU64,
 }
 
@@ -51,8 +51,8 @@ impl Former {
         (read_at_ms > 0).then(|| UNIX_EPOCH + Duration::from_millis(read_at_ms))
     }
 
-    /// Records that a reader got this version although a newer version is cached. This happens if
-    /// the reader waited for a call to AWS, and a later call returned the newer version.
+    /// Records that a request got this version although a newer version is cached. This happens if
+    /// the request waited for a call to AWS, and a later call returned the newer version.
     pub(super) fn note_read(&self, now: SystemTime) {
         self.read_at_ms.fetch_max(unix_millis(now), Ordering::Relaxed);
     }

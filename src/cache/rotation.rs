@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 /// secret apart.
 const PREFIX_CHARS: usize = 8;
 
-/// A read counts as a read of an interval even if its stored time is earlier than the interval by
-/// up to this duration. Times of reads are cut to whole milliseconds, so a read can seem to be
+/// A read counts as a read in a time interval even if its stored time is up to this long before the
+/// start of the interval. Stored times are cut to whole milliseconds, so a read can seem to be
 /// earlier than it was.
 const SLACK: Duration = Duration::from_millis(2);
 
@@ -25,7 +25,7 @@ pub(super) struct Previous {
     pub(super) version: Box<str>,
     /// The time at which Sidekey sent the call to AWS whose answer contained the newer version.
     pub(super) replaced: SystemTime,
-    /// When a reader last got the replaced version. `None` if no reader got it.
+    /// When a request last got the replaced version. `None` if no request got it.
     pub(super) last_read: Option<SystemTime>,
 }
 
@@ -64,7 +64,7 @@ pub(super) fn last_replaced_read(
 }
 
 /// Records the read of `entry` if a newer version has replaced `entry` in the cache while the
-/// reader waited for AWS.
+/// request waited for AWS.
 pub(super) fn note_late_read(snapshot: &Snapshot, entry: &Arc<Entry>, now: Moment) {
     let Some(cached) = snapshot.exact(entry.key()) else { return };
     let former = cached.former().filter(|former| former.version == entry.version.id);
@@ -73,7 +73,7 @@ pub(super) fn note_late_read(snapshot: &Snapshot, entry: &Arc<Entry>, now: Momen
     }
 }
 
-/// Returns the versions that readers got since the time `since`, and the age of the oldest value
+/// Returns the versions that requests got since the time `since`, and the age of the oldest value
 /// among them.
 pub(super) fn served_since(
     snapshot: &Snapshot,

@@ -107,8 +107,8 @@ impl Snapshot {
     /// Evicts all secrets of the least recently used role until at most [`ROLES_MAX`] roles remain.
     /// Returns the number of evicted versions.
     ///
-    /// Evicts the role of `newest`, which was just added, last, and never evicts roles with secrets
-    /// of `SIDEKEY_SECRETS`.
+    /// Evicts the role of `newest`, the version that was just cached, only if no other role can be
+    /// evicted. Never evicts roles with secrets in `SIDEKEY_SECRETS`.
     fn evict_roles(&mut self, newest: Option<&Arc<Entry>>, limits: &Limits) -> usize {
         let mut evicted = 0;
         while self.by_role.len() > ROLES_MAX {
@@ -227,8 +227,8 @@ impl Snapshot {
     }
 
     /// Evicts the least recently read versions until the cache meets its size limits, and returns
-    /// their number. Evicts `newest`, which was just added, last, and never evicts the secrets in
-    /// `SIDEKEY_SECRETS`.
+    /// their number. Evicts `newest`, the version that was just cached, last. Never evicts the
+    /// secrets in `SIDEKEY_SECRETS`.
     fn evict(&mut self, newest: Option<&Arc<Entry>>, limits: &Limits) -> usize {
         let (mut count, mut bytes) = (self.entries().count(), self.bytes());
         if limits.are_met(count, bytes) {

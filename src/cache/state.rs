@@ -163,7 +163,8 @@ impl State {
         self.draws.lock().expect(POISONED).f64()
     }
 
-    /// Returns the searches for the patterns in `SIDEKEY_SECRETS`. No cached read takes this lock.
+    /// Locks and returns the searches for the patterns in `SIDEKEY_SECRETS`. Reads of cached
+    /// secrets do not take this lock.
     pub(super) fn discovery(&self) -> MutexGuard<'_, Discovery> {
         self.discovery.lock().expect(POISONED)
     }

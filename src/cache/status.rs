@@ -26,7 +26,7 @@ pub struct Status {
     /// The cached versions of all secrets, sorted by ARN, role and version id.
     pub entries: Vec<EntryStatus>,
     pub(crate) missing: Vec<MissingStatus>,
-    /// The patterns in `SIDEKEY_SECRETS`, in their order.
+    /// The patterns in `SIDEKEY_SECRETS`, in the order of this setting.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) patterns: Vec<PatternStatus>,
     /// The number of calls to AWS that have not ended, including calls that are not sent yet. A
@@ -88,8 +88,8 @@ pub(crate) struct PreviousStatus {
     /// When Sidekey sent the call to AWS that returned the newer version, in the format of RFC
     /// 3339.
     pub(crate) replaced: Option<String>,
-    /// When a reader last got the replaced version, in the format of RFC 3339. `None` if no reader
-    /// got it.
+    /// When a request last got the replaced version, in the format of RFC 3339. `None` if no
+    /// request got it.
     pub(crate) last_read: Option<String>,
 }
 

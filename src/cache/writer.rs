@@ -192,7 +192,7 @@ impl Writer {
         landing.land(outcome);
     }
 
-    /// Caches the secret that its own region has returned, or records that the call failed. Returns
+    /// Caches the secret that the home region returned, or records that the call failed. Returns
     /// the result for the requests that share the call.
     pub(super) fn settle(
         &self,

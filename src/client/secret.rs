@@ -159,8 +159,8 @@ fn version(body: &[u8]) -> Option<Version> {
 /// Parses an error answer in the format of the AWS API. Returns `None` if `body` is not in this
 /// format.
 ///
-/// Replaces a hint about the token, which is meant for users of an AWS SDK, by a hint for users of
-/// this program.
+/// If the error contains a hint about the token, replaces the hint, because the hint is written for
+/// users of an AWS SDK and not for users of this program.
 pub(super) fn refusal(body: &[u8]) -> Option<ReadError> {
     let error: Value = serde_json::from_slice(body).ok()?;
     let (kind, message) = (error["__type"].as_str()?, error["message"].as_str()?);

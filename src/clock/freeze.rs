@@ -8,8 +8,9 @@ use std::time::Duration;
 /// The timers of a running process are never so late.
 pub(crate) const FREEZE_SLACK: Duration = Duration::from_secs(1);
 
-/// The maximum number of times that the agent repeats a call to AWS that a freeze of the process
-/// seems to interrupt. Further interruptions are caused by changes of the clock, not by freezes.
+/// The maximum number of times that the agent repeats a call to AWS because a freeze of the process
+/// seems to have interrupted the call. More interruptions in a row come from changes of the clock,
+/// not from freezes.
 pub(crate) const INTERRUPTIONS_MAX: usize = 8;
 
 /// Returns whether a freeze of the process interrupted an operation that took `took` and should

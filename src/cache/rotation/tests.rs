@@ -8,7 +8,7 @@ use crate::secret::selector::Selector;
 use std::time::{Duration, SystemTime};
 
 /// Returns the id of the version that the cached version of the secret `name` has replaced, and how
-/// many milliseconds ago a reader last got the replaced version.
+/// many milliseconds ago a request last got the replaced version.
 fn previous(fixture: &Fixture, name: &str) -> Option<(String, Option<u64>)> {
     let now = fixture.clock.now();
     let snapshot = fixture.cache.snapshot();
@@ -26,8 +26,8 @@ fn found(version: &str, millis: Option<u64>) -> Option<(String, Option<u64>)> {
     Some((version.to_owned(), millis))
 }
 
-/// Returns the versions that readers got in the last `span`, each with the time since its last read
-/// in seconds, and the age of the oldest value in seconds.
+/// Returns the versions that requests got in the last `span`, each with the time since its last
+/// read in seconds, and the age of the oldest value in seconds.
 fn served(fixture: &Fixture, span: Duration) -> (Vec<(String, u64)>, Option<u64>) {
     let now = fixture.clock.now();
     let served = fixture.cache.served_since(now.wall - span, now);
@@ -136,7 +136,7 @@ async fn unread_version_was_given_to_no_reader() {
     assert_eq!(served(&fixture, 10 * SECOND), (vec![], None));
 }
 
-/// A reader waits for a call that returned version 1, and gets this version after a later call has
+/// A request waits for a call that returns version 1, and gets this version after a later call has
 /// returned version 2.
 #[tokio::test(start_paused = true)]
 async fn late_read_of_a_replaced_version_counts() {
@@ -176,8 +176,8 @@ async fn read_of_the_replaced_version_by_another_label_counts() {
     assert_eq!(previous(&fixture, "app"), found("v1", Some(3000)));
 }
 
-/// SnapStart restores the process after a reader got version 1. The clocks do not show when the
-/// reader got it, so the latest possible time counts.
+/// SnapStart restores the process after a request got version 1. The clocks do not show when the
+/// request got it, so the latest possible time counts.
 #[tokio::test(start_paused = true)]
 async fn read_before_a_restore_counts_as_a_read_at_the_latest_possible_time() {
     let fixture = Setup { is_snapshot: true, ..Setup::default() }.build();

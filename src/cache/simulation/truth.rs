@@ -27,8 +27,8 @@ pub(super) struct Truth {
     pub(super) history: Vec<(Duration, u32)>,
     pub(super) is_deleted: bool,
     pub(super) fault: Fault,
-    /// How far some replicas of the simulated AWS lag behind. Such a replica returns the version
-    /// that was current this long ago.
+    /// How far some servers of the simulated AWS lag behind in the home region. Such a server
+    /// returns the version that was current this long ago.
     pub(super) lag: Duration,
     /// How the replica in the failover region answers all calls.
     pub(super) replica_fault: Fault,

@@ -188,7 +188,7 @@ impl World {
     }
 
     /// Returns the answer of the simulated AWS to a call for `id`, and whether the answer is an
-    /// outdated version, because a replica lags behind.
+    /// outdated version, because a server of AWS lags behind.
     fn answer(&self, id: &str, rng: &mut fastrand::Rng) -> (Result<Version, FetchError>, bool) {
         let now = self.now().steady;
         let state = self.state();

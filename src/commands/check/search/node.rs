@@ -270,7 +270,7 @@ struct Typed<'n, 'w, 'a> {
 }
 
 enum Held {
-    /// No value is kept, because the search of the value is complete.
+    /// No value needs to be searched later, because the search of the value is complete.
     Nothing,
     Text(String),
     Flag,
