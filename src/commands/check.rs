@@ -324,8 +324,8 @@ fn checks_listed(args: &Args) -> bool {
     args.config.is_some() || (args.references.is_empty() && args.from_json.is_empty())
 }
 
-/// Returns the patterns and tags of secrets in the arguments. If the command also checks the
-/// secrets in the configuration, adds the patterns and tags in `SIDEKEY_SECRETS`.
+/// Returns the patterns and tags in the arguments, which select secrets. If the command also checks
+/// the secrets in the configuration, adds the patterns and tags in `SIDEKEY_SECRETS`.
 fn secret_patterns(args: &Args, config: &Config) -> Result<Vec<SecretPattern>, CannotCheck> {
     let given = args.references.iter().filter(|text| SecretPattern::is_pattern(text));
     let mut patterns = Vec::new();

@@ -25,7 +25,8 @@ enum Shell {
     Zsh,
 }
 
-/// Writes the script that completes the commands and options of `cli` to standard output.
+/// Writes a shell script to standard output. The script completes the commands and options of
+/// `cli`.
 pub(super) fn run(args: &Args, mut cli: Command) {
     let shell = match args.shell {
         Shell::Bash => clap_complete::Shell::Bash,

@@ -238,8 +238,8 @@ fn agent_files(port: u16, endpoint: &str, token: Option<&str>) -> Vec<AgentFile>
     files.unwrap_or_default()
 }
 
-/// Creates a client that reads directly from the fake Secrets Manager, to compare its speed with
-/// Sidekey's speed.
+/// Creates a client that reads directly from the fake Secrets Manager, to compare the speed of such
+/// reads with reads from Sidekey.
 async fn direct(vars: &BTreeMap<String, String>, clock: Arc<dyn Clock>) -> anyhow::Result<Aws> {
     let tokens = Arc::new(Tokens::new(Vec::new()));
     let config = config::load(vars, Host::Standalone).config;

@@ -107,7 +107,7 @@ pub(super) struct Args {
     /// Write the policy of Sidekey's own role, of the assumed role, or its trust policy
     #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
     write: Which,
-    /// Trust this role of Sidekey, in the trust policy
+    /// Set Sidekey's own role, for the trust policy
     #[arg(long, value_name = "ARN", value_parser = role, required_if_eq("write", "trust"))]
     principal: Option<RoleArn>,
     /// Require this external id in the trust policy [default: external_id in the configuration file]

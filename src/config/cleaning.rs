@@ -2,7 +2,7 @@
 //! environment variable.
 
 /// The error message for a setting or a credential in quotes. Sidekey does not remove the quotes
-/// around a token, because callers of the agent would send the token with the quotes.
+/// around a token, because callers may read the same variable and send the token with the quotes.
 pub(super) const QUOTED: &str =
     "the value is in quotes, and the quotes count as a part of the value: remove the quotes";
 

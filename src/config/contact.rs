@@ -8,8 +8,8 @@ use crate::client::Address;
 use crate::tokens::Token;
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// The variables that set the agent's address and token. A program that calls the agent ignores
-/// mistakes in all other variables.
+/// The variables that set the agent's address and token. Commands that call the agent, such as
+/// `sidekey get`, ignore mistakes in all other variables.
 const VARIABLES: [&str; 4] =
     ["SIDEKEY_PORT", "SIDEKEY_SOCKET", "SIDEKEY_TOKEN", "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"];
 

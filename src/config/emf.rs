@@ -5,7 +5,7 @@ use super::variables::Settings;
 use crate::telemetry::emf::Config;
 use std::collections::BTreeMap;
 
-/// The value of the dimension for the function's name if the variable `AWS_LAMBDA_FUNCTION_NAME` is
+/// The Lambda function's name in CloudWatch metrics if the variable `AWS_LAMBDA_FUNCTION_NAME` is
 /// unset. Only emulators of Lambda leave the variable unset.
 const UNKNOWN_FUNCTION: &str = "unknown";
 

@@ -67,8 +67,8 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChosenDialect {
     pub(crate) dialect: Dialect,
-    /// The reason why Sidekey chose the format of its HTTP responses, such as `SIDEKEY_DIALECT is
-    /// set`. The agent logs this reason.
+    /// Why Sidekey chose the format of its HTTP responses, such as `SIDEKEY_DIALECT is set`. The
+    /// agent logs this reason.
     pub(crate) reason: String,
 }
 

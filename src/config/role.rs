@@ -21,7 +21,7 @@ use toml::Value;
 /// Source: `ExternalId` of `AssumeRole` in AWS's API reference.
 const EXTERNAL_ID_BYTES: RangeInclusive<usize> = 2..=1224;
 
-/// The allowed lengths of the name of a session, in bytes.
+/// The allowed lengths of the session name that Sidekey sends when it assumes a role, in bytes.
 ///
 /// Source: `RoleSessionName` of `AssumeRole` in AWS's API reference.
 const SESSION_NAME_BYTES: RangeInclusive<usize> = 2..=64;

@@ -7,7 +7,7 @@ use toml::Value;
 
 const VALUE_EXPECTED: &str = "the value must be a string, a number, a boolean or a list of strings";
 
-/// Returns all keys that a setting in the configuration file can have, such as `ttl`.
+/// Returns the keys of all settings that the configuration file can contain, such as `ttl`.
 pub(super) fn keys() -> impl Iterator<Item = String> {
     VARIABLES.iter().map(|variable| key_name(variable.name))
 }

@@ -66,8 +66,8 @@ impl Secrets {
         secrets.chain(self.seed.parameter_names().map(Cow::Owned))
     }
 
-    /// Returns how many secrets and parameters there are, as text for users, such as `6 secrets, 1
-    /// parameter`.
+    /// Returns how many secrets and parameters there are, as text for users, such as
+    /// `6 secrets, 1 parameter`.
     pub(super) fn count(&self) -> String {
         let parameters = match self.seed.parameter_names().count() {
             0 => String::new(),

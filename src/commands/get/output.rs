@@ -48,7 +48,8 @@ struct Json<'a> {
     name: &'a str,
     version_id: &'a str,
     version_stages: &'a [Box<str>],
-    /// The type of a parameter, such as `SecureString`.
+    /// The type of a parameter of Parameter Store, such as `SecureString`. `None` for a secret of
+    /// Secrets Manager.
     #[serde(skip_serializing_if = "Option::is_none")]
     parameter_type: Option<&'static str>,
     created_date: Option<String>,

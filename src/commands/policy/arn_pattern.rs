@@ -171,8 +171,9 @@ fn service_of(text: &str) -> Service {
     if is_parameter { Service::ParameterStore } else { Service::SecretsManager }
 }
 
-/// Returns the ARNs on which an IAM policy must allow `ssm:GetParametersByPath`. AWS checks the
-/// path with or without a slash at its end, exactly as the request contains it.
+/// Returns the ARNs on which an IAM policy must allow `ssm:GetParametersByPath`: an ARN for the
+/// path without a slash at its end, and an ARN pattern for the path with a slash. AWS checks the
+/// path exactly as it is in the request.
 fn arns_of_path(path: &ParameterPath, location: &Location) -> Result<Vec<String>, BadTarget> {
     let path = path.path().trim_end_matches('/');
     let below = arn_of_name(Service::ParameterStore, &format!("{path}/*"), location)?;

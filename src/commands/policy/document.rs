@@ -77,8 +77,8 @@ pub(super) struct Statement {
     pub(super) conditions: Vec<NeededCondition>,
 }
 
-/// A condition of an IAM policy statement. The condition holds if its `key` has one of the `values`
-/// in the request.
+/// A condition of an IAM policy statement. The condition holds if the request has one of the
+/// `values` for the condition key `key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NeededCondition {
     pub(super) operator: &'static str,

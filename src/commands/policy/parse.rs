@@ -4,7 +4,7 @@
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-/// The maximum number of layers around a policy that the parser removes. For example, the AWS CLI
+/// The parser removes at most this number of layers around a policy. For example, the AWS CLI
 /// prints a policy as a JSON string inside a larger JSON object.
 const WRAPPINGS_MAX: usize = 6;
 
@@ -55,14 +55,14 @@ pub(super) enum BadPolicy {
     #[error("{} is malformed: {expected}", named(statement))]
     Statement {
         statement: String,
-        /// The rule that the policy statement breaks, such as `the key Effect must have the value
-        /// Allow or Deny`.
+        /// The rule that the policy statement breaks, such as "the key Effect must have the value
+        /// Allow or Deny".
         expected: &'static str,
     },
 }
 
-/// Returns how an error message names a policy statement: by its `Sid`, as in `the statement
-/// ReadSecrets`, or by its number, as in `statement 2`.
+/// Returns how an error message names a policy statement: by its `Sid` (`the statement NAME`), or
+/// by its number (`statement 2`).
 pub(super) fn named(label: &str) -> String {
     match label.starts_with("statement ") {
         true => label.to_owned(),

@@ -174,9 +174,9 @@ fn without_variables(pattern: &str) -> String {
     replaced + rest
 }
 
-/// Returns whether a policy condition holds for all of Sidekey's reads: whether the condition
-/// allows the values, such as AWS services, parameters or tags, that the needed statement `need`
-/// allows.
+/// Returns whether a condition of the user's policy holds for all reads that `need`, a statement of
+/// the least-privilege policy, allows. The condition must allow the same AWS service, parameters or
+/// tags as `need`.
 fn always_holds(condition: &Condition, need: &Statement) -> bool {
     let is_allowed = |value: &String| match &*condition.operator {
         "StringEquals" => condition.values.contains(value),
@@ -314,8 +314,9 @@ fn excess_reason(
 }
 
 /// Returns why `granted`, a statement of the user's policy, allows too much because a condition is
-/// missing. Returns `None` if `granted` has all conditions of the needed statement `need`. These
-/// conditions may also allow values of the other needed statements `needs`.
+/// missing. Returns `None` if `granted` has a condition for each condition key of `need`, a
+/// statement of the least-privilege policy, and allows only values that the statements `needs`
+/// contain for this key.
 fn unrestricted(
     granted: &ParsedStatement,
     need: &Statement,

@@ -15,7 +15,7 @@ const COLOURS: [(&str, &str); 7] = [
     ("missing", "\x1b[31m"),
 ];
 
-/// Returns whether a terminal with these environment variables wants colours.
+/// Returns whether the environment variables `vars` allow colours on the terminal.
 ///
 /// Source: <https://no-color.org>, and the name `dumb` in terminfo, which means a terminal without
 /// escape sequences.

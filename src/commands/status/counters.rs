@@ -46,8 +46,8 @@ impl Counters {
     }
 }
 
-/// Adds `value`, the number of a metric with the labels `labels`, to the sum for one value of
-/// `label`, such as `hit` for the label `result`. Ignores zero.
+/// Adds `value` to one of the `sums`: the sum for the value that `label` has in `labels`, such as
+/// `hit` for the label `result`. Ignores zero.
 fn add(sums: &mut BTreeMap<String, u64>, labels: &str, label: &str, value: f64) {
     if let Some(own) = label_value(labels, label).filter(|_| value > 0.0) {
         *sums.entry(own.to_owned()).or_default() += whole(value);

@@ -77,8 +77,8 @@ pub(super) struct PreviousVersion {
     pub(super) version_id: String,
     /// When the agent replaced the version, in the format of RFC 3339.
     pub(super) replaced: Option<String>,
-    /// When the agent last returned the version to a reader, in the format of RFC 3339. `None` if
-    /// no reader got the version.
+    /// When the agent last returned the version to a caller, in the format of RFC 3339. `None` if
+    /// no caller got the version.
     pub(super) last_read: Option<String>,
 }
 

@@ -56,7 +56,7 @@ pub(super) struct Upstream {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum UpstreamState {
-    /// The last call for each secret succeeded, or AWS refused it for a permanent reason.
+    /// The last call for each secret succeeded, or failed for a reason that a retry cannot remove.
     Ok,
     /// The last call for at least one secret failed, and a retry may succeed.
     Failing,

@@ -68,8 +68,9 @@ pub(super) fn columns(report: &Report, now: SystemTime) -> Vec<Column> {
     all.into_iter().filter(|column| !is_default(column)).collect()
 }
 
-/// Returns the cells of one secret in one column. The first cell is `value`. The other cells are
-/// empty, because each further note about the secret has a row of its own.
+/// Returns the cells of one secret in a column: `value`, and then empty cells. A secret with
+/// several notes (texts in the column PROBLEM) has one row for each note, and only its first row
+/// contains `value`.
 fn cells(row: &Row, value: &str) -> Vec<String> {
     let mut cells = vec![value.to_owned()];
     cells.resize(row.notes.len().max(1), String::new());
@@ -144,7 +145,7 @@ fn state(secret: &Secret) -> &'static str {
 }
 
 /// Returns the text of the column PREVIOUS: the id of the version that was replaced in the cache,
-/// and when a reader last got this version.
+/// and when a caller last got this version.
 fn previous(previous: &PreviousVersion, now: SystemTime) -> String {
     let last_read = previous.last_read.as_deref();
     let time = last_read.and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Returns the lines that describe the agent, its calls to AWS and its readers.
+/// Returns the lines that describe the agent, its calls to AWS, and the reads of its callers.
 pub(super) fn summary(report: &Report, now: SystemTime) -> String {
     let Report { agent, secrets, missing, .. } = report;
     let AgentReport { address, version, ready, uptime_seconds, connections, flights, .. } = agent;

@@ -12,14 +12,14 @@ use std::time::Duration;
 /// The pause between two reads of the same secret.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// The number of connections with which the reader of the page reads secrets. While a read waits
-/// for AWS, the other connections continue.
+/// The number of connections over which `sidekey dev` reads secrets for its page. While one
+/// connection waits for AWS, the others continue.
 const CONNECTIONS: usize = 8;
 
 /// The HTTP header in which the agent says how its cache answered a read, such as `hit`.
 const CACHE: HeaderName = HeaderName::from_static("x-sidekey-cache");
 
-/// Reads all cached secrets until the caller drops the future.
+/// Reads secrets for the page again and again, until the caller drops the future.
 pub(super) async fn run(stage: &Stage<'_>) -> Infallible {
     join_all((0..CONNECTIONS).map(|number| read_share(stage, number))).await;
     std::future::pending().await

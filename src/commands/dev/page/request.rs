@@ -17,7 +17,7 @@ const KEY: HeaderName = HeaderName::from_static("x-sidekey-page-key");
 /// The header in which a browser says whether a request comes from a page of the same server.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The port and the key of the page's server, with which requests are compared.
+/// The port and the random key of the page's server, for the checks of requests.
 #[derive(Debug)]
 pub(super) struct Identity {
     pub(super) port: u16,

@@ -34,21 +34,23 @@ pub(crate) struct Stage<'a> {
     pub(crate) clock: &'a dyn Clock,
     /// The address of the agent.
     pub(crate) address: Address,
-    /// The agent's token, with which the reader of the page reads secrets.
+    /// The agent's token, with which `sidekey dev` reads secrets for the page.
     pub(crate) token: Option<Token>,
     /// The value of the option `--latency`.
     pub(crate) latency: Duration,
     pub(crate) own: PageState,
 }
 
-/// The state of the page. Requests of the browser and the reader of the page change this state.
+/// The state of the page, which changes with requests of the browser and with reads of secrets for
+/// the page.
 #[derive(Debug)]
 pub(crate) struct PageState {
     upstream: Cell<Upstream>,
     is_reader_on: Cell<bool>,
     /// When a browser last requested the state. `None` if no browser has requested it.
     watched: Cell<Option<Moment>>,
-    /// The references of all cached secrets.
+    /// The references of the secrets to read for the page: cached or missing secrets, at most
+    /// [`SECRETS_MAX`].
     references: RefCell<Vec<String>>,
     reads: RefCell<History<Read>>,
     changes: RefCell<History<Change>>,
@@ -67,7 +69,7 @@ impl Default for PageState {
     }
 }
 
-/// A read of one secret by the reader of the page.
+/// One read of a secret that `sidekey dev` made for its page.
 #[derive(Debug, Serialize)]
 pub(super) struct Read {
     /// When the read began, in milliseconds since 1970.
@@ -150,8 +152,8 @@ impl Stage<'_> {
         self.own.is_reader_on.set(is_on);
     }
 
-    /// Returns the references of the secrets that the reader reads. The list is empty if the user
-    /// has stopped the reader, or if no browser shows the page.
+    /// Returns the references of the secrets to read for the page. The list is empty if the user
+    /// has stopped these reads, or if no browser shows the page.
     pub(super) fn to_read(&self) -> Vec<String> {
         let watched = self.own.watched.get().and_then(|at| self.clock.now().since(at));
         let is_watched = watched.is_some_and(|since| since < UNWATCHED_MAX);

@@ -22,15 +22,15 @@ const READS: [Operation; 8] = [
 /// How the fake of AWS answers calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Upstream {
-    /// Calls succeed after the latency of the option `--latency`.
+    /// The fake of AWS answers calls after the latency that the option `--latency` sets.
     Normal,
-    /// Calls succeed after [`SLOW`].
+    /// The fake of AWS answers calls after the latency [`SLOW`].
     Slow,
-    /// Calls get an error with HTTP status 500.
+    /// The fake of AWS answers calls with HTTP status 500.
     Fail,
-    /// Calls get the error `ThrottlingException`.
+    /// The fake of AWS answers calls with the error `ThrottlingException`.
     Throttle,
-    /// Calls get the error `AccessDeniedException`.
+    /// The fake of AWS answers the agent's calls with the error `AccessDeniedException`.
     Deny,
 }
 
