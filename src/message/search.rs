@@ -204,8 +204,8 @@ impl Walk {
         E::custom("the search stopped because the message exceeds a limit")
     }
 
-    /// Removes the results of an earlier member of a JSON object that has the same key as the
-    /// member that is being read, because the last member counts.
+    /// Removes the results that came from an earlier member with the same key in the same JSON
+    /// object. If an object has a key twice, the last member counts.
     ///
     /// The first `before` results stay, because they were found before this JSON object.
     fn forget(&mut self, targets: &[Target<'_>], before: usize) {

@@ -159,8 +159,8 @@ impl Tenant {
         Self(Some(texts.into()))
     }
 
-    /// Makes the unknown tenant (customer) of a request that contains a list of secrets, and no
-    /// message.
+    /// Makes the `Tenant` of a request that contains a list of secrets instead of a message. The
+    /// tenant (customer) of such a request is unknown.
     pub(crate) fn without_message() -> Self {
         Self(None)
     }

@@ -25,7 +25,7 @@ pub(crate) fn replace_lone_surrogates(json: &mut [u8]) {
 }
 
 /// Returns whether JSON text contains a lone surrogate, such as `\ud83d` without its second half.
-/// Many JSON parsers refuse such text.
+/// Many JSON parsers reject such text.
 pub(crate) fn has_lone_surrogate(json: &str) -> bool {
     next_lone_surrogate(json.as_bytes(), 0).is_some()
 }

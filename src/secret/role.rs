@@ -19,7 +19,7 @@ pub struct RoleArn(Arc<str>);
 
 /// Error: the text is not the ARN of an IAM role.
 ///
-/// AWS's Secrets Manager Agent has the same message.
+/// The error message is the same as that of AWS's Secrets Manager Agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid roleArn format, expected arn:<partition>:iam::<account>:role/<name>")]
 pub struct BadRoleArn;

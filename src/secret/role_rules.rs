@@ -34,7 +34,8 @@ impl RoleRules {
         Self { rules, allowed }
     }
 
-    /// Returns whether every read without the parameter `roleArn` uses Sidekey's own credentials.
+    /// Returns whether Sidekey uses its own credentials for every request without the query
+    /// parameter `roleArn`.
     pub(crate) fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }

@@ -110,7 +110,7 @@ impl SecretPattern {
     pub(crate) fn search(&self) -> Search<'_> {
         match &self.kind {
             Kind::Name(glob) => match prefix(glob.as_str()) {
-                // AWS refuses an empty text, and excludes names if the text begins with `!`.
+                // AWS rejects an empty text, and excludes names if the text begins with `!`.
                 "" => Search::All,
                 prefix if prefix.starts_with('!') => Search::All,
                 prefix => Search::ValuesByName(prefix),

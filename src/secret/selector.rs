@@ -50,8 +50,8 @@ impl Selector {
         Self { stage, version: version.map(Into::into), is_encrypted }
     }
 
-    /// Returns whether Parameter Store reads the text after a parameter's name and a colon as a
-    /// version number. Parameter Store reads any other text as a label.
+    /// Returns whether `text`, which follows a parameter's name and a colon, is a version number
+    /// for Parameter Store. Any other text is a label.
     pub(crate) fn is_version_number(text: &str) -> bool {
         text.bytes().all(|byte| byte.is_ascii_digit())
     }
@@ -68,8 +68,8 @@ impl Selector {
         self.is_encrypted
     }
 
-    /// Returns whether the request names no version, so that it asks for the current version of a
-    /// secret or the newest version of a parameter.
+    /// Returns whether the request asks for the current version of a secret, or for the newest
+    /// version of a parameter.
     pub(crate) fn is_current(&self) -> bool {
         self.version.is_none() && self.stage().is_none_or(|stage| stage == AWSCURRENT)
     }
