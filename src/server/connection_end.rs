@@ -39,11 +39,11 @@ impl End {
     }
 }
 
-/// Returns the error for a request line and headers (`head`) that hyper (the HTTP library) refused
+/// Returns the error for a request line and headers (`head`) that hyper (the HTTP library) rejected
 /// as too large.
 ///
-/// Returns `None` if hyper must parse the request again, because it allowed only `headers_max`
-/// headers but [`HEADERS_MAX`] are allowed.
+/// Returns `None` if hyper must parse the request again with a higher limit: hyper accepted only
+/// `headers_max` headers, but a request can have [`HEADERS_MAX`].
 pub(super) fn problem_of_large_head(head: &[u8], headers_max: usize) -> Option<Problem> {
     // `lines` also counts the request line, so a head with more lines has at least `headers_max`
     // headers.

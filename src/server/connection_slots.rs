@@ -23,7 +23,8 @@ pub(super) struct ConnectionSlots {
     events: AtomicU64,
     is_stopping: AtomicBool,
     /// The open connections. The mutex is locked only when a connection is accepted, sends its
-    /// first valid token, first waits, or is closed. So most requests need no lock.
+    /// first valid token, waits for a request for the first time, or is closed. So most requests
+    /// need no lock.
     open: Mutex<OpenConnections>,
 }
 
@@ -116,8 +117,8 @@ impl ConnectionSlots {
 
     /// Returns the sequence number of a new event (an acceptance or an answer) on any connection.
     ///
-    /// Two threads may get the same number, because an atomic increment would make each answer
-    /// slower. Their connections then count as idle for the same time.
+    /// The number is not incremented atomically, because this would make each answer slower. So two
+    /// threads may get the same number, and their connections then count as idle for the same time.
     fn next_event(&self) -> u64 {
         let next = self.events.load(Ordering::Relaxed) + 1;
         self.events.store(next, Ordering::Relaxed);
@@ -178,8 +179,8 @@ struct Candidate {
 }
 
 /// Returns the id of the connection that has been idle longest. If every connection has a running
-/// request, considers only those whose client has closed its sending direction: such a client has
-/// probably given up.
+/// request, considers only connections whose client has closed its sending direction: such a client
+/// has probably given up.
 fn longest_idle(open: &[Candidate]) -> Option<u64> {
     let longest = |is_closable: fn(&&Candidate) -> bool| {
         open.iter().filter(is_closable).min_by_key(|candidate| candidate.idle_since)
@@ -189,9 +190,9 @@ fn longest_idle(open: &[Candidate]) -> Option<u64> {
     chosen.map(|candidate| candidate.id)
 }
 
-/// Chooses the connection that the server closes if no other can be closed: the oldest, even if it
-/// has a running request. Otherwise a client without a valid token could keep all connections busy
-/// and block new clients.
+/// Chooses which connection without a valid token the server closes to accept a new connection: the
+/// oldest, even if it has a running request. Otherwise a client without a valid token could keep all
+/// connections busy and block new clients.
 fn oldest(open: &[Candidate]) -> Option<u64> {
     open.iter().map(|candidate| candidate.id).min()
 }

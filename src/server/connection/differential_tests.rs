@@ -28,7 +28,8 @@ const CASES: u64 = 8_000;
 /// The environment variable that sets the number of random inputs.
 const CASES_VARIABLE: &str = "DIFFERENTIAL_CASES";
 
-/// The number of inputs after which the test compares the metrics of both servers.
+/// The test compares the metrics of the servers with and without hyper (the HTTP library) each time
+/// after this number of inputs.
 const COMPARED_AFTER: u64 = 500;
 
 /// The number of bytes that a test connection can buffer in each direction. All answers are
@@ -44,8 +45,8 @@ const SECRETS: [&str; 2] = ["x", "openai-api-key/sms"];
 
 const PARAMETERS: [&str; 2] = ["ssm:x", "ssm:/a/x"];
 
-/// A source of two secrets and two parameters, whose values are JSON with the field `f`. One of the
-/// secrets breaks the rules that the configuration sets for its name.
+/// A simulated AWS with two secrets and two parameters. Their values are JSON with the field `f`.
+/// One of the secrets breaks the rules that the configuration sets for the secret's name.
 #[derive(Debug, Default)]
 struct FewSecrets {
     is_down: AtomicBool,
@@ -270,8 +271,9 @@ impl Inputs {
         )
     }
 
-    /// Returns a random request without a body, which is usually a read of a cached secret. It never
-    /// asks for `/metrics`, whose answer contains the number of threads, which other tests change.
+    /// Returns a random request without a body, which is usually a read of a cached secret. The
+    /// request never asks for `/metrics`, because the metrics contain the number of threads, and
+    /// other tests change this number.
     fn get(&mut self) -> String {
         let target = match self.0.u8(..4) {
             0 => self.one_of(&[
@@ -486,16 +488,16 @@ struct Pair {
 }
 
 impl Pair {
-    /// Connects a client to one of the servers. The connection buffers at most `pipe_bytes` bytes
-    /// in each direction.
+    /// Connects a client to the server with or without hyper (the HTTP library), as `ways` says.
+    /// The connection buffers at most `pipe_bytes` bytes in each direction.
     fn client(&self, ways: Ways, pipe_bytes: usize) -> Client {
         let server = &self.servers[usize::from(ways == Ways::HyperOnly)];
         let ((socket, other), slots) = (duplex(pipe_bytes), ConnectionSlots::new(1, 1));
         Client { socket, served: server.serve(other, &slots, ways), slots }
     }
 
-    /// Sends the same input to both servers. Checks that their answers are equal, and that both
-    /// servers or neither of them close the connection.
+    /// Sends the same input to the servers with and without hyper (the HTTP library). Checks that
+    /// their answers are equal, and that either both servers close the connection or neither does.
     async fn check(&self, steps: &[Step<'_>], what: &str) {
         let [mut direct, mut by_hyper] =
             [Ways::DirectAndHyper, Ways::HyperOnly].map(|ways| self.client(ways, PIPE_BYTES));
@@ -507,8 +509,8 @@ impl Pair {
         );
     }
 
-    /// Compares the metrics of both servers, except the metrics about the process and about
-    /// durations.
+    /// Checks that the servers with and without hyper (the HTTP library) have equal metrics, except
+    /// the metrics about the process and about durations.
     fn compare_metrics(&self, what: &str) {
         let [direct, by_hyper] = [0, 1].map(|at| {
             let text = self.servers[at].server.context.metrics.render();
@@ -541,8 +543,8 @@ const AWS_API_PARAMETER_READ: &str = "POST / HTTP/1.1\r\nhost: localhost\r\n\
     x-amz-target: AmazonSSM.GetParameter\r\nx-amz-security-token: good\r\n\
     content-length: 37\r\n\r\n{\"Name\":\"/a/x\",\"WithDecryption\":true}";
 
-/// Test: both servers answer reads alike, no matter where the bytes are split into two parts, and
-/// between which bytes the agent stops.
+/// Test: servers with and without hyper (the HTTP library) answer reads alike, no matter where the
+/// bytes are split into two parts, and between which bytes the agent stops.
 #[tokio::test(start_paused = true)]
 async fn reads_split_at_every_byte_are_answered_alike() {
     let (pair, _) = pair();
@@ -558,8 +560,8 @@ async fn reads_split_at_every_byte_are_answered_alike() {
     pair.compare_metrics("a read in two parts");
 }
 
-/// Test: both servers answer a call of the AWS API alike, no matter where its bytes are split into
-/// two parts.
+/// Test: servers with and without hyper (the HTTP library) answer a call of the AWS API alike, no
+/// matter where the bytes of the call are split into two parts.
 #[tokio::test(start_paused = true)]
 async fn aws_api_calls_split_at_every_byte_are_answered_alike() {
     let (pair, _) = pair();
@@ -684,8 +686,9 @@ async fn slow_readers_get_complete_answers() {
     }
 }
 
-/// Test: both servers answer random input with the same status, headers and body, close the
-/// connection alike, and have equal metrics. The last quarter of the inputs reads outdated secrets.
+/// Test: servers with and without hyper (the HTTP library) answer random input with the same
+/// status, headers and body, close the connection alike, and have equal metrics. The last quarter
+/// of the inputs reads outdated secrets.
 #[tokio::test(start_paused = true)]
 #[expect(
     clippy::disallowed_methods,

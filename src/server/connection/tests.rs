@@ -575,8 +575,8 @@ async fn request_without_good_token_closes_connection() {
     }
 }
 
-/// Test: a connection without a valid token ends in time, even if the client sends nothing, sends
-/// half a body, or never reads its answer.
+/// Test: the server closes a connection without a valid token at its time limit, even if the client
+/// sends nothing, sends half a body, or never reads its answer.
 #[tokio::test(start_paused = true)]
 async fn untrusted_connection_ends_in_time() {
     let half_a_body = "POST /resolve HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99\r\n\r\n{";
@@ -781,8 +781,8 @@ fn after_answer(bytes: &str) -> Option<&str> {
     rest.get(length.ok()?..)
 }
 
-/// Sends an input to a new connection. Checks that all answers are complete, and that the
-/// connection ends in time.
+/// Sends an input to a new connection. Checks that all answers are complete, and that the server
+/// closes the connection within its time limit.
 async fn try_input(input: Input) -> Result<(), TestCaseError> {
     let served = TestServer::new(1);
     let mut peer = served.connect();
@@ -837,7 +837,7 @@ async fn try_input(input: Input) -> Result<(), TestCaseError> {
 }
 
 /// Test: after random input in random pieces, no task has panicked, all answers were complete, the
-/// connection ended in time, and the server answers another client.
+/// server closed the connection within its time limit, and the server answers another client.
 #[test]
 fn any_bytes_get_complete_answers_or_closed_connection() {
     let mut seed = [0; 32];
