@@ -64,7 +64,8 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    /// Creates the metrics of all routes, so that they exist before the first call.
+    /// Creates the metrics of all routes (external APIs), so that these metrics exist before the
+    /// first call.
     pub(super) fn announce(&self, metrics: &Metrics) {
         let names = self.config.routes.iter().map(|route| &*route.name);
         metrics.announce_calls(names);
@@ -82,12 +83,12 @@ pub(super) struct Call<'a> {
     pub(super) slot: &'a ConnectionSlot,
 }
 
-/// The answer of another server to a call.
+/// The answer that another server gave to a call.
 struct Answered {
     response: hyper::Response<Streamed>,
     /// The secret with which the call was made.
     secret: CallSecret,
-    /// Whether the call was made twice.
+    /// Whether the agent sent the call twice, because the server rejected the first credential.
     is_retried: bool,
 }
 
@@ -151,9 +152,11 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Checks the headers of a request, and that its caller has the ordinary token or the phantom
-    /// token of the route. If the route is unknown, the phantom token of any route suffices, so that
-    /// the caller learns the names of the routes.
+    /// Checks the headers of a request, and that the request has the ordinary token or the phantom
+    /// token of `route` (one external API). A phantom token is valid for one route only.
+    ///
+    /// If the request names an unknown route, the phantom token of any route suffices. The caller
+    /// then gets an error with the names of the routes.
     fn admit(self, head: &Parts, route: Option<&Route>) -> Result<CallProof, Refusal> {
         let has_phantom_of = |route: &Route| {
             let credential = &route.credential;
@@ -166,7 +169,8 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Answers `GET /to/{route}`: says how programs use the route. `path` is the path of the request.
+    /// Answers `GET /to/{route}` with the data that a program needs to use the route: its base URL,
+    /// its phantom token, and the allowed methods and paths. `path` is the path of the request.
     fn describe(self, route: &Route, path: &str) -> Response {
         let host = self.calls.address.map_or_else(|| "localhost".to_owned(), |at| at.to_string());
         let methods: Vec<&str> = route.methods.iter().map(Method::as_str).collect();
@@ -184,8 +188,9 @@ impl<'a> Call<'a> {
         response
     }
 
-    /// Makes the call. If the server refuses the credential, fetches the secret, and makes the call
-    /// once more if the secret has changed and the body of the call was kept.
+    /// Sends the call to the other server. If the server rejects the credential, fetches the secret
+    /// again. If the secret has changed, and the agent has kept the body of the call, sends the
+    /// call once more.
     async fn send_with_retry(
         self,
         route: &Route,
@@ -238,7 +243,7 @@ impl<'a> Call<'a> {
         Ok(response)
     }
 
-    /// Converts the answer of the server to the answer for the caller.
+    /// Converts the answer of the other server to the answer for the caller.
     async fn pass_back(
         self,
         route: &Route,

@@ -1,5 +1,4 @@
-//! The body of the answer to a call, which passes from the server of a route to the caller piece by
-//! piece.
+//! The body of the answer to a call, which is streamed from the server of a route to the caller.
 
 use crate::broker::redact::{Needles, Redactor};
 use crate::broker::route::Route;
@@ -19,10 +18,10 @@ pub(super) struct AnswerBody {
     /// Replaces confidential texts in the body. `None` if the body passes unchanged.
     redactor: Option<Redactor>,
     is_ended: bool,
-    /// The maximum time between two pieces of the body.
+    /// The maximum time for which no bytes of the body arrive.
     idle_max: Duration,
-    /// The timer that limits the wait for the next piece of the body. `None` while the body does not
-    /// wait.
+    /// The timer that limits the wait for the next bytes of the body. `None` if the agent is not
+    /// waiting for bytes.
     idle: Option<Sleep>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -30,7 +29,8 @@ pub(super) struct AnswerBody {
 }
 
 impl AnswerBody {
-    /// Creates the body. If `needles` are given, replaces these texts in the body.
+    /// Creates the body of the answer for the caller. If `needles` (confidential texts) are given,
+    /// replaces these texts in the body.
     pub(super) fn new(
         body: Streamed,
         needles: Option<Needles>,
@@ -50,7 +50,8 @@ impl AnswerBody {
         }
     }
 
-    /// Replaces confidential texts in the next piece of the body. The result can be empty.
+    /// Replaces confidential texts in `piece`, the next bytes of the body. `None` means the end of
+    /// the body. The result can be empty.
     fn redacted(&mut self, piece: Option<Bytes>) -> Bytes {
         let Some(redactor) = &mut self.redactor else { return piece.unwrap_or_default() };
         let before = redactor.replaced;

@@ -21,14 +21,15 @@ pub(super) struct Replayable {
 struct Source {
     body: Incoming,
     kept: Kept,
-    /// The number of pieces of the body that were read from the caller.
+    /// The number of pieces in which the body has arrived from the caller so far.
     pieces: u64,
     is_ended: bool,
     is_broken: bool,
 }
 
 impl Replayable {
-    /// Wraps the body of a call. `kept` counts the bytes that the agent keeps of all such bodies.
+    /// Wraps the body of a call. `kept` counts the bytes of all bodies that the agent keeps to send
+    /// them again.
     pub(super) fn new(body: Incoming, kept: Arc<KeptBytes>) -> Self {
         let length = body.size_hint().exact();
         let (kept, pieces) = (Kept::new(kept), 0);
@@ -36,7 +37,7 @@ impl Replayable {
         Self { source: Arc::new(Mutex::new(source)), length }
     }
 
-    /// Returns the body from its beginning. If the body was too large to be kept, only the first
+    /// Returns the body from its beginning. If the body is too large to be kept, only the first
     /// result of this function contains the complete body.
     pub(super) fn replay(&self) -> Replay {
         Replay { body: self.clone(), position: 0, sent: 0 }
@@ -53,12 +54,12 @@ impl Replayable {
         source.kept.is_complete() && !source.is_broken
     }
 
-    /// Returns whether the caller did not send the complete body.
+    /// Returns whether the agent failed to read the complete body from the caller.
     pub(super) fn is_broken(&self) -> bool {
         self.source().is_broken
     }
 
-    /// Returns the number of pieces of the body that were read from the caller so far.
+    /// Returns the number of pieces in which the body has arrived from the caller so far.
     pub(super) fn pieces(&self) -> u64 {
         self.source().pieces
     }

@@ -20,7 +20,7 @@ use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::pin::pin;
 
-/// The parts of the agent that are needed to find the secret of a call.
+/// The parts of the agent that are needed to find the secret for a call to another server.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Finder<'a> {
     pub(super) context: &'a Context,
@@ -28,7 +28,7 @@ pub(super) struct Finder<'a> {
     pub(super) tenant_check: &'a TenantCheck,
 }
 
-/// The secret of a call, and the credential that was made from it.
+/// The secret for a call to another server, and the credential that was made from this secret.
 #[derive(Debug)]
 pub(super) struct CallSecret {
     reference: String,
@@ -37,12 +37,14 @@ pub(super) struct CallSecret {
 }
 
 impl Finder<'_> {
-    /// Reads the secret of a call that began at `started`, and makes the credential.
+    /// Reads the secret for a call to another server, and makes the credential from it. The call
+    /// began at `started`.
     ///
     /// # Errors
     ///
-    /// Fails if neither the call nor the route names a secret, if the route or the caller's tenant
-    /// must not use the secret, if the secret cannot be read, or if it is not a valid credential.
+    /// Fails if neither the call nor its route (the rules for one external API) names a secret, or
+    /// if the route or the caller's tenant must not use the secret. Also fails if the secret cannot
+    /// be read, or is not a valid credential.
     pub(super) async fn find(
         self,
         route: &Route,
@@ -100,8 +102,9 @@ impl Finder<'_> {
         Ok(made.map_err(CallRefusal::Credential)?)
     }
 
-    /// Returns the secret of a call if it has another version than `used`. If the cache has no
-    /// other version, fetches the secret from AWS, but at most once a second.
+    /// Reads the secret for a call again, and returns the secret if it has another version than
+    /// `used`. If the cache has no other version, fetches the secret from AWS, but at most once a
+    /// second.
     ///
     /// Returns `None` if the secret has not changed, or if it cannot be read.
     pub(super) async fn changed(self, route: &Route, used: &CallSecret) -> Option<CallSecret> {
@@ -128,7 +131,7 @@ impl Finder<'_> {
 }
 
 impl CallSecret {
-    /// Returns the path of a call with the fields of the secret filled in.
+    /// Returns `path` with each `{field}` replaced by this field of the secret.
     pub(super) fn filled_path<'a>(
         &self,
         route: &Route,
@@ -150,7 +153,8 @@ fn parts(served: &Served) -> Secret<'_> {
     }
 }
 
-/// Returns the secret that a call names in its path or in a header, or `None` if it names none.
+/// Returns the name or ARN of the secret that a call contains in its path or in a header. Returns
+/// `None` if the call contains neither.
 fn named<'a>(
     address: &'a Address<'_>,
     headers: &'a HeaderMap,
