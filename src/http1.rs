@@ -269,7 +269,8 @@ pub(crate) struct Streamed {
     body: Incoming,
     /// The connection on which the body arrives. `None` after the complete body has arrived.
     connection: Option<Connection>,
-    /// Receives the connection after the body. `None` if the connection must be closed then.
+    /// The function that gets the connection after the end of the body. `None` if the connection
+    /// must be closed at that time.
     reuse: Option<Reuse>,
 }
 

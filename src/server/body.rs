@@ -91,8 +91,8 @@ async fn collect(body: &mut impl RequestBody, bytes_max: usize) -> Result<Vec<u8
 /// Returns the new capacity, in bytes, of a full buffer that must hold at least `needed` bytes: a
 /// power of two, but at most `bytes_max`.
 ///
-/// With powers of two, the old and the new buffer together take at most 10 MiB if `bytes_max` is 6
-/// MiB.
+/// The old and the new buffer exist at the same time. If `bytes_max` is 6 MiB, they together take
+/// at most 10 MiB (4 MiB and 6 MiB).
 fn grown_capacity(needed: usize, bytes_max: usize) -> usize {
     needed.next_power_of_two().clamp(GROWTH_BYTES_MIN, bytes_max.max(GROWTH_BYTES_MIN))
 }

@@ -33,11 +33,12 @@ const COPIED_BODY_BYTES_MAX: usize = 4 * 1024;
 
 thread_local! {
     /// The empty buffer for the next answer, which all connections of the thread share. A
-    /// connection keeps the buffer only while its socket does not accept the complete answer.
+    /// connection returns the buffer as soon as its socket has accepted the complete answer.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Why Sidekey answers no more requests of a connection without hyper (the HTTP library).
+/// Why Sidekey's own code stops answering the requests of a connection. This code answers requests
+/// without hyper (the HTTP library).
 pub(super) enum Left {
     /// The connection has ended.
     Closed,

@@ -100,8 +100,8 @@ pub(crate) enum ListenerKind {
     Metrics,
 }
 
-/// Checks whether Sidekey answers a request. Sidekey's additional checks run before the check of
-/// the token, so a web page in a browser cannot find out whether a token is valid.
+/// Checks whether Sidekey answers a request. The token is checked last: Sidekey refuses a request
+/// from a browser before this check, so a web page cannot find out whether a token is valid.
 ///
 /// # Errors
 ///
@@ -133,7 +133,7 @@ pub(crate) fn admit(
     })
 }
 
-/// How the caller of a call to another server has proved itself.
+/// The kind of token with which a caller proved that it may make calls to another server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallProof {
     /// The request has the ordinary token, which also reads secrets.
@@ -143,7 +143,8 @@ pub(crate) enum CallProof {
 }
 
 /// Checks whether Sidekey makes a call to another server. `has_phantom` returns whether the request
-/// has a valid phantom token. The checks have the same order as in [`admit`].
+/// has a valid phantom token, which allows only calls to one external API. The checks have the same
+/// order as in [`admit`].
 ///
 /// # Errors
 ///

@@ -100,8 +100,8 @@ impl Server {
         call.answer(head, body).await
     }
 
-    /// Answers a request with a valid token that reads one cached secret, and returns the time of
-    /// the request. `body` is the complete body of the request.
+    /// Answers a request that has a valid token and reads one cached secret. Returns the answer and
+    /// the time at which Sidekey began to answer. `body` is the complete body of the request.
     ///
     /// Returns `None` for any other request, which [`handle`](Self::handle) must answer.
     pub(super) fn answer_from_cache(

@@ -50,7 +50,8 @@ impl Headers for HeaderMap {
     }
 }
 
-/// The parts of a request line, and the headers of the request, in the same form for each parser.
+/// The parts of a request line, and the headers of the request. The form is the same for requests
+/// that hyper (the HTTP library) parsed and for requests that Sidekey's own code parsed.
 #[derive(Debug)]
 pub(crate) struct Head<'a, H> {
     pub(crate) method: &'a Method,

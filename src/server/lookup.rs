@@ -111,8 +111,9 @@ pub(super) fn read_result(served: &Served, metrics: &Metrics) -> ReadResult {
     }
 }
 
-/// Returns how the metrics count a call that has read `all` these secrets: once, under the worst
-/// result of a read, or as an error if the call has read no secret.
+/// Returns how the metrics count a request that reads several secrets: once, with the worst result
+/// of its reads. `all` contains the secrets that were read. If there are none, the request counts
+/// as an error.
 pub(super) fn worst_result<'a>(
     all: impl Iterator<Item = &'a Served>,
     metrics: &Metrics,

@@ -25,7 +25,7 @@ impl<'a> JsonValue<'a> {
         }
     }
 
-    /// Converts a secret value that must be a UTF-8 string.
+    /// Makes a JSON value from a secret value that must be a UTF-8 string.
     ///
     /// # Panics
     ///
@@ -49,7 +49,7 @@ impl<'a> JsonValue<'a> {
     }
 }
 
-/// Returns a secret value that must be a UTF-8 string as text.
+/// Returns a secret value as text. The value must be a UTF-8 string.
 ///
 /// # Panics
 ///

@@ -22,11 +22,12 @@ pub(in crate::server) struct Answer<'a> {
     /// if the caller gives neither.
     pub(super) selector: Option<String>,
     /// The JSON about the secret, if the caller reads a secret as a parameter, by a name such as
-    /// `/aws/reference/secretsmanager/app/db`. `None` for a parameter.
+    /// `/aws/reference/secretsmanager/app/db`. `None` if the caller reads a parameter or only one
+    /// field of the secret.
     pub(super) source_result: Option<SecretValue>,
     pub(super) kind: &'static str,
-    /// The value of the parameter. `None` for a secret with a binary value, because a secret can be
-    /// read as the parameter `/aws/reference/secretsmanager/NAME`.
+    /// The value as text. `None` if the caller reads a secret as the parameter
+    /// `/aws/reference/secretsmanager/NAME`, and the secret's value is binary.
     pub(super) value: Option<&'a str>,
     pub(super) version: u64,
 }

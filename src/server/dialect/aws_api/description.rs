@@ -40,8 +40,9 @@ pub(in crate::server) fn description(current: &Entry, versions: &[Arc<Entry>]) -
 /// Returns the staging labels (such as AWSCURRENT) of each version of a secret. The key is the
 /// version's id.
 ///
-/// If two cached versions have the same label, AWS has moved the label in the meantime. Then only
-/// the `current` version keeps it, or else the version that was fetched later.
+/// If two cached versions have the same label, AWS has moved the label in the meantime. The result
+/// then has the label only at one of these versions: at the `current` version, or, if neither is
+/// current, at the version that was fetched later.
 fn stages<'a>(current: &'a Entry, versions: &'a [Arc<Entry>]) -> BTreeMap<&'a str, Vec<&'a str>> {
     let mut newest_first: Vec<&Entry> = versions.iter().map(|entry| &**entry).collect();
     newest_first.sort_by_key(|entry| std::cmp::Reverse(entry.asked_at()));
