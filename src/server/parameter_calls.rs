@@ -102,7 +102,7 @@ impl ParameterCalls<'_> {
     }
 
     /// Reads a parameter, and converts it to JSON. `started` is the time at which the AWS API call
-    /// arrived, for its time limit.
+    /// arrived: the time limit of the read counts from this time.
     async fn read(
         self,
         parameter: &RequestedParameter,

@@ -129,7 +129,8 @@ pub(crate) struct Query<'a> {
     /// The maximum time that the request waits until the secret has another version than the caller
     /// has. `None` means that the request does not wait.
     pub(crate) wait: Option<Duration>,
-    /// The role in the parameter `roleArn`, with which the caller asks Sidekey to read the secret.
+    /// The role in the query parameter `roleArn`. The caller asks Sidekey to read the secret with
+    /// this role.
     pub(crate) role: Option<RoleArn>,
 }
 

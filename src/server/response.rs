@@ -15,8 +15,8 @@ use std::time::SystemTime;
 
 pub(crate) type Response = hyper::Response<ResponseBody>;
 
-/// The body of a response. It is either complete in memory, or created piece by piece while the
-/// caller reads it.
+/// The body of a response. The body is either complete in memory, or streamed: created in pieces
+/// while the caller reads it.
 pub(crate) type ResponseBody = Either<Full<Bytes>, UnsyncBoxBody<Bytes, BrokenAnswer>>;
 
 /// The error of a body that cannot be completed. The server then closes the connection, so that the
@@ -81,8 +81,8 @@ pub(super) fn secret(content_type: &'static str, body: &SecretValue) -> Response
     response
 }
 
-/// Builds a response with a JSON body that contains secrets. `body` creates the JSON piece by piece
-/// while the caller reads it, so that a large body is never complete in memory.
+/// Builds a response with a streamed JSON body that contains secrets. `body` creates the JSON while
+/// the caller reads it, so that a large body is never complete in memory.
 pub(super) fn secret_pieces(
     body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static,
 ) -> Response {

@@ -23,8 +23,8 @@ pub(super) struct SecretRead<'a, H> {
 }
 
 impl<H: Headers> SecretRead<'_, H> {
-    /// Reads the secret or parameter, and answers in the format of the AWS agent that Sidekey
-    /// imitates.
+    /// Reads the secret or parameter. Answers in the format of the AWS program that Sidekey is
+    /// configured to imitate: AWS's Lambda extension or AWS's Secrets Manager Agent.
     pub(super) async fn answer(&self) -> Result<(SecretAnswer, ReadResult), Problem> {
         let reference = self.query.parse_reference();
         let reference = reference.map_err(|bad| Problem::reference(&self.query.reference, bad))?;

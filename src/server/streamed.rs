@@ -1,5 +1,4 @@
-//! Observes the body of an answer that is created piece by piece, so that the server knows when the
-//! answer is complete.
+//! Observes the streamed body of an answer, so that the server knows when the answer is complete.
 
 use super::response::{BrokenAnswer, Response, ResponseBody};
 use super::wire::{Exchange, Streaming};
@@ -11,8 +10,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Makes the connection's state `exchange` count the answer as incomplete until its last piece is
-/// created. A body that is complete in memory is not changed.
+/// If the body of the answer is streamed, marks the answer as incomplete in `exchange` (the state
+/// of the connection) until the last piece of the body is created. Changes no other bodies.
 pub(super) fn observed(response: Response, exchange: &Arc<Exchange>) -> Response {
     response.map(|body: ResponseBody| match body {
         Either::Left(complete) => Either::Left(complete),
@@ -23,8 +22,8 @@ pub(super) fn observed(response: Response, exchange: &Arc<Exchange>) -> Response
     })
 }
 
-/// The body of an answer that is created piece by piece. hyper (the HTTP library) drops this value
-/// together with the last piece.
+/// The streamed body of an answer: it is created in pieces while the caller reads it. hyper (the
+/// HTTP library) drops this value together with the last piece.
 struct Observed {
     pieces: UnsyncBoxBody<Bytes, BrokenAnswer>,
     streaming: Streaming,

@@ -34,10 +34,10 @@ pub(crate) struct Exchange {
     /// Whether a request line and headers have begun to arrive, and are not complete.
     is_head_arriving: AtomicBool,
     is_answering: AtomicBool,
-    /// Whether the answer is created piece by piece, and its last piece has not been created yet.
+    /// Whether the answer is streamed, and its last piece has not been created yet.
     is_streaming: AtomicBool,
-    /// The sequence number of the connection's last event: its last answer, or its acceptance. The
-    /// connection has been idle since this event.
+    /// The sequence number of the last event on the connection: the last answer, or the acceptance
+    /// of the connection. The connection has been idle since this event.
     last_event: AtomicU64,
     /// Whether a part of an answer has been written, but the socket has not yet accepted the rest.
     is_writing: AtomicBool,

@@ -84,8 +84,8 @@ pub(crate) enum BadCall {
     /// mistakes.
     #[error("The following filter values are missing : null for filter key")]
     FilterValue,
-    /// Error: the member `NextToken` is not valid, or the parameters under the path have changed
-    /// since the page before.
+    /// Error: the member `NextToken` is not valid, or Sidekey sent this token in the answer to a
+    /// call with another path or other filters.
     #[error("The specified token isn't valid.")]
     NextToken,
 }

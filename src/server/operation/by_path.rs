@@ -28,7 +28,7 @@ const VALUE_CHARS_MAX: usize = 1024;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RequestedPath {
     path: ParameterPath,
-    /// Whether the caller asks for the encrypted values of `SecureString` parameters, because
+    /// Whether the caller gets the encrypted values of `SecureString` parameters. This is so if
     /// `WithDecryption` is not `true`.
     is_encrypted: bool,
     pub(crate) page: Page,
@@ -105,7 +105,8 @@ impl RequestedPath {
         Key::own(SecretId::Path(self.path.clone()), selector)
     }
 
-    /// Returns a hash of the path, the filters and the setting for decryption.
+    /// Returns a hash of the path, the filters and the member `WithDecryption`. `NextToken`
+    /// contains this hash, because it is valid only for calls with the same hash.
     pub(crate) fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         (&self.path, self.is_encrypted).hash(&mut hasher);

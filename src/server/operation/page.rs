@@ -27,11 +27,11 @@ pub(crate) struct Page {
 /// The position in a list at which a page starts. `NextToken` contains this position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Start {
-    /// The name of the last parameter on the page before. A name, and not a number, finds the next
-    /// page even if the list has changed since.
+    /// The name of the last parameter on the page before. If the list changes between two calls, a
+    /// name still finds the right position, but a number would not.
     after: Box<str>,
-    /// The hash of the request for which Sidekey sent the token. A token for another request is
-    /// refused.
+    /// The hash of the request for which Sidekey sent this `NextToken`. Sidekey refuses the token
+    /// in a request with another hash.
     request: u64,
 }
 
@@ -51,13 +51,13 @@ impl Page {
         Ok(Self { size, start: start.transpose()? })
     }
 
-    /// Returns the items on this page, and the token of the next page (`None` if this page is the
-    /// last). `items` are the items of all pages, sorted by `name`. `request` is the hash of the
-    /// request for the list.
+    /// Returns the items on this page, and the `NextToken` of the next page (`None` if this page is
+    /// the last). `items` are the items of all pages, sorted by `name`. `request` is the hash of
+    /// the caller's request.
     ///
     /// # Errors
     ///
-    /// Fails if the token in the call belongs to another request.
+    /// Fails if Sidekey sent the caller's `NextToken` for a request with another hash.
     pub(crate) fn slice<'i, T>(
         &self,
         items: &'i [T],

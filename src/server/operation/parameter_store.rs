@@ -16,7 +16,7 @@ pub(crate) struct RequestedParameter {
     /// The ARN of the parameter, or its name after `ssm:`. A version and a field may follow, as in
     /// `ssm:/app/db:3#password`.
     reference: String,
-    /// Whether the caller asks for the encrypted value of a `SecureString` parameter, because
+    /// Whether the caller gets the encrypted value of a `SecureString` parameter. This is so if
     /// `WithDecryption` is not `true`.
     is_encrypted: bool,
 }

@@ -23,8 +23,8 @@ use std::task::{Context, Poll};
 /// has at most 64 KiB, so a message can refer to several large secrets.
 const MESSAGE_ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// The approximate size of one piece of the answer to `/resolve`, in bytes. An answer in a single
-/// piece could take more memory than the body of the request.
+/// The approximate size of one piece of the answer to `/resolve`, in bytes. The answer is sent in
+/// pieces to save memory: the complete answer can be larger than the request.
 const PIECE_BYTES: usize = 64 * 1024;
 
 const START: &str = r#"{"results":["#;
@@ -61,7 +61,7 @@ impl Answer {
         self.sizes.iter().sum()
     }
 
-    /// Makes each message fail whose result is larger than [`MESSAGE_ANSWER_BYTES_MAX`]. If the
+    /// Makes a message fail if its result is larger than [`MESSAGE_ANSWER_BYTES_MAX`]. If the
     /// results of the other messages together are larger than `answer_max` bytes, the messages with
     /// the largest results fail too.
     pub(super) fn fail_too_large(&mut self, answer_max: usize) {

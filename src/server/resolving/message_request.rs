@@ -28,8 +28,8 @@ const REFERENCE_BYTES: usize = 2 * size_of::<RequestedReference>() + 64;
 #[derive(Debug)]
 pub(crate) struct MessageRequest {
     pub(crate) message_id: Option<Box<str>>,
-    /// The FIFO group of a message in an SQS FIFO queue, whose messages the caller must process in
-    /// order. `None` for any other message.
+    /// The FIFO group of a message from an SQS FIFO queue. The caller must process the messages of
+    /// one group in order. `None` for any other message.
     pub(crate) group: Option<Box<str>>,
     /// The tenant (a customer, for example) to which the message belongs. The message may only read
     /// the secrets of its own tenant.

@@ -88,8 +88,8 @@ impl Serialize for WithValues<'_> {
     }
 }
 
-/// The same JSON object as [`WithValues`], but with `null` instead of each secret value. Its size
-/// is measured, and the known sizes of the values are added.
+/// The same JSON object as [`WithValues`], but with `null` instead of each secret that was read. It
+/// is used only to compute the size of [`WithValues`] without a copy of the secret values.
 struct WithoutValues<'a>(MessageResult<'a>);
 
 const NULL_BYTES: usize = 4;

@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 #[derive(Debug)]
 pub(crate) struct SharedLimit {
     max: usize,
-    /// The total size of all messages that are still in memory. The total never exceeds the limit.
+    /// The total size of all messages that were not dropped. The total never exceeds the limit.
     total: usize,
     /// The size and the index of each message that was not dropped, with the largest message on top
     /// of the heap.
