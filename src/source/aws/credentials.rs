@@ -49,7 +49,7 @@ impl ProviderChain {
 
 /// The settings for calls to AWS that the agent finds in its environment.
 pub(super) struct Loaded {
-    /// The AWS region, or `None` if no source names a region.
+    /// The AWS region, or `None` if no region is configured and none was found.
     pub(super) region: Option<String>,
     /// The variant of AWS's own endpoints that the user has chosen.
     pub(super) variant: Variant,

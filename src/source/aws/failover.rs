@@ -9,7 +9,8 @@ use crate::secret::reference::SecretId;
 use crate::secret::service::Service;
 use crate::secret::version::Version;
 
-/// The failover region, and the agent's own region (the home region).
+/// The agent's own region (the home region), and the failover region. The agent reads replicas of
+/// secrets in the failover region while its own region fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failover {
     home: Box<str>,

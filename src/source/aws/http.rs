@@ -120,8 +120,8 @@ fn unsendable(reason: Box<dyn Error + Send + Sync>) -> ConnectorError {
 }
 
 /// Returns why a connection to AWS could not be opened, for example because the host name is
-/// unknown. Returns `None` if the connection was open: a later error may quote the response of AWS,
-/// which may contain secret values.
+/// unknown. Returns `None` for errors after the connection was opened, because their texts may
+/// quote the response of AWS, which may contain secret values.
 pub(super) fn connect_failure(error: &ConnectorError) -> Option<String> {
     error.source()?.downcast_ref::<CallError>()?.connect_failure()
 }

@@ -14,7 +14,7 @@ use crate::source::FetchError;
 use std::sync::Arc;
 
 /// Calls one service with the AWS credentials of one account, in any AWS region. The client opens
-/// connections only when it is first called.
+/// connections only when it is first used.
 pub(super) struct JsonClient {
     pub(super) service: Service,
     pub(super) account: Arc<Account>,

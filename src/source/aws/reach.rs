@@ -40,7 +40,7 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// Creates the clients. They open connections only when they are first called.
+    /// Creates the clients. They open connections only when they are first used.
     pub(super) fn new(account: Arc<Account>, means: &Means) -> Self {
         let means = means.clone();
         let parameter_store = ParameterStore::new(

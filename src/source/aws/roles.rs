@@ -16,7 +16,7 @@ pub(super) struct Roles {
     means: Means,
     /// The maximum time for one call that assumes a role.
     attempt_timeout: Duration,
-    /// The roles of the configuration. A request can name other roles too.
+    /// The roles in the configuration. A request can also name a role that is not among them.
     configured: Vec<AssumableRole>,
     /// The recently used roles. The least recently used role is first.
     used: Mutex<Vec<Arc<Reach>>>,
@@ -34,8 +34,8 @@ impl Roles {
         Self { own, sts, means, attempt_timeout, configured, used: Mutex::default() }
     }
 
-    /// Returns the clients that use the credentials of `role`. The first call of a client assumes
-    /// the role.
+    /// Returns the clients that use the credentials of `role`. The role is assumed only when a
+    /// client first calls AWS.
     pub(super) fn reach(&self, role: &RoleArn) -> Arc<Reach> {
         let mut used =
             self.used.lock().expect("code that holds the lock of the used roles must not panic");

@@ -291,7 +291,7 @@ impl Session {
     ///
     /// Under SnapStart, the cached credentials may come from an old snapshot. A call can then use
     /// only credentials that the agent got after the call began. `attempts_before` is how many
-    /// times the agent had asked for credentials by then.
+    /// times the agent had asked for credentials when the call began.
     fn usable(&self, attempts_before: u64) -> Option<Arc<CachedCredentials>> {
         let cached = self.cached.load_full()?;
         let is_usable = match self.is_snapshot {

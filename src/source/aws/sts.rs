@@ -77,7 +77,7 @@ impl fmt::Debug for AssumableRole {
 }
 
 /// Calls STS at the endpoint of Sidekey's own region. Creating this client costs almost nothing,
-/// because it opens connections only when it is first called.
+/// because it opens connections only when it is first used.
 pub(super) struct Sts {
     account: Arc<Account>,
     http: http::Client,
@@ -179,9 +179,9 @@ fn advised(error: FetchError, role: &AssumableRole) -> FetchError {
     FetchError { kind, message: message.into(), advice, ..error }
 }
 
-/// Returns advice for a role that STS did not allow Sidekey to assume. STS sends the same error if
-/// the caller's permission is missing, if the trust policy does not allow the caller, and if the
-/// external id is wrong.
+/// Returns advice for a role that STS did not allow Sidekey to assume. STS sends the same error for
+/// three causes: Sidekey has no permission to assume the role, the role's trust policy does not
+/// allow Sidekey, or the external id is wrong.
 fn denied_advice(role: &AssumableRole) -> String {
     let arn = &role.arn;
     let external_id = match role.external_id {

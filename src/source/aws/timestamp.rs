@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 /// for the year.
 const MILLIS_MAX: u64 = 253_402_300_799_999;
 
-/// Converts seconds since 1970 in a response of AWS, as [`to_system_time`] does.
+/// Converts seconds since 1970 in a response of AWS to a time, and rounds it to milliseconds.
+/// Returns `None` for a time before 1970 or after the year 9999.
 pub(super) fn from_seconds(seconds: f64) -> Option<SystemTime> {
     to_system_time(DateTime::from_secs_f64(seconds))
 }

@@ -19,11 +19,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::SystemTime;
 
-/// The variable with the URL of the endpoint, such as
+/// The variable with the URL of the container credentials endpoint, such as
 /// `http://127.0.0.1:9001/2021-04-23/credentials`.
 const URL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 
-/// The variable with the value of the HTTP header `Authorization` that the endpoint expects.
+/// The variable with the value of the HTTP header `Authorization` that the container credentials
+/// endpoint expects.
 const TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
 
 #[derive(Clone)]
@@ -65,8 +66,8 @@ impl ContainerProvider {
         Self { http, timeouts, url, token }
     }
 
-    /// Asks the endpoint for credentials. Asks once more if the endpoint is unreachable, or if its
-    /// response has no credentials. The AWS SDK's provider retries too.
+    /// Asks the container credentials endpoint for credentials. Like the AWS SDK, asks once more if
+    /// the endpoint is unreachable, or if its response has no credentials.
     async fn credentials(&self) -> provider::Result {
         match self.ask().await {
             Err(CredentialsError::ProviderError(_)) => self.ask().await,

@@ -5,7 +5,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use std::time::Duration;
 
 pub(super) struct Found {
-    /// The AWS region, or `None` if no source names a region.
+    /// The AWS region, or `None` if no region is configured and none was found.
     pub(super) region: Option<String>,
     /// The variant of AWS's own endpoints that the user has chosen.
     pub(super) variant: Variant,

@@ -35,7 +35,8 @@ pub(super) struct Batch {
     pub(super) next_token: Option<Box<str>>,
 }
 
-/// The name of a secret in a batch, and its current version or the error for an incomplete version.
+/// The name of a secret in a batch, and its current version. `version` is an error if the response
+/// lacks a part of the version, such as its id, or if the value is not valid.
 pub(super) struct BatchSecret {
     pub(super) name: Option<Box<str>>,
     pub(super) version: Result<Version, FetchError>,
@@ -50,7 +51,7 @@ pub(super) struct SecretError {
     message: Option<Box<str>>,
 }
 
-/// One page of a response of `ListSecrets`.
+/// A response of `ListSecrets`, which contains one page of the list of secrets.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Listed {
