@@ -5,7 +5,7 @@
 pub enum Group {
     /// Reads of secrets, by result.
     Reads,
-    /// The median and the slowest read.
+    /// The duration of reads: the median, and the duration of the slowest read.
     Latency,
     /// Calls to AWS, by outcome.
     Upstream,
@@ -13,7 +13,7 @@ pub enum Group {
     Refusals,
     /// The state of the cache.
     Cache,
-    /// The versions of secrets that readers got.
+    /// The versions of secrets that callers got.
     Versions,
     /// Calls that Sidekey passes on to external APIs, through routes.
     Routes,

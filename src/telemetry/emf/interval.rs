@@ -23,8 +23,8 @@ pub(crate) struct State {
     /// The number of required secrets in `SIDEKEY_SECRETS` that are not cached.
     pub(crate) missing: usize,
     pub(crate) served: Served,
-    /// The time since the last read, over all secrets, of a version that a newer version has since
-    /// replaced. `None` if there was no such read.
+    /// The time since a caller last read the old version of any secret: a version that a newer
+    /// version has replaced. `None` if there was no such read.
     pub(crate) since_replaced_read: Option<Duration>,
 }
 

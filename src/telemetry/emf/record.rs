@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The JSON fields of a record that are neither metrics nor dimensions.
+/// The JSON fields of a record (a log line with metrics) that are neither metrics nor dimensions.
 pub(super) const OWN_MEMBERS: [&str; 7] =
     ["_aws", "level", "timestamp", "message", "reason", "served", "served_omitted"];
 
@@ -22,8 +22,8 @@ pub(super) const OWN_MEMBERS: [&str; 7] =
 /// 256 KiB, and CloudWatch Logs accepts at most 1 MB.
 const SERVED_MAX: usize = 100;
 
-/// Returns the line for an interval that ended at `now`, without a line break. Returns `None` if
-/// there is nothing to report.
+/// Returns the log line with the metrics of an interval that ended at `now`, without a line break.
+/// Returns `None` if there is nothing to report.
 ///
 /// An interval without reads, calls and refused requests is reported only for [`Reason::Trouble`].
 pub(crate) fn record(
@@ -85,9 +85,9 @@ fn directive(config: &Config, metrics: &[(&Metric, Number)], now: SystemTime) ->
 }
 
 /// Returns the field `served`, which has the most recently read versions, and the number of omitted
-/// versions. The versions are sorted by the time of their last read, so a replaced version of a
-/// secret comes before the version that replaced it. A query that sees only the first version of a
-/// secret then sees the replaced version.
+/// versions. The versions are sorted by the time of their last read, so the old version of a secret
+/// comes before the new one. A query in CloudWatch sees only the first version of a secret, and so
+/// shows the old version.
 fn served(versions: &[ServedVersion]) -> (Value, usize) {
     let mut latest: Vec<&ServedVersion> = versions.iter().collect();
     latest.sort_by_key(|version| std::cmp::Reverse(version.last_read));

@@ -3,10 +3,11 @@
 use crate::clock::Moment;
 use std::time::Duration;
 
-/// The shortest time between two records, unless there is trouble, such as a stale read.
+/// The shortest time between two records (log lines with metrics), unless there is trouble, such as
+/// a stale read.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(60);
 
-/// When records were written.
+/// The times at which Sidekey last wrote records (log lines with metrics).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
     last: Moment,
@@ -14,7 +15,7 @@ pub(crate) struct Schedule {
     last_early: Option<Moment>,
 }
 
-/// Why a record is written.
+/// Why Sidekey writes a record (a log line with metrics).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// A minute has passed since the last record.
@@ -72,7 +73,8 @@ impl Schedule {
         }
     }
 
-    /// Records that a record was written at `now`, or would have been written if it were not empty.
+    /// Notes that a record (a log line with metrics) was written at `now`, or that it was empty and
+    /// so was not written.
     pub(crate) fn note(&mut self, now: Moment, reason: Reason) {
         self.last = now;
         if reason == Reason::Trouble {

@@ -1,17 +1,18 @@
-//! The versions of secrets that readers got in an interval.
+//! The versions of secrets that callers got in an interval.
 
 use std::time::{Duration, SystemTime};
 
-/// The versions that readers got from the cache in an interval, and their highest age.
+/// The versions of secrets that callers got from the cache in an interval, and the age of the
+/// oldest value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Served {
     pub(crate) versions: Vec<ServedVersion>,
-    /// The age that the oldest value had when a reader got the value. `None` if no reader got a
+    /// The age that the oldest value had when a caller got the value. `None` if no caller got a
     /// value.
     pub(crate) oldest_age: Option<Duration>,
 }
 
-/// A version of a secret that readers got in an interval.
+/// A version of a secret that callers got in an interval.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServedVersion {
     /// The name of the secret.

@@ -34,7 +34,7 @@ pub(crate) struct RouteCalls {
     pub(crate) failed: u64,
     /// Requests that Sidekey answered itself with an error.
     pub(crate) refused: u64,
-    /// Fields of secrets that Sidekey replaced in answers.
+    /// How often Sidekey redacted a field of a secret in an answer.
     pub(crate) redacted: u64,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct RouteCalls {
 pub(crate) struct Calls {
     pub(crate) ok: u64,
     pub(crate) throttled: u64,
-    /// Calls that AWS refused, because of IAM, a KMS key, or the agent's credentials.
+    /// Calls that failed because of IAM, a KMS key, or the agent's credentials.
     pub(crate) denied: u64,
     /// Calls that failed for any other reason.
     pub(crate) failed: u64,

@@ -32,7 +32,8 @@ pub(crate) const REASONS: [&str; 11] = [
     "body",
 ];
 
-/// The metrics of calls. They are created at the first call or scrape, to keep the start short.
+/// The metrics of calls to external APIs (through routes). They are created at the first call or
+/// scrape, so that the agent starts faster.
 #[derive(Debug)]
 pub(crate) struct CallMetrics {
     calls: IntCounterVec,
@@ -104,7 +105,8 @@ impl CallMetrics {
         self.refusals.with_label_values(&[reason]).inc();
     }
 
-    /// Returns the counts since the start of the process, for the metrics of CloudWatch.
+    /// Returns the counts of calls to external APIs since the start of the process, for the metrics
+    /// of CloudWatch.
     pub(super) fn totals(&self) -> RouteCalls {
         let mut totals = RouteCalls::default();
         for (status, count) in sums(&self.calls, "status") {

@@ -8,7 +8,8 @@ use crate::telemetry::emf::totals::{Calls, Reads, Totals};
 use prometheus::core::Metric;
 
 impl Metrics {
-    /// Returns the counts since the start of the process, for the metrics of CloudWatch.
+    /// Returns the counts of reads, calls and refused requests since the start of the process, for
+    /// the metrics of CloudWatch.
     pub(crate) fn totals(&self) -> Totals {
         let read = |result: ReadResult| self.reads[result as usize].get();
         Totals {
