@@ -69,7 +69,8 @@ fn credentials(credentials: Option<&Credentials>, now: SystemTime) -> String {
     format!("credentials until {}{left}{rejected}", Printable(expires))
 }
 
-/// Returns the sum of all counts, and then each count with its name, as in `6 (5 2xx, 1 none)`.
+/// Returns the sum of all counts, and then each count with its name, as in
+/// `6 (5 2xx, 1 unanswered)`.
 fn total(counts: &BTreeMap<String, u64>) -> String {
     match counts.values().sum() {
         0_u64 => "0".to_owned(),
@@ -78,7 +79,10 @@ fn total(counts: &BTreeMap<String, u64>) -> String {
 }
 
 fn parts(counts: &BTreeMap<String, u64>) -> String {
-    let parts: Vec<String> =
-        counts.iter().map(|(name, count)| format!("{count} {}", Printable(name))).collect();
-    parts.join(", ")
+    let part = |(name, count): (&String, &u64)| {
+        // The metrics count calls without an answer under the status `none`.
+        let name = if name == "none" { "unanswered" } else { name.as_str() };
+        format!("{count} {}", Printable(name))
+    };
+    counts.iter().map(part).collect::<Vec<String>>().join(", ")
 }

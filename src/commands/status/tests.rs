@@ -96,7 +96,7 @@ fn calls_are_displayed_for_each_route_that_has_some() {
                    sidekey_calls_total{route=\"openai\",status=\"2xx\"} 0\n";
     let report = report(&[], &json!([]), metrics);
     let text = for_people(&report, now(), None, false);
-    assert!(text.contains("\nCalls to crm: 6 (5 2xx, 1 none)\nSecrets: "), "{text}");
+    assert!(text.contains("\nCalls to crm: 6 (5 2xx, 1 unanswered)\nSecrets: "), "{text}");
     assert!(!text.contains("openai"), "{text}");
     let json: Value = serde_json::from_str(&report.json()).expect("the report is JSON");
     assert_eq!(json["agent"]["routes"], json!({"crm": {"2xx": 5, "none": 1}}));
