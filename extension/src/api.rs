@@ -40,7 +40,7 @@ pub(crate) enum ApiError {
     Http(#[from] hyper::Error),
     #[error("the answer from Lambda's Extensions API is too long or incomplete")]
     Answer,
-    #[error("Lambda's Extensions API refused the call with status {status}: {kind}")]
+    #[error("Lambda's Extensions API returned the error {kind}, with HTTP status {status}")]
     Refused {
         status: StatusCode,
         /// The error type in Lambda's answer, such as `Extension.RegistrationClosed`.

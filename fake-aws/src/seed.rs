@@ -296,14 +296,14 @@ fn parameter_value(name: &str, value: Value) -> Result<ParameterValue, SeedError
             match items.collect::<Option<Vec<&str>>>() {
                 Some(items) => ParameterValue::list(items),
                 None => {
-                    return invalid("a list with an item that is not a string or contains a comma");
+                    return invalid("a list in which an item is not a string, or contains a comma");
                 }
             }
         }
         Value::Object(members) if members.len() == 1 && members.contains_key(SECURE_KEY) => {
             match members[SECURE_KEY].as_str() {
                 Some(text) => ParameterValue::secure(text),
-                None => return invalid("an object whose key `$secure` has no string"),
+                None => return invalid("an object whose value of `$secure` is not a string"),
             }
         }
         object @ Value::Object(_) => ParameterValue::from(object.to_string()),

@@ -39,7 +39,7 @@ pub(crate) enum CallRefusal {
     Unreachable(String),
     #[error("the connection to the server of the route broke before its answer began")]
     Broken,
-    #[error("the server asks to switch the connection to another protocol than HTTP")]
+    #[error("the server asks to switch the connection to a protocol other than HTTP")]
     Upgrade,
     #[error("the server of the route is the Sidekey agent itself")]
     OwnAddress,
@@ -95,7 +95,7 @@ impl CallRefusal {
             }
             Self::NoPath => "send GET /to/ROUTE to get the route's base URL, token and rules",
             Self::Target(_) => {
-                "correct the path or the query: see Refused targets in docs/calls.md"
+                "correct the path or the query: see the section 'Refused targets' in docs/calls.md"
             }
             Self::Method => "use another method, or add the method to the route's list 'methods'",
             Self::Path => "use another path, or add a pattern to the route's list 'paths'",
@@ -117,7 +117,9 @@ impl CallRefusal {
                 "check the network to the server, the 'upstream' of the route, and AWS_CA_BUNDLE \
                  for a server with a private certificate authority"
             }
-            Self::Broken => "send the call again, if the server may receive it twice",
+            Self::Broken => {
+                "send the call again, but only if the server can safely receive it twice"
+            }
             Self::Upgrade => "use an interface of the server that works over plain HTTP/1.1",
             Self::OwnAddress => "correct the 'upstream' of the route",
             Self::ConnectTooSlow(_) => "check the network, or raise connect_timeout of the route",

@@ -125,8 +125,10 @@ pub(crate) fn explained(home: FetchError, region: &str, replica: &FetchError) ->
             "denies access ({message}): grant secretsmanager:GetSecretValue on the replica's ARN, \
              and kms:Decrypt if the replica has its own KMS key"
         ),
-        FetchErrorKind::Lagging => "has only an older version than the cached one".to_owned(),
-        _ => format!("did not help either ({code}: {message})"),
+        FetchErrorKind::Lagging => {
+            "has only a version that is older than the cached version".to_owned()
+        }
+        _ => format!("failed too ({code}: {message})"),
     };
     let advice = format!("{}; the failover region {region} {why}", home.hint());
     FetchError { advice: Some(advice.into()), ..home }
@@ -236,8 +238,8 @@ mod tests {
         for (kind, expected) in [
             (FetchErrorKind::NotFound, "replicate-secret-to-regions --add-replica-regions Region="),
             (FetchErrorKind::Denied, "denies access (m): grant secretsmanager:GetSecretValue"),
-            (FetchErrorKind::Lagging, "only an older version"),
-            (FetchErrorKind::Timeout, "did not help either (C: m)"),
+            (FetchErrorKind::Lagging, "older than the cached version"),
+            (FetchErrorKind::Timeout, "failed too (C: m)"),
         ] {
             let error = explained(home(), "eu-west-1", &FetchError::new(kind, "C", "m"));
             assert_eq!((error.kind, &*error.code), (home().kind, "ThrottlingException"));

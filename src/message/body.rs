@@ -82,7 +82,7 @@ pub(crate) enum BadBody {
     NotJson { line: usize, column: usize },
     #[error("the request's body is not a JSON object")]
     NotAnObject,
-    #[error("the member Message of the SNS notification is not a JSON object")]
+    #[error("the value of Message in the SNS notification is not a JSON object")]
     NotificationNotAnObject,
     #[error("the message in the request's body is larger than {MESSAGE_BYTES_MAX} bytes")]
     MessageTooLarge,
@@ -111,7 +111,7 @@ pub(crate) enum BadMessage {
     NotJson { line: usize, column: usize },
     #[error("the record's body is not a JSON object")]
     NotAnObject,
-    #[error("the member Message of the SNS notification is not a JSON object")]
+    #[error("the value of Message in the SNS notification is not a JSON object")]
     NotificationNotAnObject,
     #[error("the body of the SQS record is larger than {MESSAGE_BYTES_MAX} bytes")]
     TooLarge,

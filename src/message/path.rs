@@ -46,7 +46,9 @@ pub(crate) enum BadPath {
          which matches any key"
     )]
     PartlyAny { at: usize },
-    #[error("a path has no brackets; write the index at character {at} as a key, as in list.0")]
+    #[error(
+        "a path must not contain brackets; write the index at character {at} as a key, as in list.0"
+    )]
     Bracket { at: usize },
     #[error("a path must not begin with '$'; remove the '$'")]
     Root,

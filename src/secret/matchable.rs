@@ -41,7 +41,7 @@ const RESOURCE_TYPE: usize = 5;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unmatchable {
     #[error(
-        "no secret's name contains {character:?}: {advice}",
+        "a secret's name cannot contain {character:?}: {advice}",
         advice = advice(*character)
     )]
     Character { character: char },
@@ -56,8 +56,8 @@ pub(crate) enum Unmatchable {
     )]
     DotSegment,
     #[error(
-        "no parameter's name contains {character:?}: use A-Za-z0-9/_.- and the wildcards '*', '?' \
-         and '[abc]'"
+        "a parameter's name cannot contain {character:?}: use A-Za-z0-9/_.- and the wildcards '*', \
+         '?' and '[abc]'"
     )]
     ParameterCharacter { character: char },
     #[error(
@@ -347,8 +347,8 @@ mod tests {
             ("app/[#-%]", "ascending order"),
             ("app/[!!-~]", "the brackets of a pattern can contain only"),
             ("app/db#user", "not single fields; remove the '#' and the field"),
-            ("ssm:/app/a+b", "no parameter's name contains '+'"),
-            ("ssm:/app/db:3", "no parameter's name contains ':'"),
+            ("ssm:/app/a+b", "a parameter's name cannot contain '+'"),
+            ("ssm:/app/db:3", "a parameter's name cannot contain ':'"),
             ("ssm:/aws/reference/secretsmanager/*", "write the secret's name"),
             ("ssm:/aws/reference/secretsmanager/app/db", "write the secret's name"),
             ("ssm:/app/../*", "write the complete name, without wildcards"),
@@ -359,7 +359,7 @@ mod tests {
             ("app%2Fdb", "use A-Za-z0-9/_+=.@!-"),
             ("app/<name>", "use A-Za-z0-9/_+=.@!-"),
             ("\u{e4}pp", "use A-Za-z0-9/_+=.@!-"),
-            ("\u{200b}app", "no secret's name contains '\\u{200b}'"),
+            ("\u{200b}app", "a secret's name cannot contain '\\u{200b}'"),
             (&"a".repeat(513), "at most 512 characters"),
         ] {
             let problem = problem(pattern).map(|problem| problem.to_string());

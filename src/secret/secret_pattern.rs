@@ -224,7 +224,7 @@ mod tests {
             ("app/**", "'**' is not supported"),
             ("app/[a", "no ']'"),
             ("app/*#field", "remove the '#' and the field"),
-            ("app *", "no secret's name contains ' '"),
+            ("app *", "a secret's name cannot contain ' '"),
             ("arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/*", "pattern of names"),
             ("tag:", "write tag:KEY or tag:KEY=VALUE"),
             ("tag:=whatsapp", "write tag:KEY or tag:KEY=VALUE"),

@@ -318,7 +318,7 @@ impl<'a> Call<'a> {
                 error = failure.kind(),
                 reason = %LogExcerpt(&failure.message()),
                 left_out,
-                "Sidekey did not make a call to another server, or got no answer"
+                "Sidekey did not pass a call on to the server of a route, or got no answer from it"
             ),
             None => metrics.log_lines_dropped.inc(),
         }

@@ -194,9 +194,9 @@ impl Problem {
                  /systemsmanager/parameters/get?name=NAME for a parameter"
             }
             Self::Query(_) => {
-                "the supported parameters are secretId, versionId and versionStage for a secret; name, \
-                 version, label and withDecryption for a parameter of Parameter Store; and field, \
-                 refreshNow, wait and roleArn for both"
+                "the supported query parameters are secretId, versionId and versionStage for a \
+                 secret; name, version, label and withDecryption for a parameter of Parameter \
+                 Store; and field, refreshNow, wait and roleArn for both"
             }
             Self::Reference { .. } => {
                 "use the name or ARN of the secret or parameter, percent-encoded"
@@ -223,9 +223,7 @@ impl Problem {
             Self::Overloaded => {
                 "send the request again later, or send fewer messages in one request"
             }
-            Self::IgnoredBodyTooLarge(_) => {
-                "send the parameters in the query of the URI, without a body"
-            }
+            Self::IgnoredBodyTooLarge(_) => "send the query parameters in the URI, without a body",
             Self::BodyTooLarge(_) => {
                 "ask for fewer secrets, or send fewer messages, in one request"
             }

@@ -145,7 +145,7 @@ pub(crate) enum BadQuery {
     NoIdInPath,
     #[error("missing parameter name")]
     NoName,
-    #[error("the value of the parameter 'name' must not be longer than {ID_CHARS_MAX} characters")]
+    #[error("the query parameter 'name' must not be longer than {ID_CHARS_MAX} characters")]
     NameTooLong,
     #[error(transparent)]
     Name(#[from] BadParameterName),
@@ -160,7 +160,7 @@ pub(crate) enum BadQuery {
     #[error("unknown parameter: {0}")]
     Unknown(String),
     /// Error: the name or value of this query parameter is not UTF-8 after percent-decoding.
-    #[error("parameter {0} is not UTF-8")]
+    #[error("the query parameter {0} is not UTF-8")]
     NotText(String),
 }
 
@@ -473,7 +473,7 @@ mod tests {
             refused(Query::of_v1("x", &query, UnknownParameter::Refuse), expected);
         }
         refused(of_get("secretId=x&a%20b=1"), "unknown parameter: a b");
-        refused(of_get("secretId=%FF"), "parameter secretId is not UTF-8");
+        refused(of_get("secretId=%FF"), "the query parameter secretId is not UTF-8");
         refused(of_v1("", ""), "missing secret ID");
         refused(of_v1("x", "secretId=y"), "unknown parameter: secretId");
     }
@@ -498,7 +498,7 @@ mod tests {
             of_get("secretId=x&wait=soon"),
             "invalid wait value: expected a number of seconds from 0 to 20",
         );
-        refused(of_get("secretId=%FF"), "parameter secretId is not UTF-8");
+        refused(of_get("secretId=%FF"), "the query parameter secretId is not UTF-8");
     }
 
     #[test]
@@ -576,10 +576,7 @@ mod tests {
         refused(of(""), "missing parameter name");
         refused(of("name="), "missing parameter name");
         let long = format!("name={}", "x".repeat(2049));
-        refused(
-            of(&long),
-            "the value of the parameter 'name' must not be longer than 2048 characters",
-        );
+        refused(of(&long), "the query parameter 'name' must not be longer than 2048 characters");
         assert!(of(&format!("name={}", "x".repeat(2048))).is_ok());
         refused(of("name=x&withDecryption=yes"), "invalid withDecryption value");
         refused(of("name=x&refreshNow=yes"), "invalid refreshNow value");

@@ -402,7 +402,7 @@ async fn failures_are_typed_errors() {
         for (query, text) in [
             ("", "missing parameter name"),
             ("&label=live", "missing parameter name"),
-            (&*long, "the value of the parameter 'name' must not be longer than 2048 characters"),
+            (&*long, "the query parameter 'name' must not be longer than 2048 characters"),
             ("/app/url&withDecryption=maybe", "invalid withDecryption value"),
             (SECRET, "WithDecryption flag must be True for retrieving a Secret Manager secret."),
             ("arn:aws:s3:::x", "name: expected the name or ARN of a parameter"),

@@ -97,7 +97,7 @@ async fn refusals_known_to_sidekey_only_are_typed_json() {
     let proxy = r#"{"__type":"ForbiddenException","message":"the request came through a proxy","hint":"send the request to Sidekey directly, not through a proxy"}"#;
     let browser = r#"{"__type":"ForbiddenException","message":"the request came from a browser","hint":"do not read secrets from a browser: Sidekey refuses requests with an Origin header"}"#;
     let host = r#"{"__type":"ForbiddenException","message":"the request names a host that is not this machine","hint":"send the request to localhost, 127.0.0.1 or [::1]"}"#;
-    let body = r#"{"__type":"BadRequestException","message":"the body of this GET request is larger than 65536 bytes","hint":"send the parameters in the query of the URI, without a body"}"#;
+    let body = r#"{"__type":"BadRequestException","message":"the body of this GET request is larger than 65536 bytes","hint":"send the query parameters in the URI, without a body"}"#;
     let with = |name, value| get(&path, &[TOKEN_HEADER, (name, value)]);
     let absolute = format!(
         "GET http://evil.example{path} HTTP/1.1\r\nHost: localhost\r\n{}: {TOKEN}\r\n\r\n",

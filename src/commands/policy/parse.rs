@@ -48,7 +48,7 @@ pub(super) enum BadPolicy {
     )]
     NoStatement,
     #[error(
-        "{} has a Principal, so this is the policy of a resource; verify a policy of a role instead",
+        "{} has a Principal, so this is a resource-based policy; verify a policy of a role instead",
         named(.0)
     )]
     Principal(String),

@@ -55,7 +55,7 @@ pub(crate) enum BadCall {
     #[error("Either 'SecretIdList' or 'Filters' must be provided, but not both.")]
     ListOrFilters,
     #[error(
-        "'Filters' is not served, because Sidekey cannot search for secrets: Sidekey knows only the secrets that were read"
+        "'Filters' is not supported, because Sidekey cannot search for secrets: Sidekey knows only the secrets that were read"
     )]
     Filters,
     /// Error: a call of Secrets Manager names a parameter of Parameter Store instead of a secret.
@@ -135,7 +135,7 @@ impl BadCall {
             | Self::FilterKey
             | Self::FilterOption(_)
             | Self::FilterValue => {
-                "correct the parameters of the call as AWS's API reference describes"
+                "correct the JSON body of the request as AWS's API reference describes"
             }
             Self::Filters => {
                 "name the secrets in SecretIdList instead, or send the call to AWS directly"

@@ -177,7 +177,7 @@ mod tests {
         batch("{}", "InvalidParameterException", "or 'Filters' must be");
         batch(r#"{"SecretIdList":["a"],"Filters":[]}"#, "InvalidParameterException", "not both");
         let filters = r#"{"Filters":[{"Key":"name","Values":["a"]}]}"#;
-        batch(filters, "InvalidParameterException", "'Filters' is not served");
+        batch(filters, "InvalidParameterException", "'Filters' is not supported");
         assert!(BadCall::Filters.hint().contains("SecretIdList"));
         batch(r#"{"SecretIdList":[]}"#, "ValidationException", "greater than or equal");
         let ids = vec!["\"a\""; 21].join(",");

@@ -118,7 +118,7 @@ impl Unresolved {
                     "send the complete message to /resolve, not only a list of names and ARNs"
                 }
                 TenantMismatch::NoConvention => {
-                    "add a [convention] for secrets with such names to the configuration, or read the secret by its name"
+                    "add a [[convention]] table for such names to the file in SIDEKEY_CONVENTIONS, or read the secret by its name"
                 }
                 TenantMismatch::Different(_) | TenantMismatch::NotInMessage(_) => {
                     "check that the message comes from a trusted sender, and check [resolve.tenant] in the configuration"

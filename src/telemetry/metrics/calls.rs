@@ -63,7 +63,7 @@ impl CallMetrics {
             ),
             redactions: counters(
                 "sidekey_call_redactions_total",
-                "Fields of secrets that were replaced in answers to calls, by route.",
+                "Fields of secrets that Sidekey replaced in answers to calls, by route.",
                 &["route"],
             ),
             refusals: counters(

@@ -60,7 +60,7 @@ pub(super) enum Refusal {
     #[error("a page of another site sent this request")]
     Origin,
     /// Refused: the key is missing or wrong.
-    #[error("the key is missing or wrong: use the URL that `sidekey dev` prints")]
+    #[error("the page's access key is missing or wrong: open the URL that `sidekey dev` prints")]
     Key,
     /// Refused: the path is unknown, or needs another method.
     #[error("the page has no such path, or the path needs another HTTP method")]
