@@ -184,18 +184,18 @@ impl VirtualClock {
     }
 
     pub(crate) fn step_forward(&self, span: Duration) {
-        *self.wall.lock().expect("no thread panics while it holds the lock") += span;
+        *self.wall.lock().expect("no thread may panic while it holds the lock") += span;
     }
 
     /// Restarts the steady clock at zero, as if Lambda SnapStart had resumed the process on another
     /// machine.
     pub(crate) fn restart_steady(&self) {
-        *self.steady_began.lock().expect("no thread panics while it holds the lock") =
+        *self.steady_began.lock().expect("no thread may panic while it holds the lock") =
             self.started.elapsed();
     }
 
     pub(crate) fn step_back(&self, span: Duration) {
-        *self.wall.lock().expect("no thread panics while it holds the lock") -= span;
+        *self.wall.lock().expect("no thread may panic while it holds the lock") -= span;
     }
 }
 
@@ -204,9 +204,9 @@ impl Clock for VirtualClock {
     fn now(&self) -> Moment {
         let elapsed = self.started.elapsed();
         Moment {
-            wall: *self.wall.lock().expect("no thread panics while it holds the lock") + elapsed,
+            wall: *self.wall.lock().expect("no thread may panic while it holds the lock") + elapsed,
             steady: elapsed
-                - *self.steady_began.lock().expect("no thread panics while it holds the lock"),
+                - *self.steady_began.lock().expect("no thread may panic while it holds the lock"),
         }
     }
 

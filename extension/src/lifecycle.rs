@@ -340,7 +340,10 @@ mod tests {
         }
 
         fn sleep(&self, span: Duration) -> Sleep {
-            self.0.lock().expect("no thread panics while it holds the lock").push(span.as_millis());
+            self.0
+                .lock()
+                .expect("no thread may panic while it holds the lock")
+                .push(span.as_millis());
             Box::pin(async {})
         }
     }
@@ -382,7 +385,7 @@ mod tests {
             .await
             .expect("the registration must succeed");
         assert_eq!(shutdown(&registered, &clock).await, "unknown");
-        let pauses = clock.0.lock().expect("no thread panics while it holds the lock").clone();
+        let pauses = clock.0.lock().expect("no thread may panic while it holds the lock").clone();
         assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
     }
 

@@ -135,7 +135,7 @@ impl ScriptedSource {
                 Err(error(FetchErrorKind::Timeout))
             }
             Some(Answer::Panic) => {
-                panic!("this panic is intended: the test makes the source of secrets panic")
+                panic!("this panic is intended: the test makes the fake of AWS panic")
             }
             _ => answer_of(answers, key),
         }

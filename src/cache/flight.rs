@@ -22,7 +22,7 @@ pub(crate) const FLIGHTS_KNOWN_MAX: usize = 2000;
 /// `SIDEKEY_SECRETS`. Without this limit, requests for unknown names could block all other calls.
 const FIRST_TIME_MAX: usize = FLIGHTS_KNOWN_MAX / 2;
 
-const POISONED: &str = "no thread panics while it holds the lock";
+const POISONED: &str = "no thread may panic while it holds the lock";
 
 pub(crate) type Outcome = Result<Arc<Entry>, FetchError>;
 

@@ -228,7 +228,10 @@ pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
 /// Returns the age at which the agent refreshes a cached secret: the TTL minus the share `jitter`
 /// of the TTL.
 pub(crate) fn due(policy: &Policy, jitter: f64) -> Duration {
-    debug_assert!(JITTER.contains(&jitter), "the jitter must be between 0.1 and 0.3");
+    debug_assert!(
+        JITTER.contains(&jitter),
+        "the jitter, a share of the TTL, must be between 0.1 and 0.3"
+    );
     policy.ttl.mul_f64(1.0 - jitter)
 }
 

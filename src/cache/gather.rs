@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-const POISONED: &str = "no thread panics while it holds the lock";
+const POISONED: &str = "no thread may panic while it holds the lock";
 
 /// How long Sidekey makes no calls for several parameters after AWS has denied such a call. The
 /// permission may be granted later, and new permissions take some time to become effective.

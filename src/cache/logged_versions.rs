@@ -18,7 +18,7 @@ impl LoggedVersions {
     /// Adds the version `id` of the secret `arn`. Returns `true` if the version is new, so that the
     /// caller logs it. If the set is full, forgets the oldest version.
     pub(super) fn insert(&self, arn: &str, id: &str) -> bool {
-        let mut logged = self.0.lock().expect("no thread panics while it holds the lock");
+        let mut logged = self.0.lock().expect("no thread may panic while it holds the lock");
         if logged.iter().any(|(own_arn, own_id)| **own_arn == *arn && **own_id == *id) {
             return false;
         }

@@ -62,7 +62,8 @@ impl Malformed {
     /// Returns a short list of the first problems of the secret's value for HTTP headers and the
     /// log, such as `missing auth_token, empty account_sid`.
     pub(crate) fn codes(&self) -> &str {
-        std::str::from_utf8(&self.codes).expect("the bytes of a string are valid UTF-8")
+        std::str::from_utf8(&self.codes)
+            .expect("the codes must be valid UTF-8, because they were made from a string")
     }
 
     pub(crate) fn header(&self) -> &Bytes {

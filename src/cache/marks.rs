@@ -95,7 +95,7 @@ impl Marks {
         may_serve: bool,
     ) -> Verdict {
         let mut held_back =
-            self.held_back.lock().expect("no thread panics while it holds the lock");
+            self.held_back.lock().expect("no thread may panic while it holds the lock");
         let same = held_back.as_ref().filter(|held_back| held_back.version == answer.id);
         // If the time since AWS first gave this answer is unknown, this answer counts as the first.
         let seen = same.and_then(|held_back| now.since(held_back.since));
@@ -112,13 +112,13 @@ impl Marks {
     }
 
     pub(crate) fn add_lacking(&self, label: &'static str) {
-        self.lacking.lock().expect("no thread panics while it holds the lock").push(label);
+        self.lacking.lock().expect("no thread may panic while it holds the lock").push(label);
     }
 
     /// Returns whether AWS has reported that no version of the secret has the staging label
     /// `label`.
     pub(crate) fn lacks(&self, label: &str) -> bool {
-        self.lacking.lock().expect("no thread panics while it holds the lock").contains(&label)
+        self.lacking.lock().expect("no thread may panic while it holds the lock").contains(&label)
     }
 
     pub(crate) fn touch(&self, now: Moment) {

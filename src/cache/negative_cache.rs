@@ -32,7 +32,7 @@ impl NegativeCache {
     /// Returns the error of a recent failed call for the secret `key`. Returns `None` if a request
     /// for the secret may cause a new call to AWS.
     pub(super) fn error(&self, key: &Key, now: Moment) -> Option<FetchError> {
-        let failures = self.failures.lock().expect("no thread panics while it holds the lock");
+        let failures = self.failures.lock().expect("no thread may panic while it holds the lock");
         let failure = failures.get(key)?;
         failure.is_remembered(now).then(|| failure.error.clone())
     }
@@ -40,24 +40,25 @@ impl NegativeCache {
     /// Returns why the last call for the secret `key` failed, and how long the agent must wait
     /// before it retries by itself.
     pub(super) fn last(&self, key: &Key, now: Moment) -> Option<(FetchError, Duration)> {
-        let failures = self.failures.lock().expect("no thread panics while it holds the lock");
+        let failures = self.failures.lock().expect("no thread may panic while it holds the lock");
         failures.get(key).map(|failure| (failure.error.clone(), failure.retry_in(now)))
     }
 
     pub(super) fn failure(&self, key: &Key) -> Option<Failure> {
-        let failures = self.failures.lock().expect("no thread panics while it holds the lock");
+        let failures = self.failures.lock().expect("no thread may panic while it holds the lock");
         failures.get(key).map(|failure| (**failure).clone())
     }
 
     pub(super) fn failed_at(&self, key: &Key) -> Option<Moment> {
-        let failures = self.failures.lock().expect("no thread panics while it holds the lock");
+        let failures = self.failures.lock().expect("no thread may panic while it holds the lock");
         failures.get(key).map(|failure| failure.at)
     }
 
     /// Records a failed call for the secret `key`. The random number `draw` from `[0, 1)` decides
     /// how long the agent waits before it retries by itself.
     pub(super) fn record(&self, key: &Key, error: FetchError, now: Moment, draw: f64) {
-        let mut failures = self.failures.lock().expect("no thread panics while it holds the lock");
+        let mut failures =
+            self.failures.lock().expect("no thread may panic while it holds the lock");
         let before = failures.get(key).map(|failure| &**failure);
         let failure = Failure::after(before, error, now, EMPTY_BACK_OFF_MAX, draw);
         failures.insert(key.clone(), Box::new(failure));
@@ -72,11 +73,11 @@ impl NegativeCache {
 
     /// Forgets all failed calls, because they may be days old after a SnapStart restore.
     pub(super) fn forget_all(&self) {
-        self.failures.lock().expect("no thread panics while it holds the lock").clear();
+        self.failures.lock().expect("no thread may panic while it holds the lock").clear();
     }
 
     pub(super) fn forget(&self, key: &Key) {
-        self.failures.lock().expect("no thread panics while it holds the lock").remove(key);
+        self.failures.lock().expect("no thread may panic while it holds the lock").remove(key);
     }
 }
 
@@ -164,7 +165,7 @@ mod tests {
             cache.record(&key(&format!("x{n}")), error(FetchErrorKind::NotFound), at(n), 0.0);
         }
         assert_eq!(
-            cache.failures.lock().expect("no thread panics while it holds the lock").len(),
+            cache.failures.lock().expect("no thread may panic while it holds the lock").len(),
             FAILURES_MAX
         );
         assert!(cache.last(&key("x0"), at(0)).is_none());

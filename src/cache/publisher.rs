@@ -9,7 +9,7 @@ use crate::telemetry::log_limiter::LogLimiter;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-const POISONED: &str = "no thread panics while it holds the lock";
+const POISONED: &str = "no thread may panic while it holds the lock";
 
 #[derive(Debug)]
 pub(super) struct Publisher {

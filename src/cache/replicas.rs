@@ -12,7 +12,7 @@ use bytes::Bytes;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const POISONED: &str = "no thread panics while it holds the lock";
+const POISONED: &str = "no thread may panic while it holds the lock";
 
 #[derive(Debug)]
 pub(super) struct Replicas {

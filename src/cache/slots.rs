@@ -47,7 +47,7 @@ impl Slots {
 
     pub(crate) async fn acquire(&self, rank: Rank) -> Slot {
         let granted = {
-            let mut state = self.0.lock().expect("no thread panics while it holds the lock");
+            let mut state = self.0.lock().expect("no thread may panic while it holds the lock");
             if state.take(rank) {
                 None
             } else {
@@ -64,7 +64,7 @@ impl Slots {
 
     fn grant(&self) {
         loop {
-            let next = self.0.lock().expect("no thread panics while it holds the lock").next();
+            let next = self.0.lock().expect("no thread may panic while it holds the lock").next();
             let Some((rank, grant)) = next else { return };
             // If the waiting call was cancelled, the send fails and drops the slot, which returns
             // the slot.
@@ -109,7 +109,8 @@ impl State {
 impl Drop for Slot {
     fn drop(&mut self) {
         {
-            let mut state = self.slots.0.lock().expect("no thread panics while it holds the lock");
+            let mut state =
+                self.slots.0.lock().expect("no thread may panic while it holds the lock");
             state.free += 1;
             state.free_for_first_time += usize::from(self.rank == Rank::FirstTime);
         }

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-const POISONED: &str = "no thread panics while it holds the lock";
+const POISONED: &str = "no thread may panic while it holds the lock";
 
 /// The configuration of the cache.
 #[derive(Debug)]

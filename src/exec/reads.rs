@@ -124,12 +124,12 @@ mod tests {
 
     impl Clock for SleepClock {
         fn now(&self) -> Moment {
-            let steady = *self.0.lock().expect("no thread panics while it holds the lock");
+            let steady = *self.0.lock().expect("no thread may panic while it holds the lock");
             Moment { wall: std::time::UNIX_EPOCH + steady, steady }
         }
 
         fn sleep(&self, span: Duration) -> Sleep {
-            *self.0.lock().expect("no thread panics while it holds the lock") += span;
+            *self.0.lock().expect("no thread may panic while it holds the lock") += span;
             Box::pin(async {})
         }
     }

@@ -102,9 +102,7 @@ impl Pool {
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
-        self.idle
-            .lock()
-            .expect("the lock is never poisoned, because no code panics while it holds the lock")
+        self.idle.lock().expect("no thread may panic while it holds the lock")
     }
 }
 

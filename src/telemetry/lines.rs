@@ -55,13 +55,13 @@ impl Lines {
         let waited = self.0.changed.wait_timeout_while(self.0.state(), wait, |state| {
             state.is_writing || !state.queued.is_empty()
         });
-        !waited.expect("no thread panics while it holds the lock").1.timed_out()
+        !waited.expect("no thread may panic while it holds the lock").1.timed_out()
     }
 }
 
 impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no thread panics while it holds the lock")
+        self.state.lock().expect("no thread may panic while it holds the lock")
     }
 
     fn push(&self, line: &[u8]) {
@@ -84,7 +84,7 @@ impl Queue {
                 let mut state = self
                     .changed
                     .wait_while(self.state(), |state| state.queued.is_empty())
-                    .expect("no thread panics while it holds the lock");
+                    .expect("no thread may panic while it holds the lock");
                 std::mem::swap(&mut state.queued, &mut taken);
                 state.is_writing = true;
             }
@@ -146,7 +146,8 @@ mod tests {
 
     impl Write for Sink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let _blocked = self.blocked.lock().expect("no thread panics while it holds the lock");
+            let _blocked =
+                self.blocked.lock().expect("no thread may panic while it holds the lock");
             if self.is_closed {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
@@ -199,7 +200,7 @@ mod tests {
         let blocked: Arc<Mutex<()>> = Arc::default();
         let (lines, written, dropped) = start(&blocked, false);
         let line = format!("{}\n", "x".repeat(999));
-        let block = blocked.lock().expect("no thread panics while it holds the lock");
+        let block = blocked.lock().expect("no thread may panic while it holds the lock");
         for _ in 0..1000 {
             log(&lines, &line);
         }

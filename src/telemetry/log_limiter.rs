@@ -24,7 +24,7 @@ impl LogLimiter {
     /// If a log line may be written now, returns how many log lines were suppressed since the last
     /// written line. Otherwise returns `None`, and counts the line as suppressed.
     pub(crate) fn pass(&self, now: Moment) -> Option<u64> {
-        let mut state = self.state.lock().expect("no thread panics while it holds the lock");
+        let mut state = self.state.lock().expect("no thread may panic while it holds the lock");
         let is_due =
             state.last.and_then(|last| now.since(last)).is_none_or(|since| since >= INTERVAL);
         if !is_due {

@@ -24,7 +24,7 @@ async fn serve(listener: TcpListener, received: Arc<Mutex<Vec<u8>>>) {
                 break;
             }
         }
-        received.lock().expect("no thread panics while it holds the lock").extend(request);
+        received.lock().expect("no thread may panic while it holds the lock").extend(request);
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nfine";
         let _ = socket.write_all(answer).await;
     }
@@ -67,7 +67,7 @@ async fn wrapped_function_calls_a_service_without_its_key() {
     let end = "/to/openai@openai%2Dapi%2Dkey%2Femail/v1";
     let expected = format!("http://127.0.0.1:{}{end}", emulator.sidekey_port());
     assert_eq!(variables["OPENAI_BASE_URL"], expected);
-    let received = received.lock().expect("no thread panics while it holds the lock").clone();
+    let received = received.lock().expect("no thread may panic while it holds the lock").clone();
     let received = String::from_utf8_lossy(&received).into_owned();
     assert!(received.starts_with("GET /v1/models HTTP/1.1\r\n"), "{received}");
     assert!(received.contains(&format!("Bearer {KEY}\r\n")), "{received}");

@@ -112,7 +112,8 @@ fn source_result(secret: &Secret, version: &Version) -> String {
         version_stages: &version.labels,
         created_date: date(version.created),
     };
-    serde_json::to_string(&source).expect("the source of a parameter must convert to JSON")
+    serde_json::to_string(&source)
+        .expect("the secret that a parameter name refers to must be serializable as JSON")
 }
 
 /// Formats a time in the form `Nov 16, 2022, 8:22:40 AM`, in UTC.

@@ -25,7 +25,10 @@ struct Written(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Written {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no thread panics while it holds the lock").extend_from_slice(bytes);
+        self.0
+            .lock()
+            .expect("no thread may panic while it holds the lock")
+            .extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -76,7 +79,7 @@ impl Fixture {
             .expect("the system must be able to start a thread");
         let emf = Config {
             groups: Groups::parse(["on"].into_iter())
-                .expect("the groups in the test must be valid"),
+                .expect("the metric groups in the test must be valid"),
             namespace: "Sidekey".to_owned(),
             dimensions: vec![("FunctionName".to_owned(), "f".to_owned())],
             level: "INFO".to_owned(),
@@ -104,7 +107,8 @@ impl Fixture {
     /// pair of its reason and its number of cache hits.
     fn records(&self) -> Vec<(String, u64)> {
         assert!(self.lines.flush(TIMEOUT), "the log must accept each line");
-        let mut written = self.written.0.lock().expect("no thread panics while it holds the lock");
+        let mut written =
+            self.written.0.lock().expect("no thread may panic while it holds the lock");
         let text = String::from_utf8(std::mem::take(&mut *written)).expect("records must be UTF-8");
         let records = text.lines().map(|line| {
             let record: Value = serde_json::from_str(line).expect("each record must be JSON");
@@ -170,7 +174,7 @@ async fn trouble_is_reported_at_once_but_only_once_a_minute() {
         assert_eq!(
             fixture.records(),
             written(&[]),
-            "{name}: a minute must have only one early record"
+            "{name}: trouble must cause at most one early record per minute"
         );
         fixture.run(&mut reports, 6 * SECOND).await;
         assert_eq!(fixture.records(), written(&[("trouble", 2)]), "{name}");

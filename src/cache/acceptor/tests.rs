@@ -76,7 +76,11 @@ async fn older_version_replaces_a_newer_one_after_a_second_answer() {
     fixture.script("ssm:/app/a", Answer::Version(1));
     fixture.script("ssm:/app/b", Answer::Version(3));
     fixture.pass(101 * SECOND).await;
-    assert_eq!(listed(&fixture).await, ["/app/a 9", "/app/b 2"], "the cached list must stay");
+    assert_eq!(
+        listed(&fixture).await,
+        ["/app/a 9", "/app/b 2"],
+        "the cache must keep the list until AWS has returned the older version twice"
+    );
     assert_eq!(outcome(fixture.cache.read(key("ssm:/app/b")).await), ok("3", How::Hit));
     fixture.pass(6 * SECOND).await;
     // This request gets the cached list, and starts a refresh.

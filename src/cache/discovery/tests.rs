@@ -68,7 +68,7 @@ fn interval_of_zero_means_one_search_for_each_start() {
 fn random_numbers_spread_the_interval() {
     for (draw, expected) in [(0.0, 240.0), (0.5, 270.0), (0.999, 299.94)] {
         let wait = after_success(INTERVAL, draw)
-            .expect("a search must follow, because the interval is not zero")
+            .expect("another search must follow, because the interval is not zero")
             .as_secs_f64();
         assert!((wait - expected).abs() < 0.001, "{draw}: {wait}");
     }
@@ -147,7 +147,11 @@ fn paths_are_listed_again_after_the_interval() {
     assert!(discovery.is_attempted());
     assert_eq!(discovery.next(at(0), 0), Some((0, Duration::from_secs(240))));
     end(&mut discovery, 0, Ended::Complete(names(&["ssm:/app/a", "ssm:/app/b"])), 240);
-    assert_eq!(discovery.count(), 0, "parameters of a path must not count as secrets of a pattern");
+    assert_eq!(
+        discovery.count(),
+        0,
+        "the count of secrets that match a pattern must not include the parameters of a path"
+    );
     let complete = Ended::Complete(names(&["ssm:/app/b"]));
     assert_eq!(end(&mut discovery, 0, complete, 510), ["ssm:/app/a"]);
     let at_start_only = Config { interval: Duration::ZERO, ..config };

@@ -83,7 +83,7 @@ async fn last_read_before_a_freeze_is_known() {
     assert_eq!(
         served(&fixture, 60 * SECOND),
         (vec![], None),
-        "there must be no versions, because there was no read in the last minute"
+        "the list of served versions must be empty, because there was no read in the last minute"
     );
 }
 
@@ -113,8 +113,12 @@ async fn refresh_with_the_same_version_keeps_the_last_reads() {
         .writer
         .settle(&key, sent, Ok(version("app", 3, &key)))
         .expect("the cache must accept the version");
-    let passed =
-        fixture.clock.now().since(read_at).expect("the passed time must be known").as_millis();
+    let passed = fixture
+        .clock
+        .now()
+        .since(read_at)
+        .expect("the time since the read must be known")
+        .as_millis();
     let passed = u64::try_from(passed).expect("the time in ms must fit into 64 bits");
     assert_eq!(previous(&fixture, "app"), found("v2", Some(passed)));
 }
@@ -212,7 +216,7 @@ async fn versions_and_ages_of_an_interval_are_those_that_readers_were_given() {
     assert_eq!(
         served(&fixture, 10 * SECOND),
         (vec![], None),
-        "there must be no versions, because no reader came"
+        "the list of served versions must be empty, because there was no read"
     );
     assert_eq!(fixture.read("app").await, ok("v1", How::Hit));
     fixture.pass(2 * SECOND).await;

@@ -92,7 +92,7 @@ impl World {
                 (true, false)
                     if self.is_simple(&state, id) && state.is_refused(id, secret(id), now) =>
                 {
-                    Some("the home region has refused the secret")
+                    Some("the home region has returned an error that a retry cannot fix")
                 }
                 (true, false) => None,
             };

@@ -90,7 +90,7 @@ impl World {
         let (arn, _, _) =
             call.any_version().expect("a call that fetched a version must have an answer");
         if secret(arn) != reader.secret {
-            return Some("the reader got the secret of another role".to_owned());
+            return Some("the reader got a secret with another name or account".to_owned());
         }
         if reader.id.starts_with("arn:") && reader.id != arn {
             return Some(

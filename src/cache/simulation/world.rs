@@ -69,21 +69,22 @@ impl World {
 
     /// Stores a handle on the cache, so that the simulated AWS can check the cached versions.
     pub(super) fn watch(&self, cache: &Cache) {
-        *self.cache.lock().expect("no thread panics while it holds the lock") = Some(cache.clone());
+        *self.cache.lock().expect("no thread may panic while it holds the lock") =
+            Some(cache.clone());
     }
 
     /// Drops the handle on the cache. The cache also refers to the simulated AWS, so otherwise
     /// neither of them would be freed.
     pub(super) fn unwatch(&self) {
-        *self.cache.lock().expect("no thread panics while it holds the lock") = None;
+        *self.cache.lock().expect("no thread may panic while it holds the lock") = None;
     }
 
     pub(super) fn cache(&self) -> Option<Cache> {
-        self.cache.lock().expect("no thread panics while it holds the lock").clone()
+        self.cache.lock().expect("no thread may panic while it holds the lock").clone()
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no thread panics while it holds the lock")
+        self.state.lock().expect("no thread may panic while it holds the lock")
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -307,7 +308,10 @@ impl Source for World {
                 Some(state.batches)
             };
             let is_one_role = keys.iter().all(|key| key.role == keys[0].role);
-            self.require(is_one_role, || "a batch call has keys of different roles".to_owned());
+            self.require(is_one_role, || {
+                "the cache made one batch call for secrets that are read with different roles"
+                    .to_owned()
+            });
             let calls: Vec<usize> = keys.iter().map(|key| self.begin(&text(key), batch)).collect();
             self.clock.sleep(Duration::from_millis(rng.u64(1..300))).await;
             let fails = rng.u8(0..3) == 0;

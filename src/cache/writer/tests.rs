@@ -169,7 +169,7 @@ async fn entry_cached_before_the_account_was_known_is_removed_if_its_ttl_is_zero
     assert_eq!(
         outcome(by_arn().await),
         ok("v1", How::Hit),
-        "the cache must keep the secret while it does not know its AWS account"
+        "the cache must keep the secret while Sidekey does not know its own AWS account"
     );
     let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.read("other").await.unwrap();
@@ -177,7 +177,7 @@ async fn entry_cached_before_the_account_was_known_is_removed_if_its_ttl_is_zero
     let calls = fixture.source.calls.lock().unwrap().iter().filter(|id| **id != "other").count();
     assert_eq!(
         calls, 2,
-        "the cache must not refresh the secret again after it learned that the TTL is 0"
+        "the cache must not refresh the secret again after the cache learned that the TTL is 0"
     );
     assert_eq!(outcome(by_arn().await), ok("v1", How::Miss));
     refreshing.abort();

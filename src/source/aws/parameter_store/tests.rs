@@ -255,7 +255,7 @@ async fn path_with_too_many_parameters_is_refused() {
     }
     let client = client_of(&fake).await;
     let error = client.parameter_store().by_path("/app", false, false, None, None).await;
-    let error = error.expect_err("a path with 1001 parameters must be an error");
+    let error = error.expect_err("a path with 1001 parameters must cause an error");
     assert_eq!(error.kind, FetchErrorKind::Invalid);
     assert!(error.message.contains("1000") && error.hint().contains("longer paths"), "{error}");
 }
