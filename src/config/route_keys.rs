@@ -159,7 +159,7 @@ pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "refused_statuses",
         default: "401",
-        help: "The HTTP statuses with which the server refuses a credential. Sidekey then fetches the secret again, and repeats the call once if the secret has changed.",
+        help: "The HTTP statuses with which the server rejects a credential. Sidekey then fetches the secret again, and repeats the call once if the secret has changed.",
         parse: |draft, text| {
             let statuses: Result<Vec<StatusCode>, String> = list(text)
                 .map(|status| {

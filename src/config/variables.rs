@@ -126,7 +126,7 @@ settings! {
     use_only: Option<Scope> {
         name: "SIDEKEY_USE_ONLY",
         default: "",
-        help: "Patterns of secrets that no caller can read, in the format of SIDEKEY_ALLOW. The agent only adds these secrets to calls that it makes for a program to an external API. A pattern that is not an ARN applies to all accounts and regions.",
+        help: "Patterns of secrets that no caller can read, in the format of SIDEKEY_ALLOW. The agent uses these secrets only to call external APIs for programs. A pattern that is not an ARN applies to all accounts and regions.",
         parse: |text| patterns(text, "the value must not be empty").map(Some),
     }
     allowed_roles: Option<Vec<RolePattern>> {
@@ -177,7 +177,7 @@ settings! {
     denied_grace: Duration {
         name: "SIDEKEY_DENIED_GRACE",
         default: "60s",
-        help: "How long a cached value is still served after AWS first denied access to the secret.",
+        help: "How long a cached value is still served after AWS first refused to return the secret, for example because IAM denies access.",
         parse: span,
     }
     cache_size: usize {
@@ -267,7 +267,7 @@ settings! {
     endpoint: Option<Endpoint> {
         name: "SIDEKEY_ENDPOINT",
         default: "",
-        help: "The URL that the agent calls instead of AWS's endpoints of Secrets Manager and Parameter Store: https, or http with a loopback address. `{region}` in the URL is replaced by the region.",
+        help: "The URL that the agent calls instead of AWS's endpoints of Secrets Manager, Parameter Store and STS: https, or http with a loopback address. `{region}` in the URL is replaced by the region.",
         parse: |text| Endpoint::parse(text).map(Some).map_err(|bad| bad.to_string()),
     }
     parameter_store_endpoint: Option<Endpoint> {
@@ -279,7 +279,7 @@ settings! {
     sts_endpoint: Option<Endpoint> {
         name: "SIDEKEY_STS_ENDPOINT",
         default: "",
-        help: "The URL at which the agent assumes roles instead of at SIDEKEY_ENDPOINT, in the same format.",
+        help: "The URL that the agent calls for STS (to assume roles) instead of SIDEKEY_ENDPOINT, in the same format.",
         parse: |text| Endpoint::parse(text).map(Some).map_err(|bad| bad.to_string()),
     }
     allow_http_endpoint: bool {
