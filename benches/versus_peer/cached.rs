@@ -3,6 +3,7 @@
 use crate::bench::Bench;
 use crate::canned::Canned;
 use crate::load::{self, Load};
+use crate::pinning;
 use crate::reader;
 use crate::subject::{self, Running, TOKEN};
 use std::io;
@@ -94,6 +95,8 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Cached> {
         running.push(program);
     }
     let canned = Canned::start(&servers[0].answer)?;
+    // This thread sends the reads. All programs have started, so none of them inherits the CPU.
+    pinning::pin_to_last_processor();
     let answer = servers[0].answer.clone();
     let bare = Server { label: BARE_LOOP, process: canned.id(), address: canned.address, answer };
     servers.insert(0, bare);
