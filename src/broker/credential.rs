@@ -177,11 +177,15 @@ impl Credential {
             }
             Self::Basic { user, password } => {
                 let (user_part, part) = (user.secret_part(secret)?, password.secret_part(secret)?);
-                let (user, password) = (user.prefix.as_bytes(), password.prefix.as_bytes());
                 let pair: Zeroizing<Vec<u8>> =
-                    [user, &user_part, b":", password, &part].concat().into();
+                    [user.prefix.as_bytes(), &user_part, b":", password.prefix.as_bytes(), &part]
+                        .concat()
+                        .into();
                 let encoded = Zeroizing::new(STANDARD.encode(&*pair));
-                confidential.extend([part, encoded.as_bytes().to_vec().into()]);
+                // With a password from the secret, the user is usually an account number, which
+                // answers may contain.
+                confidential.push(if password.has_field() { part } else { user_part });
+                confidential.push(encoded.as_bytes().to_vec().into());
                 [b"Basic ", encoded.as_bytes()].concat().into()
             }
         };
@@ -228,14 +232,18 @@ mod tests {
 
     #[test]
     fn credential_is_made_from_fields_of_the_secret() {
-        let basic =
-            Credential::Basic { user: Template::parse("#user"), password: Template::parse("#key") };
+        let basic = |user, password| Credential::Basic {
+            user: Template::parse(user),
+            password: Template::parse(password),
+        };
         let name = HeaderName::from_static("x-api-key");
         let header = Credential::Header { name, value: Template::parse("Key #key") };
         for (credential, value, expected) in [
             (bearer("#key"), VALUE, "Bearer secret-key-1"),
             (bearer("#"), "plain-text", "Bearer plain-text"),
-            (basic, VALUE, "Basic dXNlcjpzZWNyZXQta2V5LTE="),
+            (basic("#user", "#key"), VALUE, "Basic dXNlcjpzZWNyZXQta2V5LTE="),
+            (basic("#key", ""), VALUE, "Basic c2VjcmV0LWtleS0xOg=="),
+            (basic("api", "#key"), VALUE, "Basic YXBpOnNlY3JldC1rZXktMQ=="),
             (header, VALUE, "Key secret-key-1"),
         ] {
             let made = made(&credential, value, &[]).expect("the fields exist");
@@ -245,6 +253,19 @@ mod tests {
                 let is_hidden = made.needles.redact(echo.as_bytes()).is_some();
                 assert_eq!(is_hidden, expected.contains(echo), "{expected}: {echo}");
             }
+        }
+    }
+
+    #[test]
+    fn key_of_basic_authentication_is_hidden_whether_user_or_password() {
+        for (user, password, is_user_hidden) in
+            [("#name", "", true), ("#name", "x", true), ("#name", "#key", false)]
+        {
+            let (user, password) = (Template::parse(user), Template::parse(password));
+            let value = r#"{"key":"secret-key-1","name":"account-1"}"#;
+            let made = made(&Credential::Basic { user, password }, value, &[]);
+            let needles = made.expect("the fields must exist").needles;
+            assert_eq!(needles.redact(b"account-1").is_some(), is_user_hidden);
         }
     }
 

@@ -114,7 +114,8 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
 }
 
-/// Returns the bearer token or the password of Basic authentication in an `Authorization` header.
+/// Returns the bearer token in an `Authorization` header, or the key in Basic authentication. This key
+/// is the password, or the user if the password is empty.
 pub(crate) fn authorization(value: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
     let bytes = value.as_bytes();
     let (scheme, rest) = bytes.split_at(bytes.iter().position(|byte| *byte == b' ')?);
@@ -127,7 +128,8 @@ pub(crate) fn authorization(value: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
     }
     let pair = Zeroizing::new(STANDARD.decode(text).ok()?);
     let colon = pair.iter().position(|byte| *byte == b':')?;
-    Some(pair[colon + 1..].to_vec().into())
+    let (user, password) = (&pair[..colon], &pair[colon + 1..]);
+    Some(if password.is_empty() { user } else { password }.to_vec().into())
 }
 
 /// Returns a header's value without the constant text `prefix` at its beginning.

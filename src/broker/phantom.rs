@@ -101,6 +101,7 @@ mod tests {
             ("authorization", "bearer  phantom", true),
             ("authorization", "Basic dXNlcjpwaGFudG9t", true),
             ("authorization", "Basic cGhhbnRvbTpwaGFudG9t", true),
+            ("authorization", "Basic cGhhbnRvbTo=", true),
             ("x-api-key", "phantom", true),
             ("x-api-key", "Key phantom", true),
             ("authorization", "Basic cGhhbnRvbTpvdGhlcg==", false),

@@ -225,8 +225,7 @@ pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
     Freshness::Expired
 }
 
-/// Returns the age at which the agent refreshes a cached secret: the TTL minus the share `jitter`
-/// of the TTL.
+/// Returns the age at which the agent refreshes a cached secret: the TTL times `1 - jitter`.
 pub(crate) fn due(policy: &Policy, jitter: f64) -> Duration {
     debug_assert!(
         JITTER.contains(&jitter),

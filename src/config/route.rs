@@ -222,6 +222,18 @@ mod tests {
     }
 
     #[test]
+    fn user_or_password_of_basic_authentication_can_be_empty() {
+        for basic in ["[\"#api_key\", \"\"]", "[\"\", \"#api_key\"]"] {
+            let (_, mistakes) = routes(&format!("{CRM}basic = {basic}"));
+            assert_eq!(mistakes, [""; 0], "{basic}");
+        }
+        for basic in ["[\"#api_key\"]", "[\"\", \"\", \"#api_key\"]"] {
+            let (_, mistakes) = routes(&format!("{CRM}basic = {basic}"));
+            assert!(mistakes[0].contains("a list of two strings"), "{basic}: {mistakes:?}");
+        }
+    }
+
+    #[test]
     fn table_with_the_name_of_a_built_in_route_changes_that_route() {
         let (routes, mistakes) =
             routes("[[route]]\nname = \"openai\"\nupstream = \"http://127.0.0.1:9000\"");
@@ -269,8 +281,10 @@ mod tests {
             let (_, mistakes) = routes(text);
             assert!(mistakes.iter().any(|found| found.contains(expected)), "{text}: {mistakes:?}");
         }
-        let (_, mistakes) = routes(&format!("{CRM}bearer = \"api_key\""));
-        assert!(mistakes[0].contains("must name a field"), "{mistakes:?}");
+        for credential in ["bearer = \"api_key\"", "basic = [\"api_key\", \"\"]"] {
+            let (_, mistakes) = routes(&format!("{CRM}{credential}"));
+            assert!(mistakes[0].contains("must name a field"), "{mistakes:?}");
+        }
         let (_, mistakes) = routes(CRM);
         assert_eq!(
             mistakes,

@@ -76,13 +76,20 @@ pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "basic",
         default: "",
-        help: "Instead of `bearer`: a list with the user and the password of Basic authentication. `[\"#user\", \"#password\"]` takes both from the secret's fields `user` and `password`.",
+        help: "Instead of `bearer`: a list with the user and the password of Basic authentication. `[\"#user\", \"#password\"]` takes both from the secret's fields `user` and `password`. One of the two can be empty or constant.",
         parse: |draft, text| {
-            let parts: Vec<&str> = list(text).collect();
+            // Unlike other lists, this list can have an empty item.
+            let parts: Vec<&str> = text.split(',').map(str::trim).collect();
             let [user, password] = parts[..] else {
                 return Err("the value must be a list of two strings: user and password".to_owned());
             };
-            let (user, password) = (Template::parse(user), template(password)?);
+            let (user, password) = (Template::parse(user), Template::parse(password));
+            if !user.has_field() && !password.has_field() {
+                return Err(
+                    "the user or the password must name a field of the secret, such as #api_key"
+                        .to_owned(),
+                );
+            }
             draft.credential = Some(Credential::Basic { user, password });
             Ok(())
         },

@@ -87,9 +87,10 @@ pub(super) async fn find_since(
     Ok(cache.read_since(wanted.owned_key()?, started).await?)
 }
 
-/// Returns an error if Sidekey must not return the secret to callers: because it matches
-/// `SIDEKEY_USE_ONLY` (only for calls to other servers), or because its value breaks the rules for
-/// the secret's name. If `SIDEKEY_STRICT` is `false`, broken rules are no error.
+/// Returns an error if Sidekey must not return the secret to callers. There are two reasons: the
+/// secret matches `SIDEKEY_USE_ONLY`, so Sidekey may use it only in its own calls to other servers,
+/// or its value breaks the rules for its name. If `SIDEKEY_STRICT` is `false`, broken rules cause no
+/// error.
 pub(super) fn refuse_withheld(served: &Served) -> Result<(), Problem> {
     match &served.entry.withheld {
         None => Ok(()),

@@ -127,7 +127,7 @@ impl Store {
     /// any of these strings to deny access to the parameter or to inject a fault.
     ///
     /// The ARN comes first, because IAM's error messages quote it. `text` can also be the path of a
-    /// `GetParametersByPath` request.
+    /// `GetParametersByPath` request. The result then contains the ARN and the names of the path.
     pub(crate) fn aliases(&self, text: &str) -> Vec<Resource> {
         let mut aliases = Vec::new();
         if let Ok(id) = ParameterId::parse(text) {

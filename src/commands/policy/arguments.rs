@@ -25,7 +25,7 @@ pub(in crate::commands) fn region(text: &str) -> Result<String, &'static str> {
     if is_region(text) {
         Ok(text.to_owned())
     } else {
-        Err("the value is not the name of an AWS region, such as eu-north-1")
+        Err("the value must be the name of an AWS region, such as eu-north-1")
     }
 }
 

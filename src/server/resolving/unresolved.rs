@@ -35,7 +35,7 @@ pub(crate) enum Unresolved {
     NoReference,
     #[error("this message was skipped: an earlier message of its FIFO group failed")]
     EarlierMessageFailed,
-    /// Error: a text in the message is not a valid name or ARN of a secret.
+    /// Error: a reference in the caller's message is not a valid name or ARN of a secret.
     #[error(transparent)]
     Reference(Box<BadReference>),
     /// Error: the message refers to a secret that belongs to another tenant than the message.
