@@ -170,8 +170,8 @@ impl Acceptor {
     }
 }
 
-/// Serves one connection until the client closes the connection, `close` is cancelled, or a fault
-/// resets the connection.
+/// Serves one connection until the client closes the connection, the token `close` asks the fake to
+/// close it, or a fault resets it.
 ///
 /// Idle connections have no timeout. If a test pauses tokio's clock, this clock jumps to the next
 /// timer, so a timeout would fire at once.

@@ -303,7 +303,11 @@ fn parameter_value(name: &str, value: Value) -> Result<ParameterValue, SeedError
         Value::Object(members) if members.len() == 1 && members.contains_key(SECURE_KEY) => {
             match members[SECURE_KEY].as_str() {
                 Some(text) => ParameterValue::secure(text),
-                None => return invalid("an object whose value of `$secure` is not a string"),
+                None => {
+                    return invalid(
+                        "an object in which the value of the key `$secure` is not a string",
+                    );
+                }
             }
         }
         object @ Value::Object(_) => ParameterValue::from(object.to_string()),

@@ -113,7 +113,8 @@ pub(crate) fn judge(cached: Option<&Cached<'_>>, answer: &Version) -> Verdict {
     }
 }
 
-/// Adds to `home`, the error of the home region, why the replica in `region` did not help.
+/// Returns `home` (the error of the home region) with more advice: why the failover region `region`
+/// did not return the secret. `replica` is the error of the failover region.
 pub(crate) fn explained(home: FetchError, region: &str, replica: &FetchError) -> FetchError {
     let FetchError { code, message, .. } = replica;
     let why = match replica.kind {

@@ -64,7 +64,8 @@ impl Attempt {
 }
 
 impl Refusal {
-    /// Adds the error of the failover region to the advice of `home`, the error of the home region.
+    /// Returns `home` (the error of the home region) with more advice: why the failover region did
+    /// not return the secret.
     pub(super) fn explain(&self, home: FetchError) -> FetchError {
         explained(home, &self.region, &self.error)
     }

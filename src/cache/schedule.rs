@@ -27,9 +27,9 @@ pub(super) fn next_refresh(
     plan::next(&policy, &standing, entry.marks.was_read(), retry_in)
 }
 
-/// Counts the cached values that are older than their time to live, although callers have read them
-/// since the last refresh or their policy is `always`. The agent should have refreshed these
-/// values.
+/// Counts the cached values that the agent should already have refreshed: the values that are older
+/// than their time to live, and that callers have read since the last refresh. Values with the
+/// policy `always` count even if no caller has read them.
 pub(super) fn overdue(state: &State, now: Moment) -> usize {
     let epoch = state.epoch();
     let snapshot = state.snapshot.load();
@@ -41,10 +41,10 @@ pub(super) fn overdue(state: &State, now: Moment) -> usize {
     overdue.count()
 }
 
-/// Returns the refresh policy of an entry. The policy `always` does not apply to two kinds of
-/// unlisted entries: secrets that only match a pattern of `SIDEKEY_SECRETS`, and versions with a
-/// label such as `AWSPREVIOUS`, because the agent may have fetched them only to answer
-/// `DescribeSecret`.
+/// Returns the refresh policy of an entry. For two kinds of entries that `SIDEKEY_SECRETS` does not
+/// list by name, `WhenRead` replaces the policy `always`: secrets that only match one of its
+/// patterns or tags, and versions with the label `AWSPREVIOUS` or `AWSPENDING`. The agent may have
+/// fetched such secrets and versions without a request to read them.
 fn own_policy(state: &State, secret: &CachedSecret, entry: &Entry, is_listed: bool) -> Policy {
     let is_always = entry.policy.refresh == Refresh::Always && !is_listed;
     let is_other = || entry.selector.stage().is_some_and(|label| OTHER_LABELS.contains(&label));

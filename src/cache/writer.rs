@@ -42,7 +42,7 @@ struct Inner {
 
 impl Writer {
     /// Makes a handle that fetches secrets from `source`. Each call to `source` runs as a task of
-    /// `tasks`, and ends when `stop` is cancelled.
+    /// `tasks`. Cancelling the token `stop`, when the agent stops, ends these calls.
     pub(super) fn new(
         state: Arc<State>,
         source: Arc<dyn Source>,

@@ -75,8 +75,8 @@ pub enum BadReference {
     Twice {
         /// The part that the caller sent twice: `field`, `stage` or `version id`.
         part: &'static str,
-        /// The position of this part in the text that begins with the secret's name or ARN, counted
-        /// in characters from 1.
+        /// The position of this part in the text with the secret's name or ARN, counted in
+        /// characters from 1: 5 for the field `user` in `app#user`.
         at: usize,
     },
     /// Error: more than three parts follow the ARN of a secret. Only a field, a staging label and a

@@ -248,8 +248,9 @@ fn check_arn_parts(glob: &Glob) -> Result<(), Unmatchable> {
     Ok(())
 }
 
-/// Returns the text before the first wildcard in `part`, a part of an ARN pattern, if this text
-/// contradicts the expected beginning of the part: `secret` or `parameter/`.
+/// Returns the text before the first wildcard in `part`, the resource part of an ARN pattern, if
+/// this text does not fit the resource type `expected` (`secret` or `parameter/`). For example,
+/// `document/` in `document/*` does not fit.
 fn other_resource_type(part: &[Token], expected: &str) -> Option<Box<str>> {
     let wildcard = part.iter().position(|token| !matches!(token, Token::Char(_)));
     let start = literal(&part[..wildcard?])?;

@@ -29,7 +29,7 @@ pub(crate) struct Context {
     /// Limits the rate of log lines about refused requests, so that a caller that repeats a refused
     /// request cannot fill the log.
     pub(crate) refusals_logged: LogLimiter,
-    /// A token that is cancelled when the agent stops. The agent then answers long polls (requests
-    /// that wait until a secret changes) at once.
+    /// Signals that the agent stops. The agent then answers long polls (requests that wait until a
+    /// secret changes) at once.
     pub(crate) stop: CancellationToken,
 }

@@ -198,8 +198,9 @@ impl Listeners {
         self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Starts to accept connections, in tasks of `tasks`. When `stop` is cancelled, the server
-    /// accepts no more connections, and each open connection ends after its current request.
+    /// Starts to accept connections, in tasks of `tasks`. Cancelling the token `stop` stops the
+    /// server: it accepts no more connections, and each open connection ends after its current
+    /// request.
     pub(crate) fn serve(self, server: &Arc<Server>, tasks: &TaskTracker, stop: &CancellationToken) {
         let ConnectionLimits { trusted, untrusted, metrics } = self.limits;
         let acceptor = Acceptor {

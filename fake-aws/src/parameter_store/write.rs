@@ -12,12 +12,12 @@ use serde_json::json;
 
 /// The maximum length of a parameter's value in the standard tier, in bytes.
 ///
-/// Source: quotas of Parameter Store, "Maximum size for a standard parameter".
+/// Source: `Maximum size for a standard parameter` in AWS's list of Parameter Store quotas.
 const STANDARD_BYTES_MAX: usize = 4_096;
 
 /// The maximum length of a parameter's value in the advanced tier, in bytes.
 ///
-/// Source: quotas of Parameter Store, "Maximum size for an advanced parameter".
+/// Source: `Maximum size for an advanced parameter` in AWS's list of Parameter Store quotas.
 pub(crate) const ADVANCED_BYTES_MAX: usize = 8_192;
 
 /// The maximum length of a label in bytes.

@@ -174,7 +174,7 @@ impl Simulation {
         if self.world.setup.has_pattern && self.rng.u8(0..4) == 0 {
             let kinds = [Some(FetchErrorKind::Throttled), Some(FetchErrorKind::Denied), None];
             self.world.state().search_fault = kinds[self.rng.usize(0..kinds.len())];
-            return "searches began or ceased to fail";
+            return "a fault of searches began or ended";
         }
         let transient = TRANSIENT[self.rng.usize(0..TRANSIENT.len())];
         let fault = match self.rng.u8(0..10) {

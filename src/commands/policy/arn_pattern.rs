@@ -78,8 +78,8 @@ pub(in crate::commands) enum BadTarget {
 pub(super) struct Needed {
     pub(super) secrets: Vec<String>,
     pub(super) parameters: Vec<String>,
-    /// The ARN patterns of parameter paths, such as `/app` in `ssm:/app/*`. Sidekey lists the
-    /// parameters of these paths.
+    /// The ARN patterns that allow listing the parameters under a path. For `ssm:/app/*`, these are
+    /// `arn:…:parameter/app` and `arn:…:parameter/app/*`.
     pub(super) paths: Vec<String>,
     /// The tags in the user's arguments or settings. Sidekey reads every secret that has one of
     /// these tags.

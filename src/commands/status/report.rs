@@ -123,7 +123,7 @@ impl Upstream {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "the number is not negative, and its fraction does not matter"
+    reason = "`seconds` must not be negative, and the report shows only whole seconds"
 )]
 fn whole(seconds: f64) -> u64 {
     seconds as u64

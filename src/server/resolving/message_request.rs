@@ -70,9 +70,9 @@ impl fmt::Debug for ReferenceChecker<'_> {
 }
 
 impl ReferenceChecker<'_> {
-    /// Checks the names and ARNs in the list of a `/resolve` request. The list belongs to no
-    /// tenant, because it is not a message. A name or ARN that the list repeats is contained once
-    /// in the result.
+    /// Checks the names and ARNs in the list of a `/resolve` request. Such a list has no tenant,
+    /// because only a message has fields that name its tenant (a customer). The result contains
+    /// each name and ARN once, even if the list repeats it.
     pub(crate) fn list(&self, references: &[Cow<'_, str>]) -> MessageRequest {
         let tenant = Tenant::without_message();
         let mut seen = HashSet::new();
