@@ -8,6 +8,7 @@ use crate::reader;
 use crate::subject::{self, Running, TOKEN};
 use std::io;
 use std::net::SocketAddr;
+use std::thread;
 use std::time::Duration;
 
 /// The number of times that each measurement is made. The tables show the median.
@@ -95,20 +96,17 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Cached> {
         running.push(program);
     }
     let canned = Canned::start(&servers[0].answer)?;
-    // This thread sends the reads. All programs have started, so none of them inherits the CPU.
-    pinning::pin_to_last_processor();
     let answer = servers[0].answer.clone();
     let bare = Server { label: BARE_LOOP, process: canned.id(), address: canned.address, answer };
     servers.insert(0, bare);
     let request = reader::request(name, TOKEN);
-    let mut rounds: Vec<Vec<Figures>> = vec![Vec::new(); servers.len() * USES.len()];
-    for _ in 0..ROUNDS {
-        for (nth, usage) in USES.iter().enumerate() {
-            for (at, server) in servers.iter().enumerate() {
-                rounds[at * USES.len() + nth].push(under(server, *usage, &request)?);
-            }
-        }
-    }
+    // A thread of its own, so that programs that start later do not inherit its CPU.
+    let reading = || {
+        pinning::pin_to_last_processor();
+        rounds_of(&servers, &request)
+    };
+    let rounds = thread::scope(|scope| scope.spawn(reading).join())
+        .map_err(|_| io::Error::other("the thread that sends the reads must not panic"))??;
     for (program, resident) in running.iter().zip(&mut resident) {
         resident.2 = program.kilobytes("VmRSS")?;
     }
@@ -123,6 +121,19 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Cached> {
         }
     }
     Ok(Cached { measured, resident })
+}
+
+/// Measures all servers with all ways to use connections, several times.
+fn rounds_of(servers: &[Server], request: &[u8]) -> io::Result<Vec<Vec<Figures>>> {
+    let mut rounds: Vec<Vec<Figures>> = vec![Vec::new(); servers.len() * USES.len()];
+    for _ in 0..ROUNDS {
+        for (nth, usage) in USES.iter().enumerate() {
+            for (at, server) in servers.iter().enumerate() {
+                rounds[at * USES.len() + nth].push(under(server, *usage, request)?);
+            }
+        }
+    }
+    Ok(rounds)
 }
 
 #[expect(clippy::print_stdout, reason = "a benchmark prints its results")]

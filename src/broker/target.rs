@@ -34,7 +34,7 @@ pub(crate) struct Address<'a> {
 pub(crate) enum BadTarget {
     #[error("the path contains '//', which some servers read as the beginning of a host")]
     DoubleSlash,
-    #[error("the path contains a backslash, which some servers read as a slash")]
+    #[error("the path or the query contains a backslash, which some servers read as a slash")]
     Backslash,
     #[error("the path contains the segment '.' or '..', which some servers resolve")]
     DotSegment,

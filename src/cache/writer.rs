@@ -192,8 +192,8 @@ impl Writer {
         landing.land(outcome);
     }
 
-    /// Caches the secret that the home region returned, or records that the call failed. Returns
-    /// the result for the requests that share the call.
+    /// Caches the secret that its own region returned, or records that the call failed. Returns the
+    /// result for the requests that share the call.
     pub(super) fn settle(
         &self,
         key: &Key,

@@ -176,7 +176,12 @@ async fn calls_that_are_not_made_have_typed_errors() {
         ("/to/crm/v1/x", 403, "AccessDeniedException", "'paths'"),
         ("/to/crm@app%2Fdb/v2/x", 400, "ValidationException", "secret of its own"),
         ("/to/openai/v1/models", 400, "ValidationException", "names no secret"),
-        ("/to/openai@app%2Fdb/v1/models", 403, "AccessDeniedException", "another kind"),
+        (
+            "/to/openai@app%2Fdb/v1/models",
+            403,
+            "AccessDeniedException",
+            "does not match the route's convention",
+        ),
         ("/to/openai@openai-api-key%2Fwhatsapp/v1", 424, "ResourceNotFoundException", "can't find"),
         ("/to/openai@openai-api-key%2Fsms/v1", 424, "CredentialException", "placeholder"),
         ("/to/empty/x", 424, "ResourceNotFoundException", "can't find"),

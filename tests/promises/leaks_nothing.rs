@@ -514,7 +514,7 @@ async fn calls_through_a_route_show_no_value() {
     program.signal(Signal::TERM);
     let (code, log) = program.ended().await;
     assert_eq!(code, Some(0));
-    assert!(log.contains("Sidekey did not make a call"), "{log}");
+    assert!(log.contains("Sidekey did not pass a call on"), "{log}");
     check_log(&log);
     for text in [&texts, &log] {
         assert!(!text.contains(&phantom), "the phantom token must not be displayed: {text}");

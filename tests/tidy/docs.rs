@@ -132,8 +132,8 @@ fn wrong_clients(files: &[File], pins: &str) -> Vec<String> {
 /// exist.
 ///
 /// The path of a test begins with the name of its crate, unless it is in the library:
-/// `cache::plan::tests::NAME`, `promises::outage::NAME`. The path `promises::outage` means all
-/// tests of that file.
+/// `cache::plan::tests::NAME`, `promises::outage::NAME`. The paths `promises::outage` and
+/// `cache::plan::tests` mean all tests of a file.
 fn missing(files: &[File]) -> Vec<String> {
     let mut problems = Vec::new();
     for page in pages(files) {
@@ -143,6 +143,7 @@ fn missing(files: &[File]) -> Vec<String> {
             let spans = line.split('`').skip(1).step_by(2).filter(|_| !is_fenced);
             let missing = spans.filter(|span| {
                 let is_test = span.contains("::tests::")
+                    || span.contains("::") && span.ends_with("tests")
                     || TEST_PATHS.iter().any(|tests| span.starts_with(tests));
                 is_path(span) && !exists(span)
                     || is_test && !has_test(files, span)
@@ -192,7 +193,10 @@ fn has_test(files: &[File], path: &str) -> bool {
         let places: Vec<String> = places.collect();
         files.iter().any(|file| places.contains(&file.path) && file.text.contains(text))
     };
-    has(module, &function) || has(path, "#[tokio::test") || has(path, "#[test")
+    has(module, &function)
+        || has(path, "#[tokio::test")
+        || has(path, "#[test")
+        || name == "tests" && has(module, "mod tests")
 }
 
 /// Returns whether the test or benchmark that a cargo command runs exists. Returns `true` for other

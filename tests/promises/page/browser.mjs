@@ -51,7 +51,7 @@ async function type(name, key, role = "button") {
 const troubles = [
   ["Throttle", "ThrottlingException"],
   ["Deny", "AccessDeniedException"],
-  ["Slow", "calls take 2 s"],
+  ["Slow", "calls take 1.5 s"],
   ["Fail", "InternalServiceError"],
 ];
 
