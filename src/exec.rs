@@ -27,7 +27,7 @@ use variable::FilledVariable;
 /// unpacked.
 const AGENT_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// How long `sidekey exec` waits on Lambda for an agent to start listening.
+/// How long `sidekey exec` waits for an agent to start listening, if `sidekey exec` runs on Lambda.
 ///
 /// Lambda ends the start of a function after 10 s. The wait is shorter, so that the user still gets
 /// an error message.

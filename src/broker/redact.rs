@@ -68,9 +68,9 @@ impl fmt::Debug for Needles {
     }
 }
 
-/// Replaces confidential texts in a body that arrives in pieces. A text may begin in one piece and
-/// end in another. The redactor holds back only the last bytes of a piece if they may be the
-/// beginning of a confidential text. All other bytes pass at once.
+/// Replaces confidential texts in a streamed body. A text may begin in one piece of the body and
+/// end in the next. If the last bytes of a piece may be the beginning of a confidential text, the
+/// redactor keeps these bytes until the next piece. All other bytes pass at once.
 #[derive(Debug)]
 pub(crate) struct Redactor {
     needles: Needles,

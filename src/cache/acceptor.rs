@@ -76,8 +76,9 @@ impl Acceptor {
     /// Caches the version that a replica returned for the request `key`, unless the secret's TTL is
     /// 0.
     ///
-    /// Returns the error of the home region if the cache may not use the replica's version, for
-    /// example because a newer version is cached.
+    /// The call to the home region (the agent's own region) has failed. Returns the error of that
+    /// call if the cache may not use the replica's version, for example because a newer version is
+    /// cached.
     pub(super) fn accept_replica(&self, key: &Key, sent: Sent, replica: Replica) -> Outcome {
         let state = &self.state;
         let Replica { version, region, home } = replica;

@@ -105,8 +105,8 @@ impl Entry {
         Self { withheld, ..self }
     }
 
-    /// Records that a replica in the AWS region `region` returned this version, because the region
-    /// of the secret itself had just failed. Until that region answers, `failure` decides when
+    /// Records that a replica in the AWS region `region` returned this version, because the call to
+    /// the secret's own region had failed. Until the own region answers, `failure` decides when
     /// Sidekey calls it again.
     #[must_use]
     pub(crate) fn with_replica(self, region: Bytes, failure: Failure) -> Self {

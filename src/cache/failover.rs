@@ -119,19 +119,21 @@ pub(crate) fn explained(home: FetchError, region: &str, replica: &FetchError) ->
     let FetchError { code, message, .. } = replica;
     let why = match replica.kind {
         FetchErrorKind::NotFound => format!(
-            "has no replica of this secret: create one with `aws secretsmanager \
-             replicate-secret-to-regions --add-replica-regions Region={region} --secret-id NAME`"
+            "the failover region {region} has no replica of this secret: create one with \
+             `aws secretsmanager replicate-secret-to-regions --add-replica-regions \
+             Region={region} --secret-id NAME`"
         ),
         FetchErrorKind::Denied => format!(
-            "denies access ({message}): grant secretsmanager:GetSecretValue on the replica's ARN, \
-             and kms:Decrypt if the replica has its own KMS key"
+            "the failover region {region} denies access ({message}): grant \
+             secretsmanager:GetSecretValue on the replica's ARN, and kms:Decrypt if the replica \
+             has its own KMS key"
         ),
-        FetchErrorKind::Lagging => {
-            "has only a version that is older than the cached version".to_owned()
-        }
-        _ => format!("failed too ({code}: {message})"),
+        FetchErrorKind::Lagging => format!(
+            "the failover region {region} returned a version that is older than the cached version"
+        ),
+        _ => format!("the failover region {region} failed too ({code}: {message})"),
     };
-    let advice = format!("{}; the failover region {region} {why}", home.hint());
+    let advice = format!("{}; {why}", home.hint());
     FetchError { advice: Some(advice.into()), ..home }
 }
 

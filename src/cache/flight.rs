@@ -61,8 +61,8 @@ struct Course {
     outcome: OnceLock<Outcome>,
     landed: Notify,
     is_sent: AtomicBool,
-    /// Whether the call to AWS must be sent even if no request waits for it. The refresh loop
-    /// starts such calls.
+    /// Whether the call to AWS must be sent even if no request waits for its result, for example
+    /// because the refresh loop needs the result.
     is_hurried: AtomicBool,
     hurried: Notify,
 }

@@ -80,9 +80,9 @@ impl Cache {
         Some(Served { entry: entry.clone(), how, age: standing.age.unwrap_or_default() })
     }
 
-    /// Returns all cached entries of the secret of `entry` that the agent may return without a call
-    /// to AWS, always including `entry`. If `is_in_trouble` is `true`, calls to AWS fail, so
-    /// entries that are served only during failures are included.
+    /// Returns `entry`, and the other cached versions of its secret that the agent may return
+    /// without a call to AWS. If `is_in_trouble` is `true`, calls to AWS fail, so versions that are
+    /// served only during failures are included.
     pub(super) fn servable_entries(
         &self,
         entry: &Arc<Entry>,

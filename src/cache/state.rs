@@ -69,7 +69,7 @@ pub struct Config {
 /// A secret in `SIDEKEY_SECRETS` that is not cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// The name or ARN of the secret in `SIDEKEY_SECRETS`, with its staging label or version id.
+    /// The name or ARN from `SIDEKEY_SECRETS`, and the label or id of the version to cache.
     pub key: Key,
     /// Whether the agent is ready only after it has fetched this secret.
     pub is_required: bool,

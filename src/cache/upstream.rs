@@ -83,8 +83,8 @@ impl Upstream {
     }
 
     /// Makes one call to AWS for all parameters of a batch, and sends the results to the waiting
-    /// tasks. Returns the result for the first parameter of the batch, which is the parameter of
-    /// `landing`.
+    /// tasks. Returns the result for the first parameter of the batch: the parameter whose
+    /// result `landing` reports.
     async fn lead(&self, leader: Leader, landing: &Landing) -> Gathered {
         let (keys, joined) = leader.gathered().await;
         if joined.is_empty() {

@@ -59,7 +59,7 @@ fn with_indent(lines: &str, width: usize, indent: usize) -> String {
 
 /// Returns the position of the space at which to wrap a line, so that the line has at most `room`
 /// characters. If the first word is longer, returns the position of the space after this word.
-/// Returns `None` if the line is short enough or has no space for a wrap.
+/// Returns `None` if the line is short enough, or has no space at which it can be wrapped.
 fn blank_to_break_at(line: &str, room: usize) -> Option<usize> {
     let (limit, _) = line.char_indices().nth(room)?;
     if line[limit..].starts_with(' ') {

@@ -309,7 +309,7 @@ settings! {
     token: Option<String> {
         name: "SIDEKEY_TOKEN",
         default: "",
-        help: "The token that callers must send, or file://PATH for a token in a file. If unset, the token comes from a variable of AWS, such as AWS_SESSION_TOKEN.",
+        help: "The token that callers must send, or file://PATH for a token in a file. If unset, the agent accepts the token in AWS_TOKEN, or else those in AWS_SESSION_TOKEN and AWS_CONTAINER_AUTHORIZATION_TOKEN.",
         parse: |text| Ok(Some(text.to_owned())),
     }
     resolve_paths: Paths {

@@ -120,8 +120,8 @@ impl fmt::Display for VariableError {
 /// Finds the environment variables that refer to a secret, such as `DB=sidekey:app/db`.
 ///
 /// Returns an error for each variable without a valid name or ARN after `sidekey:`. Also returns an
-/// error for a misspelt reference, such as `Sidekey:app/db`, because the program would otherwise
-/// use this text as its password.
+/// error for a misspelt reference, such as `Sidekey:app/db` instead of `sidekey:app/db`, because
+/// the program would otherwise use this text as its password.
 pub(super) fn find(
     vars: impl IntoIterator<Item = (String, String)>,
 ) -> (Vec<SecretVariable>, Vec<VariableError>) {
@@ -174,8 +174,8 @@ fn wanted(reference: &str) -> Result<Wanted, Reason> {
     Ok(Wanted::Route { segment, is_url })
 }
 
-/// Returns whether `value` is a misspelt reference to a secret, such as `Sidekey:app/db`, or a
-/// reference in quotes.
+/// Returns whether `value` is a misspelt reference to a secret, such as `Sidekey:app/db` instead of
+/// `sidekey:app/db`, or a reference in quotes.
 ///
 /// A text such as `Sidekey: our secrets agent` is not a reference.
 fn is_misspelt_reference(value: &str) -> bool {

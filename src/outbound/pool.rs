@@ -33,8 +33,8 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Idle {
-    /// The idle connections, in the order in which they became idle: the time at which the
-    /// connection became idle, its scheme, host and port, and the connection itself.
+    /// The idle connections, sorted by the time at which they became idle. Each item contains this
+    /// time, the scheme, host and port of the connection, and the connection itself.
     connections: Vec<(Moment, Origin, Connection)>,
     /// Whether a task is running that closes idle connections after [`IDLE_MAX`].
     is_swept: bool,

@@ -95,7 +95,10 @@ pub enum BindError {
     #[error("{0} is in use by another process; stop that process, or change {1}")]
     Taken(String, &'static str),
     /// Error: another user could replace the Unix socket, and so receive the tokens of callers.
-    #[error("{0}; set SIDEKEY_SOCKET to a path in a folder of the agent's own user with mode 0700")]
+    #[error(
+        "{0}; set SIDEKEY_SOCKET to a path in a folder that belongs to the agent's user and has mode \
+         0700"
+    )]
     SharedFolder(BadFolder),
     /// Error: the path of the Unix socket names an existing file that is not a socket.
     #[error("the file {0} exists and is not a socket; remove the file, or change SIDEKEY_SOCKET")]

@@ -370,8 +370,8 @@ async fn unix_socket_in_another_users_folder_is_refused() {
     for path in [folder.path().join("s"), own.join("s"), link.join("s")] {
         let refused = refusal(setup.clone().with("SIDEKEY_SOCKET", path.display())).await;
         let expected = format!(
-            "the folder {} belongs to another user (uid {OTHER}); set SIDEKEY_SOCKET to a path in a \
-             folder of the agent's own user with mode 0700",
+            "the folder {} belongs to another user (uid {OTHER}); set SIDEKEY_SOCKET to a path in \
+             a folder that belongs to the agent's user and has mode 0700",
             folder.path().canonicalize().expect("the folder exists").display()
         );
         assert_eq!(refused.to_string(), expected);

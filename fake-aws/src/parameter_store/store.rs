@@ -123,11 +123,13 @@ impl Store {
         self.parameters.remove(&key).ok_or_else(error::parameter_not_found)
     }
 
-    /// Returns the ARN and the names of the parameter with the name or ARN `text`. A test can use
-    /// any of these strings to deny access to the parameter or to inject a fault.
+    /// Returns the ARN of the parameter `text`, and the spellings of its name, such as `flat` and
+    /// `/flat`. `text` is a name or ARN. A test can use any of these strings to deny access to the
+    /// parameter or to inject a fault.
     ///
     /// The ARN comes first, because IAM's error messages quote it. `text` can also be the path of a
-    /// `GetParametersByPath` request. The result then contains the ARN and the names of the path.
+    /// `GetParametersByPath` request, such as `/app/`. The result is then the ARN of the path, and
+    /// its spellings `/app` and `/app/`.
     pub(crate) fn aliases(&self, text: &str) -> Vec<Resource> {
         let mut aliases = Vec::new();
         if let Ok(id) = ParameterId::parse(text) {

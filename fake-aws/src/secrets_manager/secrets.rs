@@ -149,7 +149,8 @@ impl Secrets {
         Ok(())
     }
 
-    /// Applies the secrets of a seed (a file of test secrets). Returns the changes.
+    /// Creates, updates and removes secrets, so that they equal a changed seed (a file of test
+    /// secrets). Secrets that did not come from a seed stay. Returns the changes.
     pub(crate) fn apply(&self, seed: &BTreeMap<String, Plaintext>) -> Changes {
         let now = (self.now)();
         self.store().apply(seed, now)

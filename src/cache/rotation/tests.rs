@@ -180,8 +180,8 @@ async fn read_of_the_replaced_version_by_another_label_counts() {
     assert_eq!(previous(&fixture, "app"), found("v1", Some(3000)));
 }
 
-/// SnapStart restores the process after a request got version 1. The clocks do not show when the
-/// request got it, so the latest possible time counts.
+/// SnapStart restores the process after a request got version 1. The clocks then do not show when
+/// the request got it, so Sidekey reports the latest possible time: when version 2 replaced it.
 #[tokio::test(start_paused = true)]
 async fn read_before_a_restore_counts_as_a_read_at_the_latest_possible_time() {
     let fixture = Setup { is_snapshot: true, ..Setup::default() }.build();

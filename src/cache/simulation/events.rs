@@ -169,7 +169,8 @@ impl Simulation {
         "the label AWSCURRENT was moved back to an older version"
     }
 
-    /// Begins or ends a fault of the secret with the index `n`, of all secrets, or of searches.
+    /// Lets calls to the simulated AWS fail from now on, or succeed again: the calls for the secret
+    /// with the index `n`, the calls for all secrets, or the searches. Returns a description.
     pub(super) fn trouble(&mut self, n: usize) -> &'static str {
         if self.world.setup.has_pattern && self.rng.u8(0..4) == 0 {
             let kinds = [Some(FetchErrorKind::Throttled), Some(FetchErrorKind::Denied), None];

@@ -17,8 +17,9 @@ const ACCOUNTS: [&str; 3] = ["123456789012", "210987654321", "111122223333"];
 /// The number of simulated roles.
 pub(super) const ROLES: usize = ACCOUNTS.len() - 1;
 
-/// Returns the number of the role in a text such as `1@ssm:/s1`, and the name or ARN in the text.
-/// The number 0 means no role.
+/// Splits a text such as `2@ssm:/s1` into the number of a simulated role (2) and the name or ARN of
+/// a secret (`ssm:/s1`). An ARN without `@` gets the role of its account. The number 0 means no
+/// role.
 fn divided(text: &str) -> (usize, &str) {
     if let Some((number, name)) = text.split_once('@') {
         let number = number.parse().expect("the text before `@` must be the number of a role");
@@ -29,13 +30,13 @@ fn divided(text: &str) -> (usize, &str) {
     (role.unwrap_or_default(), text)
 }
 
-/// Returns the number of the role in a text such as `1@ssm:/s1`, or 0 for no role. The cache reads
-/// the secret with this role.
+/// Returns the number of the role with which the cache reads the secret: 2 for the text
+/// `2@ssm:/s1`, and 0 for no role.
 pub(super) fn role(text: &str) -> usize {
     divided(text).0
 }
 
-/// Returns the index of the simulated secret that a text such as `1@ssm:/s1` identifies.
+/// Returns the index of the simulated secret that a text such as `2@ssm:/s1` identifies.
 pub(super) fn secret(text: &str) -> usize {
     let (role, id) = divided(text);
     let full_name = id.rsplit([':', '/']).next().expect("`rsplit` must return at least one part");
@@ -49,12 +50,12 @@ pub(super) fn account(text: &str) -> &'static str {
     ACCOUNTS[divided(text).0]
 }
 
-/// Returns the name or ARN in a text such as `1@ssm:/s1`, without the role.
+/// Returns the name or ARN in a text, without the role: `ssm:/s1` for `2@ssm:/s1`.
 pub(super) fn plain(text: &str) -> &str {
     divided(text).1
 }
 
-/// Returns the cache key for a text such as `1@ssm:/s1`.
+/// Returns the cache key for a text such as `2@ssm:/s1` (the role 2 and the name `ssm:/s1`).
 pub(super) fn key(text: &str) -> Key {
     let (role, id) = divided(text);
     let id = SecretId::parse(id).expect("the name or ARN in the test must be valid");
@@ -70,7 +71,7 @@ fn role_arn(number: usize) -> Option<RoleArn> {
     (number > 0).then(|| RoleArn::parse(&arn).expect("the ARN of the role must be valid"))
 }
 
-/// Returns the text for a cache key, such as `1@ssm:/s1`: the inverse of [`key`].
+/// Returns the text for a cache key, such as `2@ssm:/s1`: the inverse of [`key`].
 ///
 /// If the key has an ARN and the role of another account, the text contains both, and so identifies
 /// no simulated secret.

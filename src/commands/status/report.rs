@@ -56,7 +56,8 @@ pub(super) struct Upstream {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum UpstreamState {
-    /// The last call for each secret succeeded, or failed for a reason that a retry cannot remove.
+    /// The last call for each secret succeeded, or failed permanently, for example because IAM
+    /// denies access.
     Ok,
     /// The last call for at least one secret failed, and a retry may succeed.
     Failing,

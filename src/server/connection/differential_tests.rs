@@ -36,7 +36,8 @@ const COMPARED_AFTER: u64 = 500;
 /// smaller.
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// The size, in bytes, of a buffer that holds one request, but not its answer.
+/// The size, in bytes, of a small buffer of a test connection. One request fits into the buffer,
+/// but its answer is longer, so the server must wait for a client that reads slowly.
 const SMALL_PIPE_BYTES: usize = 192;
 
 const MOMENT: Duration = Duration::from_millis(1);

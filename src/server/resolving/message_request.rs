@@ -119,8 +119,8 @@ impl ReferenceChecker<'_> {
         MessageRequest { message_id: record.message_id, group: record.group, ..message }
     }
 
-    /// Checks whether a text is a valid name or ARN of a secret, and whether a message of `tenant`
-    /// may read this secret.
+    /// Checks whether `reference` is a valid name or ARN of a secret, and whether a message of the
+    /// customer `tenant` may read this secret.
     fn check(&self, tenant: &Tenant, reference: &str, key: Box<str>) -> RequestedReference {
         let refused = self.refusal(tenant, reference).err();
         let text = match &refused {

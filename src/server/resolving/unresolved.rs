@@ -105,7 +105,9 @@ impl Unresolved {
             Self::TooLarge(_) => {
                 "refer to fewer secrets in one message, or only to those fields of the secrets that are needed"
             }
-            Self::NotAString(_) => "put a secret's name or ARN at this path, or remove the value",
+            Self::NotAString(_) => {
+                "set this value of the JSON message to a secret's name or ARN, or remove the value"
+            }
             Self::NoReference => {
                 "put a secret's name or ARN into the message, at one of the paths in SIDEKEY_RESOLVE_PATHS"
             }

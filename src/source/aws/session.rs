@@ -185,8 +185,9 @@ impl Session {
         }
     }
 
-    /// Returns how long an attempt to get AWS credentials may take. A change of the AWS profile can
-    /// change this time, because another program may then provide the credentials.
+    /// Returns how long an attempt to get AWS credentials may take. The time is longer if the AWS
+    /// profile has a `credential_process` (a program that prints the credentials), so it can change
+    /// when the profile changes.
     pub(super) fn timeout(&self) -> Duration {
         **self.timeout.load()
     }
