@@ -472,8 +472,8 @@ mod tests {
         };
         for (json, expected) in [
             (r#"{"ssm:/a": 5}"#, "the value of the parameter `ssm:/a` is a number: use a string"),
-            (r#"{"ssm:/a": ["hunter2,x"]}"#, "the value of the parameter `ssm:/a` is a list with"),
-            (r#"{"ssm:/a": [5]}"#, "the value of the parameter `ssm:/a` is a list with an item"),
+            (r#"{"ssm:/a": ["hunter2,x"]}"#, "the value of the parameter `ssm:/a` is a list in"),
+            (r#"{"ssm:/a": [5]}"#, "the value of the parameter `ssm:/a` is a list in which"),
             (r#"{"ssm:/a": {"$secure": 5}}"#, "the value of the parameter `ssm:/a` is an object"),
             (r#"{"ssm:/a": ""}"#, "the value of the parameter `ssm:/a` has 0 bytes"),
             (r#"{"ssm:a/b": "x"}"#, "the parameter name `ssm:a/b` is invalid: after `ssm:`"),
