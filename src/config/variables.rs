@@ -315,7 +315,7 @@ settings! {
     resolve_paths: Paths {
         name: "SIDEKEY_RESOLVE_PATHS",
         default: BUILT_IN_PATHS,
-        help: "The paths at which a JSON message to /resolve contains names or ARNs of secrets. A path consists of keys separated by dots; `*` matches any one key or index.",
+        help: "The paths at which a JSON message contains names or ARNs of secrets; POST /resolve returns these secrets. A path consists of keys separated by dots; `*` matches any one key or index.",
         parse: |text| Paths::parse(list(text)).map_err(|bad| bad.to_string()),
     }
     log: Option<Level> {
