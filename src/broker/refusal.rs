@@ -37,7 +37,7 @@ pub(crate) enum CallRefusal {
     Credential(BadCredential),
     #[error("the server of the route could not be reached: {0}")]
     Unreachable(String),
-    #[error("the connection to the server of the route broke before its answer began")]
+    #[error("the connection broke before the server of the route began its answer")]
     Broken,
     #[error("the server asks to switch the connection to a protocol other than HTTP")]
     Upgrade,

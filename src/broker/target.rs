@@ -44,7 +44,7 @@ pub(crate) enum BadTarget {
     EncodedSeparator,
     #[error("the path or the query contains a control character")]
     Control,
-    #[error("the path contains '%' without two hexadecimal digits")]
+    #[error("the path contains a '%' that is not followed by two hexadecimal digits")]
     BadPercent,
     #[error("the path or the query contains a character that a URL must not contain")]
     Character,

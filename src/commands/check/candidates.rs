@@ -266,7 +266,7 @@ mod tests {
         candidates.begin_value();
         let long = "k".repeat(LOCATION_BYTES_MAX + 1);
         for path in ["a", "a", "[0]", "b", "c", &long, "d"] {
-            candidates.add_from_file("app/db", path).expect("one name must be allowed");
+            candidates.add_from_file("app/db", path).expect("the limit must allow one more name");
         }
         let all = candidates.into_all();
         let shortened = format!("{}…", &long[1..]);
@@ -280,8 +280,10 @@ mod tests {
             candidates.begin_file(file);
             for _ in 0..values {
                 candidates.begin_value();
-                candidates.add_from_file("app/db", "x").expect("one name must be allowed");
-                candidates.add_from_file("app/db", "").expect("one name must be allowed");
+                candidates
+                    .add_from_file("app/db", "x")
+                    .expect("the limit must allow one more name");
+                candidates.add_from_file("app/db", "").expect("the limit must allow one more name");
             }
         }
         let expected = ["a.json: x", "a.json: ", "b.json: [0].x", "b.json: [0]", "b.json: [1].x"];

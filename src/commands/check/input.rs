@@ -112,7 +112,7 @@ mod tests {
         let bytes = gzip(r#"{"a":"b","c":"d","e":"f"}"#);
         assert!(
             decoded(Cursor::new(bytes[..20].to_vec()))
-                .expect("the head is complete")
+                .expect("the header of the gzip file must be complete")
                 .read_to_end(&mut Vec::new())
                 .is_err()
         );

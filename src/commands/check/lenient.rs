@@ -154,8 +154,8 @@ enum Unit {
     High,
     /// A low surrogate: the second code unit of a UTF-16 surrogate pair.
     Low,
-    /// A code unit that is a complete character. A malformed escape counts as complete too, because
-    /// the JSON parser reports the mistake.
+    /// A code unit that alone stands for a character. A malformed escape counts as such a unit: it
+    /// stays in the text, so that the JSON parser reports it.
     Complete,
 }
 

@@ -521,7 +521,8 @@ mod tests {
             assert_eq!(finding.permission, Some(permission));
             let grant = serde_json::to_value(&finding.grant)
                 .expect("an IAM policy must be serializable as JSON");
-            let statements = grant["Statement"].as_array().expect("the policy has statements");
+            let statements =
+                grant["Statement"].as_array().expect("the policy must have statements");
             let found: Vec<&str> =
                 statements.iter().filter_map(|one| one["Action"].as_str()).collect();
             assert_eq!(found, actions, "{text}");

@@ -131,7 +131,7 @@ fn statement(number: usize, value: &Value) -> Result<ParsedStatement, BadPolicy>
     let conditions = match value.get("Condition") {
         None => Vec::new(),
         Some(conditions) => parse_conditions(conditions).ok_or_else(|| {
-            bad("the key Condition must have a JSON object whose keys are operators, such as StringEquals")
+            bad("the key Condition must have a JSON object as its value, with operators such as StringEquals as keys")
         })?,
     };
     Ok(ParsedStatement { label, is_allow, actions: lower_case(actions), resources, conditions })
@@ -246,7 +246,7 @@ mod tests {
 
     #[track_caller]
     fn refused(text: &str, expected: &str) {
-        let error = parse(text).expect_err("the text is not a policy").to_string();
+        let error = parse(text).expect_err("the parser must refuse the text").to_string();
         assert!(error.contains(expected), "{text}: {error}");
     }
 

@@ -50,7 +50,9 @@ pub(super) fn external_id<'a>(
             .find(|(role, _)| *role == given)
             .and_then(|(_, external_id)| *external_id)),
         (None, [(_, external_id)]) => Ok(*external_id),
-        (None, _) => Err("use --role to name the role whose trust policy the command writes"),
+        (None, _) => Err(
+            "the configuration does not contain exactly one role; name the role of the trust policy with --role",
+        ),
     }
 }
 
@@ -118,7 +120,8 @@ mod tests {
     }
 
     fn rules() -> RoleRules {
-        let secrets = Scope::new(["shared/*", "ssm:/shared/*"]).expect("the patterns are valid");
+        let secrets =
+            Scope::new(["shared/*", "ssm:/shared/*"]).expect("the patterns must be valid");
         RoleRules::new(vec![RoleRule { role: role(READER), secrets }], None)
     }
 
@@ -158,7 +161,8 @@ mod tests {
         let principal = role("arn:aws:iam::123456789012:role/app");
         let statement = |external_id| {
             let text = trust("Sidekey", &principal, external_id);
-            let policy: serde_json::Value = serde_json::from_str(&text).expect("the text is JSON");
+            let policy: serde_json::Value =
+                serde_json::from_str(&text).expect("the policy must be JSON");
             policy["Statement"][0].clone()
         };
         let expected = json!({

@@ -21,16 +21,16 @@ impl<'p> Target<'p> {
     }
 }
 
-/// Returns the paths of `targets` whose next step matches the key `key` of the current JSON object.
-/// The returned paths count this step as followed.
+/// Selects the paths in `targets` whose next step matches the key `key` of the current JSON object.
+/// Returns these paths with the position after this step.
 pub(super) fn below_key<'p>(targets: &[Target<'p>], key: &str) -> Vec<Target<'p>> {
     below(targets, |target| {
         target.path.step(target.depth).is_some_and(|step| step.matches_key(key))
     })
 }
 
-/// Returns the paths of `targets` whose next step is exactly the key `key`, and not a wildcard. The
-/// returned paths count this step as followed.
+/// Selects the paths in `targets` whose next step is exactly the key `key`, and not a wildcard.
+/// Returns these paths with the position after this step.
 pub(super) fn below_literal_key<'p>(targets: &[Target<'p>], key: &str) -> Vec<Target<'p>> {
     below(
         targets,
@@ -38,8 +38,8 @@ pub(super) fn below_literal_key<'p>(targets: &[Target<'p>], key: &str) -> Vec<Ta
     )
 }
 
-/// Returns the paths of `targets` whose next step matches the item `index` of the current JSON
-/// array. The returned paths count this step as followed.
+/// Selects the paths in `targets` whose next step matches the item `index` of the current JSON
+/// array. Returns these paths with the position after this step.
 pub(super) fn below_index<'p>(targets: &[Target<'p>], index: usize) -> Vec<Target<'p>> {
     below(targets, |target| {
         target.path.step(target.depth).is_some_and(|step| step.matches_index(index))

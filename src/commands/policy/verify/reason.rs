@@ -95,20 +95,20 @@ impl fmt::Display for ExcessReason {
             Self::AllButActions => {
                 "NotAction allows all actions that it does not list; use Action instead"
             }
-            Self::WildResource => "the wildcard also matches secrets that are not needed",
+            Self::WildResource => "the resource pattern can also match resources that are not needed",
             Self::LooseSuffix => "the ending -* of the ARN also matches longer names of secrets; write -?????? instead",
             Self::AllButResources => {
                 "NotResource allows all resources that it does not list; use Resource instead"
             }
-            Self::OtherResource => "the resource is not one of the needed secrets",
+            Self::OtherResource => "the resource is not one of the needed secrets, parameters, keys or roles",
             Self::AnyService => {
-                "the KMS key can be used through other services; add a condition on kms:ViaService"
+                "the KMS key can be used through other services; allow only the needed services in a condition on kms:ViaService"
             }
             Self::AnyParameter => {
-                "the KMS key can decrypt other parameters; add a condition on kms:EncryptionContext:PARAMETER_ARN"
+                "the KMS key can decrypt other parameters; allow only the needed parameters in a condition on kms:EncryptionContext:PARAMETER_ARN"
             }
             Self::AnyTag => {
-                "the statement also allows secrets without the tag; add a condition on secretsmanager:ResourceTag/KEY"
+                "the statement also allows secrets without the tag; allow only the needed tag in a condition on secretsmanager:ResourceTag/KEY"
             }
         })
     }

@@ -45,9 +45,9 @@ fn verdict_lines(policy: &[Value], least: &[Statement]) -> Vec<String> {
         format!("missing: {action} on {}: {}", lack.resource.replace(HERE, ""), lack.reason)
     });
     let beyond = verdict.beyond.iter().map(|one| {
-        let condition = if one.is_conditional { " (under a condition)" } else { "" };
+        let condition = if one.is_conditional { " in a statement with a condition" } else { "" };
         format!(
-            "unneeded: {} on {}: {}{condition}",
+            "unneeded: {} on {}{condition}: {}",
             one.action,
             one.resource.replace(HERE, ""),
             one.reason
@@ -189,15 +189,15 @@ fn wildcards_are_unneeded() {
     check(
         &[allow(json!(GET), json!("*"))],
         &[
-            "unneeded: secretsmanager:GetSecretValue on *: the wildcard also matches secrets that are not needed",
+            "unneeded: secretsmanager:GetSecretValue on *: the resource pattern can also match resources that are not needed",
         ],
     );
     let ends = ["whatsapp-credentials/*", "openai-api-key/*-??????"];
     check(
         &[allow(json!(GET), json!(arns(&ends)))],
         &[
-            "unneeded: secretsmanager:GetSecretValue on whatsapp-credentials/*: the wildcard also matches secrets that are not needed",
-            "unneeded: secretsmanager:GetSecretValue on openai-api-key/*-??????: the wildcard also matches secrets that are not needed",
+            "unneeded: secretsmanager:GetSecretValue on whatsapp-credentials/*: the resource pattern can also match resources that are not needed",
+            "unneeded: secretsmanager:GetSecretValue on openai-api-key/*-??????: the resource pattern can also match resources that are not needed",
         ],
     );
 }
@@ -208,7 +208,7 @@ fn other_secrets_and_actions_are_unneeded() {
     check(
         &[exact(), other],
         &[
-            "unneeded: secretsmanager:GetSecretValue on sms-credentials/acme/x/twilio-??????: the resource is not one of the needed secrets",
+            "unneeded: secretsmanager:GetSecretValue on sms-credentials/acme/x/twilio-??????: the resource is not one of the needed secrets, parameters, keys or roles",
         ],
     );
     let more =
@@ -316,7 +316,7 @@ fn permission_under_condition_or_by_exclusion_is_missing() {
         &[
             MISSING_BOTH[0],
             MISSING_BOTH[1],
-            "unneeded: secretsmanager:GetSecretValue on openai-api-key/${aws:username}-??????: the wildcard also matches secrets that are not needed",
+            "unneeded: secretsmanager:GetSecretValue on openai-api-key/${aws:username}-??????: the resource pattern can also match resources that are not needed",
         ],
     );
 }
@@ -335,7 +335,7 @@ fn keys_and_batches_are_judged_if_requested() {
     assert_eq!(
         verdict_lines(&[exact(), batch.clone(), key.clone()], &least),
         [format!(
-            "unneeded: kms:Decrypt on {KEY}: the KMS key can be used through other services; add a condition on kms:ViaService"
+            "unneeded: kms:Decrypt on {KEY}: the KMS key can be used through other services; allow only the needed services in a condition on kms:ViaService"
         ),]
     );
     let via = |service: &str| json!({"StringEquals": {"KMS:viaservice": service}});
@@ -346,7 +346,7 @@ fn keys_and_batches_are_judged_if_requested() {
     assert_eq!(
         verdict_lines(&[exact(), batch.clone(), loose], &least),
         [format!(
-            "unneeded: kms:Decrypt on {KEY}: the KMS key can be used through other services; add a condition on kms:ViaService (under a condition)"
+            "unneeded: kms:Decrypt on {KEY} in a statement with a condition: the KMS key can be used through other services; allow only the needed services in a condition on kms:ViaService"
         )]
     );
     let elsewhere = with(key, "Condition", via("s3.eu-north-1.amazonaws.com"));
@@ -357,7 +357,7 @@ fn keys_and_batches_are_judged_if_requested() {
                 "missing: Decrypt on {KEY}: the statement A grants this permission only under a condition on KMS:viaservice"
             ),
             format!(
-                "unneeded: kms:Decrypt on {KEY}: the KMS key can be used through other services; add a condition on kms:ViaService (under a condition)"
+                "unneeded: kms:Decrypt on {KEY} in a statement with a condition: the KMS key can be used through other services; allow only the needed services in a condition on kms:ViaService"
             ),
         ]
     );
@@ -394,7 +394,7 @@ fn permissions_for_parameters_are_judged_if_parameters_are_needed() {
         format!("missing: GetParametersByPath on {STORE}{end}: no statement grants this permission")
     };
     let loose = format!(
-        "unneeded: kms:Decrypt on {KEY}: the KMS key can decrypt other parameters; add a condition on kms:EncryptionContext:PARAMETER_ARN (under a condition)"
+        "unneeded: kms:Decrypt on {KEY} in a statement with a condition: the KMS key can decrypt other parameters; allow only the needed parameters in a condition on kms:EncryptionContext:PARAMETER_ARN"
     );
     assert_eq!(verdict_lines(&most, &least), [missing("/app"), missing("/app/*"), loose]);
 
