@@ -13,8 +13,9 @@ pub(crate) const KEPT_BYTES_MAX: usize = 1024 * 1024;
 /// not fit is sent only once.
 const KEPT_OF_ALL_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// The maximum number of pieces that the agent keeps of one request body. The number is limited
-/// because small pieces, such as single bytes, need less memory than the list of the pieces.
+/// The maximum number of pieces that the agent keeps of one request body. Each piece also takes
+/// [`PIECE_BYTES`] in a list. Without this limit, the list for a body of very small pieces, such as
+/// single bytes, would take far more memory than the body.
 const PIECES_MAX: usize = 10_000;
 
 /// The memory that one piece of a kept body takes in addition to its data, in bytes: its entry in a

@@ -86,9 +86,9 @@ pub(super) enum Ended {
     Failed(HashSet<Key>, FetchError),
 }
 
-/// The maximum number of names that a search keeps from earlier searches. Without this limit, the
-/// number of names would grow for ever if no search reached its last page while secrets were
-/// created and deleted.
+/// The maximum number of names that a search keeps from earlier searches. Only a search that
+/// reaches its last page removes the names of deleted secrets. Without this limit, the names would
+/// use more and more memory if all searches stopped early.
 const FOUND_MAX: usize = 10_000;
 
 /// All searches of the agent. Only one of them runs at a time.
@@ -103,7 +103,7 @@ struct Search {
     subject: Subject,
     found: HashSet<Key>,
     last: Option<Last>,
-    /// When a search last found all secrets.
+    /// When a search last ended as [`Ended::Complete`], so that it had found all secrets.
     completed: Option<Moment>,
     /// Whether a search has ended without an error.
     has_succeeded: bool,
@@ -129,7 +129,7 @@ struct Last {
 pub(super) struct Standing {
     pub(super) pattern: Box<str>,
     pub(super) found: usize,
-    /// When a search last found all secrets that match the pattern.
+    /// When a search last ended after it had found all secrets that match the pattern.
     pub(super) completed: Option<Moment>,
     pub(super) problem: Option<FetchError>,
 }

@@ -163,8 +163,8 @@ impl Entry {
         }
     }
 
-    /// Takes over from `older`, the entry that this entry replaces, the time of the last read and
-    /// the data about the version that was cached before.
+    /// Copies data from `older`, the entry that this entry replaces: when the secret was last read,
+    /// and which version was cached before the current version.
     pub(super) fn take_over(&self, older: &Self) {
         self.marks.inherit_last_read(&older.marks);
         let (sent, epoch) = (self.sent, self.epoch);

@@ -99,8 +99,9 @@ impl Flights {
     /// Joins the running call to AWS for `key`, or registers a new call. For a new call, also
     /// returns a [`Landing`], with which the caller must report the result of the call to AWS.
     ///
-    /// Returns an error if [`FLIGHTS_KNOWN_MAX`] calls have not ended yet, or half as many calls
-    /// with [`Rank::FirstTime`].
+    /// Returns an error if [`FLIGHTS_KNOWN_MAX`] calls have not ended yet. With
+    /// [`Rank::FirstTime`], also returns an error if [`FIRST_TIME_MAX`] calls with this rank have
+    /// not ended yet.
     pub(crate) fn join_or_start(
         &self,
         key: &Key,

@@ -149,7 +149,8 @@ impl Marks {
     }
 
     /// Copies the time of the last read and the number of reads from `older`, which belongs to the
-    /// version that a refresh has replaced. Without this copy, each refresh would count as a read.
+    /// version that a refresh has replaced. Without this copy, the time of the refresh would count
+    /// as the secret's last read, so the cache would evict unread secrets too late.
     pub(crate) fn inherit_last_read(&self, older: &Self) {
         self.read_at_ms.store(older.read_at_ms(), Ordering::Relaxed);
         self.earlier_reads.store(older.reads(), Ordering::Relaxed);

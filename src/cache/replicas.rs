@@ -93,9 +93,9 @@ impl Replicas {
         needs_replica(freshness, was_refused) && self.may_exist(key)
     }
 
-    /// Returns the error of the home region if the region did not respond a moment ago, so that the
-    /// caller must read the replica of `key` without a call to the home region. Returns `None` if
-    /// the caller must call the home region.
+    /// If a call to the home region got no response a moment ago, returns the error of that call.
+    /// The caller must then read the replica of `key`, without another call to the home region.
+    /// Returns `None` if the caller must call the home region.
     pub(super) fn known_outage(&self, key: &Key) -> Option<FetchError> {
         let is_known = self.outage.lock().expect(POISONED).is_some();
         if !is_known || !self.is_needed(key) {

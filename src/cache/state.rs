@@ -71,7 +71,7 @@ pub struct Config {
 pub struct Missing {
     /// The name or ARN from `SIDEKEY_SECRETS`, and the label or id of the version to cache.
     pub key: Key,
-    /// Whether the agent is ready only after it has fetched this secret.
+    /// Whether `/ready` answers 503 until the agent has fetched this secret.
     pub is_required: bool,
     /// Why the last attempt to fetch the secret failed. `None` if no attempt has failed.
     pub failure: Option<FetchError>,
@@ -217,7 +217,7 @@ impl State {
         }
     }
 
-    /// Returns whether the agent is ready only after it has fetched the secret `key`.
+    /// Returns whether `/ready` answers 503 until the agent has fetched the secret `key`.
     pub(super) fn is_required(&self, key: &Key) -> bool {
         let policies = self.listed.lock().expect(POISONED);
         policies.get(key).is_some_and(|policy| policy.is_required)

@@ -71,8 +71,8 @@ impl Scope {
     ///
     /// # Errors
     ///
-    /// Returns an error if a pattern is invalid or matches no secret, or if there are more than
-    /// [`PATTERNS_MAX`] patterns. The error describes every such pattern.
+    /// Returns an error if a pattern is invalid or can match no secret, or if there are more than
+    /// [`PATTERNS_MAX`] patterns. The error lists all these problems.
     pub(crate) fn new<'a>(
         patterns: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, BadPatterns> {

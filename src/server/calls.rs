@@ -83,7 +83,7 @@ pub(super) struct Call<'a> {
     pub(super) slot: &'a ConnectionSlot,
 }
 
-/// The answer that another server gave to a call.
+/// The answer of an external API to a call.
 struct Answered {
     response: hyper::Response<Streamed>,
     /// The secret with which the call was made.
@@ -188,7 +188,7 @@ impl<'a> Call<'a> {
         response
     }
 
-    /// Sends the call to the other server. If the server rejects the credential, fetches the secret
+    /// Sends the call to the external API. If the API rejects the credential, fetches the secret
     /// again. If the secret has changed, and the agent has kept the body of the call, sends the
     /// call once more.
     async fn send_with_retry(
@@ -243,7 +243,7 @@ impl<'a> Call<'a> {
         Ok(response)
     }
 
-    /// Converts the answer of the other server to the answer for the caller.
+    /// Converts the answer of the external API to the answer for the caller.
     async fn pass_back(
         self,
         route: &Route,

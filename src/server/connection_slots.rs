@@ -173,8 +173,8 @@ struct Candidate {
     is_busy: bool,
     /// Whether the client has closed its sending direction, so that the client may be gone.
     is_half_closed: bool,
-    /// The sequence number of the connection's last event: its last answer, or its acceptance. The
-    /// connection with the smallest number has been idle longest.
+    /// The sequence number of the last answer on the connection or, before its first answer, of the
+    /// accept of the connection. The connection with the smallest number has been idle longest.
     idle_since: u64,
 }
 

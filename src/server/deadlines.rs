@@ -40,8 +40,9 @@ pub(super) struct Deadlines<'a> {
     /// with a valid token.
     tick: Option<Sleep>,
     idle_ticks: u32,
-    /// The sequence number that the connection's last event (an answer, or its acceptance) had at
-    /// the last idle check. If the number is the same at the next check, the connection was idle.
+    /// The sequence number of the connection's last event at the last idle check. Events are the
+    /// accept of the connection and each answer. If the next check finds the same number, the
+    /// connection was idle.
     event: u64,
 }
 

@@ -79,8 +79,8 @@ impl Refusal {
     }
 }
 
-/// The reason under which the metrics count requests whose request line or headers are not valid
-/// HTTP, too large or too slow.
+/// The reason under which the metrics count requests whose request line or headers are invalid, are
+/// too large, or arrive too slowly.
 pub(super) const BAD_HEAD: &str = "head";
 
 /// All reasons under which the metrics count refused requests. The metrics contain each reason from

@@ -126,16 +126,16 @@ async fn batch_interrupted_by_a_freeze_is_repeated() {
 async fn dropped_leader_closes_the_channels_of_its_batch() {
     let gatherer = Gatherer::default();
     let now = SystemClock::new().now();
-    let join = |name| gatherer.join(&key(name), Rank::Known, now).expect("batches are allowed");
+    let join = |name| gatherer.join(&key(name), Rank::Known, now).expect("batches must be allowed");
     let (leader, joined) = (join("ssm:/a"), join("ssm:/b"));
     let (Place::Leader(leader), Place::Joined(joined)) = (leader, joined) else {
-        panic!("the first request must open the batch, and the second must join it")
+        panic!("the first request must start a batch, and the second request must join this batch")
     };
     drop(leader);
     assert!(joined.await.is_err());
     assert!(
         matches!(join("ssm:/b"), Place::Leader(_)),
-        "the dropped batch must not exist any more"
+        "a new request must start a new batch after the first batch was dropped"
     );
 }
 
@@ -150,7 +150,7 @@ async fn one_refused_parameter_does_no_harm_to_the_others() {
     assert_eq!(
         batches(&fixture),
         [3, 3],
-        "the agent must still fetch several parameters by one call"
+        "one call must still fetch several parameters after one of them was refused"
     );
 }
 

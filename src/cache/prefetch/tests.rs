@@ -147,7 +147,7 @@ async fn parameters_do_not_count_toward_batches_of_secrets() {
     assert_eq!(
         *fixture.source.batches.lock().unwrap(),
         [8],
-        "only the parameters must share a call"
+        "one call must fetch the 8 parameters, but not the secret"
     );
     assert_eq!(*fixture.source.calls.lock().unwrap(), ["app"]);
 }

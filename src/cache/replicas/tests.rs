@@ -112,13 +112,13 @@ async fn refusal_never_leads_to_a_replica() {
         fixture.script_replica("app", Answer::Version(1));
         fixture.script("app", Answer::Fail(kind));
         assert_eq!(fixture.read("app").await, failed(kind.label()));
-        // The home region has not returned the secret since it refused the secret.
+        // The home region refused the last call that it answered, so the replica must not be read.
         fixture.script("app", DOWN);
         fixture.pass(60 * SECOND).await;
         assert_eq!(fixture.read("app").await, failed("service"));
         assert_eq!(fixture.replica_calls(), 0);
     }
-    // A cached secret that is denied stays denied.
+    // The same holds if the secret was cached before the home region refused it.
     let fixture = setup().build();
     fixture.script("app", Answer::Version(1));
     fixture.script_replica("app", Answer::Version(1));
@@ -153,7 +153,8 @@ async fn older_version_of_a_replica_never_replaces_a_newer_one() {
     assert_eq!(region(&fixture), FAILOVER_REGION);
 }
 
-/// The cached newer version was fetched by its version id, and has the label `AWSCURRENT`.
+/// The cache has version 2, which a request by version id fetched and which has the label
+/// `AWSCURRENT`. Version 1 of the replica must not replace it.
 #[tokio::test(start_paused = true)]
 async fn older_version_of_a_replica_never_replaces_a_newer_one_that_is_held_by_its_id() {
     let policy = Policy { ttl: 100 * SECOND, stale_if_error: 10 * SECOND, ..Policy::default() };
@@ -276,8 +277,9 @@ async fn home_replaces_a_replica_even_if_home_was_asked_earlier() {
     assert_eq!(region(&fixture), "eu-north-1");
 }
 
-/// A call by name fails, but the home region has just returned the secret for its ARN. A request
-/// with `refreshNow` for the name must fail, because it needs an answer to a new call.
+/// The home region answers a call by ARN, and fails the next call by name for the same secret. The
+/// cache must not read the replica, because the cached version is fresh: a normal request by name
+/// gets this version. Only a request with `refreshNow` fails, because it needs a new answer.
 #[tokio::test(start_paused = true)]
 async fn version_that_is_fresh_by_another_id_needs_no_replica() {
     let fixture = setup().build();

@@ -88,8 +88,8 @@ pub(super) struct State {
     /// For the index of each secret, the time at which the test last noticed that the cache had
     /// evicted the secret, on the steady (monotonic) clock.
     pub(super) lost: HashMap<usize, Duration>,
-    /// For the index of each secret, the time at which a reader last got a result, on the steady
-    /// (monotonic) clock.
+    /// For the index of each secret, the time at which a simulated read of this secret last ended,
+    /// with a value or an error, on the steady (monotonic) clock.
     pub(super) left: HashMap<usize, Duration>,
     pub(super) epoch: u64,
     /// How many milliseconds the wall clock has been set forward in total, and how many of them

@@ -102,7 +102,7 @@ async fn slow_answer_does_not_replace_the_answer_of_a_later_call() {
     fixture.pass(SECOND).await;
     let late = fixture.writer.upstream().sending();
     fixture.writer.settle(&by_name, late, Ok(version("app", 2, &by_name))).unwrap();
-    // Without a creation date, the order in which the calls were sent decides.
+    // Without creation dates, the version whose call to AWS was sent later counts as newer.
     let undated = Version { created: None, ..version("app", 1, &by_arn) };
     let cached = fixture.cache.snapshot().entry(&key("app")).unwrap().clone();
     assert!(cached.marks.claim_refresh());

@@ -57,7 +57,7 @@ pub(super) struct Upstream {
 #[serde(rename_all = "lowercase")]
 pub(super) enum UpstreamState {
     /// The last call for each secret succeeded, or failed permanently, for example because IAM
-    /// denies access.
+    /// denies access. A permanent failure counts as `Ok`, because it is no sign of an outage.
     Ok,
     /// The last call for at least one secret failed, and a retry may succeed.
     Failing,

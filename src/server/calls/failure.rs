@@ -8,7 +8,7 @@ use crate::server::problem::Problem;
 use crate::server::response::{JSON, Response};
 use hyper::StatusCode;
 
-/// Why the agent answers a call itself, instead of passing on the answer of the other server.
+/// Why the agent answers a call itself, instead of passing on the answer of the external API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// The request has no valid token or comes from another host, or too many connections are open.

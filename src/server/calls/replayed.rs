@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 
 /// The request body of a call. The agent reads the body from the caller while it sends the body to
-/// the other server.
+/// the external API.
 #[derive(Clone)]
 pub(super) struct Replayable {
     source: Arc<Mutex<Source>>,
@@ -75,7 +75,8 @@ impl fmt::Debug for Replayable {
     }
 }
 
-/// The body of a call while the agent sends the body to the other server.
+/// The body of a call while the agent sends the body to the external API. If the API rejects the
+/// credential, the agent can send the same body again with a new credential.
 #[derive(Debug)]
 pub(super) struct Replay {
     body: Replayable,

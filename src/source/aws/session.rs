@@ -122,8 +122,8 @@ impl Session {
     /// role, with a call that takes at most `attempt_timeout` and that uses the credentials of
     /// `own`.
     ///
-    /// Such credentials always have an expiry. So they can be used after SnapStart has restored the
-    /// process from a snapshot, unless they have expired.
+    /// The credentials of a role always have an expiry. So after SnapStart has restored the process
+    /// from a snapshot, the agent can tell whether they are still valid, and then uses them.
     pub(super) fn of_role(
         provider: SharedCredentialsProvider,
         own: Arc<Self>,
