@@ -19,7 +19,6 @@ pub(crate) mod secret_parameter;
 pub(crate) mod json_text;
 pub(crate) mod field;
 pub(crate) mod glob;
-pub(crate) mod split;
 mod matchable;
 pub mod scope;
 pub mod secret_pattern;

@@ -16,7 +16,6 @@ use super::secret_id::ARN_START;
 use super::secret_parameter::{SecretParameter, is_version_id};
 use super::selector::Selector;
 use super::service::Service;
-use super::split::split_once;
 
 /// The maximum length of a staging label (such as `AWSCURRENT`) that Secrets Manager accepts, in
 /// characters.
@@ -141,7 +140,7 @@ impl<'a> BorrowedReference<'a> {
     /// Returns an error if the field is empty, if a part is too long or sent twice, or if the
     /// reference has too many parts.
     pub(crate) fn parse(text: &'a str, separate: SeparateParts<'a>) -> Result<Self, BadReference> {
-        let (before_hash, hash_field) = match split_once(text, b'#') {
+        let (before_hash, hash_field) = match text.split_once('#') {
             Some((before, "")) => {
                 return Err(BadReference::NoField { at: position(text, before.len()) });
             }

@@ -14,9 +14,7 @@ use crate::secret::role::{BadRoleArn, RoleArn};
 use crate::secret::secret_parameter::SecretParameter;
 use crate::secret::selector::Selector;
 use crate::secret::service::Service;
-use crate::secret::split::split_once;
 use hyper::Method;
-use memchr::memchr2;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::time::Duration;
@@ -281,14 +279,8 @@ impl<'a> Query<'a> {
         if let IdFrom::Path(id) = id_from {
             parsed.reference = Cow::Borrowed(id);
         }
-        let mut rest = query;
-        while !rest.is_empty() {
-            let (pair, after) = split_once(rest, b'&').unwrap_or((rest, ""));
-            rest = after;
-            if pair.is_empty() {
-                continue;
-            }
-            let (name, raw) = split_once(pair, b'=').unwrap_or((pair, ""));
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, raw) = pair.split_once('=').unwrap_or((pair, ""));
             // The value is decoded only if the query parameter is known, because an ignored query
             // parameter may have any value.
             match decode(name).as_deref() {
@@ -337,7 +329,7 @@ impl<'a> Query<'a> {
 /// Percent-decodes a name or value of a query, as in an HTML form: `+` means a space. Returns
 /// `None` if the result is not UTF-8.
 fn decode(text: &str) -> Option<Cow<'_, str>> {
-    if memchr2(b'%', b'+', text.as_bytes()).is_none() {
+    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Some(Cow::Borrowed(text));
     }
     let spaced = text.replace('+', " ");
