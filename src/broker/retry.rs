@@ -59,7 +59,8 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Creates an empty list of pieces. `of_all` counts the kept bytes of all requests together.
+    /// Creates an empty list of the pieces of a request's body. `of_all` counts the bytes of all
+    /// requests that Sidekey keeps for a second call.
     pub(crate) fn new(of_all: Arc<KeptBytes>) -> Self {
         Self { pieces: Vec::new(), bytes: 0, is_too_large: false, of_all }
     }

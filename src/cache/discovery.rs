@@ -103,7 +103,7 @@ struct Search {
     subject: Subject,
     found: HashSet<Key>,
     last: Option<Last>,
-    /// When a search last ended as [`Ended::Complete`], so that it had found all secrets.
+    /// The time at which a search last ended as [`Ended::Complete`].
     completed: Option<Moment>,
     /// Whether a search has ended without an error.
     has_succeeded: bool,
@@ -129,7 +129,7 @@ struct Last {
 pub(super) struct Standing {
     pub(super) pattern: Box<str>,
     pub(super) found: usize,
-    /// When a search last ended after it had found all secrets that match the pattern.
+    /// The time at which a search last found all secrets that match the pattern.
     pub(super) completed: Option<Moment>,
     pub(super) problem: Option<FetchError>,
 }

@@ -102,7 +102,7 @@ pub(crate) enum Verdict {
 
 /// Decides whether the cache uses `answer`, the version that a replica returned. An older version
 /// never replaces the cached version, even if the cached version is too old to serve: a replica can
-/// be out of date by any time while its region is cut off from the home region.
+/// be out of date by hours while its region is cut off from the home region.
 pub(crate) fn judge(cached: Option<&Cached<'_>>, answer: &Version) -> Verdict {
     let Some(cached) = cached else { return Verdict::Accept };
     let is_older = cached.version.id != answer.id && answer.is_older_than(cached.version);

@@ -22,9 +22,9 @@ pub(crate) enum Verdict {
     HoldBack,
 }
 
-/// Decides whether `answer`, a version that AWS returned, replaces the `cached` version. `seen` is
-/// the time since AWS first returned the same older version, or `None` if AWS has not returned it
-/// before. If the agent may not return the cached version (`may_serve` is `false`), every answer
+/// Decides whether `answer`, a version that AWS returned, replaces the `cached` version. If
+/// `answer` is older, `seen` is the time since AWS first returned this older version, or `None` if
+/// this is the first time. If the agent may not return the cached version (`may_serve` is `false`), every answer
 /// replaces it.
 pub(crate) fn judge(
     cached: &Version,

@@ -113,7 +113,7 @@ pub(super) struct Args {
     /// Require this external id in the trust policy [default: external_id in the configuration file]
     #[arg(long, value_name = "ID")]
     external_id: Option<String>,
-    /// Begin statement ids with SID; also used as Terraform label
+    /// Prefix of the statement ids, and label of the Terraform block
     #[arg(long, value_name = "SID", default_value = "Sidekey", value_parser = sid)]
     name: String,
     /// Verify the IAM policy in this file; - reads standard input

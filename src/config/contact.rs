@@ -23,8 +23,8 @@ pub struct Contact {
     /// Whether `token` comes from `SIDEKEY_TOKEN`. If not, `token` comes from another variable,
     /// such as `AWS_SESSION_TOKEN`, or is `None`.
     is_token_own: bool,
-    /// The port of the agent, even if `address` is a Unix socket. The name of the file with the
-    /// agent's generated token contains this port.
+    /// The configured port of the agent. It is needed even if `address` is a Unix socket, because the
+    /// name of the file with the agent's generated token contains the port.
     pub(crate) port: u16,
 }
 

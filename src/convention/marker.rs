@@ -15,8 +15,8 @@ pub(crate) struct Marker {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadMarker {
-    /// Error: the pattern for dummy values contains only `*` and spaces. Such a pattern would match
-    /// every value, or an empty value.
+    /// Error: the pattern for dummy values contains only `*` and spaces. With a `*`, it would
+    /// match every value, and without one only an empty value.
     #[error("a string in the list 'placeholders' needs at least one character besides '*'")]
     Empty,
     #[error("a string in the list 'placeholders' can have at most one '*'")]

@@ -40,8 +40,8 @@ pub(super) struct Deadlines<'a> {
     /// with a valid token.
     tick: Option<Sleep>,
     idle_ticks: u32,
-    /// The sequence number of the connection's last event at the last idle check. Events are the
-    /// accept of the connection and each answer. If the next check finds the same number, the
+    /// The sequence number of the connection's newest event, as the previous idle check saw it. Events
+    /// are the accept of the connection and each answer. If the next check finds the same number, the
     /// connection was idle.
     event: u64,
 }

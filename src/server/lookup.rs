@@ -44,7 +44,7 @@ impl<'a> Wanted<'a> {
         KeyRef { role: self.role, id, selector }
     }
 
-    /// Returns the key for a call to AWS.
+    /// Parses the reference into the key that identifies the secret in the cache and in calls to AWS.
     ///
     /// # Errors
     ///

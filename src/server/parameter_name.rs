@@ -12,8 +12,8 @@ use std::borrow::Cow;
 pub(crate) enum BadParameterName {
     #[error("name: expected the name or ARN of a parameter, but found the ARN of something else")]
     OtherArn,
-    /// Error: the name, such as `/aws/reference/secretsmanager/app/db`, means a secret, but the
-    /// caller does not ask for a decrypted value. The text is AWS's.
+    /// Error: the name, such as `/aws/reference/secretsmanager/app/db`, refers to a secret, but the
+    /// request does not set `WithDecryption`. The error text is AWS's.
     #[error("WithDecryption flag must be True for retrieving a Secret Manager secret.")]
     EncryptedSecret,
 }

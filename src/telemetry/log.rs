@@ -17,7 +17,7 @@ pub(crate) type Level = LevelFilter;
 /// crates, because they may contain credentials: the AWS SDK can log the full answer of AWS.
 const OWN: &str = "sidekey";
 
-/// How long the process may wait at its end until the last log lines are written.
+/// The maximum time that the process waits for its last log lines to be written, before it exits.
 pub const FLUSH_MAX: Duration = Duration::from_millis(50);
 
 /// The configuration of the log: the minimum level of log lines, their format, and the output

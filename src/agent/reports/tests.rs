@@ -182,13 +182,13 @@ async fn trouble_is_reported_at_once_but_only_once_a_minute() {
         assert_eq!(
             fixture.records(),
             written(&[]),
-            "{name}: no record must be written if nothing has happened since"
+            "{name}: if nothing has happened since the last record, the agent must not write another"
         );
     }
 }
 
-/// A call to AWS that succeeds, times out, or is interrupted by a freeze does not cause a record at
-/// once, in contrast to a throttled call.
+/// A throttled call to AWS causes a record of metrics at once. A call that succeeds, times out, or is
+/// interrupted by a freeze waits for the next record.
 #[tokio::test(start_paused = true)]
 async fn usual_events_wait_for_the_next_record() {
     let (fixture, mut reports) = Fixture::new(false);

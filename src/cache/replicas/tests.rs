@@ -384,7 +384,7 @@ async fn transient_failure_of_a_replica_during_an_outage_is_no_reason_to_call_ho
     assert_eq!((fixture.calls(), fixture.replica_calls()), (1, 2));
 }
 
-/// The batch call succeeds, but the home region throttles one of its secrets.
+/// The batch call succeeds, but the home region throttles one of the secrets in the batch.
 #[tokio::test(start_paused = true)]
 async fn secret_that_fails_within_a_batch_is_read_from_its_replica_at_once() {
     let fixture = Setup { listed: vec!["a", "b", "c"], ..setup() }.build();

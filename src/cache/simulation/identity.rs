@@ -11,7 +11,7 @@ use crate::secret::role::RoleArn;
 use crate::secret::selector::Selector;
 use crate::secret::service::Service;
 
-/// The accounts of the simulated secrets: the account of the cache itself, and those of the roles.
+/// The AWS accounts of the simulated secrets: the agent's own account, and those of the roles.
 const ACCOUNTS: [&str; 3] = ["123456789012", "210987654321", "111122223333"];
 
 /// The number of simulated roles.

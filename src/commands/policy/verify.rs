@@ -73,8 +73,8 @@ pub(super) fn verify(policy: &[ParsedStatement], least: &[Statement]) -> Verdict
 
 // === Missing permissions ===
 
-/// Returns why the policy may not allow an action on a resource. Returns `None` if the policy
-/// certainly allows the action.
+/// Returns the reason why the policy possibly does not allow an action on a resource. Returns `None`
+/// if the policy certainly allows the action.
 fn lack_reason(policy: &[ParsedStatement], need: &Statement, resource: &str) -> Option<LackReason> {
     let action = need.action.to_ascii_lowercase();
     let denied = policy
