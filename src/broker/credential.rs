@@ -95,6 +95,8 @@ pub(crate) enum BadCredential {
     Empty,
     #[error("the part of the secret that the call needs has a line break or a control character")]
     NotAHeader,
+    #[error("the user of Basic authentication must not contain a colon")]
+    Colon,
     #[error("{0}")]
     Malformed(Problem),
 }
@@ -167,24 +169,31 @@ impl Credential {
         let value: Zeroizing<Vec<u8>> = match self {
             Self::Bearer(token) => {
                 let part = token.secret_part(secret)?;
-                confidential.push(part.clone());
+                confidential.push(needle(&part));
                 [b"Bearer ", token.prefix.as_bytes(), &part].concat().into()
             }
             Self::Header { value, .. } => {
                 let part = value.secret_part(secret)?;
-                confidential.push(part.clone());
+                confidential.push(needle(&part));
                 [value.prefix.as_bytes(), &part].concat().into()
             }
             Self::Basic { user, password } => {
                 let (user_part, part) = (user.secret_part(secret)?, password.secret_part(secret)?);
+                // In base64, these characters would not be visible to the check of the header.
+                if [&user_part, &part].iter().any(|part| part.iter().any(u8::is_ascii_control)) {
+                    return Err(BadCredential::NotAHeader);
+                }
+                let user_text = Zeroizing::new([user.prefix.as_bytes(), &user_part].concat());
+                if user_text.contains(&b':') {
+                    return Err(BadCredential::Colon);
+                }
                 let pair: Zeroizing<Vec<u8>> =
-                    [user.prefix.as_bytes(), &user_part, b":", password.prefix.as_bytes(), &part]
-                        .concat()
-                        .into();
+                    [&user_text, &b":"[..], password.prefix.as_bytes(), &part].concat().into();
                 let encoded = Zeroizing::new(STANDARD.encode(&*pair));
                 // With a password from the secret, the user is usually an account number, which
                 // answers may contain.
-                confidential.push(if password.has_field() { part } else { user_part });
+                let key = if password.has_field() { &part } else { &user_part };
+                confidential.push(needle(key));
                 confidential.push(encoded.as_bytes().to_vec().into());
                 [b"Basic ", encoded.as_bytes()].concat().into()
             }
@@ -193,6 +202,12 @@ impl Credential {
         value.set_sensitive(true);
         Ok(Made { value, needles: Needles::new(confidential) })
     }
+}
+
+/// Returns the text that must not be in an answer: the key without white space around it, which
+/// servers ignore.
+fn needle(key: &[u8]) -> Zeroizing<Vec<u8>> {
+    key.trim_ascii().to_vec().into()
 }
 
 /// Returns the text of a field that becomes a part of the path of a call.
@@ -266,6 +281,26 @@ mod tests {
             let made = made(&Credential::Basic { user, password }, value, &[]);
             let needles = made.expect("the fields must exist").needles;
             assert_eq!(needles.redact(b"account-1").is_some(), is_user_hidden);
+        }
+    }
+
+    #[test]
+    fn key_is_hidden_without_the_white_space_around_it() {
+        let made = made(&bearer("#"), "secret-key-1 ", &[]).expect("the value must be usable");
+        assert!(made.needles.redact(b"secret-key-1").is_some());
+    }
+
+    #[test]
+    fn basic_authentication_needs_a_user_without_colon_and_no_control_characters() {
+        let value = r#"{"key":"secret-key-1","lines":"a\nb","colon":"a:b"}"#;
+        for (user, password, expected) in [
+            ("#lines", "", BadCredential::NotAHeader),
+            ("x", "#lines", BadCredential::NotAHeader),
+            ("#colon", "#key", BadCredential::Colon),
+        ] {
+            let (user, password) = (Template::parse(user), Template::parse(password));
+            let error = made(&Credential::Basic { user, password }, value, &[]);
+            assert_eq!(error.expect_err("the credential must be unusable"), expected);
         }
     }
 

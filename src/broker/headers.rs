@@ -114,22 +114,25 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
 }
 
-/// Returns the bearer token in an `Authorization` header, or the key in Basic authentication. This key
-/// is the password, or the user if the password is empty.
-pub(crate) fn authorization(value: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
+/// Returns the parts of an `Authorization` header that may be a key: the bearer token, or the user and
+/// the password of Basic authentication.
+pub(crate) fn keys_of_authorization(value: &HeaderValue) -> Vec<Zeroizing<Vec<u8>>> {
+    parse_authorization(value).unwrap_or_default()
+}
+
+fn parse_authorization(value: &HeaderValue) -> Option<Vec<Zeroizing<Vec<u8>>>> {
     let bytes = value.as_bytes();
     let (scheme, rest) = bytes.split_at(bytes.iter().position(|byte| *byte == b' ')?);
     let text = rest.trim_ascii();
     if scheme.eq_ignore_ascii_case(b"bearer") {
-        return Some(text.to_vec().into());
+        return Some(vec![text.to_vec().into()]);
     }
     if !scheme.eq_ignore_ascii_case(b"basic") {
         return None;
     }
     let pair = Zeroizing::new(STANDARD.decode(text).ok()?);
     let colon = pair.iter().position(|byte| *byte == b':')?;
-    let (user, password) = (&pair[..colon], &pair[colon + 1..]);
-    Some(if password.is_empty() { user } else { password }.to_vec().into())
+    Some(vec![pair[..colon].to_vec().into(), pair[colon + 1..].to_vec().into()])
 }
 
 /// Returns a header's value without the constant text `prefix` at its beginning.

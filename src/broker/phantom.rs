@@ -1,7 +1,7 @@
 //! Phantom tokens: random texts that callers send in place of an API key. A phantom token opens one
 //! route of one agent, reads no secret, and is worthless elsewhere.
 
-use super::headers::{authorization, value_after};
+use super::headers::{keys_of_authorization, value_after};
 use crate::tokens::Token;
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderName};
@@ -64,8 +64,8 @@ impl Phantom {
     }
 }
 
-/// Returns the texts in the headers of a request that may be a phantom token: a bearer token, the
-/// password of Basic authentication, and the value of the header in which the route sends its
+/// Returns the texts in the headers of a request that may be a phantom token: a bearer token, the user
+/// and the password of Basic authentication, and the value of the header in which the route sends its
 /// credential. `prefix` is the constant text at the beginning of this value.
 pub(crate) fn sent(
     headers: &HeaderMap,
@@ -73,7 +73,7 @@ pub(crate) fn sent(
     prefix: &str,
 ) -> Vec<Zeroizing<Vec<u8>>> {
     let mut sent: Vec<Zeroizing<Vec<u8>>> =
-        headers.get_all(AUTHORIZATION).iter().filter_map(authorization).collect();
+        headers.get_all(AUTHORIZATION).iter().flat_map(keys_of_authorization).collect();
     if *filled != AUTHORIZATION {
         let values = headers.get_all(filled).iter();
         sent.extend(values.map(|value| value_after(prefix, value.as_bytes()).to_vec().into()));
@@ -104,7 +104,7 @@ mod tests {
             ("authorization", "Basic cGhhbnRvbTo=", true),
             ("x-api-key", "phantom", true),
             ("x-api-key", "Key phantom", true),
-            ("authorization", "Basic cGhhbnRvbTpvdGhlcg==", false),
+            ("authorization", "Basic cGhhbnRvbTpvdGhlcg==", true),
             ("authorization", "phantom", false),
             ("authorization", "Bearer phantom2", false),
             ("x-other", "phantom", false),

@@ -83,7 +83,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "SECRETS_MANAGER_TIMEOUT_MILLIS",
         default: "SIDEKEY_UPSTREAM_TIMEOUT",
-        help: "The timeout of one call to Secrets Manager, in milliseconds; 0 means Sidekey's default. If SIDEKEY_READER_WAIT is unset, callers wait at least as long as this timeout.",
+        help: "The timeout of one call to Secrets Manager, in milliseconds; 0 means Sidekey's default. If SIDEKEY_READER_WAIT is unset, its value is at least this timeout.",
         parse: |settings, text| {
             if let Some(duration) = timeout(text)? {
                 let variable = "SECRETS_MANAGER_TIMEOUT_MILLIS";
@@ -96,7 +96,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "SSM_PARAMETER_STORE_TIMEOUT_MILLIS",
         default: "SIDEKEY_UPSTREAM_TIMEOUT",
-        help: "The timeout of one call to Parameter Store, in milliseconds; 0 means Sidekey's default. If SIDEKEY_READER_WAIT is unset, callers wait at least as long as this timeout.",
+        help: "The timeout of one call to Parameter Store, in milliseconds; 0 means Sidekey's default. If SIDEKEY_READER_WAIT is unset, its value is at least this timeout.",
         parse: |settings, text| {
             if let Some(duration) = timeout(text)? {
                 let variable = "SSM_PARAMETER_STORE_TIMEOUT_MILLIS";

@@ -2,7 +2,7 @@
 
 use super::credentials::token;
 use super::key::Key;
-use super::values::{FILE_PREFIX, list, positive_span};
+use super::values::{FILE_PREFIX, is_separator, list, positive_span};
 use crate::broker::credential::{Credential, Template};
 use crate::broker::headers::is_reserved;
 use crate::broker::phantom::Phantom;
@@ -76,10 +76,16 @@ pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "basic",
         default: "",
-        help: "Instead of `bearer`: a list with the user and the password of Basic authentication. `[\"#user\", \"#password\"]` takes both from the secret's fields `user` and `password`. One of the two can be empty or constant.",
+        help: "Instead of `bearer`: a list with the user and the password of Basic authentication. `[\"#user\", \"#password\"]` takes both from the secret's fields `user` and `password`. One of the two can be empty, or a constant that is not confidential.",
         parse: |draft, text| {
             // Unlike other lists, this list can have an empty item.
-            let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+            let parts: Vec<&str> = match text.contains(',') {
+                true => text.split(',').map(str::trim).collect(),
+                false => list(text).collect(),
+            };
+            if parts.iter().any(|part| part.contains(is_separator)) {
+                return Err("the user and the password must not contain white space".to_owned());
+            }
             let [user, password] = parts[..] else {
                 return Err("the value must be a list of two strings: user and password".to_owned());
             };

@@ -346,7 +346,7 @@ fn request(
         &head.headers,
         &route.host(),
         (route.credential.header(), secret.made.value.clone()),
-        |value| headers::authorization(value).is_some_and(|text| route.phantom.is_in(&[text])),
+        |value| route.phantom.is_in(&headers::keys_of_authorization(value)),
     );
     // Without these headers, hyper would send an empty body without its length, and would not send the
     // body of a GET at all.
