@@ -170,9 +170,9 @@ impl Connection {
         self.driver.is_some() && self.sender.is_ready()
     }
 
-    /// Returns whether the connection can send a request now. Unlike [`is_open`](Self::is_open),
-    /// also checks for bytes that arrived a moment ago, by letting the async runtime look for them
-    /// first.
+    /// Returns whether the connection can send a request now. Unlike [`is_open`](Self::is_open), first
+    /// lets the async runtime look for news, so that the connection also counts as closed if the server
+    /// closed it, or sent bytes without a request, a moment ago.
     pub(crate) async fn is_still_open(&mut self) -> bool {
         tokio::task::yield_now().await;
         self.is_open().await

@@ -12,7 +12,7 @@ use std::borrow::Cow;
 /// The beginning of the path of each request that the agent passes on to another server.
 pub(crate) const PREFIX: &str = "/to/";
 
-/// The maximum length of the path and the query of a call to another server together, in bytes.
+/// The maximum total length, in bytes, of the path and the query of a call to another server.
 const TARGET_BYTES_MAX: usize = 16 * 1024;
 
 /// The characters of a field that are percent-encoded when the field becomes a part of a path.

@@ -213,8 +213,8 @@ impl Entry {
         Some(LastServed { at, age: at.duration_since(self.sent.wall).unwrap_or_default() })
     }
 
-    /// Returns the last read of the entry that this entry replaced. Returns `None` if there was no
-    /// such entry or no read of it.
+    /// Returns the last read of the previous entry, which this entry replaced. Returns `None` if there
+    /// was no previous entry, or if no caller read it.
     pub(super) fn last_served_before(&self) -> Option<LastServed> {
         self.predecessor.get()?.last_served
     }

@@ -37,7 +37,8 @@ pub(crate) struct Flights {
 #[derive(Debug, Default)]
 struct UnderWay {
     flights: HashMap<Key, Lane>,
-    /// The number of next calls: those that wait for the current call for the same secret.
+    /// The number of calls that are not sent yet, because each waits until the current call for the
+    /// same secret ends.
     next_calls: usize,
     first_time: usize,
 }

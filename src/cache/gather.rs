@@ -214,9 +214,9 @@ impl Judgement {
         })
     }
 
-    /// Records what the call for one parameter says about the permissions of the IAM role, after
-    /// AWS denied the call for the batch. After the last of these calls, returns whether the role
-    /// may make single calls but no batch calls.
+    /// Records whether AWS allowed the call for one parameter, after AWS denied the call for the batch.
+    /// Returns `true` after the last of the calls for single parameters if the IAM role may make
+    /// such calls, but no batch calls.
     fn lacks_permission(&self, permission: Permission) -> bool {
         match permission {
             Permission::Allowed => self.has_allowed.store(true, Ordering::Relaxed),

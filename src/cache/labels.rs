@@ -19,8 +19,8 @@ impl Cache {
     /// to answer `DescribeSecret`. `current` is the cached current version. The request began at
     /// `started`.
     ///
-    /// Calls AWS for labels that are not cached, unless `current` is stale, because AWS may then be
-    /// failing. If the calls fail, returns the cached versions.
+    /// Calls AWS for labels that are not cached. If `current` is stale, AWS may be failing, so this
+    /// function makes no call. Without a call, or if a call fails, returns the cached versions.
     pub(crate) async fn labelled_versions(
         &self,
         key: &Key,

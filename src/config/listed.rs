@@ -76,8 +76,8 @@ impl Listed {
         })
     }
 
-    /// Returns a warning for each pattern that matches names of secrets that Sidekey reads with a
-    /// role, because a search for a pattern finds only secrets of the agent's own account.
+    /// Returns a warning for each pattern that matches secrets which Sidekey reads by assuming a role.
+    /// A search for a pattern finds only secrets of the agent's own account.
     pub(super) fn role_warnings(&self, roles: &RoleRules) -> impl Iterator<Item = String> {
         self.patterns.iter().filter_map(|pattern| {
             let role = roles.role_of_pattern(pattern)?;

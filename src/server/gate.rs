@@ -136,7 +136,7 @@ pub(crate) fn admit(
 /// The kind of token with which a caller proved that it may make calls to another server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallProof {
-    /// The request has the ordinary token, which also reads secrets.
+    /// The request has the ordinary token, which also allows the caller to read secrets.
     Token,
     /// The request has a phantom token, which allows only calls to one external API.
     Phantom,

@@ -203,6 +203,6 @@ async fn parameters_of_a_throttled_call_are_retried_by_one_call() {
     assert_eq!((&*batches, single), (&*vec![3; batches.len()], 0));
     assert!(
         batches.len() > 100,
-        "the cache must make more than 100 calls, because the back-off is at most 5 s"
+        "in 1000 s, the cache must make more than 100 calls, because the back-off is at most 5 s"
     );
 }

@@ -191,8 +191,8 @@ async fn refresh_now_calls_aws_once_a_second() {
     assert_eq!(fixture.calls(), 4);
 }
 
-/// A request with `refreshNow=true` may wait for a second before its call is sent. This second does
-/// not count toward the maximum wait.
+/// A request with `refreshNow=true` may wait for one second before Sidekey sends the call to AWS. This
+/// second does not count toward the maximum wait.
 #[tokio::test(start_paused = true)]
 async fn refresh_now_works_with_a_short_maximum_wait() {
     let fixture = Setup { reader_wait: SECOND / 10, ..Setup::default() }.build();

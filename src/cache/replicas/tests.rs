@@ -263,6 +263,7 @@ async fn parameter_has_no_replica() {
 }
 
 /// A call by name reads the replica, while an earlier call by ARN still waits for the home region.
+/// When the home region answers, its version replaces the replica's version.
 #[tokio::test(start_paused = true)]
 async fn home_replaces_a_replica_even_if_home_was_asked_earlier() {
     let fixture = setup().build();

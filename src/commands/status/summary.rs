@@ -20,7 +20,7 @@ pub(super) fn summary(report: &Report, now: SystemTime) -> String {
     let required = missing.iter().filter(|missing| missing.required).count();
     let absent = match (missing.len(), required) {
         (0, _) => String::new(),
-        (all, required) => format!(", {all} not cached ({required} required)"),
+        (all, required) => format!(", {all} not cached ({required} of them required)"),
     };
     let routes: String = agent
         .routes

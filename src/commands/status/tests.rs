@@ -75,7 +75,7 @@ fn secrets_that_need_attention_come_first() {
 Sidekey 0.1.0 at 127.0.0.1:2773: ready, up for 50m
 AWS: fails, 12 calls, failed: 2 throttled; credentials until 2026-11-24T01:46:40Z (in 1h)
 Reads: 42 (40 hit, 2 miss); connections: 2; calls to AWS in progress: 1
-Secrets: 3 cached, 2 not cached (1 required)
+Secrets: 3 cached, 2 not cached (1 of them required)
 
 STATE     NAME          VERSION   AGE  REFRESH    READS  PROBLEM
 missing   app/gone      -         -    -          -      throttled: ThrottlingException: Rate exceeded?; wait

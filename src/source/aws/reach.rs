@@ -27,7 +27,7 @@ pub(super) struct Means {
     /// The maximum time for one attempt to call Secrets Manager.
     pub(super) attempt_timeout: Duration,
     pub(super) parameter_store_timeouts: Timeouts,
-    /// The variable that sets `parameter_store_timeouts`, for error messages.
+    /// The name of the variable that sets `parameter_store_timeouts`. Error messages contain it.
     pub(super) parameter_store_timeout_setting: &'static str,
 }
 

@@ -236,7 +236,7 @@ async fn interrupted_page_is_repeated_up_to_a_limit() {
     assert_eq!(
         list(1..3, freeze).await,
         (Ok(25), 3 + 2),
-        "the second page must be repeated after each of two freezes"
+        "the call for the second page must be repeated after each of the two freezes"
     );
     let limit = 1 + INTERRUPTIONS_MAX;
     assert_eq!(list(0..limit, freeze).await, (Err(FetchErrorKind::Timeout), limit));
