@@ -104,7 +104,7 @@ pub(super) struct Args {
     /// The role with which the secrets are read [default: the role in the configuration file]
     #[arg(long, value_name = "ARN", value_parser = role)]
     role: Option<RoleArn>,
-    /// Write one of the three policies that an assumed role needs
+    /// Write one of the policies that an assumed role needs
     #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
     write: Which,
     /// Set Sidekey's own role, for the trust policy
