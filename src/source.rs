@@ -2,6 +2,7 @@
 //! its implementation for AWS.
 
 pub mod aws;
+pub(crate) mod misconfigured;
 
 use crate::secret::key::Key;
 use crate::secret::secret_pattern::SecretPattern;
@@ -380,32 +381,5 @@ impl FetchError {
     /// AWS request id and without its own advice.
     pub fn new(kind: FetchErrorKind, code: &str, message: impl Into<Box<str>>) -> Self {
         Self { kind, code: code.into(), message: message.into(), request_id: None, advice: None }
-    }
-}
-
-/// Replaces AWS as the source of secrets if the agent's configuration is invalid. Every fetch
-/// fails, and the error message lists the mistakes in the configuration, so that the mistakes
-/// appear in the application's log.
-#[derive(Debug)]
-pub(crate) struct Misconfigured(FetchError);
-
-impl Misconfigured {
-    pub(crate) fn new(mistakes: &str) -> Self {
-        let kind = FetchErrorKind::Misconfigured;
-        Self(FetchError::new(kind, "InvalidConfigurationException", mistakes))
-    }
-}
-
-impl Source for Misconfigured {
-    fn deadline(&self, _key: &Key) -> Duration {
-        Duration::ZERO
-    }
-
-    fn fetch<'a>(&'a self, _key: &'a Key) -> FetchFuture<'a, Version> {
-        Box::pin(async { Err(self.0.clone()) })
-    }
-
-    fn fetch_batch<'a>(&'a self, _keys: &'a [Key]) -> FetchFuture<'a, Vec<BatchResult>> {
-        Box::pin(async { Err(self.0.clone()) })
     }
 }

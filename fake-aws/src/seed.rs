@@ -21,10 +21,7 @@
 //! "ssm:/app/url" = "https://example.com"
 //! "ssm:/app/hosts" = ["a.example.com", "b.example.com"]
 //! "ssm:/app/password" = { "$secure" = "PLACEHOLDER_PASSWORD" }
-//!
-//! ["db/main"]
-//! username = "app"
-//! password = "PLACEHOLDER_PASSWORD"
+//! "db/main" = { username = "app", password = "PLACEHOLDER_PASSWORD" }
 //! ```
 
 use crate::parameter_store::parameter_id::check_new_name;

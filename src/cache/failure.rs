@@ -3,6 +3,7 @@
 
 use super::{freshness, rollback};
 use crate::clock::Moment;
+use crate::secret::key::Key;
 use crate::source::{FetchError, FetchErrorKind};
 use std::time::Duration;
 
@@ -91,4 +92,10 @@ impl Failure {
     fn left(&self, span: Duration, now: Moment) -> Duration {
         now.since(self.at).map_or(Duration::ZERO, |since| span.saturating_sub(since))
     }
+}
+
+/// Returns `true` if AWS refused the call for `wanted`, but `key` asks for another staging label or
+/// version id, to which the refusal does not apply.
+pub(super) fn is_refusal_of_another(error: &FetchError, wanted: &Key, key: &Key) -> bool {
+    wanted.selector != key.selector && !error.kind.is_transient()
 }

@@ -1,20 +1,17 @@
-//! Reads secrets from the cache, waits for calls to AWS, and decides what a request gets if a call
-//! fails.
+//! Reads secrets from the cache, waits for calls to AWS, and decides about failed calls.
 
 use super::cached_secret::CachedSecret;
 use super::entry::Entry;
 use super::flight::{Flight, Outcome};
 use super::freshness::{Freshness, Reason, freshness};
 use super::plan::REFRESH_NOW_INTERVAL;
-use super::rotation;
-use super::schedule;
 use super::served::{How, ReadError, Served};
 use super::snapshot::Snapshot;
 use super::state::{Missing, State};
 use super::status::{self, Status};
 use super::writer::Writer;
-use crate::clock::freeze::was_interrupted;
-use crate::clock::{Clock, Moment, within};
+use super::{failure, rotation, schedule};
+use crate::clock::{Clock, Moment, freeze::was_interrupted, within};
 use crate::convention::problem::Problem;
 use crate::secret::key::{Key, KeyRef};
 use crate::secret::reference::SecretId;
@@ -216,7 +213,7 @@ impl Cache {
             let fetched = self.fetch_next(&wanted).await;
             let is_answer = match &fetched {
                 Ok(entry) => wanted == key || self.answers(entry, &key),
-                Err(error) => !is_refusal_of_another(error, &wanted, &key),
+                Err(error) => !failure::is_refusal_of_another(error, &wanted, &key),
             };
             let entry = if is_answer { fetched? } else { self.fetch_next(&key).await? };
             Ok(self.serve(entry, How::Refreshed))
@@ -252,7 +249,7 @@ impl Cache {
                     return Ok(self.serve(entry, How::Miss));
                 }
                 Ok(_) => {}
-                Err(error) if is_refusal_of_another(&error, &wanted, key) => {}
+                Err(error) if failure::is_refusal_of_another(&error, &wanted, key) => {}
                 Err(error) => return self.serve_despite(error, key),
             }
         }
@@ -365,9 +362,8 @@ impl Cache {
     /// Returns the cached secret for `key` if the agent may return it although a call to AWS failed
     /// with `error`. Otherwise returns `error`.
     fn serve_despite(&self, error: FetchError, key: &Key) -> Result<Served, ReadError> {
-        let is_transient = error.kind.is_transient();
         self.lookup(key)
-            .or_else(|| self.serve_in_trouble(key, is_transient))
+            .or_else(|| self.serve_in_trouble(key, error.kind.is_transient()))
             .ok_or_else(|| error.into())
     }
 
@@ -375,7 +371,7 @@ impl Cache {
     /// version than the cached version, makes a second call to confirm the older version.
     async fn fetch_next(&self, key: &Key) -> Outcome {
         let first = self.next_outcome(key).await;
-        if !is_lagging(&first) {
+        if !first.as_ref().is_err_and(|error| error.kind == FetchErrorKind::Lagging) {
             return first;
         }
         match self.next_outcome(key).await {
@@ -400,16 +396,6 @@ impl Cache {
         }
         flight.outcome().await
     }
-}
-
-fn is_lagging(outcome: &Outcome) -> bool {
-    outcome.as_ref().is_err_and(|error| error.kind == FetchErrorKind::Lagging)
-}
-
-/// Returns `true` if AWS refused the call for `wanted`, but `key` asks for another staging label or
-/// version id, to which the refusal does not apply.
-fn is_refusal_of_another(error: &FetchError, wanted: &Key, key: &Key) -> bool {
-    wanted.selector != key.selector && !error.kind.is_transient()
 }
 
 #[cfg(test)]

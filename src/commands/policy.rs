@@ -8,11 +8,10 @@ mod iam_glob;
 mod key_arn;
 mod parse;
 mod roles;
+mod verdict_text;
 mod verify;
 
 use super::streams::{err, out, print_messages};
-use super::table::table;
-use super::terminal::fitted;
 use crate::config::vars::Environment;
 use crate::config::{self, Config, Host, Loaded, Mistakes};
 use crate::secret::arn::partition_of;
@@ -24,13 +23,12 @@ use arn_pattern::{BadTarget, Location, Needed, suffix_warning};
 pub(super) use document::Document;
 use document::{SAM_LOCATION, Statement, statements};
 use key_arn::KeyArn;
-use parse::named;
 use roles::Which;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use verify::Verdict;
+use verdict_text::verdict_text;
 
 /// The exit code of `sidekey policy --verify` if a needed permission is missing, or if the policy
 /// grants an unneeded permission.
@@ -290,7 +288,7 @@ fn verify_file(path: &Path, least: &[Statement], is_json: bool) -> ExitCode {
                 .expect("the differences between policies must be serializable as JSON")
                 + "\n"
         }
-        false => as_text(&verdict),
+        false => verdict_text(&verdict),
     });
     if verdict.is_exact() { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) }
 }
@@ -373,36 +371,6 @@ fn needed_with_replicas(
         needed.add_replicas(home, failover);
     }
     Ok(needed)
-}
-
-fn as_text(verdict: &Verdict) -> String {
-    let mut rows = Vec::new();
-    for lack in &verdict.lacks {
-        let (action, reason) = (lack.action.to_owned(), lack.reason.to_string());
-        rows.push(vec!["missing".to_owned(), action, lack.resource.clone(), reason]);
-    }
-    for excess in &verdict.beyond {
-        let condition = if excess.is_conditional { ", which has a condition" } else { "" };
-        let statement = named(&excess.statement);
-        let reason = format!("in {statement}{condition}: {}", excess.reason);
-        rows.push(vec![
-            "unneeded".to_owned(),
-            excess.action.clone(),
-            excess.resource.clone(),
-            reason,
-        ]);
-    }
-    let mut text = match rows.is_empty() {
-        true => "The policy grants exactly the needed permissions.\n".to_owned(),
-        false => fitted(&table(&["PERMISSION", "ACTION", "RESOURCE", "WHY"], &rows)),
-    };
-    if !verdict.not_judged.is_empty() {
-        text += &format!(
-            "Not checked, because these actions belong to other AWS services: {}\n",
-            verdict.not_judged.join(", ")
-        );
-    }
-    text
 }
 
 /// Reads a policy file, or standard input if the path is `-`.
